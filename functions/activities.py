@@ -1,0 +1,29 @@
+"""The activities: each hands its work to one use case."""
+
+from dataclasses import asdict
+from typing import Any
+
+import azure.durable_functions as df
+
+from functions.services import services
+from shared.domain.workflow import Activity, Work
+
+bp = df.Blueprint()
+
+
+@bp.activity_trigger(input_name="work", activity=Activity.APPLY)
+async def apply_tenant(work: dict[str, Any]) -> dict[str, Any]:
+    """Place a tenant and apply its objects."""
+    return asdict(await services().steps.apply(Work(**work)))
+
+
+@bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
+async def await_tenant(work: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a tenant is ready."""
+    return asdict(await services().steps.await_ready(Work(**work)))
+
+
+@bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
+async def remove_tenant(work: dict[str, Any]) -> dict[str, Any]:
+    """Remove everything that a tenant has."""
+    return asdict(await services().steps.remove(Work(**work)))

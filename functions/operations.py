@@ -1,0 +1,19 @@
+"""HTTP: follow an operation."""
+
+import azure.functions as func
+
+from functions.http import answer, with_problems
+from functions.models import operation_json
+from functions.services import services
+
+bp = func.Blueprint()
+POLL_SECONDS = "2"
+
+
+@bp.route(route="operations/{id}", methods=["GET"])
+@with_problems
+async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
+    """Show an operation; while it is open, Retry-After says when to look again."""
+    operation = await services().records.get_operation(req.route_params["id"])
+    headers = {"Retry-After": POLL_SECONDS} if operation.is_open else {}
+    return answer(operation_json(operation), headers=headers)

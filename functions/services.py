@@ -1,0 +1,70 @@
+"""What the triggers use, built once in each worker process and only when first needed.
+
+Indexing the app must neither reach Azure nor fail, so nothing here runs at import.
+"""
+
+import functools
+import os
+
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.durable_functions import DurableFunctionsClient
+from azure.identity.aio import DefaultAzureCredential
+from shared.adapters.kubernetes.pool import ClusterPool
+from shared.adapters.manifests import TemplateManifests
+
+from shared.adapters.durable import DurableWorkflows
+from shared.adapters.retry import RetryBudget
+from shared.adapters.tables.cluster_records import TableClusterRecords
+from shared.adapters.tables.connection import Tables
+from shared.adapters.tables.latency_records import TableLatencyRecords
+from shared.adapters.tables.tenant_records import TableTenantRecords
+from shared.application.health import Readiness
+from shared.application.lifecycle import TenantLifecycle
+from shared.application.reaper import Reaper
+from shared.application.steps import OperationSteps
+from shared.clock import SystemClock
+from shared.settings import Settings, TableSettings
+
+
+class Services:
+    """The use cases on their real adapters."""
+
+    def __init__(self, settings: Settings) -> None:
+        clock = SystemClock()
+        tables = _tables(settings.tables)
+        self.settings = settings
+        self.records = TableTenantRecords(tables)
+        self.clusters = TableClusterRecords(tables)
+        pool = ClusterPool(self.clusters, settings.kubernetes)
+        self.lifecycle = TenantLifecycle(self.records, self.clusters, clock, settings)
+        self.reaper = Reaper(self.records, clock, settings)
+        self.readiness = Readiness(tables, self.clusters, pool)
+        self.steps = OperationSteps(
+            records=self.records,
+            cluster_records=self.clusters,
+            latency=TableLatencyRecords(tables),
+            clusters=pool,
+            manifests=TemplateManifests(settings.tenants),
+            clock=clock,
+            settings=settings,
+        )
+
+    def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:
+        """Return the orchestrations behind the client that one invocation was given."""
+        return DurableWorkflows(client, fail_after=self.settings.provisioning.fail_after)
+
+
+@functools.cache
+def services() -> Services:
+    """Return this worker's services; raises SettingsError for a wrong environment."""
+    return Services(Settings.from_environment(os.environ))
+
+
+def _tables(settings: TableSettings) -> Tables:
+    budget = RetryBudget(seconds=settings.budget_seconds)
+    if settings.endpoint:
+        credential = DefaultAzureCredential()
+        return Tables(settings.endpoint, credential, budget=budget, try_seconds=settings.try_seconds)
+    parts = dict(part.split("=", 1) for part in settings.connection.get_secret_value().split(";") if "=" in part)
+    key = AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"])
+    return Tables(parts["TableEndpoint"], key, budget=budget, try_seconds=settings.try_seconds)

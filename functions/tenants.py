@@ -1,0 +1,67 @@
+"""HTTP: sign up, list, show and delete tenants."""
+
+import azure.durable_functions as df
+import azure.functions as func
+from shared.domain.naming import check_slug
+
+from functions.http import actor_of, answer, page_size, read, with_problems
+from functions.models import Signup, operation_json, tenant_json
+from functions.services import services
+from shared.application.ports import TenantFilter
+from shared.domain.operations import Operation
+from shared.errors import Invalid, NotFound
+
+bp = df.Blueprint()
+POLL_SECONDS = "2"  # a provisioning takes a few seconds
+
+
+@bp.route(route="tenants", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Take a slug and start to provision its tenant."""
+    signup = read(req, Signup)
+    workflows = services().workflows(client)
+    return _accepted(await services().lifecycle.sign_up(signup.to_domain(), actor_of(req), workflows))
+
+
+@bp.route(route="tenants/{slug}", methods=["DELETE"])
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to remove a tenant."""
+    workflows = services().workflows(client)
+    return _accepted(await services().lifecycle.delete(_slug(req), actor_of(req), workflows))
+
+
+@bp.route(route="tenants", methods=["GET"])
+@with_problems
+async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
+    """List tenants, filtered by state, plan, cluster and region; `next` continues a list."""
+    wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
+    try:
+        page = await services().records.list(wanted, limit=page_size(req), token=req.params.get("next", ""))
+    except ValueError as error:
+        raise Invalid(("?next", str(error))) from error
+    domain = services().settings.tenants.domain
+    return answer({"items": [tenant_json(each, domain=domain) for each in page.items], "next": page.next_token})
+
+
+@bp.route(route="tenants/{slug}", methods=["GET"])
+@with_problems
+async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
+    """Show one tenant."""
+    stored = await services().records.get(_slug(req))
+    return answer(tenant_json(stored.value, domain=services().settings.tenants.domain))
+
+
+def _slug(req: func.HttpRequest) -> str:
+    slug = req.route_params["slug"]
+    if check_slug(slug) is not None:
+        raise NotFound("there is no such tenant: its name is not one that a tenant can have")
+    return slug
+
+
+def _accepted(operation: Operation) -> func.HttpResponse:
+    headers = {"Location": f"/api/operations/{operation.id}", "Retry-After": POLL_SECONDS}
+    return answer(operation_json(operation), status=202, headers=headers)

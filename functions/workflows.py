@@ -1,0 +1,79 @@
+"""The durable orchestrations. Deterministic: they decide on their input and their activities' results alone."""
+
+from collections.abc import Generator
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from durabletask import task
+
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
+
+bp = df.Blueprint()
+
+type Steps[R] = Generator[task.Task[Any], Any, R]
+
+# Activities translate what they expect to go wrong; this is for what they do not, such as a worker out of memory.
+UNEXPECTED = task.RetryPolicy(
+    first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
+)
+LONGEST_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made
+ROUNDS = 60  # of one orchestration's removal, before it starts afresh to keep its history short
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Apply a tenant's objects and wait until it is ready; remove everything again if that does not come about."""
+    work = Work(**payload)
+    if not work.reason:
+        deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
+        for activity in (Activity.APPLY, Activity.AWAIT):
+            outcome = yield from _until(ctx, activity, work, deadline)
+            if outcome.verdict == Verdict.ENDED:
+                return outcome.verdict
+            if outcome.verdict == Verdict.FAILED:
+                work = replace(work, reason=outcome.reason)
+                break
+        else:
+            return Verdict.DONE
+    return (yield from _remove(ctx, work))
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Remove everything that a tenant has."""
+    return (yield from _remove(ctx, Work(**payload)))
+
+
+def _until(ctx: task.OrchestrationContext, activity: Activity, work: Work, deadline: datetime) -> Steps[Outcome]:
+    """Call an activity until it is done, has failed, or the deadline is over."""
+    while True:
+        outcome = yield from _call(ctx, activity, work)
+        if outcome.verdict != Verdict.AGAIN:
+            return outcome
+        if ctx.current_utc_datetime >= deadline:
+            return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
+        if outcome.wait:
+            yield ctx.create_timer(timedelta(seconds=outcome.wait))
+
+
+def _remove(ctx: task.OrchestrationContext, work: Work) -> Steps[str]:
+    """Remove a tenant, however long that takes: whatever was made must not be left behind."""
+    pause = 1.0
+    for _ in range(ROUNDS):
+        outcome = yield from _call(ctx, Activity.REMOVE, work)
+        if outcome.verdict not in (Verdict.AGAIN, Verdict.FAILED):
+            return outcome.verdict
+        yield ctx.create_timer(timedelta(seconds=max(pause, outcome.wait)))
+        pause = min(LONGEST_PAUSE, pause * 2)
+    ctx.continue_as_new(asdict(work))
+    return Verdict.AGAIN
+
+
+def _call(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
+    try:
+        result = yield ctx.call_activity(activity, input=asdict(work), retry_policy=UNEXPECTED)
+    except task.TaskFailedError as error:
+        return Outcome(Verdict.FAILED, f"{activity} broke off: {error.details.error_type}")
+    return Outcome(**result)

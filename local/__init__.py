@@ -1,0 +1,1 @@
+"""The embedded stack for a laptop or CI. Never deployed."""

@@ -1,0 +1,1 @@
+"""The product behind the triggers: domain, use cases and adapters."""

@@ -1,0 +1,63 @@
+"""The durable orchestrations, through the client that the Functions host hands to a trigger."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from azure.durable_functions import DurableFunctionsClient
+from durabletask.client import OrchestrationStatus
+from grpc import RpcError, StatusCode
+
+from shared.domain.operations import Operation, OperationKind
+from shared.domain.workflow import Work
+from shared.errors import Permanent, Transient
+
+ORCHESTRATIONS = {
+    OperationKind.PROVISION: "provision_tenant",
+    OperationKind.DELETE: "delete_tenant",
+}
+_ALIVE = {OrchestrationStatus.PENDING, OrchestrationStatus.RUNNING, OrchestrationStatus.SUSPENDED}
+
+
+class DurableWorkflows:
+    """Implements `shared.application.ports.Workflows`.
+
+    An orchestration has the id of its operation, so starting it again never makes a second one.
+    """
+
+    def __init__(self, client: DurableFunctionsClient, *, fail_after: float) -> None:
+        self._client = client
+        self._fail_after = fail_after
+
+    async def start(self, operation: Operation) -> None:
+        """Start the orchestration of an operation unless it is running; raises Transient."""
+        work = Work(operation.slug, operation.id, self._fail_after)
+        try:
+            async with _translated():
+                await self._client.schedule_new_orchestration(
+                    ORCHESTRATIONS[operation.kind], input=work, instance_id=operation.id
+                )
+        except Transient:
+            if not await self.is_running(operation.id):
+                raise
+
+    async def is_running(self, operation_id: str) -> bool:
+        """Whether the orchestration of an operation is pending or running; raises Transient."""
+        async with _translated():
+            state = await self._client.get_orchestration_state(operation_id, fetch_payloads=False)
+        return state is not None and state.runtime_status in _ALIVE
+
+    async def check(self) -> None:
+        """Return if the task hub answers; raises Transient."""
+        await self.is_running("readiness-check")
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except RpcError as error:
+        code = getattr(error, "code", lambda: None)()
+        text = f"the task hub answered {code.name if isinstance(code, StatusCode) else 'nothing'}"
+        if code in (StatusCode.INVALID_ARGUMENT, StatusCode.UNIMPLEMENTED, StatusCode.PERMISSION_DENIED):
+            raise Permanent(text) from error
+        raise Transient(text) from error

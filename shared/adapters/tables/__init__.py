@@ -1,0 +1,1 @@
+"""Azure Table Storage: the records of tenants, clusters and latencies."""

@@ -1,0 +1,39 @@
+"""The table `latency`: one row for each ended operation, with the seconds of every step."""
+
+from typing import Any
+
+from shared.adapters.tables.connection import Tables
+from shared.domain.tenants import Tenant
+
+TABLE = "latency"
+
+
+class TableLatencyRecords:
+    """Implements `shared.application.ports.LatencyRecords`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def record(self, tenant: Tenant) -> None:
+        """Keep the durations of a tenant's ended operation; writing it twice leaves one row.
+
+        The row has PartitionKey KIND-YYYYMMDD of its end, `queued_seconds` (asked for until first worked on),
+        `total_seconds`, and `NAME_seconds` for each step that ran.
+        """
+        operation = tenant.operation
+        ended = operation.finished_at or operation.heartbeat_at
+        row: dict[str, Any] = {
+            "PartitionKey": f"{operation.kind}-{ended:%Y%m%d}",
+            "RowKey": operation.id,
+            "slug": tenant.slug,
+            "plan": tenant.plan,
+            "cluster": operation.cluster,
+            "outcome": operation.state.value,
+            "ended_at": ended,
+            "queued_seconds": operation.queued_seconds,
+            "total_seconds": (ended - operation.created_at).total_seconds(),
+        }
+        for step in operation.steps:
+            if step.seconds is not None:
+                row[f"{step.name}_seconds"] = step.seconds
+        await self._tables.upsert(TABLE, row)

@@ -1,0 +1,208 @@
+"""The work of operations, as the few activities that the orchestrations call.
+
+Each may run twice or be cut off at any point and be run again: it looks at what is recorded, goes on from there, and
+writes before it acts whatever would be needed to undo the act.
+"""
+
+import math
+from dataclasses import replace
+
+from shared.application.lifecycle import audit_entry, quarantine
+from shared.application.ports import (
+    ClusterRecords,
+    Clusters,
+    LatencyRecords,
+    Stored,
+    TenantManifests,
+    TenantRecords,
+)
+from shared.clock import Clock
+from shared.domain.clusters import candidates
+from shared.domain.naming import namespace_name
+from shared.domain.operations import OperationKind, StepName
+from shared.domain.plans import PLANS
+from shared.domain.readiness import Observation
+from shared.domain.tenants import Observed, Tenant
+from shared.domain.workflow import Outcome, Verdict, Work
+from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.settings import Settings
+
+_DONE = Outcome(Verdict.DONE)
+_ENDED = Outcome(Verdict.ENDED)
+AWAIT_SECONDS = 30.0  # how long one activity waits before it gives its place to another
+REMOVE_SECONDS = 30.0
+HEARTBEAT_SECONDS = 60.0  # at least this often something is written while an operation is worked on
+
+
+class OperationSteps:
+    """Provisions and removes tenants."""
+
+    def __init__(
+        self,
+        *,
+        records: TenantRecords,
+        cluster_records: ClusterRecords,
+        latency: LatencyRecords,
+        clusters: Clusters,
+        manifests: TenantManifests,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self._records = records
+        self._cluster_records = cluster_records
+        self._latency = latency
+        self._clusters = clusters
+        self._manifests = manifests
+        self._clock = clock
+        self._settings = settings
+
+    async def apply(self, work: Work) -> Outcome:
+        """Place a tenant on a cluster and apply its objects there."""
+        tenant = await self._open(work)
+        if tenant is None:
+            return _ENDED
+        if tenant.value.operation.cancel_requested:
+            return Outcome(Verdict.FAILED, "cancelled")
+        try:
+            tenant = await self._place(tenant)
+            objects = self._manifests.render(tenant.value)
+            cluster = await self._clusters.connect(tenant.value.cluster)
+            await cluster.apply(objects)
+        except Transient as error:
+            return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
+        except (Conflict, Permanent, NotFound) as error:
+            return Outcome(Verdict.FAILED, str(error))
+        return _DONE
+
+    async def await_ready(self, work: Work) -> Outcome:
+        """Wait until a tenant is ready and record it as active; after a while ask to be called again."""
+        tenant = await self._open(work)
+        if tenant is None:
+            return _ENDED
+        operation = tenant.value.operation.begin(StepName.START, self._clock.now(), "starting the workload")
+        tenant = tenant.with_value(replace(tenant.value, operation=operation))
+        look_seconds = self._settings.provisioning.progress_seconds
+        try:
+            cluster = await self._clusters.connect(tenant.value.cluster)
+            for _ in range(math.ceil(AWAIT_SECONDS / look_seconds)):
+                if tenant.value.operation.cancel_requested:
+                    return Outcome(Verdict.FAILED, "cancelled")
+                observation = await cluster.wait_until_ready(namespace_name(work.slug), timeout=look_seconds)
+                if observation.ready:
+                    await self._succeed(tenant, observation)
+                    return _DONE
+                if observation.permanent:
+                    return Outcome(Verdict.FAILED, observation.message)
+                tenant = await self._report(tenant, observation)
+        except Transient as error:
+            return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
+        except Conflict:
+            return Outcome(Verdict.AGAIN)  # somebody changed the tenant: look again
+        except (Permanent, NotFound) as error:
+            return Outcome(Verdict.FAILED, str(error))
+        return Outcome(Verdict.AGAIN, tenant.value.operation.step(StepName.START).message)
+
+    async def remove(self, work: Work) -> Outcome:
+        """Remove everything that a tenant has; ends a deletion, and a provisioning that `work.reason` made fail."""
+        tenant = await self._open(work)
+        if tenant is None:
+            return _ENDED
+        try:
+            return await self._remove(tenant, work.reason)
+        except Transient as error:
+            return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
+        except Conflict as error:
+            return Outcome(Verdict.AGAIN, str(error))
+        except Permanent as error:
+            # Nothing may be left behind, so this goes on until somebody gives berth what it was refused.
+            return Outcome(Verdict.AGAIN, f"removal was refused: {error}", 30.0)
+
+    async def _place(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
+        """Reserve a place. The choice is recorded first, so that whatever was reserved can be found and given back."""
+        now = self._clock.now()
+        weight = PLANS[tenant.value.plan].weight
+        operation = tenant.value.operation.begin(StepName.PLACE, now)
+        clusters = await self._cluster_records.list()
+        if tenant.value.cluster:
+            chosen = [cluster for cluster in clusters if cluster.name == tenant.value.cluster]
+        else:
+            chosen = candidates(clusters, region=tenant.value.region, weight=weight)
+        for cluster in chosen:
+            applying = operation.begin(
+                StepName.APPLY, self._clock.now(), f"applying the tenant's objects on {cluster.name}"
+            )
+            applying = replace(applying, cluster=cluster.name)
+            placed = replace(tenant.value, cluster=cluster.name, operation=applying)
+            tenant = await self._records.save(tenant.with_value(placed))
+            if await self._cluster_records.reserve(cluster, placed.slug, weight):
+                return tenant
+        raise Conflict(f"region {tenant.value.region} is full: the last free place was just taken")
+
+    async def _remove(self, tenant: Stored[Tenant], reason: str) -> Outcome:
+        now = self._clock.now()
+        value = tenant.value
+        before = value.operation
+        operation = before.stop_step(now, reason) if reason and not before.reason else before
+        operation = operation.begin(StepName.REMOVE, now, "removing the workload, its data and its namespace")
+        if operation != before:
+            tenant = await self._records.save(tenant.with_value(replace(value, operation=operation)))
+        if value.cluster:
+            try:
+                cluster = await self._clusters.connect(value.cluster)
+                await cluster.remove(namespace_name(value.slug), timeout=REMOVE_SECONDS)
+            except Transient as error:
+                await self._say(tenant, str(error))
+                raise
+            await self._cluster_records.release(value.cluster, value.slug)
+        now = self._clock.now()
+        if operation.kind is OperationKind.DELETE:
+            ended = tenant.value.succeed(now, quarantine=quarantine(self._settings))
+        else:
+            ended = tenant.value.fail(now)
+        await self._end(tenant, ended, reason or "removed")
+        return _DONE
+
+    async def _succeed(self, tenant: Stored[Tenant], observation: Observation) -> None:
+        observed = Observed(observation.ready, observation.message, observation.at)
+        value = replace(tenant.value, observed=observed)
+        await self._end(tenant, value.succeed(self._clock.now(), quarantine=quarantine(self._settings)), "ready")
+
+    async def _end(self, tenant: Stored[Tenant], ended: Tenant, reason: str) -> None:
+        await self._records.save(tenant.with_value(ended), audit_entry(ended, before=tenant.value.state, reason=reason))
+        await self._latency.record(ended)
+
+    async def _report(self, tenant: Stored[Tenant], observation: Observation) -> Stored[Tenant]:
+        """Record what was seen while waiting, if it is news, and read the tenant again: it may be cancelled by now."""
+        value = tenant.value
+        now = self._clock.now()
+        message = observation.message
+        started = value.operation.step(StepName.START).started_at or now
+        if (now - started).total_seconds() > self._settings.provisioning.warn_after:
+            message = f"{message} (this takes longer than usual)"
+        quiet = (now - value.operation.heartbeat_at).total_seconds()
+        if value.operation.step(StepName.START).message != message or quiet > HEARTBEAT_SECONDS:
+            observed = Observed(observation.ready, observation.message, observation.at)
+            operation = value.operation.say(message, now)
+            return await self._records.save(tenant.with_value(replace(value, operation=operation, observed=observed)))
+        fresh = await self._records.get(value.slug)
+        if fresh.etag != tenant.etag:
+            raise Conflict(f"tenant {value.slug} was changed by somebody else")
+        return tenant
+
+    async def _say(self, tenant: Stored[Tenant], message: str) -> None:
+        operation = tenant.value.operation.say(message, self._clock.now())
+        await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
+
+    async def _open(self, work: Work) -> Stored[Tenant] | None:
+        """Return the tenant if this operation is the one running on it."""
+        try:
+            tenant = await self._records.get(work.slug)
+        except NotFound:
+            return None
+        operation = tenant.value.operation
+        if operation.id != work.operation_id:
+            return None
+        if not operation.is_open:
+            await self._latency.record(tenant.value)  # whoever ended it may not have come to this
+            return None
+        return tenant

@@ -1,0 +1,212 @@
+"""An operation: one change of one tenant that a caller asked for, as ordered steps that always reach an end.
+
+Every function here returns a new value; the times come from the caller, so that a replay gives the same answer.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from secrets import randbelow
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o or u to misread
+_MILLISECONDS_END = 1 << 50  # ten letters of base 32; no clock reaches it before the year 37000
+
+
+class OperationKind(StrEnum):
+    """What is being done to the tenant."""
+
+    PROVISION = "provision"
+    DELETE = "delete"
+
+
+class OperationState(StrEnum):
+    """Where the operation stands. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepState(StrEnum):
+    """Where one step stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class StepName(StrEnum):
+    """The steps of all kinds of operation."""
+
+    PLACE = "place"
+    APPLY = "apply"
+    START = "start"
+    REMOVE = "remove"
+
+
+STEPS: dict[OperationKind, tuple[StepName, ...]] = {
+    OperationKind.PROVISION: (StepName.PLACE, StepName.APPLY, StepName.START),
+    OperationKind.DELETE: (StepName.REMOVE,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step, with the times between which it ran and the latest word from it."""
+
+    name: StepName
+    state: StepState = StepState.PENDING
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    message: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, in seconds; None unless it ran and ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of one tenant.
+
+    `heartbeat_at` is the last time that something wrote progress; `reason` says why it failed or was cancelled, in
+    words a person can act on; `actor` is who asked for it; `cluster` is where it is done, once that is known.
+    """
+
+    id: str
+    kind: OperationKind
+    slug: str
+    actor: str
+    created_at: datetime
+    heartbeat_at: datetime
+    steps: tuple[Step, ...]
+    state: OperationState = OperationState.QUEUED
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cluster: str = ""
+    reason: str = ""
+    cancel_requested: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not reached its end."""
+        return self.state in (OperationState.QUEUED, OperationState.RUNNING)
+
+    @property
+    def percent(self) -> int:
+        """Share of its steps behind it, 0 to 100; 100 only at the end."""
+        if not self.is_open:
+            return 100
+        behind = sum(1.0 if step.finished_at else 0.5 for step in self.steps if step.started_at)
+        return min(99, round(100 * behind / len(self.steps)))
+
+    @property
+    def queued_seconds(self) -> float:
+        """Seconds between the request and the first work on it."""
+        return ((self.started_at or self.heartbeat_at) - self.created_at).total_seconds()
+
+    def step(self, name: StepName) -> Step:
+        """Return the step of that name; raises KeyError when this operation never had it."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+    def begin(self, name: StepName, now: datetime, message: str = "") -> "Operation":
+        """Start a step, ending the one that ran before it; adds the step if it is not part of the plan.
+
+        Starting a running step again (a repeated activity) leaves it as it is.
+        """
+        steps = [
+            replace(step, state=StepState.DONE, finished_at=now)
+            if step.state is StepState.RUNNING and step.name != name
+            else step
+            for step in self.steps
+        ]
+        if all(step.name != name for step in steps):
+            steps.append(Step(name))
+        steps = [
+            replace(step, state=StepState.RUNNING, started_at=now, message=message)
+            if step.name == name and step.state is StepState.PENDING
+            else step
+            for step in steps
+        ]
+        return replace(
+            self,
+            steps=tuple(steps),
+            state=OperationState.RUNNING,
+            started_at=self.started_at or now,
+            heartbeat_at=now,
+        )
+
+    def say(self, message: str, now: datetime) -> "Operation":
+        """Put a new message on the running step."""
+        steps = tuple(
+            replace(step, message=message) if step.state is StepState.RUNNING else step for step in self.steps
+        )
+        return replace(self, steps=steps, heartbeat_at=now)
+
+    def stop_step(self, now: datetime, reason: str) -> "Operation":
+        """End the running step as failed and skip those not begun; the operation itself goes on, to clean up."""
+        steps: list[Step] = []
+        for step in self.steps:
+            if step.state is StepState.RUNNING:
+                steps.append(replace(step, state=StepState.FAILED, finished_at=now, message=reason))
+            elif step.state is StepState.PENDING:
+                steps.append(replace(step, state=StepState.SKIPPED))
+            else:
+                steps.append(step)
+        return replace(self, steps=tuple(steps), reason=reason, heartbeat_at=now)
+
+    def finish(self, state: OperationState, now: datetime) -> "Operation":
+        """Reach the end: a step still running is done, one never begun is skipped."""
+        steps = tuple(
+            replace(step, state=StepState.DONE, finished_at=now)
+            if step.state is StepState.RUNNING
+            else replace(step, state=StepState.SKIPPED)
+            if step.state is StepState.PENDING
+            else step
+            for step in self.steps
+        )
+        return replace(self, steps=steps, state=state, finished_at=now, heartbeat_at=now)
+
+
+def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime, cluster: str = "") -> Operation:
+    """Make an operation that nothing has worked on yet."""
+    return Operation(
+        id=new_operation_id(slug, now),
+        kind=kind,
+        slug=slug,
+        actor=actor,
+        created_at=now,
+        heartbeat_at=now,
+        steps=tuple(Step(name) for name in STEPS[kind]),
+        cluster=cluster,
+    )
+
+
+def new_operation_id(slug: str, now: datetime) -> str:
+    """Make an id that names its tenant, sorts newest first within it, and cannot be guessed (50 random bits)."""
+    return f"{slug}.{newest_first(now)}{_base32(randbelow(1 << 50))}"
+
+
+def newest_first(now: datetime) -> str:
+    """Ten letters that sort a later time before an earlier one, to the millisecond."""
+    return _base32(_MILLISECONDS_END - 1 - int(now.timestamp() * 1000))
+
+
+def slug_of(operation_id: str) -> str:
+    """Return the slug inside an operation id, or an empty string when it is not one."""
+    slug, dot, rest = operation_id.partition(".")
+    return slug if dot and len(rest) == 20 and all(letter in _ALPHABET for letter in rest) else ""
+
+
+def _base32(value: int) -> str:
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(45, -1, -5))

@@ -1,0 +1,45 @@
+"""The errors that cross berth's layers. Adapters raise them `from` what their library raised.
+
+Which of them a caller may repeat is part of the type: `Transient` yes, everything else no.
+"""
+
+
+class BerthError(Exception):
+    """Anything berth raises on purpose. The message is for a person and holds no secret."""
+
+
+class NotFound(BerthError):
+    """The thing asked for does not exist."""
+
+
+class Conflict(BerthError):
+    """The state of the thing does not allow the change, or somebody else changed it first."""
+
+
+class Transient(BerthError):
+    """It may work later: throttled, unreachable, timed out, interrupted.
+
+    Args:
+        message: What happened, for a person.
+        retry_after: Seconds that the other side asked to wait, or None when it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(BerthError):
+    """It will not work however often it is tried: refused, invalid, forbidden."""
+
+
+class Invalid(BerthError):
+    """The request is wrong in a way that only its sender can mend.
+
+    Args:
+        errors: What is wrong, each as the JSON pointer of a member of the body and a sentence.
+    """
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{pointer}: {text}" for pointer, text in errors))
+        self.errors = errors

@@ -1,0 +1,102 @@
+"""Operations: ids, steps, percent, and that no order of calls breaks them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.operations import (
+    Operation,
+    OperationKind,
+    OperationState,
+    StepName,
+    StepState,
+    new_operation,
+    new_operation_id,
+    slug_of,
+)
+
+NOW = datetime(2026, 2, 28, 12, tzinfo=UTC)
+
+
+def provisioning(now: datetime = NOW) -> Operation:
+    return new_operation(OperationKind.PROVISION, "acme", actor="portal", now=now)
+
+
+def test_an_id_names_its_tenant_and_sorts_newest_first() -> None:
+    older, newer = new_operation_id("acme", NOW), new_operation_id("acme", NOW + timedelta(milliseconds=1))
+    assert slug_of(older) == "acme"
+    assert newer < older
+    assert new_operation_id("acme", NOW) != older
+
+
+@pytest.mark.parametrize("text", ["", ".", "acme", "acme.", "acme.short", "acme." + "i" * 20, "acme." + "0" * 21])
+def test_what_is_no_id_has_no_slug(text: str) -> None:
+    assert slug_of(text) == ""
+
+
+def test_steps_run_one_after_another_with_their_times() -> None:
+    operation = provisioning().begin(StepName.PLACE, NOW).begin(StepName.APPLY, NOW + timedelta(seconds=2), "applying")
+    assert operation.state is OperationState.RUNNING
+    assert [step.state for step in operation.steps] == [StepState.DONE, StepState.RUNNING, StepState.PENDING]
+    assert operation.step(StepName.PLACE).seconds == 2
+    assert operation.step(StepName.APPLY).message == "applying"
+    assert operation.percent == 50
+
+
+def test_a_repeated_step_keeps_its_start() -> None:
+    operation = provisioning().begin(StepName.PLACE, NOW, "first")
+    again = operation.begin(StepName.PLACE, NOW + timedelta(seconds=9), "second")
+    assert again.steps == operation.steps
+    assert again.heartbeat_at > operation.heartbeat_at
+
+
+def test_a_failed_step_skips_the_rest_and_cleaning_up_is_a_step() -> None:
+    operation = provisioning().begin(StepName.PLACE, NOW).stop_step(NOW, "no room").begin(StepName.REMOVE, NOW)
+    ended = operation.finish(OperationState.FAILED, NOW + timedelta(seconds=1))
+    assert [(step.name, step.state) for step in ended.steps] == [
+        (StepName.PLACE, StepState.FAILED),
+        (StepName.APPLY, StepState.SKIPPED),
+        (StepName.START, StepState.SKIPPED),
+        (StepName.REMOVE, StepState.DONE),
+    ]
+    assert ended.reason == "no room"
+    assert ended.percent == 100
+
+
+def test_queueing_is_apart_from_work() -> None:
+    operation = provisioning().begin(StepName.PLACE, NOW + timedelta(seconds=3))
+    assert operation.queued_seconds == 3
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("begin"), st.sampled_from(StepName)),
+            st.tuples(st.just("say"), st.text(max_size=5)),
+            st.tuples(st.just("stop"), st.text(min_size=1, max_size=5)),
+        ),
+        max_size=12,
+    )
+)
+def test_any_order_of_calls_leaves_one_running_step_at_most_and_times_in_order(
+    calls: list[tuple[str, StepName | str]],
+) -> None:
+    operation, now = provisioning(), NOW
+    for call, argument in calls:
+        now += timedelta(seconds=1)
+        match call, argument:
+            case "begin", StepName() as name:
+                operation = operation.begin(name, now)
+            case "say", text:
+                operation = operation.say(str(text), now)
+            case _, text:
+                operation = operation.stop_step(now, str(text))
+        assert sum(step.state is StepState.RUNNING for step in operation.steps) <= 1
+        assert 0 <= operation.percent < 100
+        assert len({step.name for step in operation.steps}) == len(operation.steps)
+    ended = operation.finish(OperationState.SUCCEEDED, now)
+    assert ended.percent == 100
+    assert all(step.state not in (StepState.RUNNING, StepState.PENDING) for step in ended.steps)
+    assert all(step.seconds is None or step.seconds >= 0 for step in ended.steps)
