@@ -109,13 +109,7 @@ class KubernetesCluster(Protocol):
         """Server-side apply one tenant's objects; applying the same again changes nothing."""
         ...
 
-    async def wait_until_ready(
-        self,
-        namespace: str,
-        *,
-        timeout: float,
-        on_change: Callable[[Observation], Awaitable[None]] | None = None,
-    ) -> Observation:
+    async def wait_until_ready(self, namespace: str, *, timeout: float) -> Observation:
         """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds."""
         ...
 

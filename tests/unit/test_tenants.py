@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.operations import OperationKind, OperationState, new_operation
+from shared.domain.operations import Operation, OperationKind, OperationState, new_operation
 from shared.domain.tenants import TRANSITIONS, Tenant, TenantState
 from shared.errors import Conflict
 
@@ -31,14 +31,14 @@ def provisioning_tenant() -> Tenant:
     )
 
 
-def deletion() -> OperationKind:
-    return OperationKind.DELETE
+def deletion() -> Operation:
+    return new_operation(OperationKind.DELETE, "acme", actor="portal", now=NOW)
 
 
 def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     tenant = provisioning_tenant().succeed(NOW, quarantine=QUARANTINE)
     assert (tenant.state, tenant.operation.state) == (TenantState.ACTIVE, OperationState.SUCCEEDED)
-    deleting = tenant.begin(new_operation(deletion(), "acme", actor="portal", now=NOW), NOW)
+    deleting = tenant.begin(deletion(), NOW)
     assert deleting.state is TenantState.DELETING
     tombstone = deleting.succeed(NOW, quarantine=QUARANTINE)
     assert tombstone.state is TenantState.DELETED
@@ -47,7 +47,7 @@ def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
 
 def test_the_slug_of_a_tombstone_is_free_after_its_quarantine() -> None:
     tenant = provisioning_tenant().fail(NOW)
-    tenant = tenant.begin(new_operation(deletion(), "acme", actor="portal", now=NOW), NOW)
+    tenant = tenant.begin(deletion(), NOW)
     tombstone = tenant.succeed(NOW, quarantine=QUARANTINE)
     assert not tombstone.slug_is_free(NOW + QUARANTINE - timedelta(seconds=1))
     assert tombstone.slug_is_free(NOW + QUARANTINE)
@@ -56,7 +56,7 @@ def test_the_slug_of_a_tombstone_is_free_after_its_quarantine() -> None:
 def test_a_busy_tenant_names_the_running_operation() -> None:
     tenant = provisioning_tenant()
     with pytest.raises(Conflict, match=tenant.operation.id):
-        tenant.begin(new_operation(deletion(), "acme", actor="portal", now=NOW), NOW)
+        tenant.begin(deletion(), NOW)
 
 
 @given(st.lists(st.sampled_from(["succeed", "fail", "delete"]), max_size=8))
@@ -71,7 +71,7 @@ def test_no_order_of_requests_makes_a_move_that_the_lifecycle_does_not_have(call
                 case "fail":
                     tenant = tenant.fail(NOW)
                 case _:
-                    tenant = tenant.begin(new_operation(deletion(), "acme", actor="portal", now=NOW), NOW)
+                    tenant = tenant.begin(deletion(), NOW)
         except Conflict:
             assert tenant is before
         else:

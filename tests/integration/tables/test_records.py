@@ -1,0 +1,202 @@
+"""The records on the real table service: conditions, atomicity, paging, lost answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+from typing import Any
+
+import pytest
+
+from shared.adapters.tables.cluster_records import TableClusterRecords
+from shared.adapters.tables.connection import Tables
+from shared.adapters.tables.latency_records import TableLatencyRecords
+from shared.adapters.tables.tenant_records import TableTenantRecords
+from shared.application.lifecycle import audit_entry
+from shared.application.ports import Stored, TenantFilter
+from shared.domain.clusters import Cluster, ClusterState, KubeconfigAccess
+from shared.domain.operations import OperationKind, StepName, new_operation
+from shared.domain.tenants import Observed, Tenant, TenantState
+from shared.errors import Conflict, NotFound, Transient
+
+NOW = datetime(2026, 2, 28, 12, 0, 0, 123000, tzinfo=UTC)
+
+
+def tenant(slug: str, *, plan: str = "trial") -> Tenant:
+    return Tenant(
+        slug=slug,
+        state=TenantState.PROVISIONING,
+        plan=plan,
+        region="westeurope",
+        version="1.0",
+        email="someone@example.com",
+        display_name="Ünïcode 🚀 name",
+        created_at=NOW,
+        changed_at=NOW,
+        operation=new_operation(OperationKind.PROVISION, slug, actor="portal", now=NOW),
+    )
+
+
+@pytest.fixture
+def records(tables: Tables) -> TableTenantRecords:
+    return TableTenantRecords(tables)
+
+
+@pytest.fixture
+async def cluster(tables: Tables) -> AsyncIterator[Cluster]:
+    registered = Cluster("c" + token_hex(4), "westeurope", 10, ClusterState.OPEN, KubeconfigAccess("local"))
+    yield await TableClusterRecords(tables).register(registered)
+
+
+def new_slug() -> str:
+    return "t" + token_hex(6)
+
+
+async def test_a_tenant_comes_back_as_it_was_saved(records: TableTenantRecords) -> None:
+    value = tenant(new_slug())
+    operation = value.operation.begin(StepName.PLACE, NOW, "placing").begin(StepName.APPLY, NOW + timedelta(seconds=1))
+    value = replace(value, operation=operation, observed=Observed(ready=False, message="pulling", at=NOW))
+    await records.save(Stored(value), audit_entry(value, "none", reason="requested"))
+    assert (await records.get(value.slug)).value == value
+    assert await records.get_operation(operation.id) == operation
+
+
+async def test_a_slug_is_taken_once(records: TableTenantRecords) -> None:
+    slug = new_slug()
+    tries = await asyncio.gather(*(records.save(Stored(tenant(slug))) for _ in range(20)), return_exceptions=True)
+    assert sum(isinstance(result, Stored) for result in tries) == 1
+    assert sum(isinstance(result, Conflict) for result in tries) == 19
+
+
+async def test_a_stale_write_changes_nothing_not_even_the_audit_trail(records: TableTenantRecords) -> None:
+    stale = await records.save(Stored(tenant(new_slug())))
+    fresh = await records.save(stale.with_value(replace(stale.value, cluster="one")))
+    ended = stale.value.fail(NOW)
+    with pytest.raises(Conflict):
+        await records.save(stale.with_value(ended), audit_entry(ended, "provisioning", reason="too late"))
+    assert await records.get(stale.value.slug) == fresh
+    assert (await records.audit(stale.value.slug, limit=10, token="")).items == ()
+
+
+async def test_an_ended_operation_is_kept_when_the_next_one_begins(records: TableTenantRecords) -> None:
+    stored = await records.save(Stored(tenant(new_slug())))
+    first = stored.value.succeed(NOW, quarantine=timedelta(0))
+    stored = await records.save(stored.with_value(first), audit_entry(first, "provisioning", reason="ready"))
+    deletion = new_operation(OperationKind.DELETE, first.slug, actor="portal", now=NOW)
+    await records.save(stored.with_value(first.begin(deletion, NOW)))
+    assert await records.get_operation(first.operation.id) == first.operation
+    assert await records.get_operation(deletion.id) == deletion
+
+
+@pytest.mark.parametrize("operation_id", ["nonsense", "acme.00000000000000000000", "a/b", "x.y'z"])
+async def test_an_operation_that_is_not_there(records: TableTenantRecords, operation_id: str) -> None:
+    with pytest.raises(NotFound):
+        await records.get_operation(operation_id)
+
+
+async def test_lists_page_through_all_tenants_once_and_filter(records: TableTenantRecords) -> None:
+    plan = "plan-" + token_hex(4)
+    slugs = {new_slug() for _ in range(25)}
+    await asyncio.gather(*(records.save(Stored(tenant(slug, plan=plan))) for slug in slugs))
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await records.list(TenantFilter(plan=plan), limit=4, token=token)
+        assert len(page.items) <= 4
+        seen += [each.slug for each in page.items]
+        token = page.next_token
+        if not token:
+            break
+    assert sorted(seen) == sorted(slugs)
+    hostile = await records.list(TenantFilter(plan="x' or PartitionKey ne '"), limit=4, token="")
+    assert hostile.items == ()
+
+
+@pytest.mark.parametrize("token", ["%%%", "Z", "zzzz", "ünï"])
+async def test_a_foreign_token_is_refused(records: TableTenantRecords, token: str) -> None:
+    with pytest.raises(ValueError, match="token"):
+        await records.list(TenantFilter(), limit=4, token=token)
+
+
+async def test_only_open_operations_are_looked_after(records: TableTenantRecords) -> None:
+    open_one = await records.save(Stored(tenant(new_slug())))
+    ended = await records.save(Stored(tenant(new_slug()).fail(NOW)))
+    found = {stored.value.slug async for stored in records.with_open_operation()}
+    assert open_one.value.slug in found
+    assert ended.value.slug not in found
+
+
+async def test_the_audit_trail_is_newest_first_and_pages(records: TableTenantRecords) -> None:
+    stored = await records.save(Stored(tenant(new_slug())))
+    for second in range(5):
+        value = replace(stored.value, changed_at=NOW + timedelta(seconds=second))
+        stored = await records.save(stored.with_value(value), audit_entry(value, "none", reason=str(second)))
+    first = await records.audit(stored.value.slug, limit=3, token="")
+    rest = await records.audit(stored.value.slug, limit=3, token=first.next_token)
+    assert [entry.reason for entry in first.items + rest.items] == ["4", "3", "2", "1", "0"]
+    assert rest.next_token == ""
+
+
+async def test_a_write_whose_answer_was_lost_counts_as_done(
+    tables: Tables, records: TableTenantRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = tables.transact
+    answers = 0
+
+    async def lossy(table: str, writes: Any) -> list[str]:
+        nonlocal answers
+        answers += 1
+        await real(table, writes)
+        return await real(table, writes)  # what a repeat after a lost answer comes to
+
+    monkeypatch.setattr(tables, "transact", lossy)
+    stored = await records.save(Stored(tenant(new_slug())))
+    monkeypatch.undo()
+    assert answers == 1
+    assert await records.get(stored.value.slug) == stored
+
+
+async def test_an_account_that_does_not_answer_is_transient(dead_tables: Tables) -> None:
+    with pytest.raises(Transient):
+        await TableTenantRecords(dead_tables).get("acme")
+
+
+async def test_placements_never_overbook_and_add_up(tables: Tables, cluster: Cluster) -> None:
+    workers = [TableClusterRecords(tables) for _ in range(3)]
+    slugs = [new_slug() for _ in range(15)]
+    placed = await asyncio.gather(
+        *(workers[i % 3].reserve(cluster, slug, weight=1) for i, slug in enumerate(slugs))
+    )
+    assert sum(placed) == cluster.capacity
+    again = await asyncio.gather(*(workers[0].reserve(cluster, slug, weight=1) for slug in slugs))
+    assert list(again) == list(placed)
+    for _ in range(2):
+        await asyncio.gather(*(workers[i % 3].release(cluster.name, slug) for i, slug in enumerate(slugs)))
+    assert {each.name: each.allocated for each in await workers[0].list()}[cluster.name] == 0
+
+
+async def test_registering_again_keeps_the_allocation(tables: Tables, cluster: Cluster) -> None:
+    clusters = TableClusterRecords(tables)
+    assert await clusters.reserve(cluster, "acme", weight=4)
+    changed = await clusters.register(replace(cluster, state=ClusterState.CORDONED))
+    assert (changed.allocated, changed.free, changed.state) == (4, 6, ClusterState.CORDONED)
+
+
+async def test_a_latency_row_has_every_step_and_is_written_once(tables: Tables) -> None:
+    value = tenant(new_slug())
+    operation = value.operation.begin(StepName.PLACE, NOW + timedelta(seconds=2))
+    operation = operation.begin(StepName.APPLY, NOW + timedelta(seconds=3))
+    operation = operation.begin(StepName.START, NOW + timedelta(seconds=5))
+    ended = replace(value, operation=replace(operation, cluster="one")).succeed(
+        NOW + timedelta(seconds=9), quarantine=timedelta(0)
+    )
+    latency = TableLatencyRecords(tables)
+    await latency.record(ended)
+    await latency.record(ended)
+    where = "PartitionKey eq 'provision-20260228' and RowKey eq @id"
+    rows = [row async for row, _ in tables.query("latency", where, {"id": operation.id})]
+    assert len(rows) == 1
+    seconds = {name: rows[0][f"{name}_seconds"] for name in ("queued", "place", "apply", "start", "total")}
+    assert seconds == {"queued": 2.0, "place": 1.0, "apply": 2.0, "start": 4.0, "total": 9.0}
+    assert (rows[0]["outcome"], rows[0]["cluster"]) == ("succeeded", "one")
