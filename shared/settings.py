@@ -80,6 +80,9 @@ class TenantSettings(_Section):
     """The product's container image without its tag; the tenant's version is the tag."""
     default_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
     """The version of a tenant whose signup names none."""
+    secret_seed: Annotated[SecretStr, Field(min_length=16)]
+    """What every tenant's own secret is derived from: at least 16 random characters, kept in a key vault. With another
+    seed, tenants provisioned from then on get other secrets."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """The port that the product listens on."""
     ingress_class: str = "webapprouting.kubernetes.azure.com"

@@ -8,6 +8,7 @@ GOOD = {
     "BERTH_TABLES_ENDPOINT": "https://berth.table.core.windows.net",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
+    "BERTH_TENANTS_SECRET_SEED": "0123456789abcdef",
     "PATH": "/bin",
 }
 

@@ -1,7 +1,6 @@
 """The records on the real table service: conditions, atomicity, paging, lost answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -44,9 +43,9 @@ def records(tables: Tables) -> TableTenantRecords:
 
 
 @pytest.fixture
-async def cluster(tables: Tables) -> AsyncIterator[Cluster]:
+async def cluster(tables: Tables) -> Cluster:
     registered = Cluster("c" + token_hex(4), "westeurope", 10, ClusterState.OPEN, KubeconfigAccess("local"))
-    yield await TableClusterRecords(tables).register(registered)
+    return await TableClusterRecords(tables).register(registered)
 
 
 def new_slug() -> str:
@@ -165,9 +164,7 @@ async def test_an_account_that_does_not_answer_is_transient(dead_tables: Tables)
 async def test_placements_never_overbook_and_add_up(tables: Tables, cluster: Cluster) -> None:
     workers = [TableClusterRecords(tables) for _ in range(3)]
     slugs = [new_slug() for _ in range(15)]
-    placed = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, slug, weight=1) for i, slug in enumerate(slugs))
-    )
+    placed = await asyncio.gather(*(workers[i % 3].reserve(cluster, slug, weight=1) for i, slug in enumerate(slugs)))
     assert sum(placed) == cluster.capacity
     again = await asyncio.gather(*(workers[0].reserve(cluster, slug, weight=1) for slug in slugs))
     assert list(again) == list(placed)

@@ -1,0 +1,98 @@
+"""A caller of berth's HTTP API, as a signup portal would be."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+type Json = dict[str, Any]
+
+
+class ProblemError(Exception):
+    """The API answered a problem document."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        self.status = status
+        self.problem = problem
+        wrong = "".join(f"\n  {each['pointer']}: {each['detail']}" for each in problem.get("errors", []))
+        super().__init__(f"{status} {problem.get('title', '')}: {problem.get('detail', '')}{wrong}")
+
+
+class Api:
+    """One connection pool to a running berth; use it as an async context manager.
+
+    Args:
+        url: Where the host listens, without /api.
+        key: A function key, or the master key for operators' requests.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"x-functions-key": key, "Berth-Actor": "berth CLI"},
+            timeout=60,
+            limits=httpx.Limits(max_connections=200),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Json | None = None, **query: str | int) -> Json:
+        """Send one request and return the JSON answer.
+
+        Raises:
+            ProblemError: The answer is a problem document, or no JSON at all.
+            httpx.HTTPError: There was no answer.
+        """
+        return _json(await self._http.request(method, f"/api/{path}", json=body, params=query))
+
+    async def follow(self, operation: Json, *, every: float = 0.5) -> AsyncIterator[Json]:
+        """Yield an operation again and again until it has ended; the last one yielded is the ended one."""
+        while operation["finished_at"] is None:
+            yield operation
+            await asyncio.sleep(every)
+            operation = await self.call("GET", f"operations/{operation['id']}")
+        yield operation
+
+    async def all(self, path: str, **query: str | int) -> list[Json]:
+        """Return the items of all pages of a list."""
+        items: list[Json] = []
+        page: Json = {"next": ""}
+        while True:
+            more = {"next": page["next"]} if page["next"] else {}
+            page = await self.call("GET", path, **query, **more)
+            items += page["items"]
+            if not page.get("next"):
+                return items
+
+
+@asynccontextmanager
+async def problem_expected(status: int, found: list[str]) -> AsyncIterator[None]:
+    """Run a request that must be refused; note what it was told. Raises AssertionError if it was not."""
+    try:
+        yield
+    except ProblemError as error:
+        if error.status != status:
+            raise
+        found.append(str(error))
+    else:
+        raise AssertionError(f"a request was accepted that should have been answered with {status}")
+
+
+def _json(response: httpx.Response) -> Json:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {"title": response.reason_phrase, "detail": "the host answered without JSON; is the key right?"}
+    if response.is_error:
+        raise ProblemError(response.status_code, body)
+    return body
