@@ -5,7 +5,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate
+from typing import Any, Concatenate, cast
 
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
@@ -68,7 +68,7 @@ def read[M: BaseModel](req: func.HttpRequest, model: type[M]) -> M:
     if len(body) > MAX_BODY_BYTES:
         detail = f"Send at most {MAX_BODY_BYTES} bytes."
         raise Refused(Problem("too-large", "The body is too large", 413, detail))
-    media_type = req.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    media_type = _header(req, "Content-Type").split(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "Send JSON with the header Content-Type: application/json."
         raise Refused(Problem("media-type", "The body is not JSON", 415, detail))
@@ -88,8 +88,13 @@ def page_size(req: func.HttpRequest, *, default: int = 100, most: int = 1000) ->
 
 def actor_of(req: func.HttpRequest) -> str:
     """Return who asks, for the audit trail: the caller's own word in the header Berth-Actor."""
-    value = req.headers.get("Berth-Actor", DEFAULT_ACTOR)
-    return "".join(letter for letter in value if letter.isprintable())[:100] or DEFAULT_ACTOR
+    said = _header(req, "Berth-Actor")
+    return "".join(letter for letter in said if letter.isprintable())[:100] or DEFAULT_ACTOR
+
+
+def _header(req: func.HttpRequest, name: str) -> str:
+    headers = cast(Mapping[str, str], req.headers)  # untyped there
+    return headers.get(name, "")
 
 
 def _strict_json(body: bytes) -> Any:

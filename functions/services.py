@@ -9,10 +9,10 @@ import os
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.durable_functions import DurableFunctionsClient
 from azure.identity.aio import DefaultAzureCredential
-from shared.adapters.kubernetes.pool import ClusterPool
-from shared.adapters.manifests import TemplateManifests
 
 from shared.adapters.durable import DurableWorkflows
+from shared.adapters.kubernetes.pool import ClusterPool
+from shared.adapters.manifests import TemplateManifests
 from shared.adapters.retry import RetryBudget
 from shared.adapters.tables.cluster_records import TableClusterRecords
 from shared.adapters.tables.connection import Tables
@@ -35,7 +35,7 @@ class Services:
         self.settings = settings
         self.records = TableTenantRecords(tables)
         self.clusters = TableClusterRecords(tables)
-        pool = ClusterPool(self.clusters, settings.kubernetes)
+        pool = ClusterPool(self.clusters, settings.kubernetes, clock)
         self.lifecycle = TenantLifecycle(self.records, self.clusters, clock, settings)
         self.reaper = Reaper(self.records, clock, settings)
         self.readiness = Readiness(tables, self.clusters, pool)

@@ -1,7 +1,7 @@
 """A caller of berth's HTTP API, as a signup portal would be."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -76,7 +76,7 @@ class Api:
 
 
 @asynccontextmanager
-async def problem_expected(status: int, found: list[str]) -> AsyncIterator[None]:
+async def problem_expected(status: int, found: list[str]) -> AsyncGenerator[None]:
     """Run a request that must be refused; note what it was told. Raises AssertionError if it was not."""
     try:
         yield

@@ -1,6 +1,6 @@
 """The durable orchestrations, through the client that the Functions host hands to a trigger."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from azure.durable_functions import DurableFunctionsClient
@@ -52,7 +52,7 @@ class DurableWorkflows:
 
 
 @asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _translated() -> AsyncGenerator[None]:
     try:
         yield
     except RpcError as error:

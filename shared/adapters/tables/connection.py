@@ -1,7 +1,7 @@
 """One pooled connection to the storage account, its errors translated and its repeats bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ _BUSY = {408, 429, 500, 502, 503, 504}
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+async def translated() -> AsyncGenerator[None]:
     """Raise our own errors in place of the library's."""
     try:
         yield

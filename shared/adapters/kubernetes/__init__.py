@@ -1,0 +1,1 @@
+"""Kubernetes API servers: apply, wait, remove."""

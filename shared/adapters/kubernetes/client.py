@@ -1,0 +1,164 @@
+"""Requests to one API server: static paths, raw JSON, time limits, repeats, and our own errors.
+
+The official client brings the connection pool and the authentication; its models are left out, because they cost ten
+times what the JSON itself costs to read.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Protocol, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+
+from shared.adapters.retry import RetryBudget, with_retry
+from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
+from shared.settings import KubernetesSettings
+
+type Json = dict[str, Any]
+type Query = Mapping[str, str | int]
+
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_LONGEST_QUOTE = 300
+
+
+class TokenSource(Protocol):
+    """Gives bearer tokens."""
+
+    async def token(self, *, renew: bool = False) -> str:
+        """Return a token that is valid for a while yet; `renew` asks for another one than before."""
+        ...
+
+
+class KubernetesClient:
+    """One pool of connections to an API server.
+
+    Args:
+        configuration: Address, certificates and credentials, as the official client holds them.
+        settings: Time limits and the number of requests at once.
+        tokens: Where bearer tokens come from, if the configuration has no credentials of its own.
+    """
+
+    def __init__(
+        self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
+    ) -> None:
+        configuration.connection_pool_maxsize = settings.max_in_flight + 2  # and the two watches
+        self._configuration = configuration
+        self._api = ApiClient(configuration)
+        self._host = str(configuration.host).rstrip("/")
+        self._settings = settings
+        self._budget = RetryBudget(seconds=settings.budget_seconds)
+        self._tokens = tokens
+        self._places = asyncio.Semaphore(settings.max_in_flight)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        media_type: str = JSON,
+        repeat: bool = True,
+        query: Query | None = None,
+    ) -> Json:
+        """Send a request, again and again if it fails for a moment, and return the JSON answer.
+
+        Raises:
+            NotFound, Conflict, Permanent: As the API server said.
+            Transient: It did not come about within the budget.
+        """
+
+        async def attempt() -> Json:
+            async with self._places:
+                timeout = aiohttp.ClientTimeout(total=self._settings.try_seconds)
+                response = await self._send(method, path, body, media_type, timeout, query)
+                try:
+                    return await _read(response)
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    raise Transient(f"the API server broke off: {type(error).__name__}") from error
+                finally:
+                    response.release()
+
+        return await (with_retry(attempt, self._budget) if repeat else attempt())
+
+    async def stream(self, path: str, *, silence: float, query: Query) -> AsyncGenerator[Json]:
+        """Yield the JSON lines of a watch until it ends.
+
+        Raises:
+            Transient: The connection broke, or nothing came for `silence` seconds.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.try_seconds, sock_read=silence)
+        response = await self._send("GET", path, None, JSON, timeout, query)
+        try:
+            if response.status != 200:
+                await _read(response)
+            async for line in response.content:
+                yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Transient(f"the watch broke off: {type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        media_type: str,
+        timeout: aiohttp.ClientTimeout,
+        query: Query | None,
+    ) -> aiohttp.ClientResponse:
+        url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        for renew in (False, True):
+            headers = {"Accept": JSON, "Content-Type": media_type, **await self._authorization(renew=renew)}
+            try:
+                answer: Any = await self._api.rest_client.request(
+                    method, url, headers=headers, body=body, _request_timeout=timeout
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise Transient(f"the API server cannot be reached: {type(error).__name__}") from error
+            if answer.status != 401 or self._tokens is None:
+                break
+        return cast("aiohttp.ClientResponse", answer.response)  # pyright: ignore[reportUnknownArgumentType] - untyped there
+
+    async def _authorization(self, *, renew: bool) -> dict[str, str]:
+        if self._tokens is not None:
+            return {"Authorization": f"Bearer {await self._tokens.token(renew=renew)}"}
+        bearer = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": bearer} if bearer else {}
+
+
+async def _read(response: aiohttp.ClientResponse) -> Json:
+    try:
+        answer: Any = json.loads(await response.text())
+    except ValueError:
+        answer = None
+    found = cast("Json", answer) if isinstance(answer, dict) else {}
+    if response.status >= 400:
+        raise _error(response.status, found, response.headers.get("Retry-After", ""))
+    return found
+
+
+def _error(status: int, answer: Json, retry_after: str) -> BerthError:
+    """Translate an error answer. Only a Status object's message is quoted: another body could be anybody's."""
+    said = str(answer.get("message", "")) if answer.get("kind") == "Status" else ""
+    text = f"the API server answered {status}" + (f": {said[:_LONGEST_QUOTE]}" if said else "")
+    wait = float(retry_after) if retry_after.isdigit() else None
+    match status:
+        case 404:
+            return NotFound(text)
+        case 408 | 429 | 500 | 502 | 503 | 504:
+            return Transient(text, wait)
+        case 403 if "is being terminated" in said or "status unknown for quota" in said:
+            return Transient(text, wait)  # the namespace's predecessor, or its new quota, will be dealt with shortly
+        case 409 | 410:
+            return Conflict(text)
+        case _:
+            return Permanent(text)

@@ -1,0 +1,51 @@
+"""One client for each cluster and worker, made when first used and again when the registration changes."""
+
+import asyncio
+
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.application.ports import ClusterRecords
+from shared.clock import Clock
+from shared.domain.clusters import ClusterAccess
+from shared.errors import NotFound
+from shared.settings import KubernetesSettings
+
+FRESH_SECONDS = 30.0  # how long a registration is believed before it is read again
+
+
+class ClusterPool:
+    """Implements `shared.application.ports.Clusters`."""
+
+    def __init__(self, records: ClusterRecords, settings: KubernetesSettings, clock: Clock) -> None:
+        self._records = records
+        self._settings = settings
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._registered: dict[str, ClusterAccess] = {}
+        self._read_at = float("-inf")
+        self._open: dict[str, tuple[ClusterAccess, KubernetesApiCluster]] = {}
+
+    async def connect(self, name: str) -> KubernetesApiCluster:
+        """Return the client of a registered cluster; raises NotFound."""
+        async with self._turn:
+            access = await self._access(name)
+            held, cluster = self._open.get(name, (None, None))
+            if cluster is None or held != access:
+                # A replaced client stays open for those who wait on it, and closes with the worker.
+                cluster = KubernetesApiCluster(await connect(access, self._settings), self._settings, self._clock)
+                self._open[name] = access, cluster
+            return cluster
+
+    async def close(self) -> None:
+        """Close all clients."""
+        for _, cluster in self._open.values():
+            await cluster.close()
+
+    async def _access(self, name: str) -> ClusterAccess:
+        now = asyncio.get_running_loop().time()
+        if name not in self._registered or now - self._read_at > FRESH_SECONDS:
+            self._registered = {cluster.name: cluster.access for cluster in await self._records.list()}
+            self._read_at = now
+        if name not in self._registered:
+            raise NotFound(f"no cluster {name} is registered")
+        return self._registered[name]
