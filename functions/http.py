@@ -93,7 +93,7 @@ def actor_of(req: func.HttpRequest) -> str:
 
 
 def _header(req: func.HttpRequest, name: str) -> str:
-    headers = cast(Mapping[str, str], req.headers)  # untyped there
+    headers = cast("Mapping[str, str]", req.headers)  # untyped there
     return headers.get(name, "")
 
 

@@ -42,6 +42,8 @@ class TableSettings(_Section):
 class KubernetesSettings(_Section):
     """How berth talks to a cluster's API server."""
 
+    kubeconfig: str = ""
+    """Path of the kubeconfig file for clusters reached by one of its contexts; empty takes the usual one."""
     try_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
     """Seconds that one try of a request may take (kubespawner's default)."""
     budget_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0

@@ -8,8 +8,10 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
 from azure.identity.aio import DefaultAzureCredential
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException
-from kubernetes.aio.config import load_kube_config  # pyright: ignore[reportUnknownVariableType] - untyped there
+from kubernetes.aio.config import (
+    ConfigException,
+    load_kube_config,  # pyright: ignore[reportUnknownVariableType] - untyped there
+)
 
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.domain.clusters import AzureAccess, ClusterAccess, KubeconfigAccess
@@ -59,7 +61,9 @@ async def connect(
     match access:
         case KubeconfigAccess(context):
             try:
-                await load_kube_config(context=context, client_configuration=configuration)
+                await load_kube_config(
+                    config_file=settings.kubeconfig or None, context=context, client_configuration=configuration
+                )
             except ConfigException as error:
                 raise Permanent(f"the kubeconfig file has no context {context} that works") from error
             return KubernetesClient(configuration, settings)

@@ -116,10 +116,11 @@ class KubernetesClient:
         query: Query | None,
     ) -> aiohttp.ClientResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        answer: Any = None
         for renew in (False, True):
             headers = {"Accept": JSON, "Content-Type": media_type, **await self._authorization(renew=renew)}
             try:
-                answer: Any = await self._api.rest_client.request(
+                answer = await self._api.rest_client.request(
                     method, url, headers=headers, body=body, _request_timeout=timeout
                 )
             except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -1,0 +1,227 @@
+"""etcd, API server, controller manager, scheduler and KWOK as processes on loopback.
+
+All of it is Kubernetes' own code; only the nodes are simulated: no image is pulled, no probe is run, no byte is stored
+and no network policy takes effect.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.kubernetes.certificates import Authority, KeyPair
+from local.ports import Ports
+from local.processes import Processes, StackError
+from local.table_server import answers
+
+HERE = Path(__file__).parent
+ADMIN = "berth-admin"
+NODES = 3
+PODS_PER_NODE = 2000  # KWOK's nodes cost nothing; the real default of 110 would need 10 of them for 1,000 tenants
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a control plane behaves.
+
+    Attributes:
+        ready_seconds: How long a pod takes to become ready.
+        slow_seconds: The same for images tagged slow.
+        stock: Keep Kubernetes' own limits on requests (20 a second for the controllers); otherwise they are lifted.
+    """
+
+    ready_seconds: float = 1.0
+    slow_seconds: float = 20.0
+    stock: bool = False
+
+
+@dataclass
+class ControlPlane:
+    """A running control plane."""
+
+    name: str
+    directory: Path
+    port: int
+    authority: Authority
+    processes: Processes
+    parts: list[str] = field(default_factory=list[str])
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log: one JSON line for each request."""
+        return self.directory / "audit.log"
+
+    @property
+    def kubectl(self) -> list[str]:
+        """The kubectl command, as the cluster's administrator."""
+        return [binary("kubectl"), "--kubeconfig", str(self.directory / "admin.kubeconfig")]
+
+    def context(self, user: str, group: str = "", *, server: str = "") -> dict[str, Any]:
+        """Return a kubeconfig whose one context, named like the control plane, is that user's.
+
+        Args:
+            user: The user's name; `system:masters` as the group makes an administrator.
+            group: The user's group.
+            server: Another address than the API server's own, such as a proxy's.
+        """
+        pair = self.authority.client(user, group)
+        # Files, not data: clients would write data to files of their own, and leave them behind when killed.
+        return kubeconfig(self.name, server or self.server, self.authority.certificate, pair)
+
+    async def until_answering(self, seconds: float = 60.0) -> None:
+        """Wait until the API server serves requests again, for example after a restart."""
+        async with asyncio.timeout(seconds):
+            while not await answers(f"{self.server}/readyz", status=200):
+                await asyncio.sleep(0.05)
+
+
+def binary(name: str) -> str:
+    """Return the path of one of the Kubernetes programs."""
+    return str(Path(os.environ["BERTH_KUBE_BINARIES"]) / name)
+
+
+def kubeconfig(name: str, server: str, authority: Path, pair: KeyPair) -> dict[str, Any]:
+    """Return a kubeconfig with one context."""
+    user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority": str(authority)}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+
+
+async def start_control_plane(processes: Processes, ports: Ports, name: str, options: Options) -> ControlPlane:
+    """Start a control plane with three nodes and a storage class; raises StackError."""
+    directory = processes.directory / name
+    authority = Authority(directory / "pki")
+    plane = ControlPlane(name, directory, ports.take(), authority, processes)
+    admin = directory / "admin.kubeconfig"
+    admin.write_text(json.dumps(plane.context(ADMIN, "system:masters")))
+    etcd = f"http://127.0.0.1:{ports.take()}"
+    key = str(authority.service_account_key())
+
+    async def run(part: str, command: Sequence[str], ready: Callable[[], Awaitable[bool]]) -> None:
+        plane.parts.append(f"{name}-{part}")
+        await processes.start(f"{name}-{part}", [binary(command[0]), *command[1:]], ready=ready, seconds=60)
+
+    def answering(url: str) -> Callable[[], Awaitable[bool]]:
+        return lambda: answers(url, status=200)
+
+    await run("etcd", _etcd(directory, etcd, f"http://127.0.0.1:{ports.take()}"), answering(f"{etcd}/health"))
+    await run("apiserver", _api_server(plane, etcd, key, options), answering(f"{plane.server}/readyz"))
+    manager, scheduler, kwok = ports.take(), ports.take(), ports.take()
+    await asyncio.gather(
+        run(
+            "controllers", _controllers(plane, key, manager, options), answering(f"https://127.0.0.1:{manager}/healthz")
+        ),
+        run("scheduler", _scheduler(plane, scheduler, options), answering(f"https://127.0.0.1:{scheduler}/healthz")),
+        run("kwok", _kwok(plane, kwok, options), answering(f"http://127.0.0.1:{kwok}/healthz")),
+        _furnish(plane),
+    )
+    return plane
+
+
+async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
+    """Run kubectl as the administrator and return its output; raises StackError with what it said."""
+    process = await asyncio.create_subprocess_exec(
+        *plane.kubectl,
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, complaint = await process.communicate(stdin.encode())
+    if process.returncode:
+        raise StackError(f"kubectl {' '.join(arguments)}: {complaint.decode().strip()}")
+    return output.decode()
+
+
+async def _furnish(plane: ControlPlane) -> None:
+    """Create the nodes and the storage class."""
+    capacity = {"cpu": "2000", "memory": "4000Gi", "pods": str(PODS_PER_NODE)}
+    nodes = [
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": f"node-{number}", "labels": {"kubernetes.io/hostname": f"node-{number}"}},
+            "status": {"allocatable": capacity, "capacity": capacity},
+        }
+        for number in range(NODES)
+    ]
+    objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
+    await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
+    await kubectl(plane, "apply", "--server-side", "-f", str(HERE / "storage-class.yaml"))
+    await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
+
+
+def _etcd(directory: Path, client: str, peer: str) -> list[str]:
+    return [
+        *("etcd", "--data-dir", str(directory / "etcd"), "--name", "default", "--log-level", "warn"),
+        *("--listen-client-urls", client, "--advertise-client-urls", client),
+        *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
+        # Nothing here outlives the machine's power.
+        *("--unsafe-no-fsync", "--quota-backend-bytes", str(4 << 30)),
+    ]
+
+
+def _api_server(plane: ControlPlane, etcd: str, service_account_key: str, options: Options) -> list[str]:
+    pair = plane.authority.server()
+    lifted = [
+        *("--max-requests-inflight", "0", "--max-mutating-requests-inflight", "0"),
+        "--enable-priority-and-fairness=false",
+    ]
+    return [
+        *("kube-apiserver", "--etcd-servers", etcd),
+        *("--bind-address", "127.0.0.1", "--secure-port", str(plane.port), "--endpoint-reconciler-type", "none"),
+        *("--tls-cert-file", str(pair.certificate), "--tls-private-key-file", str(pair.key)),
+        *("--client-ca-file", str(plane.authority.certificate), "--authorization-mode", "Node,RBAC"),
+        *("--service-account-issuer", "https://kubernetes.default.svc"),
+        *("--service-account-key-file", service_account_key, "--service-account-signing-key-file", service_account_key),
+        *("--service-cluster-ip-range", "10.96.0.0/16", "--allow-privileged"),
+        *("--audit-policy-file", str(HERE / "audit-policy.yaml"), "--audit-log-path", str(plane.audit_log)),
+        *([] if options.stock else lifted),
+    ]
+
+
+def _controllers(plane: ControlPlane, service_account_key: str, port: int, options: Options) -> list[str]:
+    admin = str(plane.directory / "admin.kubeconfig")
+    return [
+        *("kube-controller-manager", "--kubeconfig", admin, "--leader-elect=false", "--bind-address", "127.0.0.1"),
+        *("--secure-port", str(port), "--authorization-always-allow-paths", "/healthz,/readyz,/livez,/metrics"),
+        *("--service-account-private-key-file", service_account_key),
+        *("--root-ca-file", str(plane.authority.certificate)),
+        *([] if options.stock else ["--kube-api-qps", "5000", "--kube-api-burst", "10000"]),
+    ]
+
+
+def _scheduler(plane: ControlPlane, port: int, options: Options) -> list[str]:
+    admin = str(plane.directory / "admin.kubeconfig")
+    return [
+        *("kube-scheduler", "--kubeconfig", admin, "--leader-elect=false", "--bind-address", "127.0.0.1"),
+        *("--secure-port", str(port), "--authorization-always-allow-paths", "/healthz,/readyz,/livez,/metrics"),
+        *([] if options.stock else ["--kube-api-qps", "5000", "--kube-api-burst", "10000"]),
+    ]
+
+
+def _kwok(plane: ControlPlane, port: int, options: Options) -> list[str]:
+    config = (HERE / "kwok.yaml.in").read_text(encoding="utf-8")
+    config = config.replace("READY_MS", str(round(options.ready_seconds * 1000)))
+    config = config.replace("SLOW_MS", str(round(options.slow_seconds * 1000)))
+    path = plane.directory / "kwok.yaml"
+    path.write_text(config, encoding="utf-8")
+    return [
+        *("kwok", "--kubeconfig", str(plane.directory / "admin.kubeconfig"), "--config", str(path)),
+        *("--manage-all-nodes=true", "--node-lease-duration-seconds", "40", "--cidr", "10.244.0.0/16"),
+        *("--node-ip", "10.0.0.1", "--server-address", f"127.0.0.1:{port}"),
+    ]

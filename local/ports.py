@@ -1,0 +1,44 @@
+"""Free loopback ports that two stacks side by side never share."""
+
+import fcntl
+import random
+import socket
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+# Below the range from which Linux takes the ports of outgoing connections (32768 and up), so that none of the stack's
+# own connections can sit on a port between its choice and its use.
+LOWEST, HIGHEST = 20_000, 29_999
+_LEASES = Path(tempfile.gettempdir()) / "berth-ports"
+
+
+class Ports:
+    """Leases ports for as long as it lives: a lease is a lock on a file named after the port."""
+
+    def __init__(self) -> None:
+        self._leases: list[TextIO] = []
+
+    def take(self) -> int:
+        """Return a port that nobody listens on and no other stack has leased."""
+        _LEASES.mkdir(exist_ok=True)
+        while True:
+            port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - not a secret
+            lease = (_LEASES / str(port)).open("w")
+            try:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                lease.close()
+                continue
+            self._leases.append(lease)
+            return port
+
+    def release(self) -> None:
+        """Give all ports back."""
+        for lease in self._leases:
+            Path(lease.name).unlink(missing_ok=True)
+            lease.close()
+        self._leases.clear()

@@ -1,0 +1,163 @@
+"""The processes of a stack: started, watched, and never left behind."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.janitor import start_time
+
+STOP_SECONDS = 8.0
+TAIL_LINES = 12
+
+type Ready = Callable[[], Awaitable[bool]]
+
+
+class StackError(Exception):
+    """A part of the stack did not start, or ended by itself. The message says which, and the end of its log."""
+
+
+@dataclass
+class Service:
+    """One process and how to start it again."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes]
+    stopping: bool = False
+
+
+class Processes:
+    """Runs processes in a directory of their own; both are gone in the end, also when this process is killed.
+
+    Attributes:
+        directory: Where the processes keep what they need. In memory where the machine has such a place.
+    """
+
+    def __init__(self) -> None:
+        memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
+        roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+        self.directory = Path(tempfile.mkdtemp(prefix="berth-", dir=memory if roomy else None))
+        (self.directory / "logs").mkdir()
+        self._services: dict[str, Service] = {}
+        read_end, self._pipe = os.pipe()
+        os.set_inheritable(self._pipe, False)
+        command = [sys.executable, "-S", "-m", "local.janitor", str(self.directory)]
+        root = Path(__file__).parent.parent
+        self._janitor = subprocess.Popen(command, stdin=read_end, start_new_session=True, cwd=root)
+        os.close(read_end)
+
+    def log(self, name: str) -> Path:
+        """Return the file that a service writes its output to."""
+        return self.directory / "logs" / f"{name}.log"
+
+    async def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        ready: Ready,
+        environment: Mapping[str, str] | None = None,
+        seconds: float = 30.0,
+    ) -> None:
+        """Start a process and wait until it is ready; raises StackError if it ends or takes longer than `seconds`."""
+        environment = {**os.environ, **(environment or {})}
+        service = Service(name, command, environment, self.log(name), self._spawn(name, command, environment))
+        self._services[name] = service
+        await self._until_ready(service, ready, seconds)
+
+    async def restart(self, name: str, *, ready: Ready, seconds: float = 30.0) -> None:
+        """Start a service again that was stopped, was killed or died."""
+        service = self._services[name]
+        await self.stop(name)
+        service.stopping = False
+        service.process = self._spawn(name, service.command, service.environment)
+        await self._until_ready(service, ready, seconds)
+
+    def kill(self, name: str) -> None:
+        """Kill a service, as a fault would; it counts as having died by itself."""
+        os.killpg(self._services[name].process.pid, signal.SIGKILL)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each service."""
+        return {name: service.process.pid for name, service in self._services.items()}
+
+    def dead(self) -> list[str]:
+        """Return the services that ended without being asked to."""
+        return [
+            name
+            for name, service in self._services.items()
+            if not service.stopping and service.process.poll() is not None
+        ]
+
+    def failure(self, name: str) -> StackError:
+        """Describe a service that ended or did not become ready."""
+        service = self._services[name]
+        code = service.process.poll()
+        how = "did not become ready" if code is None else f"ended with code {code}"
+        return StackError(f"{name} {how}. The end of its log:\n{_tail(service.log)}")
+
+    async def stop(self, name: str) -> None:
+        """Ask a service to end, and kill it if it has not after 8 seconds."""
+        service = self._services[name]
+        service.stopping = True
+        process = service.process
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                await asyncio.to_thread(process.wait, STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                await asyncio.to_thread(process.wait)
+
+    async def close(self) -> None:
+        """End everything in the reverse order of its start, and remove the directory."""
+        # The newest first, and at once: nothing here is to be kept, and an API server whose etcd went first would hang.
+        for service in reversed(self._services.values()):
+            service.stopping = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGKILL)
+        for service in self._services.values():
+            await asyncio.to_thread(service.process.wait)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.close(self._pipe)
+        await asyncio.to_thread(self._janitor.wait)
+
+    def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self.log(name).open("ab") as log:
+            # A session of its own keeps the terminal's Ctrl-C from ending the parts in any order.
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        with contextlib.suppress(BrokenPipeError):  # somebody killed the janitor; close() still cleans up
+            os.write(self._pipe, f"{process.pid} {start_time(process.pid)}\n".encode())
+        return process
+
+    async def _until_ready(self, service: Service, ready: Ready, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not await ready():
+            if service.process.poll() is not None or time.monotonic() > deadline:
+                raise self.failure(service.name)
+            await asyncio.sleep(0.05)
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])

@@ -1,0 +1,67 @@
+"""Azurite's table server: Azure Table Storage on a laptop."""
+
+import os
+from dataclasses import dataclass
+
+import httpx
+
+from local.ports import Ports
+from local.processes import Processes
+
+# The one account that Azurite has, published in its README for everybody.
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True, slots=True)
+class Azurite:
+    """A running table server."""
+
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the account's tables."""
+        return f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+
+    @property
+    def connection(self) -> str:
+        """The connection string."""
+        return connection_string(self.endpoint)
+
+
+def connection_string(endpoint: str) -> str:
+    """Return the connection string of Azurite's account at an address."""
+    return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};TableEndpoint={endpoint};"
+
+
+async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
+    """Start a table server with no data; raises StackError."""
+    azurite = Azurite(ports.take())
+    command = [
+        *(os.environ["BERTH_NODE"], os.environ["BERTH_AZURITE"]),
+        *("--tableHost", "127.0.0.1", "--tablePort", str(azurite.port)),
+        *(
+            "--location",
+            str(processes.directory / "azurite"),
+            "--silent",
+            "--skipApiVersionCheck",
+            "--disableTelemetry",
+        ),
+    ]
+
+    async def ready() -> bool:
+        return await answers(azurite.endpoint)
+
+    await processes.start("azurite", command, ready=ready)
+    return azurite
+
+
+async def answers(url: str, *, headers: dict[str, str] | None = None, status: int | None = None) -> bool:
+    """Whether an HTTP server answers at all, or with that status."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - a question of life, not trust
+            response = await http.get(url, headers=headers, timeout=2)
+    except httpx.HTTPError:
+        return False
+    return status is None or response.status_code == status

@@ -1,0 +1,146 @@
+"""Applying, waiting and removing on a real API server."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+import pytest
+
+from local.kubernetes.control_plane import ControlPlane, kubectl
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.manifests import TemplateManifests
+from shared.clock import SystemClock
+from shared.domain.clusters import KubeconfigAccess
+from shared.domain.naming import namespace_name
+from shared.domain.tenants import Tenant
+from shared.errors import Permanent, Transient
+from shared.settings import KubernetesSettings
+from tests.unit.test_manifests import SETTINGS, tenant
+
+
+@pytest.fixture(scope="module")
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
+    kubeconfig = control_plane.directory / "tests.kubeconfig"
+    kubeconfig.write_text(json.dumps(control_plane.context("berth-tests", "system:masters")))
+    settings = KubernetesSettings(watch_seconds=5, kubeconfig=str(kubeconfig))
+    client = await connect(KubeconfigAccess("local"), settings)
+    held = KubernetesApiCluster(client, settings, SystemClock())
+    yield held
+    await held.close()
+
+
+def new_tenant(version: str = "1.0.0") -> Tenant:
+    return replace(tenant(version=version), slug="t" + token_hex(6), created_at=datetime.now(UTC))
+
+
+async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
+    await cluster.apply(TemplateManifests(SETTINGS).render(value))
+    return namespace_name(value.slug)
+
+
+async def test_a_tenant_becomes_ready_and_is_really_gone_after_removal(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    namespace = await apply(cluster, new_tenant())
+    observation = await cluster.wait_until_ready(namespace, timeout=20)
+    assert (observation.ready, observation.message) == (True, "ready")
+    await cluster.remove(namespace, timeout=20)
+    assert namespace not in await kubectl(control_plane, "get", "namespaces", "-o", "name")
+    volumes = json.loads(await kubectl(control_plane, "get", "pv", "-o", "json"))["items"]
+    claimed = [each["spec"]["claimRef"]["namespace"] for each in volumes if each["status"]["phase"] == "Bound"]
+    assert namespace not in claimed
+    await cluster.remove(namespace, timeout=1)  # again: gone is gone
+
+
+async def test_applying_again_changes_nothing(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    value = new_tenant()
+    namespace = await apply(cluster, value)
+    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+    before = await versions(control_plane, namespace)
+    assert len(before) == 11
+    await apply(cluster, value)
+    assert await versions(control_plane, namespace) == before
+    await cluster.remove(namespace, timeout=20)
+
+
+async def versions(plane: ControlPlane, namespace: str) -> dict[str, str]:
+    kinds = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
+    listed: list[Any] = json.loads(await kubectl(plane, "get", kinds, "-n", namespace, "-o", "json"))["items"]
+    return {
+        f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
+        for each in listed
+        if "berth.dev/tenant" in each["metadata"].get("labels", {})
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "reason", "permanent"),
+    [
+        ("missing-1", "ErrImagePull", True),
+        ("crash-1", "CrashLoopBackOff", True),
+        ("never-ready-1", "ContainersNotReady", False),
+        ("slow-1", "", False),
+    ],
+)
+async def test_what_does_not_start_says_why(
+    cluster: KubernetesApiCluster, version: str, reason: str, permanent: bool
+) -> None:
+    namespace = await apply(cluster, new_tenant(version))
+    observation = await cluster.wait_until_ready(namespace, timeout=8 if permanent else 2)
+    assert (observation.ready, observation.permanent) == (False, permanent)
+    assert observation.reason in (reason, "ContainerCreating")
+    await cluster.remove(namespace, timeout=20)
+
+
+async def test_a_foreign_managers_fields_stay_and_ours_win(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    value = new_tenant()
+    namespace = await apply(cluster, value)
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "tenant", "namespace": namespace},
+        "data": {"EXTRA": "theirs", "TENANT": "stolen"},
+    }
+    command = ["apply", "--server-side", "--force-conflicts", "--field-manager=someone", "-f", "-"]
+    await kubectl(control_plane, *command, stdin=json.dumps(theirs))
+    await apply(cluster, value)
+    data = json.loads(await kubectl(control_plane, "get", "cm", "tenant", "-n", namespace, "-o", "json"))["data"]
+    assert (data["EXTRA"], data["TENANT"]) == ("theirs", value.slug)
+    await cluster.remove(namespace, timeout=20)
+
+
+async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    before = len(control_plane.audit_log.read_text().splitlines())
+    observations = await asyncio.gather(
+        *(cluster.wait_until_ready(f"tenant-nobody{number}", timeout=1.5) for number in range(50))
+    )
+    assert not any(observation.ready for observation in observations)
+    lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+    ours = [each for each in lines if each["user"]["username"] == "berth-tests"]
+    assert sum(each["verb"] == "watch" for each in ours) <= 2
+    assert sum(each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list" for each in ours) <= 1
+
+
+async def test_what_the_api_server_refuses_fails_at_once(cluster: KubernetesApiCluster) -> None:
+    with pytest.raises(Permanent, match="does not know the path of the kinds Gadget"):
+        await cluster.apply([{"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "x"}}])
+    bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
+    with pytest.raises(Permanent, match="422"):
+        await cluster.apply([bad])
+
+
+async def test_removal_that_is_held_up_says_by_what(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    namespace = await apply(cluster, new_tenant())
+    hold = '{"metadata":{"finalizers":["example.com/hold"]}}'
+    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", hold)
+    with pytest.raises(Transient, match="example.com/hold|still being removed"):
+        await cluster.remove(namespace, timeout=3)
+    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", '{"metadata":{"finalizers":null}}')
+    await cluster.remove(namespace, timeout=30)
