@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, EmailStr, Field, field_validator
-from shared.domain.naming import check_slug
-from shared.domain.plans import PLANS
 
 from shared.application.lifecycle import SignupRequest
 from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
+from shared.domain.naming import check_slug
 from shared.domain.operations import Operation, Step
+from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
 
 

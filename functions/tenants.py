@@ -2,12 +2,12 @@
 
 import azure.durable_functions as df
 import azure.functions as func
-from shared.domain.naming import check_slug
 
 from functions.http import actor_of, answer, page_size, read, with_problems
 from functions.models import Signup, operation_json, tenant_json
 from functions.services import services
 from shared.application.ports import TenantFilter
+from shared.domain.naming import check_slug
 from shared.domain.operations import Operation
 from shared.errors import Invalid, NotFound
 

@@ -79,7 +79,7 @@ class ControlPlane:
     async def until_answering(self, seconds: float = 60.0) -> None:
         """Wait until the API server serves requests again, for example after a restart."""
         async with asyncio.timeout(seconds):
-            while not await answers(f"{self.server}/readyz", status=200):
+            while not await answers(f"{self.server}/readyz", status=200):  # noqa: ASYNC110 - it sets no event of ours
                 await asyncio.sleep(0.05)
 
 

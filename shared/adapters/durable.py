@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
@@ -34,7 +35,7 @@ class DurableWorkflows:
         try:
             async with _translated():
                 await self._client.schedule_new_orchestration(
-                    ORCHESTRATIONS[operation.kind], input=work, instance_id=operation.id
+                    ORCHESTRATIONS[operation.kind], input=asdict(work), instance_id=operation.id
                 )
         except Transient:
             if not await self.is_running(operation.id):

@@ -1,0 +1,87 @@
+"""`python -m local.host`: serve a function app directory."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+
+from local.host import log
+from local.host.app import SettingMissingError, load
+from local.host.durable import DurableWorker, client_configuration
+from local.host.http import read_keys, web_app
+from local.host.timers import Timers
+
+DRAIN_SECONDS = 5
+
+logger = logging.getLogger("host")
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the host."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str]) -> None:
+    """Run the host until it is told to end; what is running then gets five seconds."""
+    app = load(directory)
+    durable_client = client_configuration(app, task_hub)
+    timers = Timers(app, durable_client)
+    worker = DurableWorker(app, task_hub, durable_client)
+    web = web_app(app, keys, durable_client, timers.fire)
+    server = _Server(
+        uvicorn.Config(
+            web,
+            host="127.0.0.1",
+            port=port,
+            access_log=False,
+            log_config=None,
+            backlog=4096,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, ended.set)
+    tasks = [asyncio.create_task(work) for work in (server.serve(), timers.run(), worker.run())]
+    logger.info("%s: %d functions on http://127.0.0.1:%d", app.name, len(app.functions), port)
+    waiting = asyncio.create_task(ended.wait())
+    # The worker of an app without durable functions is done at once; a part that fails ends the host.
+    await asyncio.wait([waiting, tasks[0], tasks[1]], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks[1:]:
+        task.cancel()
+    server.should_exit = True
+    await worker.drain(DRAIN_SECONDS)
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--app", type=Path, required=True, help="directory of function_app.py and host.json")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--task-hub", required=True, help="HOST:PORT")
+    parser.add_argument("--keys", type=Path, help="JSON file with the members master and default; else they are random")
+    options = parser.parse_args()
+    log.configure()
+    keys = read_keys(options.keys.read_text()) if options.keys else {"master": secrets.token_urlsafe(32)}
+    keys.setdefault("default", secrets.token_urlsafe(32))
+    try:
+        asyncio.run(serve(options.app.resolve(), options.port, options.task_hub, keys))
+    except SettingMissingError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

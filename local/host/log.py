@@ -1,0 +1,29 @@
+"""One readable line for each event."""
+
+import logging
+import sys
+import time
+from typing import override
+
+QUIET = ("azure", "grpc", "uvicorn", "urllib3", "httpx", "asyncio", "durabletask", "opentelemetry")
+
+
+class _Line(logging.Formatter):
+    @override
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return f"{time.strftime('%H:%M:%S', time.localtime(record.created))}.{int(record.msecs):03}"
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # Whatever a caller sent may be part of a message; it must not look like a line of its own.
+        record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
+        return super().formatMessage(record)
+
+
+def configure() -> None:
+    """Send the host's and the app's records to standard output, and the libraries' only from WARNING on."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Line("%(asctime)s %(levelname)-7s %(name)s  %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

