@@ -130,9 +130,9 @@ async def _check(stack: Stack, api: Api, show: Show, tenants: int) -> None:
         latency = [row async for row in tables.get_table_client("latency").list_entities()]
         show.expect(len(latency) == tenants + 2, f"{len(latency)} latency rows, not {tenants + 2}")
         rows = [row async for row in tables.get_table_client("tenants").list_entities()]
-        open_ones = [row["RowKey"] for row in rows if row.get("operation_open")]
+        open_ones = [str(row["RowKey"]) for row in rows if row.get("operation_open")]
         show.expect(not open_ones, f"operations are still open: {open_ones}")
-        places = [row async for row in tables.get_table_client("clusters").list_entities()]
+        places: list[Json] = [dict(row) async for row in tables.get_table_client("clusters").list_entities()]
         placed = {row["RowKey"].removeprefix("tenant:") for row in places if row["RowKey"].startswith("tenant:")}
         show.expect(placed == alive, f"places are held by {sorted(placed)}")
         allocated = sum(row["allocated"] for row in places if row["RowKey"] == "allocation")
@@ -160,7 +160,7 @@ def _live_table(show: Show) -> Table:
 
 
 def _report(show: Show, tenants: int) -> dict[str, Any]:
-    rows = [
+    rows: list[Json] = [
         {
             "tenant": name,
             "state": operation["state"],
@@ -169,7 +169,9 @@ def _report(show: Show, tenants: int) -> dict[str, Any]:
         }
         for name, operation in sorted(show.operations.items())
     ]
-    provisioned = [row["seconds"] for row in rows if row["state"] == "succeeded" and "start" in row["seconds"]]
+    provisioned: list[dict[str, float]] = [
+        row["seconds"] for row in rows if row["state"] == "succeeded" and "start" in row["seconds"]
+    ]
     return {
         "tenants": tenants,
         "operations": rows,

@@ -5,7 +5,7 @@ import contextlib
 import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 USER = "berth"
 CAPACITY = 2000
 WATCH_SECONDS = 0.25
+HOST_TRIES = 5  # in a row
 
 # What the app needs to know, beside where things are.
 APP_SETTINGS = {
@@ -42,6 +43,7 @@ class Stack:
         control_planes: Their names, which are those of the clusters too.
         options: How the control planes behave.
         port: Where the host listens; by default a free port.
+        before_host: Called when all but the host is running; returns more app settings, such as a proxy's address.
 
     Raises:
         StackError: A part did not start.
@@ -54,12 +56,14 @@ class Stack:
         control_planes: Sequence[str] = ("local",),
         options: Options | None = None,
         port: int = 0,
+        before_host: Callable[["Stack"], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
         self._names = control_planes
         self._options = options or Options()
         self._port = port
-        self._ports = Ports()
+        self._before_host = before_host
+        self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
         self._keys = {"master": secrets.token_urlsafe(32), "default": secrets.token_urlsafe(32)}
 
@@ -96,7 +100,7 @@ class Stack:
     async def __aenter__(self) -> Self:
         self.failed = asyncio.get_running_loop().create_future()
         self.processes = Processes()
-        self._port = self._port or self._ports.take()
+        self._port = self._port or self.ports.take()
         try:
             await self._start()
         except BaseException:
@@ -120,13 +124,17 @@ class Stack:
         await self.processes.restart("host", ready=self.host_ready)
 
     async def _start(self) -> None:
-        hub = self._ports.take()
-        self.azurite, _, *planes = await asyncio.gather(
-            start_azurite(self.processes, self._ports),
+        hub = self.ports.take()
+        self.azurite, _, planes = await asyncio.gather(
+            start_azurite(self.processes, self.ports),
             self._start_task_hub(hub),
-            *(start_control_plane(self.processes, self._ports, name, self._options) for name in self._names),
+            asyncio.gather(
+                *(start_control_plane(self.processes, self.ports, name, self._options) for name in self._names)
+            ),
         )
         self.control_planes = {plane.name: plane for plane in planes}
+        if self._before_host is not None:
+            self._settings |= await self._before_host(self)
         await self._start_host(hub)
         for plane in planes:
             await self._register(plane)
@@ -183,17 +191,19 @@ class Stack:
 
     async def _watch(self) -> None:
         """Start a Functions host that died again; the death of any other part is the end of the stack."""
-        while True:
+        tries = 0
+        while not self.failed.done():
             await asyncio.sleep(WATCH_SECONDS)
-            for name in self.processes.dead():
-                try:
-                    if name != "host":
-                        raise self.processes.failure(name)
+            dead = self.processes.dead()
+            if not dead:
+                tries = 0
+            elif dead == ["host"] and tries < HOST_TRIES:
+                tries += 1
+                with contextlib.suppress(StackError):  # it died again while it started
                     await self.restart_host()
-                except StackError as error:
-                    if not self.failed.done():
-                        self.failed.set_result(error)
-                    return
+            else:
+                part = next((name for name in dead if name != "host"), "host")
+                self.failed.set_result(self.processes.failure(part))
 
     async def _close(self) -> None:
         if self._watcher is not None:
@@ -201,4 +211,4 @@ class Stack:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watcher
         await self.processes.close()
-        self._ports.release()
+        self.ports.release()

@@ -12,6 +12,7 @@ from local.processes import Processes
 from local.table_server import ACCOUNT, KEY, Azurite, start_azurite
 from shared.adapters.retry import RetryBudget
 from shared.adapters.tables.connection import Tables
+from tests.stacks import Rig, rig
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,17 @@ async def until(condition: object, *, seconds: float = 20.0, what: str = "") -> 
             if found:
                 return
             await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+async def shared_rig() -> AsyncIterator[Rig]:
+    async with rig() as held:
+        yield held
+
+
+@pytest.fixture
+async def berth(shared_rig: Rig) -> AsyncIterator[Rig]:
+    """The whole stack. Each test leaves it running and without faults."""
+    shared_rig.reset()
+    yield shared_rig
+    shared_rig.reset()

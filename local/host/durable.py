@@ -137,7 +137,7 @@ class DurableWorker:
         except Exception as error:
             logger.exception("orchestrator %s of %s broke off", name, request.instanceId)
             action = helpers.new_complete_orchestration_action(
-                -1, pb.ORCHESTRATION_STATUS_FAILED, None, None, _failure(error)
+                -1, pb.ORCHESTRATION_STATUS_FAILED, failure_details=_failure(error)
             )
             answer = pb.OrchestratorResponse(instanceId=request.instanceId, actions=[action])
         answer.completionToken = item.completionToken

@@ -160,7 +160,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 def read_keys(text: str) -> dict[str, str]:
     """Return the keys in a JSON text; raises ValueError unless it has `master` and `default`."""
-    keys = json.loads(text)
-    if not isinstance(keys, dict) or {"master", "default"} - keys.keys():
+    keys: dict[str, Any] = json.loads(text)
+    if {"master", "default"} - keys.keys():
         raise ValueError("the keys file needs the members master and default")
     return {name: str(keys[name]) for name in ("master", "default")}

@@ -1,6 +1,7 @@
 """`./berth COMMAND ...`: makes the parts that the command needs, then becomes the command."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> None:
 
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
+        for name in (signal.SIGTERM, signal.SIGHUP):  # they stop the tools as Ctrl-C does
+            signal.signal(name, signal.default_int_handler)
         if not make_all(missing):
             sys.exit(
                 "berth: not set up yet. The same command goes on where it stopped. Or copy the whole of\n"

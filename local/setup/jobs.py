@@ -29,7 +29,8 @@ class Job:
     """
 
     def __init__(self, title: str) -> None:
-        self.title, self.phase, self.lock = title, "starting", -1
+        self.title, self.phase = title, "starting"
+        self.lock: int | None = None
         self.percent: int | None = None
         self.seconds: float | None = None
         self._started = time.monotonic()
@@ -92,7 +93,7 @@ class Job:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                pass_fds=(self.lock,),
+                pass_fds=() if self.lock is None else (self.lock,),
                 start_new_session=True,  # the terminal's Ctrl-C reaches us alone; `stop` passes it on
             )
         tail = deque[str](maxlen=12)

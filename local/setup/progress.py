@@ -58,10 +58,8 @@ def make_all(parts: Sequence[Part], stream: TextIO = sys.stderr) -> bool:
         Whether all are there now.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP came; all tools are stopped, and a later call goes on from there.
+        KeyboardInterrupt: Ctrl-C came; all tools are stopped, and a later call goes on from there.
     """
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)
     jobs = [Job(part.title) for part in parts]
     display = Display(jobs, stream)
     reports = SimpleQueue[str]()

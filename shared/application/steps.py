@@ -86,13 +86,13 @@ class OperationSteps:
             cluster = await self._clusters.connect(tenant.value.cluster)
             for _ in range(math.ceil(AWAIT_SECONDS / look_seconds)):
                 if tenant.value.operation.cancel_requested:
-                    return Outcome(Verdict.FAILED, "cancelled")
+                    return await self._give_up(tenant, "cancelled")
                 observation = await cluster.wait_until_ready(namespace_name(work.slug), timeout=look_seconds)
                 if observation.ready:
                     await self._succeed(tenant, observation)
                     return _DONE
                 if observation.permanent:
-                    return Outcome(Verdict.FAILED, observation.message)
+                    return await self._give_up(tenant, observation.message)
                 tenant = await self._report(tenant, observation)
         except Transient as error:
             return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
@@ -170,6 +170,12 @@ class OperationSteps:
     async def _end(self, tenant: Stored[Tenant], ended: Tenant, reason: str) -> None:
         await self._records.save(tenant.with_value(ended), audit_entry(ended, before=tenant.value.state, reason=reason))
         await self._latency.record(ended)
+
+    async def _give_up(self, tenant: Stored[Tenant], reason: str) -> Outcome:
+        """Record that the running step failed, before what it made is removed."""
+        operation = tenant.value.operation.stop_step(self._clock.now(), reason)
+        await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        return Outcome(Verdict.FAILED, reason)
 
     async def _report(self, tenant: Stored[Tenant], observation: Observation) -> Stored[Tenant]:
         """Record what was seen while waiting, if it is news, and read the tenant again: it may be cancelled by now."""

@@ -120,9 +120,8 @@ class KubernetesClient:
         for renew in (False, True):
             headers = {"Accept": JSON, "Content-Type": media_type, **await self._authorization(renew=renew)}
             try:
-                answer = await self._api.rest_client.request(
-                    method, url, headers=headers, body=body, _request_timeout=timeout
-                )
+                rest: Any = self._api.rest_client  # untyped
+                answer = await rest.request(method, url, headers=headers, body=body, _request_timeout=timeout)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Transient(f"the API server cannot be reached: {type(error).__name__}") from error
             if answer.status != 401 or self._tokens is None:

@@ -1,0 +1,114 @@
+"""The `./berth` commands."""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import httpx
+
+from local import commands, tenants_command
+from local.api import ProblemError
+from local.demo import demo
+from local.processes import StackError
+from local.running import NoStackError, running
+from local.stack import ROOT
+
+CHECKS: dict[str, list[str]] = {
+    "format": ["ruff", "format", "--check", "."],
+    "lint": ["ruff", "check", "."],
+    "types": ["pyright"],
+    "import contracts": ["lint-imports"],
+    "tests": [sys.executable, "-m", "pytest"],
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    if arguments and arguments[0] == "kubectl":  # whose own options argparse must not see
+        command = running().kubectl
+        os.execv(command[0], [*command, *arguments[1:]])  # noqa: S606 - no shell wanted
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "test":
+        _parser().error(f"unknown: {' '.join(rest)}")
+    match options.command:
+        case "demo":
+            return _run(demo(options.tenants, as_json=options.json))
+        case "up":
+            return _run(commands.up(options.port))
+        case "down":
+            return commands.down()
+        case "status":
+            return _run(commands.status(as_json=options.json))
+        case "logs":
+            return commands.logs(options.part, follow=options.follow)
+        case "tenants":
+            return _run(tenants_command.run(options))
+        case "test":
+            return check(rest)
+        case _:
+            _parser().print_help()
+            return 2
+
+
+def check(pytest_arguments: Sequence[str]) -> int:
+    """Run the formatter, the linters, the type checker and all tests; with arguments, only pytest with them."""
+    for name, command in CHECKS.items():
+        if pytest_arguments and name != "tests":
+            continue
+        print(f"== {name}", flush=True)
+        code = subprocess.run([*command, *pytest_arguments], cwd=ROOT, check=False).returncode
+        if code:
+            print(f"== {name} failed", file=sys.stderr)
+            return code
+    return 0
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(work)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./berth", description="berth on the embedded stack")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    show = add("demo", "start the stack, sign up tenants at once, check what became of them, stop")
+    show.add_argument("--tenants", type=_positive, default=25, help="how many (25)")
+    show.add_argument("--json", action="store_true", help="print the report as JSON")
+    up = add("up", "run the stack in the foreground until Ctrl-C")
+    up.add_argument("--port", type=int, default=0, help="where the API listens (a free port)")
+    add("down", "stop the stack that runs in another terminal")
+    add("status", "show the parts of the running stack").add_argument("--json", action="store_true")
+    logs = add("logs", "print the log of a part of the running stack")
+    logs.add_argument(
+        "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    tenants_command.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
+    add("kubectl", "run kubectl on the running stack, as its administrator")
+    add("test", "format, lint, types, import contracts and all tests; or `test ARGUMENTS` for pytest alone")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (StackError, NoStackError, ProblemError) as error:
+        sys.exit(f"berth: {error}")
+    except httpx.HTTPError as error:
+        sys.exit(f"berth: the API does not answer: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

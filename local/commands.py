@@ -1,0 +1,125 @@
+"""Commands about the stack itself: up, down, status, logs."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from local.api import Api, ProblemError
+from local.janitor import start_time
+from local.processes import StackError
+from local.running import NoStackError, announce, running, withdraw
+from local.stack import Stack
+
+DOWN_SECONDS = 30
+
+
+async def up(port: int) -> int:
+    """Run the stack until Ctrl-C, SIGTERM, or the death of a part that cannot be started again."""
+    try:
+        running()
+    except NoStackError:
+        pass
+    else:
+        raise StackError("a stack of this clone is running already; ./berth down stops it")
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, ended.set)
+    print("starting: Azurite, task hub, Kubernetes control plane, Functions host …", flush=True)
+    async with Stack(port=port) as stack:
+        announce(stack)
+        _welcome(stack)
+        waiting = asyncio.create_task(ended.wait())
+        await asyncio.wait([waiting, stack.failed], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        print("\nstopping …", flush=True)
+        withdraw()
+    if stack.failed.done():
+        raise stack.failed.result()
+    return 0
+
+
+def down() -> int:
+    """Stop the stack that runs in another terminal and wait until it is gone."""
+    found = running()
+    os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_SECONDS
+    while start_time(found.pid) == found.started:
+        if time.monotonic() > deadline:
+            raise StackError(f"process {found.pid} has not ended after {DOWN_SECONDS} s")
+        time.sleep(0.1)
+    print("stopped")
+    return 0
+
+
+async def status(*, as_json: bool) -> int:
+    """Show the parts of the running stack and whether all that the app needs answers; 1 if something does not."""
+    found = running()
+    async with Api(found.url, found.master_key) as api:
+        try:
+            health = await api.call("GET", "readyz")
+        except ProblemError as error:
+            health = error.problem
+        clusters = await api.all("clusters") if health["checks"]["tables"] == "ok" else []
+    if as_json:
+        print(json.dumps({"url": found.url, "parts": found.parts, **health, "clusters": clusters}, indent=2))
+        return 0 if health["ready"] else 1
+    table = Table("part", "process", box=None)
+    for name, pid in found.parts.items():
+        table.add_row(name, str(pid))
+    checks = Table("the app needs", "", box=None)
+    for name, word in health["checks"].items():
+        checks.add_row(name, word)
+    console = Console()
+    console.print(f"API at {found.url}/api, files in {found.directory}\n", markup=False)
+    console.print(table, "", checks)
+    for cluster in clusters:
+        console.print(f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} taken")
+    return 0 if health["ready"] else 1
+
+
+def logs(part: str, *, follow: bool) -> int:
+    """Print a part's log; raises StackError naming the parts if there is none of that name."""
+    directory = Path(running().directory) / "logs"
+    path = directory / f"{part}.log"
+    if not path.exists():
+        raise StackError(
+            f"there is no part {part}; parts: {', '.join(sorted(each.stem for each in directory.iterdir()))}"
+        )
+    with path.open(encoding="utf-8", errors="replace") as log:
+        while True:
+            text = log.read()
+            print(text, end="", flush=True)
+            if not follow or not path.exists():
+                return 0
+            if not text:
+                time.sleep(0.2)
+
+
+def _welcome(stack: Stack) -> None:
+    body = '{"slug":"acme","plan":"trial","region":"local","email":"owner@example.com","display_name":"Acme"}'
+    print(
+        f"""
+API            {stack.api_url}/api
+function key   {stack.function_key}
+master key     {stack.master_key}
+logs           ./berth logs -f
+
+Sign up a tenant:
+  curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
+    -H 'Content-Type: application/json' -d '{body}'
+or
+  ./berth tenants create acme
+and look at it with
+  ./berth tenants list
+  ./berth kubectl get all,pvc,ingress -n tenant-acme
+
+Ctrl-C stops everything.""",
+        flush=True,
+    )

@@ -1,0 +1,70 @@
+"""How a command finds the stack that `./berth up` runs in another terminal."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from local.janitor import start_time
+from local.stack import ROOT, Stack
+
+
+class NoStackError(Exception):
+    """No stack runs for this clone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running stack. The keys in it are secrets of this machine's user."""
+
+    url: str
+    function_key: str
+    master_key: str
+    kubectl: list[str]
+    directory: str
+    parts: dict[str, int]
+    pid: int
+    started: str
+
+
+def announce(stack: Stack) -> None:
+    """Let the other commands find a stack of this process. What is written goes with the stack's directory."""
+    running = Running(
+        url=stack.api_url,
+        function_key=stack.function_key,
+        master_key=stack.master_key,
+        kubectl=stack.kubectl,
+        directory=str(stack.processes.directory),
+        parts=stack.processes.pids(),
+        pid=os.getpid(),
+        started=start_time(os.getpid()),
+    )
+    path = stack.processes.directory / "stack.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(asdict(running)))
+    link = _link()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
+
+
+def withdraw() -> None:
+    """Take back what `announce` said."""
+    _link().unlink(missing_ok=True)
+
+
+def running() -> Running:
+    """Return the stack that runs for this clone; raises NoStackError."""
+    try:
+        found = Running(**json.loads(_link().read_text()))
+    except FileNotFoundError:
+        raise NoStackError("no stack is running for this clone; start one with ./berth up") from None
+    if start_time(found.pid) != found.started:
+        raise NoStackError("the stack of this clone has ended; start one with ./berth up")
+    return found
+
+
+def _link() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "berth"
+    return cache / "stacks" / hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]

@@ -1,0 +1,135 @@
+"""`./berth tenants`: thin over HTTP, tables for people, JSON for programs."""
+
+import argparse
+import asyncio
+import json
+import os
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from local.api import Api, Json
+from local.running import running
+
+WATCH_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their arguments."""
+    parser.epilog = "BERTH_URL and BERTH_KEY name another berth than the running stack's."
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="sign up a tenant and follow its operation")
+    create.add_argument("slug")
+    create.add_argument("--plan", default="trial")
+    create.add_argument("--region", default="local")
+    create.add_argument("--email", default="owner@example.com")
+    create.add_argument("--display-name", default="")
+    create.add_argument("--version", default="")
+    actions.add_parser("list", help="list all tenants")
+    actions.add_parser("show", help="show one tenant and its operation").add_argument("slug")
+    actions.add_parser("delete", help="delete a tenant and follow its operation").add_argument("slug")
+    actions.add_parser("watch", help="list all tenants again and again")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run one action and return the exit code: 1 if an operation that it followed did not succeed."""
+    async with _api() as api:
+        match options.action:
+            case "create":
+                return await _follow(api, await api.call("POST", "tenants", _signup(options)), as_json=options.json)
+            case "delete":
+                return await _follow(api, await api.call("DELETE", f"tenants/{options.slug}"), as_json=options.json)
+            case "show":
+                await _show(api, options.slug, as_json=options.json)
+            case "watch":
+                await _watch(api, as_json=options.json)
+            case _:
+                _print(await api.all("tenants"), as_json=options.json)
+    return 0
+
+
+def _api() -> Api:
+    if url := os.environ.get("BERTH_URL"):
+        return Api(url.rstrip("/").removesuffix("/api"), os.environ.get("BERTH_KEY", ""))
+    found = running()
+    return Api(found.url, found.function_key)
+
+
+def _signup(options: argparse.Namespace) -> Json:
+    body = {
+        "slug": options.slug,
+        "plan": options.plan,
+        "region": options.region,
+        "email": options.email,
+        "display_name": options.display_name or options.slug,
+    }
+    return body | ({"version": options.version} if options.version else {})
+
+
+async def _follow(api: Api, operation: Json, *, as_json: bool) -> int:
+    console = Console(stderr=as_json)
+    last = ""
+    async for each in api.follow(operation):
+        operation = each
+        running_step = next((step for step in each["steps"] if step["state"] == "running"), None)
+        line = f"{each['percent']:3} %  {each['state']}"
+        if running_step:
+            line += f"  {running_step['name']}: {running_step['message']}"
+        if line != last:
+            console.print(line, markup=False)
+            last = line
+    if operation["reason"]:
+        console.print(operation["reason"], markup=False)
+    if as_json:
+        print(json.dumps(operation, indent=2))
+    return 0 if operation["state"] == "succeeded" else 1
+
+
+async def _show(api: Api, slug: str, *, as_json: bool) -> None:
+    tenant = await api.call("GET", f"tenants/{slug}")
+    operation = await api.call("GET", f"operations/{tenant['operation']}")
+    if as_json:
+        print(json.dumps(tenant | {"operation": operation}, indent=2))
+        return
+    facts = Table(show_header=False, box=None)
+    for name, value in tenant.items():
+        if name not in ("links", "observed"):
+            facts.add_row(name, str(value or ""))
+    if tenant["observed"]:
+        facts.add_row("observed", f"{tenant['observed']['message']} at {tenant['observed']['at']}")
+    steps = Table("step", "state", "seconds", "message", box=None)
+    for step in operation["steps"]:
+        seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
+        steps.add_row(step["name"], step["state"], seconds, step["message"])
+    Console().print(facts, "", f"{operation['kind']}: {operation['state']} {operation['reason']}", steps)
+
+
+async def _watch(api: Api, *, as_json: bool) -> None:
+    with Live(refresh_per_second=4) as live:
+        while True:
+            tenants = await api.all("tenants")
+            if as_json:
+                print(json.dumps(tenants))
+            else:
+                live.update(_table(tenants))
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+def _print(tenants: list[Json], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(tenants, indent=2))
+    else:
+        Console().print(_table(tenants))
+
+
+def _table(tenants: list[dict[str, Any]]) -> Table:
+    table = Table("tenant", "state", "plan", "cluster", "version", "observed", box=None)
+    for each in sorted(tenants, key=lambda tenant: tenant["slug"]):
+        seen = each["observed"]
+        word = f"{seen['message']} ({seen['at'][11:19]})" if seen else ""
+        table.add_row(each["slug"], each["state"], each["plan"], each["cluster"], each["version"], word)
+    return table

@@ -1,0 +1,119 @@
+"""An HTTP proxy in front of the API server or the table server that can do to a request whatever a network can."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "upgrade", "te"}
+WRITES = {"POST", "PUT", "PATCH", "DELETE", "MERGE"}
+FOREVER = aiohttp.ClientTimeout(total=None)
+OURS_ONLY = {"Content-Type", "Accept", "User-Agent"}  # a signature covers what the caller sent
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request on its way. `number` counts the writes since the proxy's last reset."""
+
+    method: str
+    path: str
+    number: int
+
+    @property
+    def is_write(self) -> bool:
+        return self.method in WRITES
+
+
+type Hook = Callable[[Exchange], Awaitable[web.Response | None]]
+
+
+async def nothing(_: Exchange) -> web.Response | None:
+    return None
+
+
+class FaultProxy:
+    """Passes everything on, and asks a hook before and another one after each request.
+
+    A hook that returns a response has it sent in place of the real one; one that raises ConnectionError has the
+    connection dropped without an answer. So a write can be refused (before), or done and its answer lost (after).
+    """
+
+    def __init__(
+        self, upstream: str, *, tls: ssl.SSLContext | None = None, upstream_tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self.requests = 0
+        self.writes = 0
+        self._upstream = upstream.rstrip("/")
+        self._tls = tls
+        self._upstream_tls = upstream_tls
+        self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self, port: int) -> str:
+        """Listen on loopback and return the address."""
+        app = web.Application(client_max_size=64 << 20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port, ssl_context=self._tls, backlog=1024).start()
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream_tls or True)
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{port}"
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def reset(self) -> None:
+        """Pass everything on again and count from zero."""
+        self.before = self.after = nothing
+        self.requests = self.writes = 0
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        if request.method in WRITES:
+            self.writes += 1
+        exchange = Exchange(request.method, request.raw_path, self.writes)
+        body = await request.read()
+        try:
+            instead = await self.before(exchange)
+            if instead is not None:
+                return instead
+            return await self._pass_on(request, exchange, body)
+        except (ConnectionError, aiohttp.ClientError):
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+
+    async def _pass_on(self, request: web.Request, exchange: Exchange, body: bytes) -> web.StreamResponse:
+        assert self._session is not None
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        # To the letter: callers of the table service sign the path.
+        url = URL(f"{self._upstream}{request.raw_path}", encoded=True)
+        async with self._session.request(
+            request.method, url, headers=headers, data=body or None, timeout=FOREVER, skip_auto_headers=OURS_ONLY
+        ) as answer:
+            passed = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+            if "watch=" in request.raw_path:
+                stream = web.StreamResponse(status=answer.status, headers=passed)
+                await stream.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await stream.write(chunk)
+                return stream
+            content = await answer.read()
+        instead = await self.after(exchange)
+        return instead or web.Response(status=answer.status, headers=passed, body=content)
+
+
+async def never(_: Exchange) -> web.Response | None:
+    """A hook that answers nothing at all, as a network that swallows packets."""
+    await asyncio.sleep(3600)
+    return None

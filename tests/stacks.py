@@ -1,0 +1,150 @@
+"""A stack whose host reaches the API server and the tables through fault proxies, and what must hold on it."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+
+from azure.data.tables.aio import TableServiceClient
+
+from local.api import Api, Json
+from local.kubernetes.control_plane import Options, kubectl
+from local.stack import USER, Stack
+from local.table_server import ACCOUNT, connection_string
+from tests.fault_proxy import FaultProxy
+
+OBJECTS = 12  # of one tenant, with its namespace
+SETTINGS = {
+    "BERTH_PROVISIONING_FAIL_AFTER": "60",
+    "BERTH_PROVISIONING_RESUME_AFTER": "2",
+    "BERTH_KUBERNETES_WATCH_SECONDS": "5",
+    "REAPER_SCHEDULE": "*/2 * * * * *",
+}
+
+
+@dataclass
+class Rig:
+    """A running stack with its proxies and a caller of its API."""
+
+    stack: Stack
+    kubernetes: FaultProxy
+    tables: FaultProxy
+    api: Api
+    operators: Api
+
+    def reset(self) -> None:
+        """Let both proxies pass everything on again."""
+        self.kubernetes.reset()
+        self.tables.reset()
+
+    async def sign_up(self, slug: str = "", **members: str) -> Json:
+        """Send a signup and return its operation."""
+        return await self.api.call("POST", "tenants", signup(slug or new_slug(), **members))
+
+    async def ended(self, operation: Json, *, seconds: float = 60.0) -> Json:
+        """Return the operation once it has ended, however often the host is away meanwhile."""
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    operation = await self.api.call("GET", f"operations/{operation['id']}")
+                except Exception as error:
+                    last = error
+                    del last
+                else:
+                    if operation["finished_at"]:
+                        return operation
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def rig(settings: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
+    """Run a stack with fault proxies."""
+    proxies: list[FaultProxy] = []
+
+    async def put_proxies_in_front(stack: Stack) -> Mapping[str, str]:
+        plane = next(iter(stack.control_planes.values()))
+        pair = plane.authority.client(USER, "system:masters")
+        serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server = plane.authority.server()
+        serving.load_cert_chain(server.certificate, server.key)
+        calling = ssl.create_default_context(cafile=str(plane.authority.certificate))
+        calling.load_cert_chain(pair.certificate, pair.key)
+        kubernetes = FaultProxy(plane.server, tls=serving, upstream_tls=calling)
+        tables = FaultProxy(f"http://127.0.0.1:{stack.azurite.port}")
+        proxies.extend((kubernetes, tables))
+        server_url = await kubernetes.start(stack.ports.take())
+        tables_url = await tables.start(stack.ports.take())
+        config = stack.processes.directory / "proxied.kubeconfig"
+        config.write_text(json.dumps(plane.context(USER, "system:masters", server=server_url)))
+        connection = connection_string(f"{tables_url}/{ACCOUNT}")
+        return {"BERTH_KUBERNETES_KUBECONFIG": str(config), "BERTH_TABLES_CONNECTION": connection}
+
+    stack = Stack(
+        {**SETTINGS, **(settings or {})},
+        options=Options(ready_seconds=0.3, slow_seconds=4),
+        before_host=put_proxies_in_front,
+    )
+    try:
+        async with (
+            stack,
+            Api(stack.api_url, stack.function_key) as api,
+            Api(stack.api_url, stack.master_key) as operators,
+        ):
+            yield Rig(stack, proxies[0], proxies[1], api, operators)
+    finally:
+        for proxy in proxies:
+            await proxy.close()
+
+
+def new_slug() -> str:
+    return "t" + token_hex(6)
+
+
+def signup(slug: str, **members: str) -> Json:
+    """Return the body of a good signup, with some members changed."""
+    body = {"slug": slug, "plan": "trial", "region": "local", "email": "a@example.com", "display_name": "A"}
+    return body | members
+
+
+async def violations(rig: Rig) -> list[str]:
+    """Say everything about the tenants that have come to rest which should not be so.
+
+    Asks Kubernetes and the tables themselves: one tenant has one complete bundle and one place, or nothing at all.
+    """
+    plane = next(iter(rig.stack.control_planes.values()))
+    kinds = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress"
+    selector = ["-l", "app.kubernetes.io/managed-by=berth"]
+    listed: Json = json.loads(await kubectl(plane, "get", kinds, "-A", *selector, "-o", "json"))
+    objects: dict[str, int] = {}
+    for each in listed["items"]:
+        slug = each["metadata"]["labels"]["berth.dev/tenant"]
+        if each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]:
+            objects[slug] = objects.get(slug, 0) + 1
+    async with TableServiceClient.from_connection_string(rig.stack.tables_connection) as service:
+        rows = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
+    places = {str(row["RowKey"]).removeprefix("tenant:"): int(row["weight"]) for row in rows if "weight" in row}
+    allocated = sum(int(row["allocated"]) for row in rows if "allocated" in row)
+
+    found: list[str] = []
+    tenants = {each["slug"]: each["state"] for each in await rig.api.all("tenants")}
+    for slug, state in tenants.items():
+        match state:
+            case "active":
+                if objects.get(slug) != OBJECTS:
+                    found.append(f"{slug} is active with {objects.get(slug, 0)} of {OBJECTS} objects")
+                if slug not in places:
+                    found.append(f"{slug} is active without a place")
+            case "failed" | "deleted":
+                if slug in objects:
+                    found.append(f"{slug} is {state} and still has {objects[slug]} objects")
+                if slug in places:
+                    found.append(f"{slug} is {state} and still has its place")
+            case _:
+                found.append(f"{slug} has not come to rest: it is {state}")
+    found += [f"{slug} has objects but no record" for slug in objects.keys() - tenants.keys()]
+    if allocated != sum(places.values()):
+        found.append(f"{allocated} are allocated, but the places weigh {sum(places.values())}")
+    return found
