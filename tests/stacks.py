@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from azure.data.tables.aio import TableServiceClient
 
-from local.api import Api, Json
+from cli.api import Api, Json
 from local.kubernetes.control_plane import Options, kubectl
 from local.stack import USER, Stack
 from local.table_server import ACCOUNT, connection_string
@@ -124,7 +124,7 @@ async def violations(rig: Rig) -> list[str]:
         if each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]:
             objects[slug] = objects.get(slug, 0) + 1
     async with TableServiceClient.from_connection_string(rig.stack.tables_connection) as service:
-        rows = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
+        rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
     places = {str(row["RowKey"]).removeprefix("tenant:"): int(row["weight"]) for row in rows if "weight" in row}
     allocated = sum(int(row["allocated"]) for row in rows if "allocated" in row)
 

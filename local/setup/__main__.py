@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
             )
     link_environment(project / ".venv", environment.slot.path)
     variables["PATH"] = os.pathsep.join([*map(str, search), os.environ.get("PATH", os.defpath)])
-    os.execve(python, [str(python), "-P", "-m", "local", *arguments], {**os.environ, **variables})  # noqa: S606 - no shell wanted
+    os.execve(python, [str(python), "-P", "-m", "cli", *arguments], {**os.environ, **variables})  # noqa: S606 - no shell wanted
 
 
 def link_environment(link: Path, target: Path) -> None:

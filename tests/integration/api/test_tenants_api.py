@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 
-from local.api import ProblemError
+from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
 from tests.stacks import Rig, new_slug, signup, violations
 

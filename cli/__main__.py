@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from local import commands, tenants_command
-from local.api import ProblemError
-from local.demo import demo
+from cli import stack, tenants
+from cli.api import ProblemError
+from cli.demo import demo
+from cli.running import NoStackError, running
 from local.processes import StackError
-from local.running import NoStackError, running
 from local.stack import ROOT
 
 CHECKS: dict[str, list[str]] = {
@@ -38,15 +38,15 @@ def main(arguments: Sequence[str]) -> int:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
         case "up":
-            return _run(commands.up(options.port))
+            return _run(stack.up(options.port))
         case "down":
-            return commands.down()
+            return stack.down()
         case "status":
-            return _run(commands.status(as_json=options.json))
+            return _run(stack.status(as_json=options.json))
         case "logs":
-            return commands.logs(options.part, follow=options.follow)
+            return stack.logs(options.part, follow=options.follow)
         case "tenants":
-            return _run(tenants_command.run(options))
+            return _run(tenants.run(options))
         case "test":
             return check(rest)
         case _:
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    tenants_command.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
+    tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
     add("kubectl", "run kubectl on the running stack, as its administrator")
     add("test", "format, lint, types, import contracts and all tests; or `test ARGUMENTS` for pytest alone")
     return parser

@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from local.api import Api, ProblemError
+from cli.api import Api, ProblemError
+from cli.running import NoStackError, announce, running, withdraw
 from local.janitor import start_time
 from local.processes import StackError
-from local.running import NoStackError, announce, running, withdraw
 from local.stack import Stack
 
 DOWN_SECONDS = 30

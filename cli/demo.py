@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from local.api import Api, Json, ProblemError, problem_expected
+from cli.api import Api, Json, ProblemError, problem_expected
 from local.stack import Stack
 
 REGION = "local"

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from local.api import Api, Json
-from local.running import running
+from cli.api import Api, Json
+from cli.running import running
 
 WATCH_SECONDS = 1.0
 
