@@ -132,7 +132,8 @@ async def _check(stack: Stack, api: Api, show: Show, tenants: int) -> None:
         rows = [row async for row in tables.get_table_client("tenants").list_entities()]
         open_ones = [str(row["RowKey"]) for row in rows if row.get("operation_open")]
         show.expect(not open_ones, f"operations are still open: {open_ones}")
-        places: list[Json] = [dict(row) async for row in tables.get_table_client("clusters").list_entities()]
+        entities = tables.get_table_client("clusters").list_entities()
+        places: list[Json] = [{**entity} async for entity in entities]
         placed = {row["RowKey"].removeprefix("tenant:") for row in places if row["RowKey"].startswith("tenant:")}
         show.expect(placed == alive, f"places are held by {sorted(placed)}")
         allocated = sum(row["allocated"] for row in places if row["RowKey"] == "allocation")

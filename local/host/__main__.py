@@ -13,11 +13,9 @@ import uvicorn
 
 from local.host import log
 from local.host.app import SettingMissingError, load
-from local.host.durable import DurableWorker, client_configuration
+from local.host.durable import DRAIN_SECONDS, DurableWorker, client_configuration
 from local.host.http import read_keys, web_app
 from local.host.timers import Timers
-
-DRAIN_SECONDS = 5
 
 logger = logging.getLogger("host")
 
@@ -60,7 +58,6 @@ async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str])
     for task in tasks[1:]:
         task.cancel()
     server.should_exit = True
-    await worker.drain(DRAIN_SECONDS)
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -23,6 +23,7 @@ from local.host.app import App, Function, invoke
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 RECONNECT_SECONDS = 0.5
 COMPLETE_TRIES = 5
+DRAIN_SECONDS = 5
 
 logger = logging.getLogger("durable")
 
@@ -54,7 +55,7 @@ class DurableWorker:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Work until cancelled; connects again whenever the hub went away."""
+        """Work until cancelled, and then finish what is running; connects again whenever the hub went away."""
         if not self._orchestrators and not self._activities and not self._entities:
             return
         options = [
@@ -70,12 +71,15 @@ class DurableWorker:
                     logger.warning("the task hub ended the stream of work")
                 except grpc.aio.AioRpcError as error:
                     logger.warning("the task hub cannot be reached: %s", error.code().name)
+                except asyncio.CancelledError:
+                    await self._drain()  # while the channel is there to hand results in
+                    raise
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def drain(self, seconds: float) -> None:
+    async def _drain(self) -> None:
         """Wait for what is running, for a while; the hub gives the rest out again."""
         if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
+            await asyncio.wait(self._running, timeout=DRAIN_SECONDS)
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -107,13 +107,9 @@ async def _call(function: Function, request: Request, durable_client: str) -> Re
 def _response(answer: func.HttpResponse | str | None) -> Response:
     if not isinstance(answer, func.HttpResponse):
         return Response(answer or "", status_code=200 if answer else 204, media_type="text/plain")
-    headers = {name: _one_line(value) for name, value in answer.headers.items() if name.lower() != "content-type"}
+    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-type"}
     kind = answer.headers.get("Content-Type") or f"{answer.mimetype}; charset={answer.charset}"
-    return Response(answer.get_body(), answer.status_code, {**headers, "Content-Type": _one_line(kind)})
-
-
-def _one_line(value: str) -> str:
-    return re.sub(r"[\r\n\0]", " ", value)
+    return Response(answer.get_body(), answer.status_code, {**headers, "Content-Type": kind})
 
 
 def _has_key(request: Request, keys: Mapping[str, str]) -> bool:

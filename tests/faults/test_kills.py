@@ -71,7 +71,7 @@ async def test_killed_again_and_again_under_load(berth: Rig) -> None:
     for _ in range(3):
         await asyncio.sleep(dice.uniform(0.2, 1.5))
         async with asyncio.timeout(30):
-            while not await berth.stack.host_ready():  # noqa: ASYNC110 - a process sets no event
+            while not await berth.stack.host_ready():
                 await asyncio.sleep(0.05)
         berth.stack.processes.kill("host")
     ended = [await berth.ended(operation, seconds=100) for operation in operations]

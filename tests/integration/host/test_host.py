@@ -1,0 +1,185 @@
+"""The local Functions host and its task hub, on a sample app: what works there works as on the real host."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+
+import httpx
+import pytest
+
+from local.ports import Ports
+from local.processes import Processes
+from local.table_server import answers
+
+APP = Path(__file__).parent / "app"
+ROOT = Path(__file__).parents[3]
+KEYS = {"master": "m" * 20, "default": "d" * 20}
+
+
+@dataclass
+class Host:
+    processes: Processes
+    http: httpx.AsyncClient
+    url: str
+    notes: Path
+    hub_port: int
+
+    async def ready(self) -> bool:
+        return await answers(f"{self.url}/", status=200)
+
+    async def start(self, orchestration: str, text: str = "") -> str:
+        instance = token_hex(6)
+        (await self.http.post(f"v1/start/{orchestration}/{instance}", content=text)).raise_for_status()
+        return instance
+
+    async def state(self, instance: str) -> str:
+        return (await self.http.get(f"v1/state/{instance}")).text
+
+    async def result(self, instance: str, *, seconds: float = 20) -> str:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    word, _, output = (await self.state(instance)).partition(" ")
+                except httpx.HTTPError:
+                    word, output = "AWAY", ""
+                if word not in ("PENDING", "RUNNING", "AWAY"):
+                    return f"{word} {json.loads(output)}" if output else word
+                await asyncio.sleep(0.05)
+
+    def count(self, line: str) -> int:
+        return self.notes.read_text().splitlines().count(line)
+
+    async def noted(self, line: str, *, seconds: float = 10) -> None:
+        async with asyncio.timeout(seconds):
+            while not self.count(line):
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+async def host(processes: Processes, ports: Ports) -> AsyncIterator[Host]:
+    hub, port = ports.take(), ports.take()
+    notes, keys = processes.directory / "notes", processes.directory / "sample-keys.json"
+    notes.touch()
+    keys.write_text(json.dumps(KEYS))
+    command = [sys.executable, "-m", "local.host", "--app", str(APP), "--port", str(port)]
+    command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys)]
+    environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT)}
+
+    async def hub_ready() -> bool:
+        return "task hub on" in processes.log("sample-hub").read_text()
+
+    hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub)]
+    await processes.start("sample-hub", hub_command, ready=hub_ready, environment={"PYTHONPATH": str(ROOT)})
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
+        held = Host(processes, http, url, notes, hub)
+        await processes.start("sample-host", command, ready=held.ready, environment=environment)
+        yield held
+        await processes.stop("sample-host")
+        await processes.stop("sample-hub")
+
+
+async def test_routes_have_a_prefix_constraints_and_optional_ends(host: Host) -> None:
+    answer = await host.http.post("v1/echo/7/more?a=1", content="body")
+    assert answer.status_code == 201
+    assert answer.text == "POST {'number': '7', 'rest': 'more'} {'a': '1'} body echo"
+    assert (await host.http.get("v1/echo/7")).status_code == 201
+    for path in ("v1/echo/seven", "v1/nothing", "api/echo/7"):
+        assert (await host.http.get(path)).status_code == 404
+    assert (await host.http.delete("v1/echo/7")).status_code == 404
+
+
+async def test_a_header_cannot_split_the_answer(host: Host) -> None:
+    answer = await host.http.get("v1/split")
+    assert answer.status_code == 500
+    assert "X-Injected" not in answer.headers
+
+
+async def test_keys_open_what_their_level_says(host: Host) -> None:
+    for path, opening in (("keyed", {"master", "default"}), ("owner", {"master"})):
+        assert (await host.http.get(f"v1/{path}")).status_code == 401
+        assert (await host.http.get(f"v1/{path}", headers={"x-functions-key": "wrong"})).status_code == 401
+        for name, key in KEYS.items():
+            expected = 200 if name in opening else 401
+            assert (await host.http.get(f"v1/{path}", headers={"x-functions-key": key})).status_code == expected
+            assert (await host.http.get(f"v1/{path}?code={key}")).status_code == expected
+
+
+async def test_an_exception_is_an_empty_500_and_stays_in_the_log(host: Host) -> None:
+    answer = await host.http.get("v1/broken")
+    assert (answer.status_code, answer.content) == (500, b"")
+    assert "on purpose" in host.processes.log("sample-host").read_text()
+
+
+async def test_a_timer_fires_when_asked(host: Host) -> None:
+    path = "admin/functions/tick"
+    assert (await host.http.post(path, json={})).status_code == 401
+    master = {"x-functions-key": KEYS["master"]}
+    assert (await host.http.post(path, json={}, headers=master)).status_code == 202
+    await host.noted("tick False")
+    assert (await host.http.post("admin/functions/nothing", json={}, headers=master)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("orchestration", "text", "result"),
+    [
+        ("chain", "x", "COMPLETED xabcd"),
+        ("fan_out", "f", "COMPLETED f0,f1,f2,f3,f4"),
+        ("asking", "hurry", "COMPLETED nobody answered"),
+        ("parent", "p", "COMPLETED pabcd"),
+        ("counting", "", "COMPLETED 5"),
+        ("again", "x", "COMPLETED xxx"),
+    ],
+)
+async def test_orchestrations(host: Host, orchestration: str, text: str, result: str) -> None:
+    assert await host.result(await host.start(orchestration, text)) == result
+
+
+async def test_a_retry_policy_is_kept(host: Host) -> None:
+    text = token_hex(4)
+    assert f"cannot do {text}" in await host.result(await host.start("retrying", text))
+    assert host.count(f"fail {text}") == 3
+
+
+async def test_an_event_reaches_a_waiting_orchestration(host: Host) -> None:
+    instance = await host.start("asking", "wait")
+    await host.http.post(f"v1/raise/{instance}", content="yes")
+    assert await host.result(instance) == "COMPLETED yes"
+
+
+async def test_a_terminated_orchestration_ends(host: Host) -> None:
+    instance = await host.start("asking", "wait")
+    await host.http.post(f"v1/terminate/{instance}")
+    assert (await host.result(instance)).startswith("TERMINATED")
+
+
+async def test_work_of_a_killed_host_is_given_out_again(host: Host) -> None:
+    text = token_hex(4)
+    instance = await host.start("slow", text)
+    await host.noted(f"begin {text}")
+    host.processes.kill("sample-host")
+    await host.processes.restart("sample-host", ready=host.ready)
+    assert await host.result(instance) == f"COMPLETED {text}"
+    assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (2, 1)
+
+
+async def test_a_host_that_is_asked_to_end_finishes_what_runs(host: Host) -> None:
+    text = token_hex(4)
+    instance = await host.start("slow", text)
+    await host.noted(f"begin {text}")
+    await host.processes.restart("sample-host", ready=host.ready)
+    assert await host.result(instance) == f"COMPLETED {text}"
+    assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (1, 1)
+
+
+async def test_the_host_comes_back_to_a_new_task_hub(host: Host) -> None:
+    async def hub_ready() -> bool:
+        return host.processes.log("sample-hub").read_text().count("task hub on") > 1
+
+    host.processes.kill("sample-hub")
+    await host.processes.restart("sample-hub", ready=hub_ready)
+    assert await host.result(await host.start("chain", "n")) == "COMPLETED nabcd"

@@ -1,0 +1,104 @@
+"""Nothing is left behind, whoever is killed."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.janitor import start_time
+from local.ports import Ports
+from local.processes import Processes, StackError
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = """
+import asyncio, sys
+from local.processes import Processes
+
+async def main():
+    processes = Processes()
+    async def ready(): return True
+    for name in ("one", "two"):
+        await processes.start(name, ["sleep", "600"], ready=ready)
+    print(processes.directory, processes._janitor.pid, *processes.pids().values(), flush=True)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        await processes.close()
+
+asyncio.run(main())
+"""
+
+
+async def alive(pid: int) -> bool:
+    """A killed child of a dead parent may stay as a zombie where nobody collects it; it holds nothing."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+async def gone(directory: str, pids: list[int]) -> bool:
+    return not Path(directory).exists() and not any([await alive(pid) for pid in pids])
+
+
+@pytest.mark.parametrize(
+    ("victim", "number"),
+    [
+        ("supervisor", signal.SIGKILL),
+        ("supervisor", signal.SIGINT),
+        ("janitor", signal.SIGKILL),
+        ("child", signal.SIGKILL),
+    ],
+)
+async def test_nothing_is_left(victim: str, number: int) -> None:
+    supervisor = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SCRIPT,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert supervisor.stdout is not None
+    directory, janitor, *children = (await supervisor.stdout.readline()).decode().split()
+    assert Path(directory).exists()
+    os.kill({"supervisor": supervisor.pid, "janitor": int(janitor), "child": int(children[0])}[victim], number)
+    if victim != "supervisor":
+        supervisor.send_signal(signal.SIGINT)
+    await supervisor.wait()
+    async with asyncio.timeout(10):
+        while not await gone(directory, [int(janitor), *map(int, children)]):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_process_that_ends_before_it_is_ready_is_an_error_with_its_log() -> None:
+    processes = Processes()
+
+    async def never_ready() -> bool:
+        return False
+
+    try:
+        with pytest.raises(StackError, match="echoed words"):
+            await processes.start("liar", ["sh", "-c", "echo echoed words; exit 3"], ready=never_ready)
+        assert processes.dead() == ["liar"]
+    finally:
+        await processes.close()
+    assert not processes.directory.exists()
+
+
+async def test_two_stacks_never_lease_one_port() -> None:
+    one, other = Ports(), Ports()
+    try:
+        taken = [ports.take() for _ in range(50) for ports in (one, other)]
+        assert len(set(taken)) == 100
+    finally:
+        one.release()
+        other.release()
+
+
+def test_a_start_time_tells_processes_of_one_id_apart() -> None:
+    assert start_time(os.getpid()) == start_time(os.getpid()) != ""
+    assert start_time(1 << 30) == ""
