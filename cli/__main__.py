@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         command = running().kubectl
         os.execv(command[0], [*command, *arguments[1:]])  # noqa: S606 - no shell wanted
     options, rest = _parser().parse_known_args(arguments)
-    if rest and options.command != "test":
+    if rest and options.command not in ("test", "bench"):
         _parser().error(f"unknown: {' '.join(rest)}")
     match options.command:
         case "demo":
@@ -49,6 +49,10 @@ def main(arguments: Sequence[str]) -> int:
             return _run(tenants.run(options))
         case "test":
             return check(rest)
+        case "bench":
+            return subprocess.run(
+                [sys.executable, "-m", "tests.bench.provision", *rest], cwd=ROOT, check=False
+            ).returncode
         case _:
             _parser().print_help()
             return 2
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
     add("kubectl", "run kubectl on the running stack, as its administrator")
     add("test", "format, lint, types, import contracts and all tests; or `test ARGUMENTS` for pytest alone")
+    add("bench", "measure provisioning, beside kubectl and the floor that Kubernetes itself sets")
     return parser
 
 

@@ -129,8 +129,8 @@ async def _check(stack: Stack, api: Api, show: Show, tenants: int) -> None:
     async with TableServiceClient.from_connection_string(stack.tables_connection) as tables:
         latency = [row async for row in tables.get_table_client("latency").list_entities()]
         show.expect(len(latency) == tenants + 2, f"{len(latency)} latency rows, not {tenants + 2}")
-        rows = [row async for row in tables.get_table_client("tenants").list_entities()]
-        open_ones = [str(row["RowKey"]) for row in rows if row.get("operation_open")]
+        rows: list[Json] = [{**row} async for row in tables.get_table_client("tenants").list_entities()]
+        open_ones = [row["RowKey"] for row in rows if row.get("operation_open")]
         show.expect(not open_ones, f"operations are still open: {open_ones}")
         entities = tables.get_table_client("clusters").list_entities()
         places: list[Json] = [{**entity} async for entity in entities]

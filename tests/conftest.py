@@ -1,7 +1,7 @@
 """The real parts that tests run on, each started once for the whole run."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
@@ -57,22 +57,17 @@ def tables_at(endpoint: str, *, budget: float = 10.0) -> Tables:
     return Tables(endpoint, credential, budget=RetryBudget(seconds=budget), try_seconds=5)
 
 
-async def until(condition: object, *, seconds: float = 20.0, what: str = "") -> None:
-    """Poll a callable, plain or async, until it is true; fail after the deadline."""
-    assert callable(condition)
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20.0) -> None:
+    """Poll until a condition holds; fail after the deadline."""
     async with asyncio.timeout(seconds):
-        while True:
-            found = condition()
-            if asyncio.iscoroutine(found):
-                found = await found
-            if found:
-                return
+        while not await condition():
             await asyncio.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
 async def shared_rig() -> AsyncIterator[Rig]:
     async with rig() as held:
+        await held.ended(await held.sign_up())  # the tables are made on first use, which tests do not count
         yield held
 
 
@@ -80,5 +75,6 @@ async def shared_rig() -> AsyncIterator[Rig]:
 async def berth(shared_rig: Rig) -> AsyncIterator[Rig]:
     """The whole stack. Each test leaves it running and without faults."""
     shared_rig.reset()
+    await until(shared_rig.stack.host_ready)
     yield shared_rig
     shared_rig.reset()

@@ -136,7 +136,9 @@ class KubernetesApiCluster:
         listed = await self._client.request(
             "GET", f"/api/v1/namespaces/{namespace}/events", query={"fieldSelector": "type=Warning", "limit": 100}
         )
-        warnings: list[Json] = listed["items"]
+        # A pod that has its node by now has left behind what the scheduler said before.
+        over = "FailedScheduling" if observation.reason == "ContainerCreating" else ""
+        warnings: list[Json] = [event for event in listed["items"] if event.get("reason") != over]
         if not warnings:
             return observation
         last = max(warnings, key=lambda event: event["metadata"]["creationTimestamp"])

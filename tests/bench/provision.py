@@ -1,0 +1,185 @@
+"""How long a signup takes, what it costs, and how that compares. Run it with `./berth bench`.
+
+Side by side in one run, on one API server, with the same twelve objects:
+
+- berth: POST /tenants until the operation says succeeded, asked every 50 ms;
+- kubectl: `kubectl apply --server-side` and `kubectl wait`, what a script would do; no record, no clean-up, no limits;
+- floor: one keep-alive client that applies the same objects and watches the pod: what Kubernetes itself takes.
+
+Pods become ready at once, so that what is left is the work of the control plane. No image is pulled and no disk made.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import quantiles
+
+import psutil
+from pydantic import SecretStr
+
+from cli.api import Api
+from local.kubernetes.control_plane import Options, kubectl
+from local.stack import USER, Stack
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.manifests import TemplateManifests
+from shared.clock import SystemClock
+from shared.domain.clusters import KubeconfigAccess
+from shared.domain.naming import namespace_name
+from shared.domain.operations import OperationKind, new_operation
+from shared.domain.tenants import Tenant, TenantState
+from shared.settings import KubernetesSettings, TenantSettings
+from tests.stacks import new_slug, rig, signup
+
+type Provision = Callable[[], Awaitable[None]]
+
+READY_SECONDS = 0.0
+WARM_UP = 3
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=30, help="tenants for each row (30)")
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--stock", action="store_true", help="keep Kubernetes' own limits on requests")
+    options = parser.parse_args()
+    await _latency(options.samples, options.in_flight, stock=options.stock)
+    await _cost(options.samples)
+
+
+async def _latency(samples: int, in_flight: Sequence[int], *, stock: bool) -> None:
+    print(f"{'':10}{'in flight':>10}{'p50 s':>9}{'p95 s':>9}{'p99 s':>9}{'max s':>9}{'tenants/s':>11}")
+    kubernetes = Options(ready_seconds=READY_SECONDS, stock=stock)
+    async with Stack(options=kubernetes) as stack, Api(stack.api_url, stack.function_key) as api:
+        cluster = await _cluster(stack)
+        rivals: dict[str, Provision] = {
+            "berth": lambda: _berth(api),
+            "kubectl": lambda: _kubectl(stack),
+            "floor": lambda: _floor(cluster),
+        }
+        for width in in_flight:
+            for name, provision in rivals.items():
+                for _ in range(WARM_UP):
+                    await provision()
+                seconds, total = await _run(provision, max(samples, width), width)
+                cuts = quantiles(seconds, n=100, method="inclusive")
+                cells = "".join(f"{value:9.3f}" for value in (cuts[49], cuts[94], cuts[98], max(seconds)))
+                print(f"{name:10}{width:10}{cells}{len(seconds) / total:11.2f}", flush=True)
+        await cluster.close()
+
+
+async def _run(provision: Provision, samples: int, width: int) -> tuple[list[float], float]:
+    """Return the seconds of each provisioning, `width` of them at once, and the seconds of all together."""
+    places = asyncio.Semaphore(width)
+
+    async def one() -> float:
+        async with places:
+            began = time.perf_counter()
+            await provision()
+            return time.perf_counter() - began
+
+    began = time.perf_counter()
+    seconds = await asyncio.gather(*(one() for _ in range(samples)))
+    return list(seconds), time.perf_counter() - began
+
+
+async def _berth(api: Api) -> None:
+    operation = await api.call("POST", "tenants", signup(new_slug()))
+    async for each in api.follow(operation, every=0.05):
+        operation = each
+    assert operation["state"] == "succeeded", operation["reason"]
+
+
+async def _kubectl(stack: Stack) -> None:
+    plane = next(iter(stack.control_planes.values()))
+    tenant, objects = _bundle()
+    namespace = namespace_name(tenant.slug)
+    stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=stdin)
+    await kubectl(
+        plane, "wait", "-n", namespace, "--for=jsonpath={.status.readyReplicas}=1", "sts/product", "--timeout=60s"
+    )
+
+
+async def _floor(cluster: KubernetesApiCluster) -> None:
+    tenant, objects = _bundle()
+    await cluster.apply(objects)
+    observation = await cluster.wait_until_ready(namespace_name(tenant.slug), timeout=60)
+    assert observation.ready, observation.message
+
+
+async def _cluster(stack: Stack) -> KubernetesApiCluster:
+    plane = next(iter(stack.control_planes.values()))
+    path = stack.processes.directory / "bench.kubeconfig"
+    path.write_text(json.dumps(plane.context("bench", "system:masters")))
+    settings = KubernetesSettings(kubeconfig=str(path))
+    return KubernetesApiCluster(await connect(KubeconfigAccess(plane.name), settings), settings, SystemClock())
+
+
+def _bundle() -> tuple[Tenant, list[dict[str, object]]]:
+    now = datetime.now(UTC)
+    operation = new_operation(OperationKind.PROVISION, new_slug(), actor="bench", now=now)
+    tenant = Tenant(
+        operation.slug, TenantState.PROVISIONING, "trial", "local", "1.0.0", "a@example.com", "A", now, now, operation
+    )
+    settings = TenantSettings(
+        image="registry.example.com/product", default_version="1.0.0", secret_seed=SecretStr("0123456789abcdef")
+    )
+    return replace(tenant), [dict(each) for each in TemplateManifests(settings).render(tenant)]
+
+
+async def _cost(samples: int) -> None:
+    """Print what one tenant costs, counted by the API server's audit log and by a proxy before the tables."""
+    async with rig() as held:
+        for _ in range(WARM_UP):
+            await held.ended(await held.sign_up())
+        plane = next(iter(held.stack.control_planes.values()))
+        held.reset()
+        audited, logged = _lines(plane.audit_log), _lines(held.stack.processes.log("host"))
+        parts = {name: psutil.Process(pid) for name, pid in held.stack.processes.pids().items()}
+        before = {name: sum(part.cpu_times()[:2]) for name, part in parts.items()}
+        # One after another. What berth asks to answer the polling is taken off.
+        polls = 0
+        for _ in range(samples):
+            operation = await held.sign_up()
+            while operation["finished_at"] is None:
+                await asyncio.sleep(0.05)
+                operation = await held.api.call("GET", f"operations/{operation['id']}")
+                polls += 1
+            assert operation["state"] == "succeeded", operation["reason"]
+        cpu = {name: sum(part.cpu_times()[:2]) - before[name] for name, part in parts.items()}
+        requests = [json.loads(line) for line in plane.audit_log.read_text().splitlines()[audited:]]
+        by_user = Counter(
+            "ours" if each["user"]["username"] == USER else "the controllers' writes"
+            for each in requests
+            if each["user"]["username"] == USER or each["verb"] not in ("get", "list", "watch")
+        )
+        log = held.stack.processes.log("host").read_text().splitlines()[logged:]
+        activities = sum("durable  activity " in line for line in log)
+        print(f"\nper tenant, {samples} tenants one after another:")
+        rows = {
+            "Kubernetes requests of ours": by_user["ours"] / samples,
+            "Kubernetes writes of the controllers": by_user["the controllers' writes"] / samples,
+            "table transactions": (held.tables.requests - polls) / samples,
+            "activities": activities / samples,
+            "CPU seconds of the Functions host": cpu["host"] / samples,
+            "CPU seconds of the task hub": cpu["task-hub"] / samples,
+            "CPU seconds of the API server": cpu["local-apiserver"] / samples,
+        }
+        for name, value in rows.items():
+            print(f"  {name:40}{value:8.2f}")
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
