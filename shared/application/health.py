@@ -36,7 +36,7 @@ class Readiness:
         )
         if found["tables"] != "ok":
             return found
-        names = [cluster.name for cluster in await self._cluster_records.list()]
+        names = [cluster.name for cluster in await self._cluster_records.registered()]
         words = await asyncio.gather(*(_word(self._check_cluster(name), timeout) for name in names))
         return found | {f"cluster {name}": word for name, word in zip(names, words, strict=True)}
 

@@ -39,7 +39,7 @@ class TenantLifecycle:
             Invalid: No cluster is registered for the region.
             Conflict: The slug is taken, or in quarantine after a deletion.
         """
-        regions = sorted({cluster.region for cluster in await self._clusters.list()})
+        regions = sorted({cluster.region for cluster in await self._clusters.registered()})
         if request.region not in regions:
             known = ", ".join(regions) or "none yet: register a cluster"
             raise Invalid(("/region", f"there is no such region; regions: {known}"))

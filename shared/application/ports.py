@@ -85,6 +85,10 @@ class LatencyRecords(Protocol):
 class ClusterRecords(Protocol):
     """The registered clusters and what is placed on them."""
 
+    async def registered(self) -> Sequence[Cluster]:
+        """Return all registrations, a few seconds old at most, without their allocation."""
+        ...
+
     async def list(self) -> Sequence[Cluster]:
         """Return all clusters with their present allocation."""
         ...

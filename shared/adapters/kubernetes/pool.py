@@ -10,8 +10,6 @@ from shared.domain.clusters import ClusterAccess
 from shared.errors import NotFound
 from shared.settings import KubernetesSettings
 
-FRESH_SECONDS = 30.0  # how long a registration is believed before it is read again
-
 
 class ClusterPool:
     """Implements `shared.application.ports.Clusters`."""
@@ -21,8 +19,6 @@ class ClusterPool:
         self._settings = settings
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._registered: dict[str, ClusterAccess] = {}
-        self._read_at = float("-inf")
         self._open: dict[str, tuple[ClusterAccess, KubernetesApiCluster]] = {}
 
     async def connect(self, name: str) -> KubernetesApiCluster:
@@ -42,10 +38,7 @@ class ClusterPool:
             await cluster.close()
 
     async def _access(self, name: str) -> ClusterAccess:
-        now = asyncio.get_running_loop().time()
-        if name not in self._registered or now - self._read_at > FRESH_SECONDS:
-            self._registered = {cluster.name: cluster.access for cluster in await self._records.list()}
-            self._read_at = now
-        if name not in self._registered:
-            raise NotFound(f"no cluster {name} is registered")
-        return self._registered[name]
+        for cluster in await self._records.registered():
+            if cluster.name == name:
+                return cluster.access
+        raise NotFound(f"no cluster {name} is registered")
