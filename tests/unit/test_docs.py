@@ -1,0 +1,34 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+from shared.settings import describe
+
+ROOT = Path(__file__).parents[2]
+HEAD = """# Settings
+
+Each is an app setting, read once when a worker starts. A wrong or missing one stops the worker with a message that lists
+all that is wrong. `REAPER_SCHEDULE`, a timer's schedule, is read by the Functions host itself.
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """Return what docs/settings.md is to hold."""
+    rows = (f"| `{name}` | {default or 'empty'} | {' '.join(text.split())} |\n" for name, default, text in describe())
+    return HEAD + "".join(rows)
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == settings_page()
+
+
+def test_every_link_and_path_of_the_readme_leads_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", readme)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
