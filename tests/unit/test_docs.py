@@ -8,8 +8,8 @@ from shared.settings import describe
 ROOT = Path(__file__).parents[2]
 HEAD = """# Settings
 
-Each is an app setting, read once when a worker starts. A wrong or missing one stops the worker with a message that lists
-all that is wrong. `REAPER_SCHEDULE`, a timer's schedule, is read by the Functions host itself.
+Each is an app setting, read once when a worker first needs one. Where any is wrong or missing, a message lists all that
+is wrong. `REAPER_SCHEDULE`, a timer's schedule, is read by the Functions host itself.
 
 | setting | default | meaning |
 |---|---|---|
