@@ -10,11 +10,16 @@ from typing import Any, Concatenate, cast
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
+from functions.models import operation_json
+from shared.application.lifecycle import Caller
+from shared.domain.idempotency import LONGEST_KEY, fingerprint
+from shared.domain.operations import Operation
 from shared.errors import BerthError, Invalid
 from shared.problems import INTERNAL, MEDIA_TYPE, Problem, problem_of
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
 DEFAULT_ACTOR = "api"
+POLL_SECONDS = "2"  # between two looks at an operation: a provisioning takes a few seconds
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +62,12 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return func.HttpResponse(text, status_code=status, headers=dict(headers or {}), mimetype="application/json")
 
 
+def accepted(operation: Operation) -> func.HttpResponse:
+    """Answer with an operation that was begun, and where to follow it."""
+    headers = {"Location": f"/api/operations/{operation.id}", "Retry-After": POLL_SECONDS}
+    return answer(operation_json(operation), status=202, headers=headers)
+
+
 def read[M: BaseModel](req: func.HttpRequest, model: type[M]) -> M:
     """Return the request's JSON body as a model.
 
@@ -86,10 +97,19 @@ def page_size(req: func.HttpRequest, *, default: int = 100, most: int = 1000) ->
     return int(text)
 
 
-def actor_of(req: func.HttpRequest) -> str:
-    """Return who asks, for the audit trail: the caller's own word in the header Berth-Actor."""
+def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
+    """Return who asks, by their own word in Berth-Actor, and their Idempotency-Key with the fingerprint of the request.
+
+    Raises:
+        Invalid: The key is too long, or not plain text.
+    """
     said = _header(req, "Berth-Actor")
-    return "".join(letter for letter in said if letter.isprintable())[:100] or DEFAULT_ACTOR
+    actor = "".join(letter for letter in said if letter.isprintable())[:100] or DEFAULT_ACTOR
+    key = _header(req, "Idempotency-Key")
+    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise Invalid(("Idempotency-Key", f"use at most {LONGEST_KEY} printable ASCII characters"))
+    meaning = None if body is None else body.model_dump(mode="json")
+    return Caller(actor, key, fingerprint(req.method, _path(req), meaning) if key else "")
 
 
 def _header(req: func.HttpRequest, name: str) -> str:

@@ -10,7 +10,7 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterState, Kubeconfi
 from shared.domain.naming import check_slug
 from shared.domain.operations import Operation, Step
 from shared.domain.plans import PLANS
-from shared.domain.tenants import Tenant
+from shared.domain.tenants import AuditEntry, Tenant
 
 
 class _Request(BaseModel):
@@ -54,6 +54,12 @@ class Signup(_Request):
         return SignupRequest(**self.model_dump())
 
 
+class Retry(_Request):
+    """Body of POST /tenants/{slug}/retry; may be left out."""
+
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")] = ""
+
+
 class ClusterRegistration(_Request):
     """Body of PUT /clusters/{name}."""
 
@@ -92,6 +98,7 @@ def operation_json(operation: Operation) -> dict[str, Any]:
         "state": operation.state,
         "percent": operation.percent,
         "reason": operation.reason,
+        "cancel_requested": operation.cancel_requested,
         "created_at": _iso(operation.created_at),
         "started_at": _iso(operation.started_at),
         "finished_at": _iso(operation.finished_at),
@@ -126,6 +133,19 @@ def tenant_json(tenant: Tenant, *, domain: str) -> dict[str, Any]:
             "self": f"/api/tenants/{tenant.slug}",
             "operation": f"/api/operations/{tenant.operation.id}",
         },
+    }
+
+
+def audit_json(entry: AuditEntry) -> dict[str, Any]:
+    """Return one change of a tenant: who, what, why, before and after."""
+    return {
+        "at": _iso(entry.at),
+        "actor": entry.actor,
+        "action": entry.action,
+        "reason": entry.reason,
+        "before": entry.before,
+        "after": entry.after,
+        "operation": entry.operation_id,
     }
 
 

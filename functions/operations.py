@@ -2,12 +2,11 @@
 
 import azure.functions as func
 
-from functions.http import answer, with_problems
+from functions.http import POLL_SECONDS, accepted, answer, caller_of, with_problems
 from functions.models import operation_json
 from functions.services import services
 
 bp = func.Blueprint()
-POLL_SECONDS = "2"
 
 
 @bp.route(route="operations/{id}", methods=["GET"])
@@ -17,3 +16,10 @@ async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     operation = await services().records.get_operation(req.route_params["id"])
     headers = {"Retry-After": POLL_SECONDS} if operation.is_open else {}
     return answer(operation_json(operation), headers=headers)
+
+
+@bp.route(route="operations/{id}/cancel", methods=["POST"])
+@with_problems
+async def cancel_operation(req: func.HttpRequest) -> func.HttpResponse:
+    """Ask a provisioning to end and to take back what it made."""
+    return accepted(await services().lifecycle.cancel(req.route_params["id"], caller_of(req)))

@@ -16,6 +16,7 @@ from shared.adapters.manifests import TemplateManifests
 from shared.adapters.retry import RetryBudget
 from shared.adapters.tables.cluster_records import TableClusterRecords
 from shared.adapters.tables.connection import Tables
+from shared.adapters.tables.key_records import TableKeyRecords
 from shared.adapters.tables.latency_records import TableLatencyRecords
 from shared.adapters.tables.tenant_records import TableTenantRecords
 from shared.application.health import Readiness
@@ -32,11 +33,13 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         clock = SystemClock()
         tables = _tables(settings.tables)
+        self.clock = clock
         self.settings = settings
         self.records = TableTenantRecords(tables)
         self.clusters = TableClusterRecords(tables)
         pool = ClusterPool(self.clusters, settings.kubernetes, clock)
-        self.lifecycle = TenantLifecycle(self.records, self.clusters, clock, settings)
+        self.keys = TableKeyRecords(tables)
+        self.lifecycle = TenantLifecycle(self.records, self.clusters, self.keys, clock, settings)
         self.reaper = Reaper(self.records, clock, settings)
         self.readiness = Readiness(tables, self.clusters, pool)
         self.steps = OperationSteps(

@@ -3,16 +3,14 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.http import actor_of, answer, page_size, read, with_problems
-from functions.models import Signup, operation_json, tenant_json
+from functions.http import accepted, answer, caller_of, page_size, read, with_problems
+from functions.models import Retry, Signup, audit_json, tenant_json
 from functions.services import services
 from shared.application.ports import TenantFilter
 from shared.domain.naming import check_slug
-from shared.domain.operations import Operation
 from shared.errors import Invalid, NotFound
 
 bp = df.Blueprint()
-POLL_SECONDS = "2"  # a provisioning takes a few seconds
 
 
 @bp.route(route="tenants", methods=["POST"])
@@ -22,7 +20,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     """Take a slug and start to provision its tenant."""
     signup = read(req, Signup)
     workflows = services().workflows(client)
-    return _accepted(await services().lifecycle.sign_up(signup.to_domain(), actor_of(req), workflows))
+    return accepted(await services().lifecycle.sign_up(signup.to_domain(), caller_of(req, signup), workflows))
 
 
 @bp.route(route="tenants/{slug}", methods=["DELETE"])
@@ -31,7 +29,17 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
 async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Start to remove a tenant."""
     workflows = services().workflows(client)
-    return _accepted(await services().lifecycle.delete(_slug(req), actor_of(req), workflows))
+    return accepted(await services().lifecycle.delete(_slug(req), caller_of(req), workflows))
+
+
+@bp.route(route="tenants/{slug}/retry", methods=["POST"])
+@bp.durable_client_input(client_name="client")
+@with_problems
+async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Provision a failed tenant once more."""
+    retry = read(req, Retry) if req.get_body() else Retry()
+    workflows = services().workflows(client)
+    return accepted(await services().lifecycle.retry(_slug(req), retry.version, caller_of(req, retry), workflows))
 
 
 @bp.route(route="tenants", methods=["GET"])
@@ -55,13 +63,29 @@ async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     return answer(tenant_json(stored.value, domain=services().settings.tenants.domain))
 
 
+@bp.route(route="tenants/{slug}/audit", methods=["GET"])
+@with_problems
+async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
+    """List a tenant's changes, newest first; `next` continues the list."""
+    slug = _slug(req)
+    try:
+        page = await services().records.audit(slug, limit=page_size(req), token=req.params.get("next", ""))
+    except ValueError as error:
+        raise Invalid(("?next", str(error))) from error
+    return answer({"items": [audit_json(entry) for entry in page.items], "next": page.next_token})
+
+
+@bp.route(route="slugs/{slug}", methods=["GET"])
+@with_problems
+async def check_slug_is_free(req: func.HttpRequest) -> func.HttpResponse:
+    """Say whether a slug is free, or why not."""
+    slug = req.route_params["slug"]
+    problem = await services().lifecycle.slug_problem(slug)
+    return answer({"slug": slug, "free": problem is None, "reason": problem or ""})
+
+
 def _slug(req: func.HttpRequest) -> str:
     slug = req.route_params["slug"]
     if check_slug(slug) is not None:
         raise NotFound("there is no such tenant: its name is not one that a tenant can have")
     return slug
-
-
-def _accepted(operation: Operation) -> func.HttpResponse:
-    headers = {"Location": f"/api/operations/{operation.id}", "Retry-After": POLL_SECONDS}
-    return answer(operation_json(operation), status=202, headers=headers)

@@ -13,3 +13,9 @@ bp = df.Blueprint()
 async def resume_lost_operations(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
     """Start again what lost its orchestration."""
     await services().reaper.resume_lost(services().workflows(client))
+
+
+@bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
+async def purge_idempotency_keys(timer: func.TimerRequest) -> None:
+    """Delete the idempotency keys that have expired, once a night."""
+    await services().keys.purge(services().clock.now())

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 USER = "berth"
 CAPACITY = 2000
 WATCH_SECONDS = 0.25
-HOST_TRIES = 5  # in a row
+RESTARTS = 5  # in a row
 
 # What the app needs to know, beside where things are.
 APP_SETTINGS = {
@@ -67,6 +67,7 @@ class Stack:
         self._watcher: asyncio.Task[None] | None = None
         self._keys = {"master": secrets.token_urlsafe(32), "default": secrets.token_urlsafe(32)}
 
+    _hub: int
     processes: Processes
     azurite: Azurite
     control_planes: dict[str, ControlPlane]
@@ -101,6 +102,7 @@ class Stack:
         self.failed = asyncio.get_running_loop().create_future()
         self.processes = Processes()
         self._port = self._port or self.ports.take()
+        self._hub = self.ports.take()
         try:
             await self._start()
         except BaseException:
@@ -123,11 +125,14 @@ class Stack:
         """Start the Functions host again."""
         await self.processes.restart("host", ready=self.host_ready)
 
+    async def restart_task_hub(self) -> None:
+        """Put an empty task hub in the place of the present one."""
+        await self.processes.restart("task-hub", ready=self._task_hub_ready)
+
     async def _start(self) -> None:
-        hub = self.ports.take()
         self.azurite, _, planes = await asyncio.gather(
             start_azurite(self.processes, self.ports),
-            self._start_task_hub(hub),
+            self._start_task_hub(),
             asyncio.gather(
                 *(start_control_plane(self.processes, self.ports, name, self._options) for name in self._names)
             ),
@@ -135,24 +140,25 @@ class Stack:
         self.control_planes = {plane.name: plane for plane in planes}
         if self._before_host is not None:
             self._settings |= await self._before_host(self)
-        await self._start_host(hub)
+        await self._start_host()
         for plane in planes:
             await self._register(plane)
         self._watcher = asyncio.create_task(self._watch())
 
-    async def _start_task_hub(self, port: int) -> None:
-        async def ready() -> bool:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return False
-            writer.close()
-            return True
+    async def _start_task_hub(self) -> None:
+        command = [sys.executable, "-m", "local.task_hub", "--port", str(self._hub)]
+        environment = {"PYTHONPATH": str(ROOT)}
+        await self.processes.start("task-hub", command, ready=self._task_hub_ready, environment=environment)
 
-        command = [sys.executable, "-m", "local.task_hub", "--port", str(port)]
-        await self.processes.start("task-hub", command, ready=ready, environment={"PYTHONPATH": str(ROOT)})
+    async def _task_hub_ready(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self._hub)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
-    async def _start_host(self, hub: int) -> None:
+    async def _start_host(self) -> None:
         directory = self.processes.directory
         keys, config = directory / "keys.json", directory / "kubeconfig"
         for path, content in ((keys, self._keys), (config, self._kubeconfig())):
@@ -168,7 +174,7 @@ class Stack:
             **self._settings,
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
-        command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys)]
+        command += ["--task-hub", f"127.0.0.1:{self._hub}", "--keys", str(keys)]
         await self.processes.start("host", command, ready=self.host_ready, environment=environment)
 
     def _kubeconfig(self) -> dict[str, Any]:
@@ -190,20 +196,19 @@ class Stack:
             raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
 
     async def _watch(self) -> None:
-        """Start a Functions host that died again; the death of any other part is the end of the stack."""
+        """Start the host or the hub again if they died; the death of any other part is the end of the stack."""
         tries = 0
         while not self.failed.done():
             await asyncio.sleep(WATCH_SECONDS)
             dead = self.processes.dead()
             if not dead:
                 tries = 0
-            elif dead == ["host"] and tries < HOST_TRIES:
+            elif set(dead) <= {"host", "task-hub"} and tries < RESTARTS:
                 tries += 1
                 with contextlib.suppress(StackError):  # it died again while it started
-                    await self.restart_host()
+                    await (self.restart_task_hub() if "task-hub" in dead else self.restart_host())
             else:
-                part = next((name for name in dead if name != "host"), "host")
-                self.failed.set_result(self.processes.failure(part))
+                self.failed.set_result(self.processes.failure(dead[0]))
 
     async def _close(self) -> None:
         if self._watcher is not None:

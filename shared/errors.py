@@ -16,6 +16,10 @@ class Conflict(BerthError):
     """The state of the thing does not allow the change, or somebody else changed it first."""
 
 
+class KeyReused(BerthError):
+    """An idempotency key was sent with another request than before."""
+
+
 class Transient(BerthError):
     """It may work later: throttled, unreachable, timed out, interrupted.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import BerthError, Conflict, Invalid, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, Invalid, KeyReused, NotFound, Permanent, Transient
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
@@ -41,6 +41,8 @@ def problem_of(error: BerthError) -> Problem:
         case Invalid():
             detail = "Mend the members named in `errors` and send the request again."
             return Problem("invalid-request", "The request is not valid", 422, detail, error.errors)
+        case KeyReused():
+            return Problem("key-reused", "The idempotency key stands for another request", 422, str(error))
         case NotFound():
             return Problem("not-found", "Not found", 404, str(error))
         case Conflict():

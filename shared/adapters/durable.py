@@ -47,6 +47,11 @@ class DurableWorkflows:
             state = await self._client.get_orchestration_state(operation_id, fetch_payloads=False)
         return state is not None and state.runtime_status in _ALIVE
 
+    async def terminate(self, operation_id: str) -> None:
+        """End the orchestration of an operation, which itself stays open; raises Transient."""
+        async with _translated():
+            await self._client.terminate_orchestration(operation_id, output="without a sign of life")
+
     async def check(self) -> None:
         """Return if the task hub answers; raises Transient."""
         await self.is_running("readiness-check")

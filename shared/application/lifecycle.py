@@ -1,14 +1,19 @@
-"""What a caller may ask for: sign up, delete. Each becomes an operation, written down before any work starts."""
+"""What a caller may ask for: sign up, retry, cancel, delete. Each is written down before any work starts."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from shared.application.ports import ClusterRecords, Stored, TenantRecords, Workflows
+from shared.application.ports import ClusterRecords, KeyRecords, Stored, TenantRecords, Workflows
 from shared.clock import Clock
-from shared.domain.operations import Operation, OperationKind, new_operation
+from shared.domain.idempotency import Claim
+from shared.domain.naming import check_slug
+from shared.domain.operations import Operation, OperationKind, OperationState, new_operation
 from shared.domain.tenants import AuditEntry, Tenant, TenantState
-from shared.errors import Conflict, Invalid, NotFound
+from shared.errors import Conflict, Invalid, KeyReused, NotFound
 from shared.settings import Settings
+
+CANCEL_TRIES = 10  # against the writes of the operation's own progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +28,37 @@ class SignupRequest:
     version: str = ""
 
 
-class TenantLifecycle:
-    """Takes requests for changes of tenants."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, in their own words, and the idempotency key with the fingerprint of the request; both may be empty."""
 
-    def __init__(self, records: TenantRecords, clusters: ClusterRecords, clock: Clock, settings: Settings) -> None:
+    actor: str
+    key: str = ""
+    fingerprint: str = ""
+
+
+class TenantLifecycle:
+    """Takes requests for changes of tenants.
+
+    Every method that begins an operation gives the same operation again for the same idempotency key, and raises
+    KeyReused for a key that stands for another request.
+    """
+
+    def __init__(
+        self,
+        records: TenantRecords,
+        clusters: ClusterRecords,
+        keys: KeyRecords,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
         self._records = records
         self._clusters = clusters
+        self._keys = keys
         self._clock = clock
         self._settings = settings
 
-    async def sign_up(self, request: SignupRequest, actor: str, workflows: Workflows) -> Operation:
+    async def sign_up(self, request: SignupRequest, caller: Caller, workflows: Workflows) -> Operation:
         """Take a slug and start to provision its tenant.
 
         Raises:
@@ -43,53 +69,151 @@ class TenantLifecycle:
         if request.region not in regions:
             known = ", ".join(regions) or "none yet: register a cluster"
             raise Invalid(("/region", f"there is no such region; regions: {known}"))
-        now = self._clock.now()
-        operation = new_operation(OperationKind.PROVISION, request.slug, actor=actor, now=now)
-        tenant = Tenant(
-            slug=request.slug,
-            state=TenantState.PROVISIONING,
-            plan=request.plan,
-            region=request.region,
-            version=request.version or self._settings.tenants.default_version,
-            email=request.email,
-            display_name=request.display_name,
-            created_at=now,
-            changed_at=now,
-            operation=operation,
-        )
-        try:
-            await self._records.save(Stored(tenant), self._audit(tenant, "none"))
-        except Conflict as error:
-            await self._take_over(tenant, error)
-        await workflows.start(operation)
-        return operation
 
-    async def delete(self, slug: str, actor: str, workflows: Workflows) -> Operation:
+        async def save(operation: Operation) -> None:
+            tenant = Tenant(
+                slug=request.slug,
+                state=TenantState.PROVISIONING,
+                plan=request.plan,
+                region=request.region,
+                version=request.version or self._settings.tenants.default_version,
+                email=request.email,
+                display_name=request.display_name,
+                created_at=operation.created_at,
+                changed_at=operation.created_at,
+                operation=operation,
+            )
+            try:
+                await self._records.save(Stored(tenant), _requested(tenant, "none"))
+            except Conflict as error:
+                await self._take_over(tenant, error)
+
+        return await self._begin(OperationKind.PROVISION, request.slug, caller, workflows, save)
+
+    async def retry(self, slug: str, version: str, caller: Caller, workflows: Workflows) -> Operation:
+        """Provision a failed tenant once more, with another version if one is given; raises NotFound and Conflict."""
+
+        async def save(operation: Operation) -> None:
+            stored = await self._existing(slug)
+            if stored.value.state is not TenantState.FAILED and not stored.value.operation.is_open:
+                raise Conflict(f"{slug} is {stored.value.state}; only a failed tenant can be retried")
+            tenant = stored.value.begin(operation, operation.created_at)
+            tenant = replace(tenant, version=version or tenant.version)
+            await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
+
+        return await self._begin(OperationKind.PROVISION, slug, caller, workflows, save)
+
+    async def delete(self, slug: str, caller: Caller, workflows: Workflows) -> Operation:
         """Start to remove a tenant with everything it has.
 
         Raises:
             NotFound: There is no such tenant, or it is deleted already.
             Conflict: Another operation is running on it.
         """
+
+        async def save(operation: Operation) -> None:
+            stored = await self._existing(slug)
+            operation = replace(operation, cluster=stored.value.cluster)
+            tenant = stored.value.begin(operation, operation.created_at)
+            await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
+
+        return await self._begin(OperationKind.DELETE, slug, caller, workflows, save)
+
+    async def cancel(self, operation_id: str, caller: Caller) -> Operation:
+        """Ask a provisioning to end; whatever it made is removed, and its tenant is failed. Asking again is safe.
+
+        Raises:
+            NotFound: There is no such operation.
+            Conflict: It is a deletion, or has ended otherwise.
+        """
+        for _ in range(CANCEL_TRIES):
+            operation = await self._records.get_operation(operation_id)
+            if operation.cancel_requested and operation.state is not OperationState.SUCCEEDED:
+                return operation
+            if not operation.is_open:
+                raise Conflict(f"operation {operation_id} has {operation.state} already")
+            if operation.kind is not OperationKind.PROVISION:
+                raise Conflict("a deletion cannot be cancelled: part of the tenant may be gone already")
+            stored = await self._records.get(operation.slug)
+            if stored.value.operation.id != operation_id:
+                continue
+            asked = replace(stored.value.operation, cancel_requested=True)
+            tenant = replace(stored.value, operation=asked, changed_at=self._clock.now())
+            entry = replace(audit_entry(tenant, tenant.state, reason="cancellation requested"), actor=caller.actor)
+            try:
+                await self._records.save(stored.with_value(tenant), entry)
+            except Conflict:
+                continue
+            return asked
+        raise Conflict(f"operation {operation_id} is changing too fast to be cancelled; send the request again")
+
+    async def slug_problem(self, slug: str) -> str | None:
+        """Return why a slug is not free, never who has it, or None if it is."""
+        problem = check_slug(slug)
+        if problem is not None:
+            return problem
+        try:
+            tenant = (await self._records.get(slug)).value
+        except NotFound:
+            return None
+        if tenant.state is not TenantState.DELETED:
+            return "this name is taken"
+        if not tenant.slug_is_free(self._clock.now()):
+            return f"this name was in use and stays reserved until {tenant.quarantine_until:%Y-%m-%d}"
+        return None
+
+    async def _begin(
+        self,
+        kind: OperationKind,
+        slug: str,
+        caller: Caller,
+        workflows: Workflows,
+        save: Callable[[Operation], Awaitable[None]],
+    ) -> Operation:
+        """Write an operation down and start it, unless the caller's key says that this was done before."""
+        now = self._clock.now()
+        operation = new_operation(kind, slug, actor=caller.actor, now=now)
+        if caller.key:
+            expires = now + timedelta(hours=self._settings.provisioning.key_hours)
+            held = await self._keys.claim(Claim(caller.key, caller.fingerprint, operation.id, expires), now)
+            if held.fingerprint != caller.fingerprint:
+                raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
+            if held.operation_id != operation.id:
+                known = await self._find(held.operation_id)
+                if known is not None:
+                    return known
+                # The first request with this key is at this point too, or broke off here: go on in its place.
+                operation = replace(operation, id=held.operation_id)
+        try:
+            await save(operation)
+        except (Conflict, NotFound):
+            known = await self._find(operation.id) if caller.key else None
+            if known is not None:
+                return known  # another request with this key was faster
+            if caller.key:
+                await self._keys.forget(caller.key)
+            raise
+        await workflows.start(operation)
+        return operation
+
+    async def _find(self, operation_id: str) -> Operation | None:
+        try:
+            return await self._records.get_operation(operation_id)
+        except NotFound:
+            return None
+
+    async def _existing(self, slug: str) -> Stored[Tenant]:
         stored = await self._records.get(slug)
         if stored.value.state is TenantState.DELETED:
             raise NotFound(f"tenant {slug} was deleted")
-        now = self._clock.now()
-        operation = new_operation(OperationKind.DELETE, slug, actor=actor, now=now, cluster=stored.value.cluster)
-        tenant = stored.value.begin(operation, now)
-        await self._records.save(stored.with_value(tenant), self._audit(tenant, stored.value.state))
-        await workflows.start(operation)
-        return operation
+        return stored
 
     async def _take_over(self, tenant: Tenant, taken: Conflict) -> None:
         """Save a signup in the place of a tombstone whose quarantine is over; raises Conflict for any other tenant."""
         stored = await self._records.get(tenant.slug)
         if not stored.value.slug_is_free(tenant.created_at):
             raise Conflict(f"the slug {tenant.slug} is not available") from taken
-        await self._records.save(stored.with_value(tenant), self._audit(tenant, stored.value.state))
-
-    def _audit(self, tenant: Tenant, before: str) -> AuditEntry:
-        return audit_entry(tenant, before, reason="requested")
+        await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
 
 
 def audit_entry(tenant: Tenant, before: str, *, reason: str) -> AuditEntry:
@@ -109,3 +233,7 @@ def audit_entry(tenant: Tenant, before: str, *, reason: str) -> AuditEntry:
 def quarantine(settings: Settings) -> timedelta:
     """How long a deleted tenant's slug stays taken."""
     return timedelta(days=settings.tenants.quarantine_days)
+
+
+def _requested(tenant: Tenant, before: str) -> AuditEntry:
+    return audit_entry(tenant, before, reason="requested")

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from shared.domain.clusters import Cluster
+from shared.domain.idempotency import Claim
 from shared.domain.operations import Operation
 from shared.domain.readiness import Observation
 from shared.domain.tenants import AuditEntry, Tenant
@@ -71,6 +73,22 @@ class TenantRecords(Protocol):
 
     async def audit(self, slug: str, *, limit: int, token: str) -> Page[AuditEntry]:
         """Return a tenant's audit trail, newest first."""
+        ...
+
+
+class KeyRecords(Protocol):
+    """The idempotency keys."""
+
+    async def claim(self, claim: Claim, now: datetime) -> Claim:
+        """Take a key, and return what it stands for: this claim, or an earlier one that has not expired."""
+        ...
+
+    async def forget(self, key: str) -> None:
+        """Let a key go whose request came to nothing; forgetting again changes nothing."""
+        ...
+
+    async def purge(self, now: datetime) -> int:
+        """Delete what has expired, and return how many keys those were."""
         ...
 
 
@@ -151,4 +169,8 @@ class Workflows(Protocol):
 
     async def is_running(self, operation_id: str) -> bool:
         """Whether the orchestration of an operation is pending or running; raises Transient."""
+        ...
+
+    async def terminate(self, operation_id: str) -> None:
+        """End the orchestration of an operation, which itself stays open; raises Transient."""
         ...

@@ -1,4 +1,4 @@
-"""Nothing is pending for ever: an operation whose orchestration is not there is started again."""
+"""Nothing is pending for ever: an operation that nobody works on is taken up again."""
 
 import logging
 from datetime import timedelta
@@ -22,15 +22,23 @@ class Reaper:
         """Start the orchestration of every open operation that has none, and return how many those were.
 
         An orchestration is lost when the request that recorded its operation died before starting it, or when the
-        task hub was replaced. The activities go on from what is recorded, so that starting again is always safe.
+        task hub was replaced. One that is there but has given no sign of life for long is terminated, and started
+        again the next time. The activities go on from what is recorded, so starting again is always safe.
         """
-        quiet_since = self._clock.now() - timedelta(seconds=self._settings.provisioning.resume_after)
+        now = self._clock.now()
+        lost_after = timedelta(seconds=self._settings.provisioning.resume_after)
+        stuck_after = timedelta(seconds=self._settings.provisioning.stuck_after)
         resumed = 0
         async for tenant in self._records.with_open_operation():
             operation = tenant.value.operation
-            if operation.heartbeat_at > quiet_since or await workflows.is_running(operation.id):
+            silence = now - operation.heartbeat_at
+            if silence < lost_after:
                 continue
-            logger.warning("operation %s has no orchestration: starting it again", operation.id)
-            await workflows.start(operation)
-            resumed += 1
+            if not await workflows.is_running(operation.id):
+                logger.warning("operation %s has no orchestration: starting it again", operation.id)
+                await workflows.start(operation)
+                resumed += 1
+            elif silence > stuck_after:
+                logger.warning("operation %s is silent for %d s: ending it", operation.id, silence.total_seconds())
+                await workflows.terminate(operation.id)
         return resumed

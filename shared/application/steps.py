@@ -61,8 +61,9 @@ class OperationSteps:
         tenant = await self._open(work)
         if tenant is None:
             return _ENDED
-        if tenant.value.operation.cancel_requested:
-            return Outcome(Verdict.FAILED, "cancelled")
+        operation = tenant.value.operation
+        if operation.cancel_requested or operation.reason:  # with a reason: it failed before, and is to be cleaned up
+            return Outcome(Verdict.FAILED, operation.reason or "cancelled")
         try:
             tenant = await self._place(tenant)
             objects = self._manifests.render(tenant.value)

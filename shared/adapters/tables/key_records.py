@@ -1,0 +1,75 @@
+"""The table `idempotency`: one row for each idempotency key, found by its hash and kept for a day."""
+
+from datetime import datetime
+from hashlib import sha256
+
+from shared.adapters.tables.connection import Row, Tables, delete_if, replace_if
+from shared.domain.idempotency import Claim
+from shared.errors import Conflict, NotFound
+
+TABLE = "idempotency"
+
+
+class TableKeyRecords:
+    """Implements `shared.application.ports.KeyRecords`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def claim(self, claim: Claim, now: datetime) -> Claim:
+        """Take a key, and return what it stands for: this claim, or an earlier one that has not expired."""
+        etag = ""
+        while True:
+            try:
+                await self._tables.transact(TABLE, [replace_if(_row(claim), etag)])
+            except (Conflict, NotFound):
+                try:
+                    row, etag = await self._tables.get(TABLE, *_place(claim.key))
+                except NotFound:
+                    etag = ""
+                    continue
+                held = _claim(claim.key, row)
+                if held.expires_at > now:
+                    return held
+            else:
+                return claim
+
+    async def forget(self, key: str) -> None:
+        """Let a key go whose request came to nothing; forgetting again changes nothing."""
+        try:
+            row, etag = await self._tables.get(TABLE, *_place(key))
+            await self._tables.transact(TABLE, [delete_if(row, etag)])
+        except (NotFound, Conflict):
+            return
+
+    async def purge(self, now: datetime) -> int:
+        """Delete the rows that have expired, and return how many those were. Reads the whole table."""
+        gone = 0
+        where = "expires_at lt @now"
+        async for row, etag in self._tables.query(TABLE, where, {"now": now}):
+            try:
+                await self._tables.transact(TABLE, [delete_if(row, etag)])
+                gone += 1
+            except (NotFound, Conflict):
+                continue  # taken again meanwhile
+        return gone
+
+
+def _place(key: str) -> tuple[str, str]:
+    digest = sha256(key.encode()).hexdigest()
+    return digest[:2], digest
+
+
+def _row(claim: Claim) -> Row:
+    partition, row = _place(claim.key)
+    return {
+        "PartitionKey": partition,
+        "RowKey": row,
+        "fingerprint": claim.fingerprint,
+        "operation_id": claim.operation_id,
+        "expires_at": claim.expires_at,
+    }
+
+
+def _claim(key: str, row: Row) -> Claim:
+    return Claim(key, row["fingerprint"], row["operation_id"], row["expires_at"])
