@@ -12,13 +12,12 @@ from typing import Any, Self
 
 import httpx
 
-from local.kubernetes.control_plane import ControlPlane, Options, start_control_plane
+from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
 from local.ports import Ports
 from local.processes import Processes, StackError
 from local.table_server import Azurite, answers, start_azurite
 
 ROOT = Path(__file__).parent.parent
-USER = "berth"
 CAPACITY = 2000
 WATCH_SECONDS = 0.25
 RESTARTS = 5  # in a row
@@ -181,7 +180,7 @@ class Stack:
         """Return a kubeconfig with a context for each control plane, of berth's own user."""
         merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
         for plane in self.control_planes.values():
-            one = plane.context(USER, "system:masters")
+            one = plane.context(BERTH)
             for part in ("clusters", "users", "contexts"):
                 merged[part] += one[part]
         return merged

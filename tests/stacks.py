@@ -11,8 +11,8 @@ from secrets import token_hex
 from azure.data.tables.aio import TableServiceClient
 
 from cli.api import Api, Json
-from local.kubernetes.control_plane import Options, kubectl
-from local.stack import USER, Stack
+from local.kubernetes.control_plane import BERTH, Options, kubectl
+from local.stack import Stack
 from local.table_server import ACCOUNT, connection_string
 from tests.fault_proxy import FaultProxy
 
@@ -66,7 +66,7 @@ async def rig(settings: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
 
     async def put_proxies_in_front(stack: Stack) -> Mapping[str, str]:
         plane = next(iter(stack.control_planes.values()))
-        pair = plane.authority.client(USER, "system:masters")
+        pair = plane.authority.client(BERTH)
         serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         server = plane.authority.server()
         serving.load_cert_chain(server.certificate, server.key)
@@ -78,7 +78,7 @@ async def rig(settings: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
         server_url = await kubernetes.start(stack.ports.take())
         tables_url = await tables.start(stack.ports.take())
         config = stack.processes.directory / "proxied.kubeconfig"
-        config.write_text(json.dumps(plane.context(USER, "system:masters", server=server_url)))
+        config.write_text(json.dumps(plane.context(BERTH, server=server_url)))
         connection = connection_string(f"{tables_url}/{ACCOUNT}")
         return {"BERTH_KUBERNETES_KUBECONFIG": str(config), "BERTH_TABLES_CONNECTION": connection}
 

@@ -18,7 +18,9 @@ from local.processes import Processes, StackError
 from local.table_server import answers
 
 HERE = Path(__file__).parent
+ROLE = HERE.parent.parent / "infra/kubernetes/cluster-role.yaml"
 ADMIN = "berth-admin"
+BERTH = "berth"  # the user that has the rights of ROLE
 NODES = 3
 PODS_PER_NODE = 2000  # KWOK's nodes cost nothing; the real default of 110 would need 10 of them for 1,000 tenants
 
@@ -148,7 +150,7 @@ async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
 
 
 async def _furnish(plane: ControlPlane) -> None:
-    """Create the nodes and the storage class."""
+    """Create the nodes, the storage class, and berth's own rights."""
     capacity = {"cpu": "2000", "memory": "4000Gi", "pods": str(PODS_PER_NODE)}
     nodes = [
         {
@@ -161,7 +163,8 @@ async def _furnish(plane: ControlPlane) -> None:
     ]
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
-    await kubectl(plane, "apply", "--server-side", "-f", str(HERE / "storage-class.yaml"))
+    await kubectl(plane, "apply", "--server-side", "-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE))
+    await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
 
 

@@ -24,8 +24,8 @@ import psutil
 from pydantic import SecretStr
 
 from cli.api import Api
-from local.kubernetes.control_plane import Options, kubectl
-from local.stack import USER, Stack
+from local.kubernetes.control_plane import BERTH, Options, kubectl
+from local.stack import Stack
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.manifests import TemplateManifests
@@ -124,7 +124,7 @@ async def _floor(cluster: KubernetesApiCluster) -> float:
 async def _cluster(stack: Stack) -> KubernetesApiCluster:
     plane = next(iter(stack.control_planes.values()))
     path = stack.processes.directory / "bench.kubeconfig"
-    path.write_text(json.dumps(plane.context("bench", "system:masters")))
+    path.write_text(json.dumps(plane.context(BERTH)))
     settings = KubernetesSettings(kubeconfig=str(path))
     return KubernetesApiCluster(await connect(KubeconfigAccess(plane.name), settings), settings, SystemClock())
 
@@ -164,9 +164,9 @@ async def _cost(samples: int) -> None:
         cpu = {name: sum(part.cpu_times()[:2]) - before[name] for name, part in parts.items()}
         requests = [json.loads(line) for line in plane.audit_log.read_text().splitlines()[audited:]]
         by_user = Counter(
-            "ours" if each["user"]["username"] == USER else "the controllers' writes"
+            "ours" if each["user"]["username"] == BERTH else "the controllers' writes"
             for each in requests
-            if each["user"]["username"] == USER or each["verb"] not in ("get", "list", "watch")
+            if each["user"]["username"] == BERTH or each["verb"] not in ("get", "list", "watch")
         )
         log = held.stack.processes.log("host").read_text().splitlines()[logged:]
         activities = sum("durable  activity " in line for line in log)

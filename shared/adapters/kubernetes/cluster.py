@@ -14,6 +14,7 @@ from shared.settings import KubernetesSettings
 
 OURS = {"fieldManager": "berth", "force": "true"}
 
+# The kinds that a tenant may be made of. infra/kubernetes/cluster-role.yaml allows just these.
 PATHS = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -27,9 +28,6 @@ PATHS = {
     "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
-    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
-    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
 }
 WORKLOADS = ("StatefulSet", "Deployment")
 PODS = "/api/v1/namespaces/{}/pods"
@@ -59,7 +57,7 @@ class KubernetesApiCluster:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
         unknown = sorted({each["kind"] for each in objects} - PATHS.keys())
         if unknown:
-            raise Permanent(f"berth does not know the path of the kinds {', '.join(unknown)}; add them to PATHS")
+            raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
         first = [each for each in objects if each["kind"] == "Namespace"]
         last = [each for each in objects if each["kind"] in WORKLOADS]
         between = [each for each in objects if each not in first and each not in last]

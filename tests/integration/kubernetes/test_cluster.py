@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.kubernetes.control_plane import ControlPlane, kubectl
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.manifests import TemplateManifests
@@ -26,7 +26,7 @@ from tests.unit.test_manifests import SETTINGS, tenant
 @pytest.fixture(scope="module")
 async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
     kubeconfig = control_plane.directory / "tests.kubeconfig"
-    kubeconfig.write_text(json.dumps(control_plane.context("berth-tests", "system:masters")))
+    kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
     settings = KubernetesSettings(watch_seconds=5, kubeconfig=str(kubeconfig))
     client = await connect(KubeconfigAccess("local"), settings)
     held = KubernetesApiCluster(client, settings, SystemClock())
@@ -123,13 +123,13 @@ async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, cont
     )
     assert not any(observation.ready for observation in observations)
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
-    ours = [each for each in lines if each["user"]["username"] == "berth-tests"]
+    ours = [each for each in lines if each["user"]["username"] == BERTH]
     assert sum(each["verb"] == "watch" for each in ours) <= 2
     assert sum(each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list" for each in ours) <= 1
 
 
 async def test_what_the_api_server_refuses_fails_at_once(cluster: KubernetesApiCluster) -> None:
-    with pytest.raises(Permanent, match="does not know the path of the kinds Gadget"):
+    with pytest.raises(Permanent, match="does not apply the kinds Gadget"):
         await cluster.apply([{"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "x"}}])
     bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
     with pytest.raises(Permanent, match="422"):
