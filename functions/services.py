@@ -19,6 +19,7 @@ from shared.adapters.tables.connection import Tables
 from shared.adapters.tables.key_records import TableKeyRecords
 from shared.adapters.tables.latency_records import TableLatencyRecords
 from shared.adapters.tables.tenant_records import TableTenantRecords
+from shared.application.admission import Admission
 from shared.application.health import Readiness
 from shared.application.lifecycle import TenantLifecycle
 from shared.application.reaper import Reaper
@@ -39,10 +40,12 @@ class Services:
         self.clusters = TableClusterRecords(tables)
         pool = ClusterPool(self.clusters, settings.kubernetes, clock)
         self.keys = TableKeyRecords(tables)
-        self.lifecycle = TenantLifecycle(self.records, self.clusters, self.keys, clock, settings)
         self.reaper = Reaper(self.records, clock, settings)
         self.readiness = Readiness(tables, self.clusters, pool)
+        admission = Admission(self.records, self.clusters, clock, settings)
+        self.lifecycle = TenantLifecycle(self.records, self.clusters, self.keys, admission, clock, settings)
         self.steps = OperationSteps(
+            admission=admission,
             records=self.records,
             cluster_records=self.clusters,
             latency=TableLatencyRecords(tables),

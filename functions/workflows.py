@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -19,7 +19,7 @@ UNEXPECTED = task.RetryPolicy(
     first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
 )
 LONGEST_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made
-ROUNDS = 60  # of one orchestration's removal, before it starts afresh to keep its history short
+ROUNDS = 60  # of waiting or removing, before the orchestration starts afresh to keep its history short
 
 
 @bp.orchestration_trigger(context_name="ctx")
@@ -27,9 +27,11 @@ def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) ->
     """Apply a tenant's objects and wait until it is ready; remove everything again if that does not come about."""
     work = Work(**payload)
     if not work.reason:
-        deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
         for activity in (Activity.APPLY, Activity.AWAIT):
-            outcome = yield from _until(ctx, activity, work, deadline)
+            outcome = yield from _until(ctx, activity, work)
+            if outcome.verdict == Verdict.QUEUED:
+                ctx.continue_as_new(asdict(work))
+                return outcome.verdict
             if outcome.verdict == Verdict.ENDED:
                 return outcome.verdict
             if outcome.verdict == Verdict.FAILED:
@@ -46,16 +48,23 @@ def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> St
     return (yield from _remove(ctx, Work(**payload)))
 
 
-def _until(ctx: task.OrchestrationContext, activity: Activity, work: Work, deadline: datetime) -> Steps[Outcome]:
-    """Call an activity until it is done, has failed, or the deadline is over."""
-    while True:
+def _until(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
+    """Call an activity until it is done, has failed or has had its time, or has waited for its turn for many rounds."""
+    outcome = yield from _call(ctx, activity, work)
+    for _ in range(ROUNDS):
+        if outcome.verdict != Verdict.QUEUED:
+            break
+        yield ctx.create_timer(timedelta(seconds=outcome.wait))
         outcome = yield from _call(ctx, activity, work)
+    deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
+    while True:
         if outcome.verdict != Verdict.AGAIN:
             return outcome
         if ctx.current_utc_datetime >= deadline:
             return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
         if outcome.wait:
             yield ctx.create_timer(timedelta(seconds=outcome.wait))
+        outcome = yield from _call(ctx, activity, work)
 
 
 def _remove(ctx: task.OrchestrationContext, work: Work) -> Steps[str]:

@@ -33,6 +33,10 @@ class Transient(BerthError):
         self.retry_after = retry_after
 
 
+class Busy(Transient):
+    """There is more to do than may be taken on; `retry_after` says when to come back."""
+
+
 class Permanent(BerthError):
     """It will not work however often it is tried: refused, invalid, forbidden."""
 

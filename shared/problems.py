@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.errors import BerthError, Conflict, Invalid, KeyReused, NotFound, Permanent, Transient
+from shared.errors import BerthError, Busy, Conflict, Invalid, KeyReused, NotFound, Permanent, Transient
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
@@ -47,6 +47,10 @@ def problem_of(error: BerthError) -> Problem:
             return Problem("not-found", "Not found", 404, str(error))
         case Conflict():
             return Problem("conflict", "The present state does not allow this", 409, str(error))
+        case Busy():
+            wait = str(max(1, round(error.retry_after or DEFAULT_RETRY_AFTER)))
+            detail = f"{error}. Send the same request again in {wait} s."
+            return Problem("busy", "Too much to do at the moment", 429, detail, headers={"Retry-After": wait})
         case Transient():
             wait = max(1, round(error.retry_after or DEFAULT_RETRY_AFTER))
             detail = f"{error}. Send the same request again in {wait} s."

@@ -67,6 +67,14 @@ class ProvisioningSettings(_Section):
     """Seconds of waiting after which the operation's message says that it takes longer than usual (kubespawner's)."""
     fail_after: Annotated[int, Field(ge=5, le=3600)] = 300
     """Seconds after which a tenant that is not ready has failed (Zero to JupyterHub's start time-out)."""
+    at_once: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Provisionings at once in all (Zero to JupyterHub's concurrent spawns); those beyond it wait in order."""
+    at_once_per_cluster: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Provisionings at once on one cluster, whose controllers are what sets the pace."""
+    waiting: Annotated[int, Field(ge=0, le=100_000)] = 500
+    """Signups that may wait; those beyond it are answered 429."""
+    retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
+    """Seconds after which a signup that was answered 429 should come back (JupyterHub suggests 30 to 60)."""
     progress_seconds: Annotated[float, Field(ge=0.5, le=30)] = 5.0
     """Seconds between two looks at an operation while its tenant starts: how old a message or a cancellation can be."""
     resume_after: Annotated[int, Field(ge=1, le=3600)] = 60

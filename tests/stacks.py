@@ -145,6 +145,10 @@ async def violations(rig: Rig) -> list[str]:
             case _:
                 found.append(f"{slug} has not come to rest: it is {state}")
     found += [f"{slug} has objects but no record" for slug in objects.keys() - tenants.keys()]
+    starting = sum(int(row["starting"]) for row in rows if "allocated" in row)
+    still = sum(bool(row["starting"]) for row in rows if "weight" in row)
+    if starting != still:
+        found.append(f"{starting} count as starting, but {still} places do")
     if allocated != sum(places.values()):
         found.append(f"{allocated} are allocated, but the places weigh {sum(places.values())}")
     return found

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from shared.application.admission import Admission
 from shared.application.ports import ClusterRecords, KeyRecords, Stored, TenantRecords, Workflows
 from shared.clock import Clock
 from shared.domain.idempotency import Claim
 from shared.domain.naming import check_slug
 from shared.domain.operations import Operation, OperationKind, OperationState, new_operation
 from shared.domain.tenants import AuditEntry, Tenant, TenantState
-from shared.errors import Conflict, Invalid, KeyReused, NotFound
+from shared.errors import Busy, Conflict, Invalid, KeyReused, NotFound
 from shared.settings import Settings
 
 CANCEL_TRIES = 10  # against the writes of the operation's own progress
@@ -49,12 +50,14 @@ class TenantLifecycle:
         records: TenantRecords,
         clusters: ClusterRecords,
         keys: KeyRecords,
+        admission: Admission,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self._records = records
         self._clusters = clusters
         self._keys = keys
+        self._admission = admission
         self._clock = clock
         self._settings = settings
 
@@ -64,6 +67,7 @@ class TenantLifecycle:
         Raises:
             Invalid: No cluster is registered for the region.
             Conflict: The slug is taken, or in quarantine after a deletion.
+            Busy: Too many signups are waiting.
         """
         regions = sorted({cluster.region for cluster in await self._clusters.registered()})
         if request.region not in regions:
@@ -71,6 +75,7 @@ class TenantLifecycle:
             raise Invalid(("/region", f"there is no such region; regions: {known}"))
 
         async def save(operation: Operation) -> None:
+            await self._admission.admit_signup()
             tenant = Tenant(
                 slug=request.slug,
                 state=TenantState.PROVISIONING,
@@ -186,7 +191,7 @@ class TenantLifecycle:
                 operation = replace(operation, id=held.operation_id)
         try:
             await save(operation)
-        except (Conflict, NotFound):
+        except (Busy, Conflict, NotFound):
             known = await self._find(operation.id) if caller.key else None
             if known is not None:
                 return known  # another request with this key was faster

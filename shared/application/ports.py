@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from shared.domain.clusters import Cluster
+from shared.domain.clusters import Cluster, Placement
 from shared.domain.idempotency import Claim
 from shared.domain.operations import Operation
 from shared.domain.readiness import Observation
@@ -115,8 +115,12 @@ class ClusterRecords(Protocol):
         """Add a cluster or change its registration; its allocation stays as it is."""
         ...
 
-    async def reserve(self, cluster: Cluster, slug: str, weight: int) -> bool:
-        """Give a tenant its place on a cluster, False when it does not fit; reserving again changes nothing."""
+    async def reserve(self, cluster: Cluster, slug: str, weight: int, at_once: int) -> Placement:
+        """Give a tenant its place on a cluster where it is one of `at_once` that start; again changes nothing."""
+        ...
+
+    async def started(self, cluster: str, slug: str) -> None:
+        """Say that a tenant with a place does not start any more; saying it again changes nothing."""
         ...
 
     async def release(self, cluster: str, slug: str) -> None:

@@ -7,6 +7,7 @@ writes before it acts whatever would be needed to undo the act.
 import math
 from dataclasses import replace
 
+from shared.application.admission import Admission, Waiting
 from shared.application.lifecycle import audit_entry, quarantine
 from shared.application.ports import (
     ClusterRecords,
@@ -17,12 +18,10 @@ from shared.application.ports import (
     TenantRecords,
 )
 from shared.clock import Clock
-from shared.domain.clusters import candidates
 from shared.domain.naming import namespace_name
 from shared.domain.operations import OperationKind, StepName
-from shared.domain.plans import PLANS
 from shared.domain.readiness import Observation
-from shared.domain.tenants import Observed, Tenant
+from shared.domain.tenants import Observed, Tenant, TenantState
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import Settings
@@ -43,6 +42,7 @@ class OperationSteps:
         records: TenantRecords,
         cluster_records: ClusterRecords,
         latency: LatencyRecords,
+        admission: Admission,
         clusters: Clusters,
         manifests: TenantManifests,
         clock: Clock,
@@ -51,6 +51,7 @@ class OperationSteps:
         self._records = records
         self._cluster_records = cluster_records
         self._latency = latency
+        self._admission = admission
         self._clusters = clusters
         self._manifests = manifests
         self._clock = clock
@@ -65,7 +66,11 @@ class OperationSteps:
         if operation.cancel_requested or operation.reason:  # with a reason: it failed before, and is to be cleaned up
             return Outcome(Verdict.FAILED, operation.reason or "cancelled")
         try:
-            tenant = await self._place(tenant)
+            placed = await self._admission.place(tenant)
+            if isinstance(placed, Waiting):
+                await self._queue(tenant, placed)
+                return Outcome(Verdict.QUEUED, wait=placed.wait)
+            tenant = placed
             objects = self._manifests.render(tenant.value)
             cluster = await self._clusters.connect(tenant.value.cluster)
             await cluster.apply(objects)
@@ -118,27 +123,6 @@ class OperationSteps:
             # Nothing may be left behind, so this goes on until somebody gives berth what it was refused.
             return Outcome(Verdict.AGAIN, f"removal was refused: {error}", 30.0)
 
-    async def _place(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
-        """Reserve a place. The choice is recorded first, so that whatever was reserved can be found and given back."""
-        now = self._clock.now()
-        weight = PLANS[tenant.value.plan].weight
-        operation = tenant.value.operation.begin(StepName.PLACE, now)
-        clusters = await self._cluster_records.list()
-        if tenant.value.cluster:
-            chosen = [cluster for cluster in clusters if cluster.name == tenant.value.cluster]
-        else:
-            chosen = candidates(clusters, region=tenant.value.region, weight=weight)
-        for cluster in chosen:
-            applying = operation.begin(
-                StepName.APPLY, self._clock.now(), f"applying the tenant's objects on {cluster.name}"
-            )
-            applying = replace(applying, cluster=cluster.name)
-            placed = replace(tenant.value, cluster=cluster.name, operation=applying)
-            tenant = await self._records.save(tenant.with_value(placed))
-            if await self._cluster_records.reserve(cluster, placed.slug, weight):
-                return tenant
-        raise Conflict(f"region {tenant.value.region} is full: the last free place was just taken")
-
     async def _remove(self, tenant: Stored[Tenant], reason: str) -> Outcome:
         now = self._clock.now()
         value = tenant.value
@@ -170,7 +154,19 @@ class OperationSteps:
 
     async def _end(self, tenant: Stored[Tenant], ended: Tenant, reason: str) -> None:
         await self._records.save(tenant.with_value(ended), audit_entry(ended, before=tenant.value.state, reason=reason))
-        await self._latency.record(ended)
+        await self._after_end(ended)
+
+    async def _after_end(self, tenant: Tenant) -> None:
+        """Do what follows from an operation's end; doing it again changes nothing."""
+        await self._latency.record(tenant)
+        if tenant.state is TenantState.ACTIVE:
+            await self._cluster_records.started(tenant.cluster, tenant.slug)
+
+    async def _queue(self, tenant: Stored[Tenant], waiting: Waiting) -> None:
+        """Record a tenant's place in the queue."""
+        operation = tenant.value.operation.begin(StepName.PLACE, self._clock.now())
+        operation = operation.say(f"waiting for its turn: place {waiting.place} in the queue", self._clock.now())
+        await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
 
     async def _give_up(self, tenant: Stored[Tenant], reason: str) -> Outcome:
         """Record that the running step failed, before what it made is removed."""
@@ -210,6 +206,6 @@ class OperationSteps:
         if operation.id != work.operation_id:
             return None
         if not operation.is_open:
-            await self._latency.record(tenant.value)  # whoever ended it may not have come to this
+            await self._after_end(tenant.value)  # whoever ended it may not have come to this
             return None
         return tenant

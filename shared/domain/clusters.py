@@ -37,7 +37,7 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A registered cluster. Capacity and allocation are in plan weights."""
+    """A registered cluster. Capacity and allocation are in plan weights; `starting` counts provisionings under way."""
 
     name: str
     region: str
@@ -45,11 +45,20 @@ class Cluster:
     state: ClusterState
     access: ClusterAccess
     allocated: int = 0
+    starting: int = 0
 
     @property
     def free(self) -> int:
         """The weight that still fits."""
         return max(0, self.capacity - self.allocated)
+
+
+class Placement(StrEnum):
+    """What came of asking a cluster for a place."""
+
+    PLACED = "placed"
+    FULL = "full"
+    BUSY = "busy"
 
 
 def candidates(clusters: Iterable[Cluster], *, region: str, weight: int) -> list[Cluster]:

@@ -17,6 +17,7 @@ class Verdict(StrEnum):
 
     DONE = "done"
     AGAIN = "again"
+    QUEUED = "queued"
     FAILED = "failed"
     ENDED = "ended"
 
@@ -35,7 +36,8 @@ class Work:
 class Outcome:
     """An activity's result.
 
-    DONE goes on to the next step; AGAIN asks to be called once more after `wait` seconds; FAILED gives the reason for
+    DONE goes on to the next step; AGAIN asks to be called once more after `wait` seconds, and QUEUED too, in which case
+    that time does not count against the deadline; FAILED gives the reason for
     which the operation cannot succeed; ENDED says that the operation is over, whoever ended it.
     """
 

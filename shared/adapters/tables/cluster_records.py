@@ -3,27 +3,39 @@
 | PartitionKey | RowKey | what |
 |---|---|---|
 | cluster | NAME | the registration: region, capacity, state, access |
-| on:NAME | allocation | the sum of the weights placed on it |
-| on:NAME | tenant:SLUG | one tenant's place and weight |
+| on:NAME | allocation | the sum of the weights placed on it, and how many of them start |
+| on:NAME | tenant:SLUG | one tenant's place, its weight, and whether it starts |
 
-The sum and a place change in one transaction, so that they always add up.
+The sums and a place change in one transaction, so that they always add up.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from pydantic import TypeAdapter
 
 from shared.adapters.tables.connection import Row, Tables, Write, delete_if, replace_if
-from shared.domain.clusters import Cluster, ClusterAccess, ClusterState
+from shared.domain.clusters import Cluster, ClusterAccess, ClusterState, Placement
 from shared.errors import Conflict, NotFound
 
 TABLE = "clusters"
 FRESH_SECONDS = 5.0
 _ACCESS = TypeAdapter[ClusterAccess](ClusterAccess)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """An allocation row: the weights placed, the tenants that start, and the row's ETag."""
+
+    allocated: int
+    starting: int
+    etag: str
+
+    def plus(self, weight: int, starting: int) -> "_Sums":
+        return replace(self, allocated=self.allocated + weight, starting=self.starting + starting)
 
 
 class TableClusterRecords:
@@ -36,7 +48,7 @@ class TableClusterRecords:
         self._registered: Sequence[Cluster] = ()
         self._registered_at = float("-inf")
         # What was last read or written of each allocation row: a write that relies on it fails if it is out of date.
-        self._known: dict[str, tuple[int, str]] = {}
+        self._known: dict[str, _Sums] = {}
 
     async def registered(self) -> Sequence[Cluster]:
         """Return all registrations, up to five seconds old, without their allocation."""
@@ -52,7 +64,8 @@ class TableClusterRecords:
         clusters = await self.registered()
         allocations = await asyncio.gather(*(self._read_allocation(cluster.name) for cluster in clusters))
         return [
-            replace(cluster, allocated=allocated) for cluster, (allocated, _) in zip(clusters, allocations, strict=True)
+            replace(cluster, allocated=sums.allocated, starting=sums.starting)
+            for cluster, sums in zip(clusters, allocations, strict=True)
         ]
 
     async def register(self, cluster: Cluster) -> Cluster:
@@ -67,59 +80,77 @@ class TableClusterRecords:
         }
         await self._tables.upsert(TABLE, row)
         self._registered_at = float("-inf")
-        allocated, _ = await self._read_allocation(cluster.name)
-        return replace(cluster, allocated=allocated)
+        sums = await self._read_allocation(cluster.name)
+        return replace(cluster, allocated=sums.allocated, starting=sums.starting)
 
-    async def reserve(self, cluster: Cluster, slug: str, weight: int) -> bool:
-        """Give a tenant its place on a cluster, False when it does not fit; reserving again changes nothing."""
-        place: Row = {"PartitionKey": _on(cluster.name), "RowKey": f"tenant:{slug}", "weight": weight}
+    async def reserve(self, cluster: Cluster, slug: str, weight: int, at_once: int) -> Placement:
+        """Give a tenant its place on a cluster where it is one of `at_once` that start; again changes nothing."""
+        place: Row = {"PartitionKey": _on(cluster.name), "RowKey": f"tenant:{slug}", "weight": weight, "starting": True}
         async with self._turns[cluster.name]:
             known = self._known.get(cluster.name)
             while True:
-                allocated, etag = known or await self._read_allocation(cluster.name)
-                if allocated + weight <= cluster.capacity:
+                sums = known or await self._read_allocation(cluster.name)
+                fits, busy = sums.allocated + weight <= cluster.capacity, sums.starting >= at_once
+                if fits and not busy:
                     try:
-                        await self._write(cluster.name, allocated + weight, etag, ("create", place))
+                        await self._write(cluster.name, sums.plus(weight, 1), ("create", place))
                     except Conflict:
                         pass  # another worker wrote first, or this tenant has its place: perhaps by this very call
                     else:
-                        return True
+                        return Placement.PLACED
                 if await self._place(cluster.name, slug) is not None:
-                    return True
-                if known is None and allocated + weight > cluster.capacity:
-                    return False
+                    return Placement.PLACED
+                if known is None and not fits:
+                    return Placement.FULL
+                if known is None and busy:
+                    return Placement.BUSY
                 known = None
+
+    async def started(self, cluster: str, slug: str) -> None:
+        """Say that a tenant with a place does not start any more; saying it again changes nothing."""
+        async with self._turns[cluster]:
+            known = self._known.get(cluster)
+            while (found := await self._place(cluster, slug)) is not None and found[0]["starting"]:
+                place, etag = found
+                sums = known or await self._read_allocation(cluster)
+                known = None
+                try:
+                    await self._write(cluster, sums.plus(0, -1), replace_if({**place, "starting": False}, etag))
+                except (Conflict, NotFound):
+                    continue
 
     async def release(self, cluster: str, slug: str) -> None:
         """Give a tenant's place back; releasing again changes nothing."""
         async with self._turns[cluster]:
             while (found := await self._place(cluster, slug)) is not None:
-                place, place_etag = found
-                allocated, etag = await self._read_allocation(cluster)
+                place, etag = found
+                sums = await self._read_allocation(cluster)
+                less = sums.plus(-int(place["weight"]), -1 if place["starting"] else 0)
                 try:
-                    await self._write(cluster, allocated - int(place["weight"]), etag, delete_if(place, place_etag))
+                    await self._write(cluster, less, delete_if(place, etag))
                 except (Conflict, NotFound):
                     continue
 
-    async def _write(self, cluster: str, allocated: int, etag: str, place: Write) -> None:
-        """Change a place and the sum together; raises Conflict if either is not as it was."""
+    async def _write(self, cluster: str, sums: "_Sums", place: Write) -> None:
+        """Change a place and the sums together; raises Conflict if either is not as it was."""
         self._known.pop(cluster, None)
         # write_id makes each write differ, so that an unchanged sum still gets a new ETag.
         row = {
             "PartitionKey": _on(cluster),
             "RowKey": "allocation",
-            "allocated": allocated,
+            "allocated": sums.allocated,
+            "starting": sums.starting,
             "write_id": token_hex(4),
         }
-        _, written = await self._tables.transact(TABLE, [place, replace_if(row, etag)])
-        self._known[cluster] = allocated, written
+        _, etag = await self._tables.transact(TABLE, [place, replace_if(row, sums.etag)])
+        self._known[cluster] = replace(sums, etag=etag)
 
-    async def _read_allocation(self, cluster: str) -> tuple[int, str]:
+    async def _read_allocation(self, cluster: str) -> "_Sums":
         try:
             row, etag = await self._tables.get(TABLE, _on(cluster), "allocation")
         except NotFound:
-            return 0, ""
-        self._known[cluster] = int(row["allocated"]), etag
+            return _Sums(0, 0, "")
+        self._known[cluster] = _Sums(int(row["allocated"]), int(row["starting"]), etag)
         return self._known[cluster]
 
     async def _place(self, cluster: str, slug: str) -> tuple[Row, str] | None:

@@ -14,7 +14,7 @@ from shared.adapters.tables.latency_records import TableLatencyRecords
 from shared.adapters.tables.tenant_records import TableTenantRecords
 from shared.application.lifecycle import audit_entry
 from shared.application.ports import Stored, TenantFilter
-from shared.domain.clusters import Cluster, ClusterState, KubeconfigAccess
+from shared.domain.clusters import Cluster, ClusterState, KubeconfigAccess, Placement
 from shared.domain.operations import OperationKind, StepName, new_operation
 from shared.domain.tenants import Observed, Tenant, TenantState
 from shared.errors import Conflict, NotFound, Transient
@@ -164,18 +164,34 @@ async def test_an_account_that_does_not_answer_is_transient(dead_tables: Tables)
 async def test_placements_never_overbook_and_add_up(tables: Tables, cluster: Cluster) -> None:
     workers = [TableClusterRecords(tables) for _ in range(3)]
     slugs = [new_slug() for _ in range(15)]
-    placed = await asyncio.gather(*(workers[i % 3].reserve(cluster, slug, weight=1) for i, slug in enumerate(slugs)))
-    assert sum(placed) == cluster.capacity
-    again = await asyncio.gather(*(workers[0].reserve(cluster, slug, weight=1) for slug in slugs))
+    placed = await asyncio.gather(*(workers[i % 3].reserve(cluster, slug, 1, 99) for i, slug in enumerate(slugs)))
+    assert placed.count(Placement.PLACED) == cluster.capacity
+    again = await asyncio.gather(*(workers[0].reserve(cluster, slug, 1, 99) for slug in slugs))
     assert list(again) == list(placed)
     for _ in range(2):
         await asyncio.gather(*(workers[i % 3].release(cluster.name, slug) for i, slug in enumerate(slugs)))
     assert {each.name: each.allocated for each in await workers[0].list()}[cluster.name] == 0
 
 
+async def test_no_more_start_at_once_than_may(tables: Tables, cluster: Cluster) -> None:
+    workers = [TableClusterRecords(tables) for _ in range(3)]
+    slugs = [new_slug() for _ in range(6)]
+    said = await asyncio.gather(*(workers[i % 3].reserve(cluster, slug, 1, 2) for i, slug in enumerate(slugs)))
+    assert (said.count(Placement.PLACED), said.count(Placement.BUSY)) == (2, 4)
+    first = slugs[said.index(Placement.PLACED)]
+    for _ in range(2):
+        await workers[0].started(cluster.name, first)
+    assert await workers[1].reserve(cluster, slugs[said.index(Placement.BUSY)], 1, 2) is Placement.PLACED
+    for slug in slugs:
+        await workers[2].release(cluster.name, slug)
+    assert {(each.allocated, each.starting) for each in await workers[0].list() if each.name == cluster.name} == {
+        (0, 0)
+    }
+
+
 async def test_registering_again_keeps_the_allocation(tables: Tables, cluster: Cluster) -> None:
     clusters = TableClusterRecords(tables)
-    assert await clusters.reserve(cluster, "acme", weight=4)
+    assert await clusters.reserve(cluster, "acme", 4, 99) is Placement.PLACED
     changed = await clusters.register(replace(cluster, state=ClusterState.CORDONED))
     assert (changed.allocated, changed.free, changed.state) == (4, 6, ClusterState.CORDONED)
 

@@ -1,0 +1,123 @@
+"""Who may start now: a set number of provisionings at once, the others in the order of their signup.
+
+Started ones are counted in the clusters' own rows. Only when all places to start are taken does anybody look at who
+waits; that look is shared by all who ask within a second.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from shared.application.ports import ClusterRecords, Stored, TenantRecords
+from shared.clock import Clock
+from shared.domain.clusters import Placement, candidates
+from shared.domain.operations import OperationKind, StepName
+from shared.domain.plans import PLANS
+from shared.domain.tenants import Tenant
+from shared.errors import Busy, Conflict
+from shared.settings import Settings
+
+LOOK_SECONDS = 1.0
+SHORTEST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between two looks of one waiting tenant
+TYPICAL_SECONDS = 5.0  # that a provisioning holds its place to start; only the waits are derived from it
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A tenant's place in the queue, from 1, and the seconds after which to ask again."""
+
+    place: int
+    wait: float
+
+
+class Admission:
+    """Lets tenants in, and finds each a cluster."""
+
+    def __init__(self, records: TenantRecords, clusters: ClusterRecords, clock: Clock, settings: Settings) -> None:
+        self._records = records
+        self._clusters = clusters
+        self._clock = clock
+        self._limits = settings.provisioning
+        self._turn = asyncio.Lock()
+        self._queue: list[str] = []  # operation ids of all open provisionings, the oldest first
+        self._looked_at = float("-inf")
+        self._accepted = 0  # signups since that look
+        self._crowded = False
+
+    async def admit_signup(self) -> None:
+        """Return if one more signup may be taken; raises Busy if too many are waiting already."""
+        if self._crowded:
+            await self._look()
+            if len(self._queue) + self._accepted >= self._limits.at_once + self._limits.waiting:
+                raise Busy("too many signups are waiting already", self._limits.retry_after)
+        self._accepted += 1
+
+    async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
+        """Reserve a place for a tenant and record it, or say how long to wait.
+
+        The choice is recorded before the place is taken, so that whatever was taken can be found and given back.
+
+        Raises:
+            Conflict: No cluster of the region has room.
+        """
+        async with self._turn:
+            if self._crowded:
+                waiting = await self._waiting(tenant)
+                if waiting is not None:
+                    return waiting
+            return await self._reserve(tenant)
+
+    async def _reserve(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
+        value = tenant.value
+        weight = PLANS[value.plan].weight
+        clusters = await self._clusters.list()
+        if value.cluster:
+            chosen = [cluster for cluster in clusters if cluster.name == value.cluster]
+        else:
+            chosen = candidates(clusters, region=value.region, weight=weight)
+        placing = value.operation.begin(StepName.PLACE, self._clock.now())
+        busy = sum(cluster.starting for cluster in clusters) >= self._limits.at_once
+        for cluster in [] if busy else chosen:
+            if cluster.starting >= self._limits.at_once_per_cluster:
+                busy = True
+                continue
+            message = f"applying the tenant's objects on {cluster.name}"
+            applying = replace(placing.begin(StepName.APPLY, self._clock.now(), message), cluster=cluster.name)
+            tenant = await self._records.save(
+                tenant.with_value(replace(value, cluster=cluster.name, operation=applying))
+            )
+            match await self._clusters.reserve(cluster, value.slug, weight, self._limits.at_once_per_cluster):
+                case Placement.PLACED:
+                    return tenant
+                case Placement.BUSY:
+                    busy = True
+                case Placement.FULL:
+                    pass
+        if not busy:
+            raise Conflict(f"region {value.region} is full: the last free place was just taken")
+        self._crowded = True
+        return await self._waiting(tenant) or Waiting(1, SHORTEST_WAIT)
+
+    async def _waiting(self, tenant: Stored[Tenant]) -> Waiting | None:
+        """Return a tenant's place in the queue, or None if it is among those who may start."""
+        await self._look()
+        operation_id = tenant.value.operation.id
+        ahead = self._queue.index(operation_id) if operation_id in self._queue else len(self._queue)
+        place = ahead - self._limits.at_once + 1
+        if place <= 0:
+            return None
+        wait = TYPICAL_SECONDS * place / self._limits.at_once
+        return Waiting(place, min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
+
+    async def _look(self) -> None:
+        """Read who is open, unless that was done a moment ago."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at, self._accepted = now, 0
+        operations = [
+            tenant.value.operation
+            async for tenant in self._records.with_open_operation()
+            if tenant.value.operation.kind is OperationKind.PROVISION
+        ]
+        self._queue = [each.id for each in sorted(operations, key=lambda each: (each.created_at, each.id))]
+        self._crowded = len(self._queue) > self._limits.at_once

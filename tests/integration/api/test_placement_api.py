@@ -1,0 +1,123 @@
+"""Placement over two real clusters within their capacity, and the queue of those who wait to start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cli.api import Api, Json, ProblemError
+from local.kubernetes.control_plane import Options, kubectl
+from local.stack import Stack
+from tests.stacks import new_slug, signup
+
+SETTINGS = {
+    "BERTH_PROVISIONING_AT_ONCE": "2",
+    "BERTH_PROVISIONING_WAITING": "4",
+    "BERTH_PROVISIONING_RETRY_AFTER": "1",
+    "BERTH_PROVISIONING_PROGRESS_SECONDS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    async with Stack(
+        SETTINGS, control_planes=("one", "two"), options=Options(ready_seconds=0.1, slow_seconds=1)
+    ) as held:
+        yield held
+
+
+@pytest.fixture
+async def api(stack: Stack) -> AsyncIterator[Api]:
+    async with Api(stack.api_url, stack.master_key) as held:
+        for name in ("one", "two"):
+            await register(held, name)
+        yield held
+
+
+async def register(api: Api, name: str, **members: object) -> Json:
+    body: Json = {"region": "local", "capacity": 100, "access": {"kubeconfig_context": name}}
+    return await api.call("PUT", f"clusters/{name}", body | members)
+
+
+async def ended(api: Api, operation: Json) -> Json:
+    async with asyncio.timeout(60):
+        async for each in api.follow(operation, every=0.1):
+            operation = each
+    return operation
+
+
+async def provision(api: Api, **members: str) -> Json:
+    return await ended(api, await api.call("POST", "tenants", signup(new_slug(), **members)))
+
+
+async def test_tenants_spread_over_clusters_and_are_where_they_are_said_to_be(stack: Stack, api: Api) -> None:
+    placed: dict[str, set[str]] = {"one": set(), "two": set()}
+    for _ in range(4):
+        operation = await provision(api)
+        assert operation["state"] == "succeeded"
+        tenant = await api.call("GET", f"tenants/{operation['tenant']}")
+        placed[tenant["cluster"]].add(f"namespace/tenant-{operation['tenant']}")
+    for name, namespaces in placed.items():
+        assert len(namespaces) == 2
+        assert namespaces <= set((await kubectl(stack.control_planes[name], "get", "ns", "-o", "name")).split())
+
+
+async def test_a_cordoned_cluster_gets_nobody_and_a_full_region_says_so(api: Api) -> None:
+    await register(api, "one", state="cordoned")
+    operation = await provision(api)
+    assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
+    await register(api, "two", state="cordoned")
+    operation = await provision(api)
+    assert (operation["state"], operation["reason"]) == ("failed", "every cluster of region local is cordoned")
+    await register(api, "two", capacity=1)
+    operation = await provision(api, plan="business")
+    assert (operation["state"], operation["reason"]) == (
+        "failed",
+        "region local is full: no open cluster has a free weight of 8",
+    )
+
+
+async def test_capacity_is_never_overbooked_and_a_removed_tenant_gives_back(api: Api) -> None:
+    before = {each["name"]: each for each in await api.all("clusters")}
+    for name in ("one", "two"):
+        await register(api, name, capacity=max(1, before[name]["allocated"] + 1))
+    operations = [await provision(api) for _ in range(3)]
+    assert sorted(each["state"] for each in operations) == ["failed", "succeeded", "succeeded"]
+    clusters = await api.all("clusters")
+    assert all(each["allocated"] == each["capacity"] for each in clusters)
+    for operation in operations:
+        if operation["state"] == "succeeded":
+            await ended(api, await api.call("DELETE", f"tenants/{operation['tenant']}"))
+    assert {each["name"]: each["allocated"] for each in await api.all("clusters")} == {
+        name: each["allocated"] for name, each in before.items()
+    }
+
+
+async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_back(api: Api) -> None:
+    operations: list[Json] = []
+    refused: set[tuple[int, str]] = set()
+    async with asyncio.timeout(60):
+        while len(operations) < 12:
+            try:
+                operations.append(await api.call("POST", "tenants", signup(new_slug(), version="slow-1")))
+            except ProblemError as error:
+                refused.add((error.status, error.problem["type"]))
+                await asyncio.sleep(1)  # as Retry-After says
+    assert refused == {(429, "/api/problems/busy")}
+    seen: set[str] = set()
+
+    async def watch(operation: Json) -> Json:
+        async for each in api.follow(operation, every=0.2):
+            operation = each
+            seen.add(each["steps"][0]["message"])
+        return operation
+
+    async with asyncio.timeout(100):
+        done = [await watch(operation) for operation in operations]
+    assert {each["state"] for each in done} == {"succeeded"}
+    assert any("place" in message and "in the queue" in message for message in seen)
+    started = [each["steps"][1]["started_at"] for each in done]
+    for number, moment in enumerate(started):  # of two that may start, either can be first
+        assert sum(earlier > moment for earlier in started[:number]) <= 1
+    for moment in started:
+        assert sum(each["steps"][1]["started_at"] <= moment < each["finished_at"] for each in done) <= 2
