@@ -45,7 +45,7 @@ class Admission:
 
     async def admit_signup(self) -> None:
         """Return if one more signup may be taken; raises Busy if too many are waiting already."""
-        if self._crowded:
+        if self._crowded or self._accepted >= self._limits.at_once:
             await self._look()
             if len(self._queue) + self._accepted >= self._limits.at_once + self._limits.waiting:
                 raise Busy("too many signups are waiting already", self._limits.retry_after)
