@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -27,18 +27,18 @@ def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) ->
     """Apply a tenant's objects and wait until it is ready; remove everything again if that does not come about."""
     work = Work(**payload)
     if not work.reason:
-        for activity in (Activity.APPLY, Activity.AWAIT):
-            outcome = yield from _until(ctx, activity, work)
-            if outcome.verdict == Verdict.QUEUED:
-                ctx.continue_as_new(asdict(work))
-                return outcome.verdict
-            if outcome.verdict == Verdict.ENDED:
-                return outcome.verdict
-            if outcome.verdict == Verdict.FAILED:
-                work = replace(work, reason=outcome.reason)
-                break
-        else:
-            return Verdict.DONE
+        outcome = yield from _turn(ctx, work)
+        if outcome.verdict == Verdict.QUEUED:
+            ctx.continue_as_new(asdict(work))
+            return outcome.verdict
+        deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
+        outcome = yield from _until(ctx, Activity.APPLY, work, outcome, deadline)
+        if outcome.verdict == Verdict.DONE:
+            outcome = yield from _call(ctx, Activity.AWAIT, work)
+            outcome = yield from _until(ctx, Activity.AWAIT, work, outcome, deadline)
+        if outcome.verdict != Verdict.FAILED:
+            return outcome.verdict
+        work = replace(work, reason=outcome.reason)
     return (yield from _remove(ctx, work))
 
 
@@ -48,23 +48,28 @@ def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> St
     return (yield from _remove(ctx, Work(**payload)))
 
 
-def _until(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
-    """Call an activity until it is done, has failed or has had its time, or has waited for its turn for many rounds."""
-    outcome = yield from _call(ctx, activity, work)
+def _turn(ctx: task.OrchestrationContext, work: Work) -> Steps[Outcome]:
+    """Apply a tenant's objects when its turn comes; still QUEUED after many rounds."""
+    outcome = yield from _call(ctx, Activity.APPLY, work)
     for _ in range(ROUNDS):
         if outcome.verdict != Verdict.QUEUED:
             break
         yield ctx.create_timer(timedelta(seconds=outcome.wait))
-        outcome = yield from _call(ctx, activity, work)
-    deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
-    while True:
-        if outcome.verdict != Verdict.AGAIN:
-            return outcome
+        outcome = yield from _call(ctx, Activity.APPLY, work)
+    return outcome
+
+
+def _until(
+    ctx: task.OrchestrationContext, activity: Activity, work: Work, outcome: Outcome, deadline: datetime
+) -> Steps[Outcome]:
+    """Call an activity again for as long as its outcome asks for it and the deadline allows."""
+    while outcome.verdict in (Verdict.AGAIN, Verdict.QUEUED):
         if ctx.current_utc_datetime >= deadline:
             return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
         if outcome.wait:
             yield ctx.create_timer(timedelta(seconds=outcome.wait))
         outcome = yield from _call(ctx, activity, work)
+    return outcome
 
 
 def _remove(ctx: task.OrchestrationContext, work: Work) -> Steps[str]:

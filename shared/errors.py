@@ -16,6 +16,10 @@ class Conflict(BerthError):
     """The state of the thing does not allow the change, or somebody else changed it first."""
 
 
+class NoRoom(Conflict):
+    """No cluster can take the tenant."""
+
+
 class KeyReused(BerthError):
     """An idempotency key was sent with another request than before."""
 

@@ -18,7 +18,7 @@ from tests.fault_proxy import FaultProxy
 
 OBJECTS = 12  # of one tenant, with its namespace
 SETTINGS = {
-    "BERTH_PROVISIONING_FAIL_AFTER": "60",
+    "BERTH_PROVISIONING_FAIL_AFTER": "12",
     "BERTH_PROVISIONING_RESUME_AFTER": "2",
     "BERTH_KUBERNETES_WATCH_SECONDS": "5",
     "REAPER_SCHEDULE": "*/2 * * * * *",

@@ -76,10 +76,10 @@ def azurite(project: Path, cache: Path) -> Part:
 
         def progress(line: str) -> bool:
             nonlocal answered
-            if fetched := line.startswith("npm http fetch"):
+            if line.startswith("npm http fetch"):
                 answered += 1
                 job.advance(answered, requests)
-            return fetched
+            return line.startswith(("npm http fetch", "npm error     at "))  # npm shows its stack
 
         job.begin("installing with npm")
         quick = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")  # else 70 s until it says "offline"

@@ -13,7 +13,7 @@ from shared.domain.clusters import Placement, candidates
 from shared.domain.operations import OperationKind, StepName
 from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
-from shared.errors import Busy, Conflict
+from shared.errors import Busy, NoRoom
 from shared.settings import Settings
 
 LOOK_SECONDS = 1.0
@@ -57,7 +57,8 @@ class Admission:
         The choice is recorded before the place is taken, so that whatever was taken can be found and given back.
 
         Raises:
-            Conflict: No cluster of the region has room.
+            NoRoom: No cluster of the region has room.
+            Conflict: Somebody else changed the tenant.
         """
         async with self._turn:
             if self._crowded:
@@ -93,7 +94,7 @@ class Admission:
                 case Placement.FULL:
                     pass
         if not busy:
-            raise Conflict(f"region {value.region} is full: the last free place was just taken")
+            raise NoRoom(f"region {value.region} is full: the last free place was just taken")
         self._crowded = True
         return await self._waiting(tenant) or Waiting(1, SHORTEST_WAIT)
 

@@ -23,7 +23,7 @@ from shared.domain.operations import OperationKind, StepName
 from shared.domain.readiness import Observation
 from shared.domain.tenants import Observed, Tenant, TenantState
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.errors import Conflict, NoRoom, NotFound, Permanent, Transient
 from shared.settings import Settings
 
 _DONE = Outcome(Verdict.DONE)
@@ -76,8 +76,10 @@ class OperationSteps:
             await cluster.apply(objects)
         except Transient as error:
             return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
-        except (Conflict, Permanent, NotFound) as error:
+        except (NoRoom, Permanent, NotFound) as error:
             return Outcome(Verdict.FAILED, str(error))
+        except Conflict:
+            return Outcome(Verdict.AGAIN)  # somebody changed the tenant: look again
         return _DONE
 
     async def await_ready(self, work: Work) -> Outcome:
@@ -90,7 +92,7 @@ class OperationSteps:
         look_seconds = self._settings.provisioning.progress_seconds
         try:
             cluster = await self._clusters.connect(tenant.value.cluster)
-            for _ in range(math.ceil(AWAIT_SECONDS / look_seconds)):
+            for _ in range(math.ceil(min(AWAIT_SECONDS, work.fail_after) / look_seconds)):
                 if tenant.value.operation.cancel_requested:
                     return await self._give_up(tenant, "cancelled")
                 observation = await cluster.wait_until_ready(namespace_name(work.slug), timeout=look_seconds)

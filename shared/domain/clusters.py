@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.errors import Conflict
+from shared.errors import NoRoom
 
 
 class ClusterState(StrEnum):
@@ -65,15 +65,15 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int) -> list
     """Return the clusters that may take a tenant, the emptiest (by share of its capacity) first.
 
     Raises:
-        Conflict: No open cluster of the region has room; the message says which of the two it is.
+        NoRoom: No open cluster of the region has room; the message says which of the two it is.
     """
     in_region = [cluster for cluster in clusters if cluster.region == region]
     if not in_region:
-        raise Conflict(f"no cluster is registered for region {region}")
+        raise NoRoom(f"no cluster is registered for region {region}")
     willing = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
     if not willing:
-        raise Conflict(f"every cluster of region {region} is cordoned")
+        raise NoRoom(f"every cluster of region {region} is cordoned")
     fitting = [cluster for cluster in willing if cluster.free >= weight]
     if not fitting:
-        raise Conflict(f"region {region} is full: no open cluster has a free weight of {weight}")
+        raise NoRoom(f"region {region} is full: no open cluster has a free weight of {weight}")
     return sorted(fitting, key=lambda cluster: (cluster.allocated / cluster.capacity, cluster.name))

@@ -97,7 +97,7 @@ async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_b
     operations: list[Json] = []
     refused: set[tuple[int, str]] = set()
     async with asyncio.timeout(60):
-        while len(operations) < 12:
+        while len(operations) < 9:
             try:
                 operations.append(await api.call("POST", "tenants", signup(new_slug(), version="slow-1")))
             except ProblemError as error:

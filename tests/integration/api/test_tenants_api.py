@@ -65,20 +65,22 @@ async def test_a_second_operation_names_the_first(berth: Rig) -> None:
     assert (await berth.ended(operation))["state"] == "succeeded"
 
 
-@pytest.mark.parametrize(
-    ("version", "reason"), [("missing-1", "cannot be pulled"), ("crash-1", "crashes on start: Error, exit code 1")]
-)
-async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothing(
-    berth: Rig, version: str, reason: str
-) -> None:
-    operation = await berth.ended(await berth.sign_up(version=version))
-    assert operation["state"] == "failed"
-    assert reason in operation["reason"]
-    steps = {step["name"]: step["state"] for step in operation["steps"]}
-    assert steps == {"place": "done", "apply": "done", "start": "failed", "remove": "done"}
+async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothing(berth: Rig) -> None:
+    async def fails(version: str, reason: str) -> None:
+        operation = await berth.ended(await berth.sign_up(version=version))
+        assert operation["state"] == "failed"
+        assert reason in operation["reason"]
+        steps = {step["name"]: step["state"] for step in operation["steps"]}
+        assert steps == {"place": "done", "apply": "done", "start": "failed", "remove": "done"}
+        ended = await berth.ended(await berth.api.call("DELETE", f"tenants/{operation['tenant']}"))
+        assert ended["state"] == "succeeded"
+
+    await asyncio.gather(
+        fails("missing-1", "cannot be pulled"),
+        fails("crash-1", "crashes on start: Error, exit code 1"),
+        fails("never-ready-1", "not ready after 12 s: the product is running but does not answer its readiness probe"),
+    )
     assert await violations(berth) == []
-    ended = await berth.ended(await berth.api.call("DELETE", f"tenants/{operation['tenant']}"))
-    assert ended["state"] == "succeeded"
 
 
 async def test_a_wait_says_what_it_waits_for(berth: Rig) -> None:
