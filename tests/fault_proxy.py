@@ -17,7 +17,7 @@ OURS_ONLY = {"Content-Type", "Accept", "User-Agent"}  # a signature covers what 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request on its way. `number` counts the writes since the proxy's last reset."""
+    """One request on its way. `number` is that of the next write since the proxy's last reset, from 1."""
 
     method: str
     path: str
@@ -25,7 +25,8 @@ class Exchange:
 
     @property
     def is_write(self) -> bool:
-        return self.method in WRITES
+        # A host's first request to each table makes sure that the table is there.
+        return self.method in WRITES and not self.path.endswith("/Tables")
 
 
 type Hook = Callable[[Exchange], Awaitable[web.Response | None]]
@@ -79,9 +80,9 @@ class FaultProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
-        if request.method in WRITES:
+        exchange = Exchange(request.method, request.raw_path, self.writes + 1)
+        if exchange.is_write:
             self.writes += 1
-        exchange = Exchange(request.method, request.raw_path, self.writes)
         body = await request.read()
         try:
             instead = await self.before(exchange)

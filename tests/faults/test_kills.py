@@ -5,12 +5,9 @@ import random
 
 import pytest
 
+from tests.conftest import until
 from tests.fault_proxy import Exchange, FaultProxy
 from tests.stacks import Rig, new_slug, signup, violations
-
-# A provisioning's writes, of which every tenth part is probed here; more of them at length.
-TABLE_WRITES = 5
-KUBERNETES_WRITES = 12
 
 
 def kill_at(berth: Rig, proxy: FaultProxy, number: int, edge: str) -> asyncio.Event:
@@ -28,13 +25,13 @@ def kill_at(berth: Rig, proxy: FaultProxy, number: int, edge: str) -> asyncio.Ev
 
 
 @pytest.mark.parametrize("edge", ["before", "after"])
-@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6])  # the choice, the place, the end, the seconds, the freed turn
 async def test_killed_at_a_table_write(berth: Rig, number: int, edge: str) -> None:
-    operation_before = kill_at(berth, berth.tables, number, edge)
+    killed = kill_at(berth, berth.tables, number, edge)
     operation = await berth.ended(await berth.sign_up())
-    assert operation_before.is_set()
+    await asyncio.wait_for(killed.wait(), 10)
     assert operation["state"] == "succeeded"
-    assert await violations(berth) == []
+    await at_rest(berth)
 
 
 @pytest.mark.parametrize("edge", ["before", "after"])
@@ -44,7 +41,22 @@ async def test_killed_at_a_kubernetes_write(berth: Rig, number: int, edge: str) 
     operation = await berth.ended(await berth.sign_up())
     assert killed.is_set()
     assert operation["state"] == "succeeded"
-    assert await violations(berth) == []
+    await at_rest(berth)
+
+
+async def at_rest(berth: Rig) -> None:
+    """What follows from an operation's end may come a moment after it; then nothing is to be wrong."""
+    found: list[str] = []
+    try:
+        async with asyncio.timeout(15):
+            while True:
+                await until(berth.stack.host_ready)
+                found = await violations(berth)
+                if not found:
+                    return
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        assert not found, found
 
 
 async def test_killed_between_the_record_and_the_orchestration(berth: Rig) -> None:
@@ -62,7 +74,7 @@ async def test_killed_between_the_record_and_the_orchestration(berth: Rig) -> No
             if tenant["state"] == "active":
                 break
             await asyncio.sleep(0.1)
-    assert await violations(berth) == []
+    await at_rest(berth)
 
 
 async def test_killed_again_and_again_under_load(berth: Rig) -> None:
@@ -76,4 +88,4 @@ async def test_killed_again_and_again_under_load(berth: Rig) -> None:
         berth.stack.processes.kill("host")
     ended = [await berth.ended(operation, seconds=100) for operation in operations]
     assert {each["state"] for each in ended} <= {"succeeded", "failed"}
-    assert await violations(berth) == []
+    await at_rest(berth)
