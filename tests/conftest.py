@@ -73,8 +73,8 @@ async def shared_rig() -> AsyncIterator[Rig]:
 
 @pytest.fixture
 async def berth(shared_rig: Rig) -> AsyncIterator[Rig]:
-    """The whole stack. Each test leaves it running and without faults."""
+    """The whole stack at rest. Each test leaves it running and without faults."""
+    await shared_rig.at_rest()
     shared_rig.reset()
-    await until(shared_rig.stack.host_ready)
     yield shared_rig
     shared_rig.reset()

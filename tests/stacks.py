@@ -1,6 +1,7 @@
 """A stack whose host reaches the API server and the tables through fault proxies, and what must hold on it."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -57,6 +58,17 @@ class Rig:
                     if operation["finished_at"]:
                         return operation
                 await asyncio.sleep(0.1)
+
+    async def at_rest(self, *, seconds: float = 20.0) -> None:
+        """Wait until nothing is wrong: what follows from an operation's end may come a moment after it."""
+        found = ["nothing was looked at yet"]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while found:
+                    if await self.stack.host_ready():
+                        found = await violations(self)
+                    await asyncio.sleep(0.1)
+        assert not found, found
 
 
 @asynccontextmanager
@@ -126,6 +138,7 @@ async def violations(rig: Rig) -> list[str]:
     async with TableServiceClient.from_connection_string(rig.stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
     places = {str(row["RowKey"]).removeprefix("tenant:"): int(row["weight"]) for row in rows if "weight" in row}
+    starting = {str(row["RowKey"]).removeprefix("tenant:") for row in rows if "weight" in row and row["starting"]}
     allocated = sum(int(row["allocated"]) for row in rows if "allocated" in row)
 
     found: list[str] = []
@@ -137,6 +150,8 @@ async def violations(rig: Rig) -> list[str]:
                     found.append(f"{slug} is active with {objects.get(slug, 0)} of {OBJECTS} objects")
                 if slug not in places:
                     found.append(f"{slug} is active without a place")
+                if slug in starting:
+                    found.append(f"{slug} is active and still counts as starting")
             case "failed" | "deleted":
                 if slug in objects:
                     found.append(f"{slug} is {state} and still has {objects[slug]} objects")
@@ -145,10 +160,9 @@ async def violations(rig: Rig) -> list[str]:
             case _:
                 found.append(f"{slug} has not come to rest: it is {state}")
     found += [f"{slug} has objects but no record" for slug in objects.keys() - tenants.keys()]
-    starting = sum(int(row["starting"]) for row in rows if "allocated" in row)
-    still = sum(bool(row["starting"]) for row in rows if "weight" in row)
-    if starting != still:
-        found.append(f"{starting} count as starting, but {still} places do")
+    counted = sum(int(row["starting"]) for row in rows if "allocated" in row)
+    if counted != len(starting):
+        found.append(f"{counted} count as starting, but {len(starting)} places do")
     if allocated != sum(places.values()):
         found.append(f"{allocated} are allocated, but the places weigh {sum(places.values())}")
     return found

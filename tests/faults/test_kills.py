@@ -5,9 +5,8 @@ import random
 
 import pytest
 
-from tests.conftest import until
 from tests.fault_proxy import Exchange, FaultProxy
-from tests.stacks import Rig, new_slug, signup, violations
+from tests.stacks import Rig, new_slug, signup
 
 
 def kill_at(berth: Rig, proxy: FaultProxy, number: int, edge: str) -> asyncio.Event:
@@ -31,7 +30,7 @@ async def test_killed_at_a_table_write(berth: Rig, number: int, edge: str) -> No
     operation = await berth.ended(await berth.sign_up())
     await asyncio.wait_for(killed.wait(), 10)
     assert operation["state"] == "succeeded"
-    await at_rest(berth)
+    await berth.at_rest()
 
 
 @pytest.mark.parametrize("edge", ["before", "after"])
@@ -41,22 +40,7 @@ async def test_killed_at_a_kubernetes_write(berth: Rig, number: int, edge: str) 
     operation = await berth.ended(await berth.sign_up())
     assert killed.is_set()
     assert operation["state"] == "succeeded"
-    await at_rest(berth)
-
-
-async def at_rest(berth: Rig) -> None:
-    """What follows from an operation's end may come a moment after it; then nothing is to be wrong."""
-    found: list[str] = []
-    try:
-        async with asyncio.timeout(15):
-            while True:
-                await until(berth.stack.host_ready)
-                found = await violations(berth)
-                if not found:
-                    return
-                await asyncio.sleep(0.2)
-    except TimeoutError:
-        assert not found, found
+    await berth.at_rest()
 
 
 async def test_killed_between_the_record_and_the_orchestration(berth: Rig) -> None:
@@ -74,7 +58,7 @@ async def test_killed_between_the_record_and_the_orchestration(berth: Rig) -> No
             if tenant["state"] == "active":
                 break
             await asyncio.sleep(0.1)
-    await at_rest(berth)
+    await berth.at_rest()
 
 
 async def test_killed_again_and_again_under_load(berth: Rig) -> None:
@@ -88,4 +72,4 @@ async def test_killed_again_and_again_under_load(berth: Rig) -> None:
         berth.stack.processes.kill("host")
     ended = [await berth.ended(operation, seconds=100) for operation in operations]
     assert {each["state"] for each in ended} <= {"succeeded", "failed"}
-    await at_rest(berth)
+    await berth.at_rest()

@@ -9,7 +9,7 @@ import pytest
 from cli.api import Json, ProblemError
 from tests.conftest import until
 from tests.integration.api.test_tenants_api import raw
-from tests.stacks import Rig, new_slug, signup, violations
+from tests.stacks import Rig, new_slug, signup
 
 
 async def post(berth: Rig, path: str, body: Json | None = None, *, key: str = "") -> httpx.Response:
@@ -25,7 +25,7 @@ async def test_a_hundred_times_the_same_request_is_one_operation(berth: Rig) -> 
     assert operation["state"] == "succeeded"
     late = (await post(berth, "tenants", dict(reversed(body.items())), key=key)).json()
     assert (late["id"], late["state"]) == (operation_id, "succeeded")
-    assert await violations(berth) == []
+    await berth.at_rest()
 
 
 async def test_a_key_with_another_request_is_refused(berth: Rig) -> None:
@@ -62,7 +62,7 @@ async def test_a_cancelled_signup_leaves_nothing(berth: Rig) -> None:
         assert (await berth.api.call("GET", f"tenants/{operation['tenant']}"))["state"] == "failed"
 
     await asyncio.gather(*(cancel_after(pause) for pause in (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)))
-    assert await violations(berth) == []
+    await berth.at_rest()
 
 
 async def test_what_has_ended_cannot_be_cancelled(berth: Rig) -> None:
@@ -83,7 +83,7 @@ async def test_a_failed_tenant_can_be_retried_with_another_version(berth: Rig) -
     assert (await berth.api.call("GET", f"operations/{failed['id']}"))["reason"] == failed["reason"]
     with pytest.raises(ProblemError, match="only a failed tenant"):
         await berth.api.call("POST", f"tenants/{failed['tenant']}/retry")
-    assert await violations(berth) == []
+    await berth.at_rest()
 
 
 async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: Rig) -> None:
@@ -118,4 +118,4 @@ async def test_an_empty_task_hub_in_place_of_the_old_one_loses_no_operation(bert
     ended = [await berth.ended(operation) for operation in operations]
     assert [each["state"] for each in ended] == ["succeeded", "failed", "succeeded"]
     await until(berth.stack.host_ready)
-    assert await violations(berth) == []
+    await berth.at_rest()

@@ -8,7 +8,7 @@ import pytest
 
 from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
-from tests.stacks import Rig, new_slug, signup, violations
+from tests.stacks import Rig, new_slug, signup
 
 
 async def raw(berth: Rig, method: str, path: str, *, key: str = "", **arguments: object) -> httpx.Response:
@@ -45,7 +45,7 @@ async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(bert
     assert (tombstone["state"], tombstone["email"], tombstone["display_name"]) == ("deleted", "", "")
     with pytest.raises(ProblemError, match="409"):
         await berth.sign_up(slug)  # in quarantine
-    assert await violations(berth) == []
+    await berth.at_rest()
 
 
 async def test_a_taken_slug_is_409_for_all_but_one(berth: Rig) -> None:
@@ -80,7 +80,7 @@ async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothi
         fails("crash-1", "crashes on start: Error, exit code 1"),
         fails("never-ready-1", "not ready after 12 s: the product is running but does not answer its readiness probe"),
     )
-    assert await violations(berth) == []
+    await berth.at_rest()
 
 
 async def test_a_wait_says_what_it_waits_for(berth: Rig) -> None:
