@@ -1,86 +1,106 @@
 """The task hub: durabletask's in-memory backend in a process of its own, with what a real hub promises added.
 
-The backend is made for tests within one process. Here it listens on loopback only, gives work out again when the host
-that took it has gone, takes each completion once, and replaces an ended instance of the same id, as the real one does.
+The backend is made for short tests within one process. Here it listens on loopback only, gives work out again when the
+host that took it has gone, takes each completion once and only for the execution that asked for it, tells a parent of
+its sub-orchestration's end however late it comes, fires all timers from one thread, and replaces an ended instance of
+the same id, as the real one does.
 """
 
 import argparse
+import heapq
 import itertools
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import Any
+from datetime import UTC, datetime
 
 import grpc
+from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing import InMemoryOrchestrationBackend
-from durabletask.testing.in_memory_backend import ActivityWorkItem
+from durabletask.testing.in_memory_backend import ActivityWorkItem, OrchestrationInstance
 
-THREADS = 64  # each open stream and each wait holds one
+THREADS = 256  # each open stream and each wait for an instance holds one; they are started as they are needed
 KEEP_ENDED = 10_000
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+CLOCK_SECONDS = 60.0  # the longest sleep between two looks at the wall clock, which may be set
 
 type Key = tuple[str, ...]
 
 
 class TaskHub(InMemoryOrchestrationBackend):
-    """A task hub for as long as its process lives."""
+    """A task hub for as long as its process lives.
 
-    def __init__(self, port: int) -> None:
-        super().__init__(port=port)
-        self._out: dict[Key, int] = {}  # work that some stream has and has not completed
+    Args:
+        port: Where to listen.
+        keep_ended: How many ended instances to remember; the oldest are forgotten.
+    """
+
+    def __init__(self, port: int, keep_ended: int = KEEP_ENDED) -> None:
+        # A history over the backend's own limit would leave its instance hanging.
+        super().__init__(max_history_size=sys.maxsize, port=port)
+        self._keep_ended = keep_ended
         self._streams = itertools.count()
+        self._out: dict[Key, tuple[int, pb.WorkItem]] = {}  # what some stream has and has not completed
+        # Completion tokens only grow, so work with a smaller one than its instance's first is of an earlier execution.
+        self._first_tokens: dict[str, int] = {}
+        self._ended: dict[str, None] = {}  # in the order in which they ended
+        self._parents: dict[str, tuple[str, int, int]] = {}  # by child: parent, its token, its task
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._due = threading.Condition(self._lock)
 
     def start(self) -> str:
-        """Listen on loopback and return the address."""
+        """Listen on loopback and return the address; raises RuntimeError if the port is taken."""
         address = f"127.0.0.1:{self._port}"
-        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS))
+        # Without the first option a second hub on the same port would silently share its connections.
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        self._server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
         stubs.add_TaskHubSidecarServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(address)
         self._server.start()
+        threading.Thread(target=self._keep_time, daemon=True).start()
         return address
 
     def StartInstance(
         self, request: pb.CreateInstanceRequest, context: grpc.ServicerContext
     ) -> pb.CreateInstanceResponse:
-        """Start an orchestration; one of the same id that has ended makes place for it."""
+        """Start an orchestration; unless the caller has a policy, one of the same id that has ended makes place."""
         with self._lock:
-            ended = [name for name, instance in self._instances.items() if self._is_terminal_status(instance.status)]
-            for name in ended[: max(0, len(ended) - KEEP_ENDED)]:
-                del self._instances[name]
-            if request.instanceId in ended:
-                self._instances.pop(request.instanceId, None)
+            known = self._instances.get(request.instanceId)
+            policy = request.orchestrationIdReusePolicy.replaceableStatus
+            if known is not None and not policy and self._is_terminal_status(known.status):
+                del self._instances[request.instanceId]
             return super().StartInstance(request, context)
 
     def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: grpc.ServicerContext) -> Iterator[pb.WorkItem]:
         """Stream work to a host, and take back what it has not completed when the stream ends."""
         stream = next(self._streams)
-        given: dict[Key, pb.WorkItem] = {}
         try:
             for item in super().GetWorkItems(request, context):
                 with self._lock:
-                    for key in given.keys() - self._out.keys():
-                        del given[key]
-                    key = _key(item)
-                    given[key] = item
-                    self._out[key] = stream
+                    self._out[_key(item)] = (stream, item)
                 yield item
         finally:
             with self._lock:
-                for key, item in given.items():
-                    if self._out.get(key) == stream:
+                for key, (holder, item) in list(self._out.items()):
+                    if holder == stream:
                         del self._out[key]
                         self._give_out_again(item)
 
     def CompleteActivityTask(
         self, request: pb.ActivityResponse, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
-        """Take an activity's result, the first time that it comes."""
+        """Take an activity's result, the first time that it comes, from whichever host."""
+        key = ("activity", request.instanceId, str(request.taskId), request.completionToken)
         with self._lock:
-            key = ("activity", request.instanceId, str(request.taskId), request.completionToken)
-            if self._out.pop(key, None) is None and not self._withdraw(key):
+            known = self._out.pop(key, None) is not None or self._withdraw(key)
+            if not known or not self._awaits(request.instanceId, int(request.completionToken)):
                 return pb.CompleteTaskResponse()
             return super().CompleteActivityTask(request, context)
 
@@ -89,18 +109,101 @@ class TaskHub(InMemoryOrchestrationBackend):
     ) -> pb.CompleteTaskResponse:
         """Take an orchestrator's decisions."""
         with self._lock:
-            if self._out.pop(("orchestration", request.instanceId, request.completionToken), None) is None:
+            if self._out.pop(("orchestration", request.completionToken), None) is None:
                 return pb.CompleteTaskResponse()
-            return super().CompleteOrchestratorTask(request, context)
+            instance = self._instances.get(request.instanceId)
+            if instance is not None and not instance.history:
+                self._first_tokens[request.instanceId] = instance.completion_token
+            answer = super().CompleteOrchestratorTask(request, context)
+            if instance is not None and self._is_terminal_status(instance.status):
+                self._end(instance)
+            elif instance is not None and instance.pending_events:
+                # The backend leaves a suspended instance alone even if what came meanwhile is its resumption.
+                self._enqueue_orchestration(request.instanceId)
+            return answer
 
     def CompleteEntityTask(
         self, request: pb.EntityBatchResult, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
         """Take an entity's results."""
         with self._lock:
-            for key in [key for key in self._out if key[0] == "entity" and key[2] == request.completionToken]:
-                del self._out[key]
+            if self._out.pop(("entity", request.completionToken), None) is None:
+                return pb.CompleteTaskResponse()
             return super().CompleteEntityTask(request, context)
+
+    def _enqueue_orchestration(self, instance_id: str) -> None:
+        # One that runs is queued when it is completed; in the queue it would hold up those behind it.
+        instance = self._instances.get(instance_id)
+        if instance_id in self._orchestration_in_flight or instance is None:
+            return
+        if not self._is_terminal_status(instance.status):
+            super()._enqueue_orchestration(instance_id)
+
+    def _process_create_timer_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
+        fire_at = action.createTimer.fireAt.ToDatetime(tzinfo=UTC)
+        instance.history.append(helpers.new_timer_created_event(action.id, fire_at))
+        fired = helpers.new_timer_fired_event(action.id, fire_at)
+        instance_id, token = instance.instance_id, instance.completion_token
+        self._at(fire_at, lambda: self._deliver(instance_id, token, fired))
+
+    def _schedule_delayed_entity_operation(self, entity_id: str, event: pb.HistoryEvent, fire_at: datetime) -> None:
+        self._at(fire_at, lambda: self._queue_entity_operation(entity_id, event))
+
+    def _watch_sub_orchestration(self, parent_instance_id: str, sub_instance_id: str, task_id: int) -> None:
+        parent, child = self._instances[parent_instance_id], self._instances[sub_instance_id]
+        self._parents[sub_instance_id] = (parent_instance_id, parent.completion_token, task_id)
+        if self._is_terminal_status(child.status):
+            self._tell_parent(child)
+
+    def _end(self, instance: OrchestrationInstance) -> None:
+        """Tell the parent, and forget the instances that ended longest ago."""
+        self._tell_parent(instance)
+        self._ended.pop(instance.instance_id, None)
+        self._ended[instance.instance_id] = None
+        while len(self._ended) > self._keep_ended:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            known = self._instances.get(oldest)
+            if known is None or self._is_terminal_status(known.status):  # and was not started again
+                self._instances.pop(oldest, None)
+                self._first_tokens.pop(oldest, None)
+
+    def _tell_parent(self, child: OrchestrationInstance) -> None:
+        if child.instance_id not in self._parents:
+            return
+        parent, token, task_id = self._parents.pop(child.instance_id)
+        if child.status == pb.ORCHESTRATION_STATUS_COMPLETED:
+            event = helpers.new_sub_orchestration_completed_event(task_id, child.output)
+        else:
+            reason = child.failure_details.errorMessage if child.failure_details else "it was terminated"
+            event = helpers.new_sub_orchestration_failed_event(task_id, RuntimeError(reason))
+        self._deliver(parent, token, event)
+
+    def _awaits(self, instance_id: str, token: int) -> bool:
+        """Whether an instance still runs the execution that scheduled something under that completion token."""
+        instance = self._instances.get(instance_id)
+        if instance is None or self._is_terminal_status(instance.status):
+            return False
+        return token >= (self._first_tokens[instance_id] if instance.history else instance.completion_token)
+
+    def _deliver(self, instance_id: str, token: int, event: pb.HistoryEvent) -> None:
+        if self._awaits(instance_id, token):
+            self._instances[instance_id].pending_events.append(event)
+            self._enqueue_orchestration(instance_id)
+
+    def _at(self, when: datetime, call: Callable[[], None]) -> None:
+        with self._due:
+            heapq.heappush(self._later, (when.timestamp(), next(self._order), call))
+            self._due.notify()
+
+    def _keep_time(self) -> None:
+        with self._due:
+            while True:
+                wait = self._later[0][0] - time.time() if self._later else CLOCK_SECONDS
+                if wait > 0:
+                    self._due.wait(min(wait, CLOCK_SECONDS))
+                else:
+                    heapq.heappop(self._later)[2]()
 
     def _withdraw(self, key: Key) -> bool:
         """Take an activity from the queue whose result came late, from a host that was taken for dead."""
@@ -111,62 +214,65 @@ class TaskHub(InMemoryOrchestrationBackend):
         return False
 
     def _give_out_again(self, item: pb.WorkItem) -> None:
-        kind, instance_id, *_ = _key(item)
-        if kind == "activity":
+        # Two hosts may both finish an activity. What an orchestrator or an entity decided counts only from the host
+        # that has it last, which may have seen more events: a new token makes the other's answer void.
+        if item.HasField("activityRequest"):
             request = item.activityRequest
             self._activity_queue.append(
                 ActivityWorkItem(
-                    instance_id=instance_id,
+                    instance_id=request.orchestrationInstance.instanceId,
                     name=request.name,
                     task_id=request.taskId,
                     input=request.input.value if request.HasField("input") else None,
                     completion_token=int(item.completionToken),
-                    version=request.version.value if request.HasField("version") else None,
                 )
             )
-        elif kind == "orchestration":
+        elif item.HasField("orchestratorRequest"):
+            instance_id = item.orchestratorRequest.instanceId
             self._orchestration_in_flight.discard(instance_id)
             instance = self._instances.get(instance_id)
             if instance is not None and str(instance.completion_token) == item.completionToken:
                 instance.pending_events[:0] = instance.dispatched_events
                 instance.dispatched_events.clear()
+                instance.completion_token = self._new_token()
                 self._enqueue_orchestration(instance_id)
         else:
-            self._entity_in_flight.discard(instance_id)
-            entity = self._entities.get(instance_id)
+            entity_id = item.entityRequestV2.instanceId
+            self._entity_in_flight.discard(entity_id)
+            entity = self._entities.get(entity_id)
             if entity is not None and str(entity.completion_token) == item.completionToken:
                 entity.pending_operations[:0] = entity.dispatched_operations
                 entity.dispatched_operations.clear()
-                self._enqueue_entity(instance_id)
+                entity.completion_token = self._new_token()
+                self._enqueue_entity(entity_id)
         self._work_available.set()
+
+    def _new_token(self) -> int:
+        self._next_completion_token += 1
+        return self._next_completion_token - 1
 
 
 def _key(item: pb.WorkItem) -> Key:
     if item.HasField("activityRequest"):
         request = item.activityRequest
-        instance = request.orchestrationInstance.instanceId
-        return ("activity", instance, str(request.taskId), item.completionToken)
-    if item.HasField("orchestratorRequest"):
-        return ("orchestration", item.orchestratorRequest.instanceId, item.completionToken)
-    return ("entity", item.entityRequestV2.instanceId, item.completionToken)
+        # An orchestrator's activities share its token.
+        return ("activity", request.orchestrationInstance.instanceId, str(request.taskId), item.completionToken)
+    return ("orchestration" if item.HasField("orchestratorRequest") else "entity", item.completionToken)
 
 
 def main() -> None:
     """Run a task hub until it is told to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    hub = TaskHub(parser.parse_args().port)
-    ended = threading.Event()
-
-    def end(*_: Any) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    print(f"task hub on {hub.start()}", flush=True)
-    ended.wait()
-    hub.stop(grace=0.2)
-    sys.exit(0)
+    parser.add_argument("--keep", type=int, default=KEEP_ENDED, help="how many ended instances to remember")
+    options = parser.parse_args()
+    # Blocked before any thread starts, so that they reach no other than sigwait.
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    print(f"task hub on {TaskHub(options.port, options.keep).start()}", flush=True)
+    signal.sigwait(ending)
+    # There is nothing to keep, and threads that wait for an instance must not hold the process back.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import signal
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from pathlib import Path
 
 import uvicorn
@@ -50,17 +50,23 @@ async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str])
     ended = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, ended.set)
-    tasks = [asyncio.create_task(work) for work in (server.serve(), timers.run(), worker.run())]
+    serving = asyncio.create_task(server.serve())
+    working = asyncio.create_task(_all(timers.run(), worker.run(), ended.wait()))
     logger.info("%s: %d functions on http://127.0.0.1:%d", app.name, len(app.functions), port)
     waiting = asyncio.create_task(ended.wait())
-    # The worker of an app without durable functions is done at once; a part that fails ends the host.
-    await asyncio.wait([waiting, tasks[0], tasks[1]], return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks[1:]:
-        task.cancel()
+    await asyncio.wait([waiting, serving, working], return_when=asyncio.FIRST_COMPLETED)
+    working.cancel()
     server.should_exit = True
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    await serving
+
+
+async def _all(*works: Coroutine[None, None, object]) -> None:
+    """End when all have ended, which those that an app has no use for do at once, or when one of them fails."""
+    async with asyncio.TaskGroup() as group:  # which, unlike gather, lets all end in order when it is cancelled
+        for work in works:
+            group.create_task(work)
 
 
 def main() -> None:

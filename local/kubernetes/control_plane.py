@@ -78,12 +78,6 @@ class ControlPlane:
         # Files, not data: clients would write data to files of their own, and leave them behind when killed.
         return kubeconfig(self.name, server or self.server, self.authority.certificate, pair)
 
-    async def until_answering(self, seconds: float = 60.0) -> None:
-        """Wait until the API server serves requests again, for example after a restart."""
-        async with asyncio.timeout(seconds):
-            while not await answers(f"{self.server}/readyz", status=200):  # noqa: ASYNC110 - it sets no event of ours
-                await asyncio.sleep(0.05)
-
 
 def binary(name: str) -> str:
     """Return the path of one of the Kubernetes programs."""

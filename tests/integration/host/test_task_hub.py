@@ -1,0 +1,166 @@
+"""The task hub alone, with the test as the host: what it promises when hosts die, answer late or answer twice."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import grpc
+import pytest
+from durabletask.client import AsyncTaskHubGrpcClient, OrchestrationStatus
+from durabletask.internal import helpers
+from durabletask.internal import orchestrator_service_pb2 as pb
+from durabletask.internal import orchestrator_service_pb2_grpc as stubs
+
+from local.ports import Ports
+from local.processes import Processes
+
+ROOT = Path(__file__).parents[3]
+KEEP = 5
+
+
+@dataclass
+class Hub:
+    process: int
+    channel: grpc.aio.Channel
+    stub: Any
+    client: AsyncTaskHubGrpcClient
+
+    def work(self) -> Any:
+        """Open a stream of work, as a host does."""
+        return self.stub.GetWorkItems(pb.GetWorkItemsRequest())
+
+    async def start(self, instance: str = "") -> str:
+        return await self.client.schedule_new_orchestration("any", instance_id=instance or token_hex(6))
+
+    async def decide(self, item: pb.WorkItem, *actions: pb.OrchestratorAction) -> None:
+        instance = item.orchestratorRequest.instanceId
+        answer = pb.OrchestratorResponse(instanceId=instance, completionToken=item.completionToken, actions=actions)
+        await self.stub.CompleteOrchestratorTask(answer)
+
+    async def finish(self, item: pb.WorkItem, result: str) -> None:
+        request = item.activityRequest
+        answer = pb.ActivityResponse(
+            instanceId=request.orchestrationInstance.instanceId,
+            taskId=request.taskId,
+            completionToken=item.completionToken,
+            result=helpers.get_string_value(result),
+        )
+        await self.stub.CompleteActivityTask(answer)
+
+
+@pytest.fixture
+async def hub(processes: Processes, ports: Ports) -> AsyncIterator[Hub]:
+    port, name = ports.take(), f"hub-{token_hex(4)}"
+
+    async def ready() -> bool:
+        return "task hub on" in processes.log(name).read_text()
+
+    command = [sys.executable, "-m", "local.task_hub", "--port", str(port), "--keep", str(KEEP)]
+    await processes.start(name, command, ready=ready, environment={"PYTHONPATH": str(ROOT)})
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        client = AsyncTaskHubGrpcClient(host_address=f"127.0.0.1:{port}")
+        yield Hub(processes.pids()[name], channel, stubs.TaskHubSidecarServiceStub(channel), client)
+        await client.close()
+    await processes.stop(name)
+
+
+def schedule() -> pb.OrchestratorAction:
+    return helpers.new_schedule_task_action(1, "step", None, None, None)
+
+
+def complete() -> pb.OrchestratorAction:
+    return helpers.new_complete_orchestration_action(9, pb.ORCHESTRATION_STATUS_COMPLETED, '"done"')
+
+
+def results(item: pb.WorkItem) -> list[str]:
+    events = item.orchestratorRequest.newEvents
+    return [event.taskCompleted.result.value for event in events if event.HasField("taskCompleted")]
+
+
+async def test_a_second_completion_of_an_activity_is_not_taken(hub: Hub) -> None:
+    await hub.start()
+    stream = hub.work()
+    await hub.decide(await stream.read(), schedule())
+    activity = await stream.read()
+    await hub.finish(activity, '"first"')
+    await hub.finish(activity, '"second"')
+    item = await stream.read()
+    assert results(item) == ['"first"']
+    await hub.decide(item, complete())
+
+
+async def test_an_activity_given_out_again_counts_once_whoever_is_first(hub: Hub) -> None:
+    await hub.start()
+    dead = hub.work()
+    await hub.decide(await dead.read(), schedule())
+    lost = await dead.read()
+    dead.cancel()
+    stream = hub.work()
+    again = await stream.read()
+    assert again.activityRequest == lost.activityRequest
+    await hub.finish(lost, '"from the one that was taken for dead"')
+    await hub.finish(again, '"late"')
+    assert results(await stream.read()) == ['"from the one that was taken for dead"']
+
+
+async def test_what_a_lost_host_decides_late_is_void(hub: Hub) -> None:
+    instance = await hub.start()
+    dead = hub.work()
+    lost = await dead.read()
+    dead.cancel()
+    stream = hub.work()
+    again = await stream.read()
+    assert again.orchestratorRequest.newEvents == lost.orchestratorRequest.newEvents
+    await hub.decide(lost, complete())
+    await hub.decide(again, schedule())
+    activity = await stream.read()
+    assert activity.activityRequest.name == "step"
+    state = await hub.client.get_orchestration_state(instance)
+    assert state is not None
+    assert state.runtime_status is OrchestrationStatus.RUNNING
+
+
+async def test_a_running_instance_is_kept_and_an_ended_one_makes_place(hub: Hub) -> None:
+    instance = await hub.start()
+    stream = hub.work()
+    item = await stream.read()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await hub.start(instance)
+    assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+    await hub.decide(item, schedule(), complete())
+    before = await stream.read()
+    await hub.start(instance)
+    await hub.decide(await stream.read(), schedule())
+    await hub.finish(before, '"of the instance before"')
+    await hub.finish(await stream.read(), '"own"')
+    assert results(await stream.read()) == ['"own"']
+
+
+async def test_what_ended_longest_ago_is_forgotten(hub: Hub) -> None:
+    stream = hub.work()
+    instances = [await hub.start() for _ in range(KEEP + 2)]
+    for _ in instances:
+        await hub.decide(await stream.read(), complete())
+    states = [await hub.client.get_orchestration_state(instance) for instance in instances]
+    assert [state is not None for state in states] == [False] * 2 + [True] * KEEP
+
+
+async def test_it_ends_at_once_though_somebody_waits(hub: Hub) -> None:
+    instance = await hub.start()
+    waiting = asyncio.create_task(hub.client.wait_for_orchestration_completion(instance, timeout=30))
+    stream = hub.work()
+    await stream.read()
+    began = time.monotonic()
+    os.kill(hub.process, signal.SIGTERM)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await waiting
+    while Path(f"/proc/{hub.process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() - began < 1
+        await asyncio.sleep(0.01)
