@@ -1,7 +1,6 @@
 """Nothing is pending for ever: an operation that nobody works on is taken up again."""
 
 import logging
-from datetime import timedelta
 
 from shared.application.ports import TenantRecords, Workflows
 from shared.clock import Clock
@@ -26,19 +25,18 @@ class Reaper:
         again the next time. The activities go on from what is recorded, so starting again is always safe.
         """
         now = self._clock.now()
-        lost_after = timedelta(seconds=self._settings.provisioning.resume_after)
-        stuck_after = timedelta(seconds=self._settings.provisioning.stuck_after)
+        limits = self._settings.provisioning
         resumed = 0
         async for tenant in self._records.with_open_operation():
             operation = tenant.value.operation
-            silence = now - operation.heartbeat_at
-            if silence < lost_after:
+            silence = operation.silence(now)
+            if silence < limits.resume_after:
                 continue
             if not await workflows.is_running(operation.id):
                 logger.warning("operation %s has no orchestration: starting it again", operation.id)
                 await workflows.start(operation)
                 resumed += 1
-            elif silence > stuck_after:
-                logger.warning("operation %s is silent for %d s: ending it", operation.id, silence.total_seconds())
+            elif silence > limits.stuck_after:
+                logger.warning("operation %s is silent for %d s: ending it", operation.id, silence)
                 await workflows.terminate(operation.id)
         return resumed

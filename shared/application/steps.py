@@ -184,8 +184,7 @@ class OperationSteps:
         started = value.operation.step(StepName.START).started_at or now
         if (now - started).total_seconds() > self._settings.provisioning.warn_after:
             message = f"{message} (this takes longer than usual)"
-        quiet = (now - value.operation.heartbeat_at).total_seconds()
-        if value.operation.step(StepName.START).message != message or quiet > HEARTBEAT_SECONDS:
+        if value.operation.step(StepName.START).message != message or value.operation.silence(now) > HEARTBEAT_SECONDS:
             observed = Observed(observation.ready, observation.message, observation.at)
             operation = value.operation.say(message, now)
             return await self._records.save(tenant.with_value(replace(value, operation=operation, observed=observed)))

@@ -69,7 +69,7 @@ class Step:
         """How long it took, in seconds; None unless it ran and ended."""
         if self.started_at is None or self.finished_at is None:
             return None
-        return (self.finished_at - self.started_at).total_seconds()
+        return seconds_between(self.started_at, self.finished_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,19 @@ class Operation:
     @property
     def queued_seconds(self) -> float:
         """Seconds between the request and the first work on it."""
-        return ((self.started_at or self.heartbeat_at) - self.created_at).total_seconds()
+        return seconds_between(self.created_at, self.started_at or self.heartbeat_at)
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds between the request and the end, or the last sign of life of an open one."""
+        return seconds_between(self.created_at, self.finished_at or self.heartbeat_at)
+
+    def silence(self, now: datetime) -> float:
+        """Seconds without a sign of life.
+
+        One from the future says no more than one from long ago: the clock was set back since.
+        """
+        return abs((now - self.heartbeat_at).total_seconds())
 
     def step(self, name: StepName) -> Step:
         """Return the step of that name; raises KeyError when this operation never had it."""
@@ -195,6 +207,11 @@ def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime, 
 def new_operation_id(slug: str, now: datetime) -> str:
     """Make an id that names its tenant, sorts newest first within it, and cannot be guessed (50 random bits)."""
     return f"{slug}.{newest_first(now)}{_base32(randbelow(1 << 50))}"
+
+
+def seconds_between(earlier: datetime, later: datetime) -> float:
+    """Return the seconds from one moment to another, and 0 where the clock was set back between them."""
+    return max(0.0, (later - earlier).total_seconds())
 
 
 def newest_first(now: datetime) -> str:

@@ -45,6 +45,15 @@ def test_steps_run_one_after_another_with_their_times() -> None:
     assert operation.percent == 50
 
 
+@given(st.floats(-1e6, 1e6))
+def test_a_clock_that_was_stepped_gives_neither_negative_seconds_nor_a_sign_of_life(step: float) -> None:
+    later = NOW + timedelta(seconds=step)
+    operation = provisioning().begin(StepName.PLACE, NOW).begin(StepName.APPLY, later)
+    ended = operation.finish(OperationState.SUCCEEDED, later)
+    assert ended.step(StepName.PLACE).seconds == ended.total_seconds == pytest.approx(max(0.0, step), abs=1e-5)
+    assert operation.silence(NOW) == pytest.approx(abs(step), abs=1e-5)
+
+
 def test_a_repeated_step_keeps_its_start() -> None:
     operation = provisioning().begin(StepName.PLACE, NOW, "first")
     again = operation.begin(StepName.PLACE, NOW + timedelta(seconds=9), "second")

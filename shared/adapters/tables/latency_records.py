@@ -31,7 +31,7 @@ class TableLatencyRecords:
             "outcome": operation.state.value,
             "ended_at": ended,
             "queued_seconds": operation.queued_seconds,
-            "total_seconds": (ended - operation.created_at).total_seconds(),
+            "total_seconds": operation.total_seconds,
         }
         for step in operation.steps:
             if step.seconds is not None:
