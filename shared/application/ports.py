@@ -136,7 +136,10 @@ class KubernetesCluster(Protocol):
         ...
 
     async def wait_until_ready(self, namespace: str, *, timeout: float) -> Observation:
-        """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds."""
+        """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds.
+
+        Raises NotFound when somebody removed the namespace.
+        """
         ...
 
     async def remove(self, namespace: str, *, timeout: float) -> None:

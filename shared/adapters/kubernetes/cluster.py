@@ -65,7 +65,11 @@ class KubernetesApiCluster:
             await asyncio.gather(*(self._apply(each) for each in group))
 
     async def wait_until_ready(self, namespace: str, *, timeout: float) -> Observation:
-        """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds."""
+        """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds.
+
+        Raises:
+            NotFound: Somebody removed the namespace.
+        """
 
         def decided(pods: Sequence[Mapping[str, Any]]) -> Observation | None:
             observation = self._diagnose(pods)
@@ -74,7 +78,8 @@ class KubernetesApiCluster:
         observation = await self._pods.wait(namespace, decided, timeout=timeout)
         if observation is None:
             observation = await self._look(namespace)
-            if observation.reason in ("", "ContainerCreating"):
+            if not observation.ready and observation.reason in ("", "ContainerCreating"):
+                await self._expect(namespace)
                 observation = await self._explain(namespace, observation)
         elif observation.ready:
             # A watch can be behind, and could tell of the pod of a namesake that was here before.
@@ -128,6 +133,12 @@ class KubernetesApiCluster:
     def _diagnose(self, pods: Sequence[Mapping[str, Any]]) -> Observation:
         pod = max(pods, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
         return diagnose(pod, now=self._clock.now(), crash_limit=self._settings.crash_limit)
+
+    async def _expect(self, namespace: str) -> None:
+        """Return if a namespace is there to stay; raises NotFound."""
+        found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
+        if found["metadata"].get("deletionTimestamp"):
+            raise NotFound(f"somebody removed the namespace {namespace}")
 
     async def _explain(self, namespace: str, observation: Observation) -> Observation:
         """Add the last warning among the namespace's events to an observation that has no reason of its own."""

@@ -18,7 +18,7 @@ from shared.clock import SystemClock
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.naming import namespace_name
 from shared.domain.tenants import Tenant
-from shared.errors import Permanent, Transient
+from shared.errors import NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 from tests.unit.test_manifests import SETTINGS, tenant
 
@@ -114,14 +114,24 @@ async def test_a_foreign_managers_fields_stay_and_ours_win(
 
 async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     before = len(control_plane.audit_log.read_text().splitlines())
-    observations = await asyncio.gather(
-        *(cluster.wait_until_ready(f"tenant-nobody{number}", timeout=1.5) for number in range(50))
-    )
-    assert not any(observation.ready for observation in observations)
+    waits = [cluster.wait_until_ready(f"tenant-nobody{number}", timeout=1.5) for number in range(50)]
+    ended = await asyncio.gather(*waits, return_exceptions=True)
+    assert all(isinstance(each, NotFound) for each in ended)
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
     ours = [each for each in lines if each["user"]["username"] == BERTH]
     assert sum(each["verb"] == "watch" for each in ours) <= 2
     assert sum(each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list" for each in ours) <= 1
+
+
+async def test_a_namespace_that_somebody_removes_is_not_waited_for(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    namespace = await apply(cluster, new_tenant("never-ready-1"))
+    await kubectl(control_plane, "delete", "namespace", namespace, "--wait=false")
+    with pytest.raises(NotFound, match=namespace):
+        async with asyncio.timeout(40):
+            while True:  # its pod is seen for a while yet
+                await cluster.wait_until_ready(namespace, timeout=1)
 
 
 async def test_what_the_api_server_refuses_fails_at_once(cluster: KubernetesApiCluster) -> None:
