@@ -1,5 +1,6 @@
 """Free loopback ports that two stacks side by side never share."""
 
+import asyncio
 import fcntl
 import random
 import socket
@@ -42,3 +43,13 @@ class Ports:
             Path(lease.name).unlink(missing_ok=True)
             lease.close()
         self._leases.clear()
+
+
+async def listens(port: int) -> bool:
+    """Whether a server listens on that port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

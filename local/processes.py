@@ -34,6 +34,8 @@ class Service:
     environment: Mapping[str, str]
     log: Path
     process: subprocess.Popen[bytes]
+    ready: Ready
+    seconds: float
     stopping: bool = False
 
 
@@ -72,17 +74,26 @@ class Processes:
     ) -> None:
         """Start a process and wait until it is ready; raises StackError if it ends or takes longer than `seconds`."""
         environment = {**os.environ, **(environment or {})}
-        service = Service(name, command, environment, self.log(name), self._spawn(name, command, environment))
+        process = self._spawn(name, command, environment)
+        service = Service(name, command, environment, self.log(name), process, ready, seconds)
         self._services[name] = service
-        await self._until_ready(service, ready, seconds)
+        await self._until_ready(service)
 
-    async def restart(self, name: str, *, ready: Ready, seconds: float = 30.0) -> None:
-        """Start a service again that was stopped, was killed or died."""
+    async def restart(self, name: str) -> None:
+        """Start a service again that was stopped, was killed or died; raises StackError as `start` does."""
         service = self._services[name]
         await self.stop(name)
         service.stopping = False
         service.process = self._spawn(name, service.command, service.environment)
-        await self._until_ready(service, ready, seconds)
+        await self._until_ready(service)
+
+    async def crash(self, names: Sequence[str]) -> None:
+        """Kill services together, as their machine's end would, and start them again in the order given."""
+        for name in names:
+            self._services[name].stopping = True
+            self.kill(name)
+        for name in names:
+            await self.restart(name)
 
     def kill(self, name: str) -> None:
         """Kill a service, as a fault would; it counts as having died by itself."""
@@ -150,9 +161,9 @@ class Processes:
             os.write(self._pipe, f"{process.pid} {start_time(process.pid)}\n".encode())
         return process
 
-    async def _until_ready(self, service: Service, ready: Ready, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not await ready():
+    async def _until_ready(self, service: Service) -> None:
+        deadline = time.monotonic() + service.seconds
+        while not await service.ready():
             if service.process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure(service.name)
             await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
-from local.ports import Ports
+from local.ports import Ports, listens
 from local.processes import Processes, StackError
 from local.table_server import Azurite, answers, start_azurite
 
@@ -93,9 +93,14 @@ class Stack:
         return self.azurite.connection
 
     @property
+    def control_plane(self) -> ControlPlane:
+        """The first control plane."""
+        return self.control_planes[self._names[0]]
+
+    @property
     def kubectl(self) -> list[str]:
         """The kubectl command for the first control plane, as its administrator."""
-        return self.control_planes[self._names[0]].kubectl
+        return self.control_plane.kubectl
 
     async def __aenter__(self) -> Self:
         self.failed = asyncio.get_running_loop().create_future()
@@ -120,14 +125,6 @@ class Stack:
             f"{self.api_url}/admin/host/status", headers={"x-functions-key": self.master_key}, status=200
         )
 
-    async def restart_host(self) -> None:
-        """Start the Functions host again."""
-        await self.processes.restart("host", ready=self.host_ready)
-
-    async def restart_task_hub(self) -> None:
-        """Put an empty task hub in the place of the present one."""
-        await self.processes.restart("task-hub", ready=self._task_hub_ready)
-
     async def _start(self) -> None:
         self.azurite, _, planes = await asyncio.gather(
             start_azurite(self.processes, self.ports),
@@ -147,15 +144,7 @@ class Stack:
     async def _start_task_hub(self) -> None:
         command = [sys.executable, "-m", "local.task_hub", "--port", str(self._hub)]
         environment = {"PYTHONPATH": str(ROOT)}
-        await self.processes.start("task-hub", command, ready=self._task_hub_ready, environment=environment)
-
-    async def _task_hub_ready(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self._hub)
-        except OSError:
-            return False
-        writer.close()
-        return True
+        await self.processes.start("task-hub", command, ready=lambda: listens(self._hub), environment=environment)
 
     async def _start_host(self) -> None:
         directory = self.processes.directory
@@ -195,7 +184,10 @@ class Stack:
             raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
 
     async def _watch(self) -> None:
-        """Start the host or the hub again if they died; the death of any other part is the end of the stack."""
+        """Start the host again if it died, or an empty task hub in the place of a dead one.
+
+        The death of any other part is the end of the stack.
+        """
         tries = 0
         while not self.failed.done():
             await asyncio.sleep(WATCH_SECONDS)
@@ -205,7 +197,7 @@ class Stack:
             elif set(dead) <= {"host", "task-hub"} and tries < RESTARTS:
                 tries += 1
                 with contextlib.suppress(StackError):  # it died again while it started
-                    await (self.restart_task_hub() if "task-hub" in dead else self.restart_host())
+                    await self.processes.restart("task-hub" if "task-hub" in dead else "host")
             else:
                 self.failed.set_result(self.processes.failure(dead[0]))
 

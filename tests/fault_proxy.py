@@ -1,7 +1,9 @@
 """An HTTP proxy in front of the API server or the table server that can do to a request whatever a network can."""
 
 import asyncio
+import re
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,20 +15,25 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 WRITES = {"POST", "PUT", "PATCH", "DELETE", "MERGE"}
 FOREVER = aiohttp.ClientTimeout(total=None)
 OURS_ONLY = {"Content-Type", "Accept", "User-Agent"}  # a signature covers what the caller sent
+SLUG = re.compile(rb"(?<![a-z0-9])t[0-9a-f]{12}(?![0-9a-f])")  # as `new_slug` makes them
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request on its way. `number` is that of the next write since the proxy's last reset, from 1."""
+    """One request on its way.
+
+    `slug` is the first tenant that its path or body names, or empty; `number` says which of that tenant's writes since
+    the proxy's last reset it is, from 1, and is 0 for what is no write.
+    """
 
     method: str
     path: str
+    slug: str
     number: int
 
     @property
-    def is_write(self) -> bool:
-        # A host's first request to each table makes sure that the table is there.
-        return self.method in WRITES and not self.path.endswith("/Tables")
+    def is_watch(self) -> bool:
+        return "watch=" in self.path
 
 
 type Hook = Callable[[Exchange], Awaitable[web.Response | None]]
@@ -50,6 +57,9 @@ class FaultProxy:
         self.after: Hook = nothing
         self.requests = 0
         self.writes = 0
+        self.requests_of: Counter[str] = Counter()
+        self.writes_of: Counter[str] = Counter()
+        self._watches: set[asyncio.Transport] = set()
         self._upstream = upstream.rstrip("/")
         self._tls = tls
         self._upstream_tls = upstream_tls
@@ -73,17 +83,20 @@ class FaultProxy:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    def pass_everything(self) -> None:
+        """Pass everything on again."""
+        self.before = self.after = nothing
+
     def reset(self) -> None:
         """Pass everything on again and count from zero."""
-        self.before = self.after = nothing
+        self.pass_everything()
         self.requests = self.writes = 0
+        self.requests_of.clear()
+        self.writes_of.clear()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
-        exchange = Exchange(request.method, request.raw_path, self.writes + 1)
-        if exchange.is_write:
-            self.writes += 1
         body = await request.read()
+        exchange = self._count(request, body)
         try:
             instead = await self.before(exchange)
             if instead is not None:
@@ -94,6 +107,23 @@ class FaultProxy:
                 request.transport.abort()
             return web.Response()
 
+    def drop_watches(self) -> None:
+        """Break off all watches that are open."""
+        for connection in list(self._watches):
+            connection.abort()
+
+    def _count(self, request: web.Request, body: bytes) -> Exchange:
+        named = SLUG.search(request.raw_path.encode()) or SLUG.search(body)
+        slug = named[0].decode() if named else ""
+        self.requests += 1
+        self.requests_of[slug] += 1
+        # A host's first request to each table makes sure that the table is there.
+        is_write = request.method in WRITES and not request.raw_path.endswith("/Tables")
+        if is_write:
+            self.writes += 1
+            self.writes_of[slug] += 1
+        return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0)
+
     async def _pass_on(self, request: web.Request, exchange: Exchange, body: bytes) -> web.StreamResponse:
         assert self._session is not None
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
@@ -103,11 +133,16 @@ class FaultProxy:
             request.method, url, headers=headers, data=body or None, timeout=FOREVER, skip_auto_headers=OURS_ONLY
         ) as answer:
             passed = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-            if "watch=" in request.raw_path:
+            if exchange.is_watch:
                 stream = web.StreamResponse(status=answer.status, headers=passed)
                 await stream.prepare(request)
-                async for chunk in answer.content.iter_any():
-                    await stream.write(chunk)
+                assert isinstance(request.transport, asyncio.Transport)
+                self._watches.add(request.transport)
+                try:
+                    async for chunk in answer.content.iter_any():
+                        await stream.write(chunk)
+                finally:
+                    self._watches.discard(request.transport)
                 return stream
             content = await answer.read()
         instead = await self.after(exchange)

@@ -61,23 +61,28 @@ class Rig:
 
     async def at_rest(self, *, seconds: float = 20.0) -> None:
         """Wait until nothing is wrong: what follows from an operation's end may come a moment after it."""
+        found = await self.unrest(seconds=seconds)
+        assert not found, found
+
+    async def unrest(self, *, seconds: float) -> list[str]:
+        """Return what is still wrong after so many seconds, and as soon as nothing is."""
         found = ["nothing was looked at yet"]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while found:
                     if await self.stack.host_ready():
-                        found = await violations(self)
+                        found = await violations(self.stack, self.api)
                     await asyncio.sleep(0.1)
-        assert not found, found
+        return found
 
 
 @asynccontextmanager
-async def rig(settings: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
-    """Run a stack with fault proxies."""
+async def rig(environment: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
+    """Run a stack with fault proxies, its host with more environment variables than the usual ones."""
     proxies: list[FaultProxy] = []
 
     async def put_proxies_in_front(stack: Stack) -> Mapping[str, str]:
-        plane = next(iter(stack.control_planes.values()))
+        plane = stack.control_plane
         pair = plane.authority.client(BERTH)
         serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         server = plane.authority.server()
@@ -95,7 +100,7 @@ async def rig(settings: Mapping[str, str] | None = None) -> AsyncGenerator[Rig]:
         return {"BERTH_KUBERNETES_KUBECONFIG": str(config), "BERTH_TABLES_CONNECTION": connection}
 
     stack = Stack(
-        {**SETTINGS, **(settings or {})},
+        {**SETTINGS, **(environment or {})},
         options=Options(ready_seconds=0.3, slow_seconds=4),
         before_host=put_proxies_in_front,
     )
@@ -121,28 +126,27 @@ def signup(slug: str, **members: str) -> Json:
     return body | members
 
 
-async def violations(rig: Rig) -> list[str]:
+async def violations(stack: Stack, api: Api) -> list[str]:
     """Say everything about the tenants that have come to rest which should not be so.
 
     Asks Kubernetes and the tables themselves: one tenant has one complete bundle and one place, or nothing at all.
     """
-    plane = next(iter(rig.stack.control_planes.values()))
     kinds = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress"
     selector = ["-l", "app.kubernetes.io/managed-by=berth"]
-    listed: Json = json.loads(await kubectl(plane, "get", kinds, "-A", *selector, "-o", "json"))
+    listed: Json = json.loads(await kubectl(stack.control_plane, "get", kinds, "-A", *selector, "-o", "json"))
     objects: dict[str, int] = {}
     for each in listed["items"]:
         slug = each["metadata"]["labels"]["berth.dev/tenant"]
         if each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]:
             objects[slug] = objects.get(slug, 0) + 1
-    async with TableServiceClient.from_connection_string(rig.stack.tables_connection) as service:
+    async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
     places = {str(row["RowKey"]).removeprefix("tenant:"): int(row["weight"]) for row in rows if "weight" in row}
     starting = {str(row["RowKey"]).removeprefix("tenant:") for row in rows if "weight" in row and row["starting"]}
     allocated = sum(int(row["allocated"]) for row in rows if "allocated" in row)
 
     found: list[str] = []
-    tenants = {each["slug"]: each["state"] for each in await rig.api.all("tenants")}
+    tenants = {each["slug"]: each["state"] for each in await api.all("tenants")}
     for slug, state in tenants.items():
         match state:
             case "active":

@@ -61,19 +61,23 @@ class DurableWorker:
         options = [
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_reconnect_backoff_ms", 1000),
         ]
+        # One channel for all streams: what was taken from an earlier one is still to be handed in.
+        async with grpc.aio.insecure_channel(self._task_hub, options=options) as channel:
+            await self._follow(stubs.TaskHubSidecarServiceStub(channel))
+
+    async def _follow(self, stub: Any) -> None:
         while True:
-            async with grpc.aio.insecure_channel(self._task_hub, options=options) as channel:
-                stub: Any = stubs.TaskHubSidecarServiceStub(channel)
-                try:
-                    async for item in stub.GetWorkItems(pb.GetWorkItemsRequest()):
-                        self._start(self._work(stub, item))
-                    logger.warning("the task hub ended the stream of work")
-                except grpc.aio.AioRpcError as error:
-                    logger.warning("the task hub cannot be reached: %s", error.code().name)
-                except asyncio.CancelledError:
-                    await self._drain()  # while the channel is there to hand results in
-                    raise
+            try:
+                async for item in stub.GetWorkItems(pb.GetWorkItemsRequest()):
+                    self._start(self._work(stub, item))
+                logger.warning("the task hub ended the stream of work")
+            except grpc.aio.AioRpcError as error:
+                logger.warning("the task hub cannot be reached: %s", error.code().name)
+            except asyncio.CancelledError:
+                await self._drain()  # while the channel is there to hand results in
+                raise
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _drain(self) -> None:

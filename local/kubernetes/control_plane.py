@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class ControlPlane:
     port: int
     authority: Authority
     processes: Processes
-    parts: list[str] = field(default_factory=list[str])
 
     @property
     def server(self) -> str:
@@ -65,6 +64,10 @@ class ControlPlane:
     def kubectl(self) -> list[str]:
         """The kubectl command, as the cluster's administrator."""
         return [binary("kubectl"), "--kubeconfig", str(self.directory / "admin.kubeconfig")]
+
+    async def crash(self) -> None:
+        """Kill the API server and etcd together and start them again on what was written until then."""
+        await self.processes.crash([f"{self.name}-etcd", f"{self.name}-apiserver"])
 
     def context(self, user: str, group: str = "", *, server: str = "") -> dict[str, Any]:
         """Return a kubeconfig whose one context, named like the control plane, is that user's.
@@ -108,7 +111,6 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
     key = str(authority.service_account_key())
 
     async def run(part: str, command: Sequence[str], ready: Callable[[], Awaitable[bool]]) -> None:
-        plane.parts.append(f"{name}-{part}")
         await processes.start(f"{name}-{part}", [binary(command[0]), *command[1:]], ready=ready, seconds=60)
 
     def answering(url: str) -> Callable[[], Awaitable[bool]]:

@@ -101,7 +101,7 @@ async def _berth(api: Api, in_flight: int) -> float:
 
 async def _kubectl(stack: Stack) -> float:
     began = time.time()
-    plane = next(iter(stack.control_planes.values()))
+    plane = stack.control_plane
     tenant, objects = _bundle()
     namespace = namespace_name(tenant.slug)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -122,7 +122,7 @@ async def _floor(cluster: KubernetesApiCluster) -> float:
 
 
 async def _cluster(stack: Stack) -> KubernetesApiCluster:
-    plane = next(iter(stack.control_planes.values()))
+    plane = stack.control_plane
     path = stack.processes.directory / "bench.kubeconfig"
     path.write_text(json.dumps(plane.context(BERTH)))
     settings = KubernetesSettings(kubeconfig=str(path))
@@ -147,7 +147,7 @@ async def _cost(samples: int) -> None:
     async with rig(quiet) as held:
         for _ in range(WARM_UP):
             await held.ended(await held.sign_up())
-        plane = next(iter(held.stack.control_planes.values()))
+        plane = held.stack.control_plane
         held.reset()
         audited, logged = _lines(plane.audit_log), _lines(held.stack.processes.log("host"))
         parts = {name: psutil.Process(pid) for name, pid in held.stack.processes.pids().items()}

@@ -84,7 +84,7 @@ async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothi
 
 
 async def test_a_wait_says_what_it_waits_for(berth: Rig) -> None:
-    plane = next(iter(berth.stack.control_planes.values()))
+    plane = berth.stack.control_plane
     await kubectl(plane, "cordon", "node-0", "node-1", "node-2")
     try:
         operation = await berth.sign_up()

@@ -11,7 +11,7 @@ from secrets import token_hex
 import httpx
 import pytest
 
-from local.ports import Ports
+from local.ports import Ports, listens
 from local.processes import Processes
 from local.table_server import answers
 
@@ -69,11 +69,8 @@ async def host(processes: Processes, ports: Ports) -> AsyncIterator[Host]:
     command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys)]
     environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT)}
 
-    async def hub_ready() -> bool:
-        return "task hub on" in processes.log("sample-hub").read_text()
-
     hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub)]
-    await processes.start("sample-hub", hub_command, ready=hub_ready, environment={"PYTHONPATH": str(ROOT)})
+    await processes.start("sample-hub", hub_command, ready=lambda: listens(hub), environment={"PYTHONPATH": str(ROOT)})
     url = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
         held = Host(processes, http, url, notes, hub)
@@ -162,7 +159,7 @@ async def test_work_of_a_killed_host_is_given_out_again(host: Host) -> None:
     instance = await host.start("slow", text)
     await host.noted(f"begin {text}")
     host.processes.kill("sample-host")
-    await host.processes.restart("sample-host", ready=host.ready)
+    await host.processes.restart("sample-host")
     assert await host.result(instance) == f"COMPLETED {text}"
     assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (2, 1)
 
@@ -171,15 +168,12 @@ async def test_a_host_that_is_asked_to_end_finishes_what_runs(host: Host) -> Non
     text = token_hex(4)
     instance = await host.start("slow", text)
     await host.noted(f"begin {text}")
-    await host.processes.restart("sample-host", ready=host.ready)
+    await host.processes.restart("sample-host")
     assert await host.result(instance) == f"COMPLETED {text}"
     assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (1, 1)
 
 
 async def test_the_host_comes_back_to_a_new_task_hub(host: Host) -> None:
-    async def hub_ready() -> bool:
-        return host.processes.log("sample-hub").read_text().count("task hub on") > 1
-
     host.processes.kill("sample-hub")
-    await host.processes.restart("sample-hub", ready=hub_ready)
+    await host.processes.restart("sample-hub")
     assert await host.result(await host.start("chain", "n")) == "COMPLETED nabcd"
