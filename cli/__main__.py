@@ -47,12 +47,14 @@ def main(arguments: Sequence[str]) -> int:
             return stack.logs(options.part, follow=options.follow)
         case "tenants":
             return _run(tenants.run(options))
+        case "test" if rest[:1] == ["faults"]:
+            return _module("tests.faults.matrix", rest[1:])
         case "test":
             return check(rest)
+        case "bench" if rest[:1] == ["burst"]:
+            return _module("tests.bench.burst", rest[1:])
         case "bench":
-            return subprocess.run(
-                [sys.executable, "-m", "tests.bench.provision", *rest], cwd=ROOT, check=False
-            ).returncode
+            return _module("tests.bench.provision", rest)
         case _:
             _parser().print_help()
             return 2
@@ -69,6 +71,10 @@ def check(pytest_arguments: Sequence[str]) -> int:
             print(f"== {name} failed", file=sys.stderr)
             return code
     return 0
+
+
+def _module(name: str, arguments: Sequence[str]) -> int:
+    return subprocess.run([sys.executable, "-m", name, *arguments], cwd=ROOT, check=False).returncode
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -96,8 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
     add("kubectl", "run kubectl on the running stack, as its administrator")
-    add("test", "format, lint, types, import contracts and all tests; or `test ARGUMENTS` for pytest alone")
-    add("bench", "measure provisioning, beside kubectl and the floor that Kubernetes itself sets")
+    add(
+        "test",
+        "format, lint, types, import contracts and all tests; `test ARGUMENTS` for pytest alone; "
+        "`test faults --rounds N --seed S` for the fault matrix at length",
+    )
+    add(
+        "bench",
+        "measure provisioning, beside kubectl and the floor that Kubernetes itself sets; `bench burst --signups N` for "
+        "as many at once",
+    )
     return parser
 
 

@@ -1,7 +1,7 @@
 """A caller of berth's HTTP API, as a signup portal would be."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -46,14 +46,22 @@ class Api:
     ) -> None:
         await self._http.aclose()
 
-    async def call(self, method: str, path: str, body: Json | None = None, **query: str | int) -> Json:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **query: str | int,
+    ) -> Json:
         """Send one request and return the JSON answer.
 
         Raises:
             ProblemError: The answer is a problem document, or no JSON at all.
             httpx.HTTPError: There was no answer.
         """
-        return _json(await self._http.request(method, f"/api/{path}", json=body, params=query))
+        return _json(await self._http.request(method, f"/api/{path}", json=body, params=query, headers=headers))
 
     async def follow(self, operation: Json, *, every: float = 0.5) -> AsyncIterator[Json]:
         """Yield an operation again and again until it has ended; the last one yielded is the ended one."""

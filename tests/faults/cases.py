@@ -1,0 +1,224 @@
+"""The fault matrix: each case is one kind of fault, played in rounds against tenants of its own.
+
+A round plays changes of tenants while its fault strikes, and fails if one of them does not end as it should. Which
+write a fault strikes at goes through all of them from round to round.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from itertools import product
+
+from cli.api import Json
+from shared.domain.naming import namespace_name
+from tests.fault_proxy import FaultProxy
+from tests.faults import faults
+from tests.faults.clock import SteppedClock
+from tests.faults.scenarios import SCENARIOS, insist
+from tests.stacks import Rig, new_slug, signup
+
+SERVICES = ("kubernetes", "tables")
+STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
+FULL = "is full"
+
+type Fault = AbstractAsyncContextManager[None]
+type Writes = Mapping[tuple[str, str], int]
+"""How many writes a scenario makes to a service when nothing disturbs it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a round is played on: the stack, its host's clock, and dice and a number, from 0, of the round's own."""
+
+    rig: Rig
+    clock: SteppedClock
+    writes: Writes
+    dice: random.Random
+    number: int
+
+    def proxy(self, service: str) -> FaultProxy:
+        return {"kubernetes": self.rig.kubernetes, "tables": self.rig.tables}[service]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the matrix; those `in_short` are part of every run of the tests."""
+
+    name: str
+    play: Callable[[Field], Awaitable[None]]
+    in_short: bool = True
+
+
+async def count_writes(rig: Rig) -> Writes:
+    """Play every scenario undisturbed, and count its writes."""
+    slugs = {name: [new_slug()] for name in SCENARIOS}
+    await _prepare(rig, slugs)
+    await _act(rig, slugs)
+    await rig.at_rest()
+    proxies = {"kubernetes": rig.kubernetes, "tables": rig.tables}
+    return {
+        (name, service): proxy.writes_of[slug] for name, [slug] in slugs.items() for service, proxy in proxies.items()
+    }
+
+
+def cases() -> Iterator[Case]:
+    """Yield the whole matrix."""
+    for victim, scenario, service, edge in product(("host", "task-hub"), SCENARIOS, SERVICES, ("before", "after")):
+        name = f"{victim} killed {edge} a write to {service}, {scenario}"
+        yield Case(name, _kill(victim, scenario, service, edge), in_short=(victim == "host") == (edge == "after"))
+    for service, how, share in product(SERVICES, faults.REFUSALS, (0.1, 0.3, 1.0)):
+        short = (how, share) in {("429", 0.3), ("resets", 0.3), ("503", 1.0), ("time-outs", 0.1)}
+        yield Case(f"{service}: {share:.0%} {how}", _refuse(service, how, share), in_short=short)
+    for scenario in SCENARIOS:
+        yield Case(f"answer lost after each write, {scenario}", _lose(scenario))
+    for how in ("silent", "ended", "gone"):
+        yield Case(f"watches {how}", _break_watches(how))
+    yield Case("namespace deleted by hand", _delete_namespace)
+    yield Case("foreign field manager", _interfere)
+    yield Case("cluster full", _fill)
+    yield Case("API server and etcd crash", _crash)
+    yield Case("clock stepped", _step_clock)
+
+
+async def _prepare(rig: Rig, slugs: Mapping[str, Sequence[str]]) -> None:
+    for name, those in slugs.items():
+        await asyncio.gather(*(SCENARIOS[name].prepare(rig, slug) for slug in those))
+        if name == "delete":
+            await rig.at_rest()  # so that none of the writes counted below is of what came before
+    rig.reset()
+
+
+async def _act(rig: Rig, slugs: Mapping[str, Sequence[str]], *, may_fail: bool = False) -> None:
+    """Play scenarios to their end; raises AssertionError for one that ends as it must not."""
+    acts = [(SCENARIOS[name], slug) for name, those in slugs.items() for slug in those]
+    ended = await asyncio.gather(*(scenario.act(rig, slug) for scenario, slug in acts))
+    wrong = [
+        f"{operation['kind']} {operation['state']}: {operation['reason']}"
+        for (scenario, _), operation in zip(acts, ended, strict=True)
+        if operation["state"] not in scenario.ends | ({"failed"} if may_fail else set[str]())
+    ]
+    assert not wrong, wrong
+
+
+async def _under(field: Field, fault: Fault, *, may_fail: bool = False) -> None:
+    """Play all scenarios at once, under a fault that does not care which it hits."""
+    slugs = {name: [new_slug()] for name in SCENARIOS}
+    await _prepare(field.rig, slugs)
+    async with fault:
+        await _act(field.rig, slugs, may_fail=may_fail)
+
+
+def _kill(victim: str, scenario: str, service: str, edge: str) -> Callable[[Field], Awaitable[None]]:
+    async def play(field: Field) -> None:
+        slug, number = new_slug(), _write(field, scenario, service)
+        await _prepare(field.rig, {scenario: [slug]})
+        # What a cancellation still has to write depends on how far the provisioning has come.
+        must = scenario != "cancel"
+        async with faults.kill(field.rig, field.proxy(service), victim, faults.Moment(slug, number, edge), must=must):
+            await _act(field.rig, {scenario: [slug]})
+
+    return play
+
+
+def _refuse(service: str, how: str, share: float) -> Callable[[Field], Awaitable[None]]:
+    async def play(field: Field) -> None:
+        await _under(field, faults.refusals(field.proxy(service), how, share, field.dice))
+
+    return play
+
+
+def _lose(scenario: str) -> Callable[[Field], Awaitable[None]]:
+    async def play(field: Field) -> None:
+        """One tenant for each write, all at once."""
+        writes = [(service, number + 1) for service in SERVICES for number in range(field.writes[scenario, service])]
+        lost = {new_slug(): write for write in writes}
+        slugs = {scenario: list(lost)}
+        await _prepare(field.rig, slugs)
+        proxies = {service: field.proxy(service) for service in SERVICES}
+        async with faults.lost_answers(proxies, lost, must=scenario != "cancel"):
+            await _act(field.rig, slugs)
+
+    return play
+
+
+def _break_watches(how: str) -> Callable[[Field], Awaitable[None]]:
+    async def play(field: Field) -> None:
+        await _under(field, faults.broken_watches(field.rig.kubernetes, how))
+
+    return play
+
+
+async def _delete_namespace(field: Field) -> None:
+    slug, number = new_slug(), _write(field, "provision", "kubernetes")
+    command = ("delete", "namespace", namespace_name(slug), "--wait=false")
+    async with faults.kubectl_at(field.rig, faults.Moment(slug, number, "after"), *command):
+        await _act(field.rig, {"provision": [slug]}, may_fail=True)
+
+
+async def _interfere(field: Field) -> None:
+    """Somebody else applies the tenant's objects too, by force; berth takes back its own, and can delete all."""
+    slug, number = new_slug(), _write(field, "provision", "kubernetes")
+    namespace = namespace_name(slug)
+    quota: Json = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "tenant", "namespace": namespace, "labels": {"somebody": "was-here"}},
+        "spec": {"hard": {"pods": "9"}},
+    }
+    command = ("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-")
+    moment = faults.Moment(slug, number, "after")
+    async with faults.kubectl_at(field.rig, moment, *command, stdin=json.dumps(quota)):
+        await _act(field.rig, {"provision": [slug]})
+    await _act(field.rig, {"delete": [slug]})
+
+
+async def _fill(field: Field) -> None:
+    """Five want the two places that are left."""
+    rig = field.rig
+    [cluster] = await rig.operators.all("clusters")
+    registration: Json = {"region": cluster["region"], "access": {"kubeconfig_context": cluster["name"]}}
+    path = f"clusters/{cluster['name']}"
+    await rig.operators.call("PUT", path, registration | {"capacity": cluster["allocated"] + 2})
+    try:
+        begun = await asyncio.gather(*(insist(rig, "POST", "tenants", signup(new_slug())) for _ in range(5)))
+        ended = await asyncio.gather(*(rig.ended(operation) for operation in begun))
+    finally:
+        await rig.operators.call("PUT", path, registration | {"capacity": cluster["capacity"]})
+    outcomes = sorted((operation["state"], FULL in operation["reason"]) for operation in ended)
+    assert outcomes == [("failed", True)] * 3 + [("succeeded", False)] * 2, [each["reason"] for each in ended]
+
+
+async def _crash(field: Field) -> None:
+    await _under(field, _soon(field, field.rig.stack.control_plane.crash))
+
+
+async def _step_clock(field: Field) -> None:
+    step = STEPS[field.number % len(STEPS)]
+
+    async def strike() -> None:
+        field.clock.step(step)
+
+    await _under(field, _soon(field, strike))
+
+
+@asynccontextmanager
+async def _soon(field: Field, strike: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Let something happen within the first second."""
+
+    async def after_a_moment() -> None:
+        await asyncio.sleep(field.dice.uniform(0, 1))
+        await strike()
+
+    striking = asyncio.create_task(after_a_moment())
+    try:
+        yield
+    finally:
+        await striking
+
+
+def _write(field: Field, scenario: str, service: str) -> int:
+    """Return the write to strike at in this round: all of them, one after another."""
+    return 1 + field.number % field.writes[scenario, service]
