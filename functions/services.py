@@ -7,6 +7,7 @@ import functools
 import os
 
 from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.durable_functions import DurableFunctionsClient
 from azure.identity.aio import DefaultAzureCredential
 
@@ -33,12 +34,14 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         clock = SystemClock()
-        tables = _tables(settings.tables)
+        # One for the tables and all clusters: it holds connections and the tokens it was given.
+        self._identity = DefaultAzureCredential()
+        self._tables = tables = _tables(settings.tables, self._identity)
         self.clock = clock
         self.settings = settings
         self.records = TableTenantRecords(tables)
         self.clusters = TableClusterRecords(tables)
-        pool = ClusterPool(self.clusters, settings.kubernetes, clock)
+        self._pool = pool = ClusterPool(self.clusters, settings.kubernetes, clock, self._identity)
         self.keys = TableKeyRecords(tables)
         self.reaper = Reaper(self.records, clock, settings)
         self.readiness = Readiness(tables, self.clusters, pool)
@@ -55,6 +58,12 @@ class Services:
             settings=settings,
         )
 
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+        await self._tables.close()
+        await self._identity.close()
+
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:
         """Return the orchestrations behind the client that one invocation was given."""
         return DurableWorkflows(client, fail_after=self.settings.provisioning.fail_after)
@@ -66,11 +75,10 @@ def services() -> Services:
     return Services(Settings.from_environment(os.environ))
 
 
-def _tables(settings: TableSettings) -> Tables:
+def _tables(settings: TableSettings, identity: AsyncTokenCredential) -> Tables:
     budget = RetryBudget(seconds=settings.budget_seconds)
     if settings.endpoint:
-        credential = DefaultAzureCredential()
-        return Tables(settings.endpoint, credential, budget=budget, try_seconds=settings.try_seconds)
+        return Tables(settings.endpoint, identity, budget=budget, try_seconds=settings.try_seconds)
     parts = dict(part.split("=", 1) for part in settings.connection.get_secret_value().split(";") if "=" in part)
     key = AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"])
     return Tables(parts["TableEndpoint"], key, budget=budget, try_seconds=settings.try_seconds)

@@ -6,7 +6,6 @@ import time
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
-from azure.identity.aio import DefaultAzureCredential
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import (
     ConfigException,
@@ -20,28 +19,54 @@ from shared.settings import KubernetesSettings
 
 # The AKS server application, the same for every cluster: https://azure.github.io/kubelogin/concepts/aks.html
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-RENEW_AHEAD_SECONDS = 300
+RENEW_AHEAD_SECONDS = 300  # as azure-identity itself, which from then on asks for a new one
+PATIENCE_SECONDS = 10.0  # with one renewal; the managed identity endpoint answers within one, or is away for a minute
 
 
 class EntraTokens:
-    """Bearer tokens for AKS, renewed ahead of their end, by one request at a time."""
+    """Bearer tokens for AKS, renewed ahead of their end; all who need a new one at once share what came of asking."""
 
     def __init__(self, credential: AsyncTokenCredential) -> None:
         self._credential = credential
-        self._turn = asyncio.Lock()
         self._held: AccessToken | None = None
+        self._renewal: asyncio.Task[AccessToken] | None = None
 
-    async def token(self, *, renew: bool = False) -> str:
-        """Return a token that is valid for five more minutes; raises Transient if none can be had."""
-        refused = self._held if renew else None
-        async with self._turn:
-            held = self._held
-            if held is None or held is refused or held.expires_on - time.time() < RENEW_AHEAD_SECONDS:
-                try:
-                    held = self._held = await self._credential.get_token(AKS_SCOPE)
-                except AzureError as error:
-                    raise Transient(f"no token for the cluster: {type(error).__name__}") from error
-            return held.token
+    async def token(self, *, refused: str = "") -> str:
+        """Return a token that is valid for five more minutes, and not the one that the API server has just refused.
+
+        azure-identity keeps tokens too: if it knows no other, it is the refused one again.
+
+        Raises:
+            Transient: There is none to be had now, whatever azure-identity says of it: DefaultAzureCredential raises
+                ClientAuthenticationError for a refusal as for a connection that broke, and CredentialUnavailableError
+                may be a managed identity endpoint that did not answer or has not heard of a new identity yet. No tenant
+                is at fault for berth's identity, and none could be removed without it.
+        """
+        held = self._held
+        if held is None or held.token == refused or held.expires_on - time.time() < RENEW_AHEAD_SECONDS:
+            held = await self._renewed()
+        return held.token
+
+    async def _renewed(self) -> AccessToken:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew(), name="renew the token for AKS")
+            self._renewal.add_done_callback(_looked_at)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await asyncio.shield(self._renewal)  # which others wait for too
+        except (AzureError, TimeoutError) as error:
+            # Only its type: azure-identity puts into the text whatever the other side answered.
+            raise Transient(f"no token for the cluster: {type(error).__name__}") from error
+
+    async def _renew(self) -> AccessToken:
+        self._held = await self._credential.get_token(AKS_SCOPE)
+        return self._held
+
+
+def _looked_at(renewal: asyncio.Task[AccessToken]) -> None:
+    """Take note of a renewal's error, which nobody may be waiting for any more."""
+    if not renewal.cancelled():
+        renewal.exception()
 
 
 async def connect(
@@ -52,7 +77,7 @@ async def connect(
     Args:
         access: How to reach it.
         settings: Time limits and the number of requests at once.
-        credential: The identity for `AzureAccess`; by default the one that the environment gives.
+        credential: berth's identity, which `AzureAccess` needs; it stays open.
 
     Raises:
         Permanent: The kubeconfig file has no such context.
@@ -70,4 +95,5 @@ async def connect(
         case AzureAccess(server, ca_pem):
             configuration.host = server
             configuration.ca_cert_data = ca_pem
-            return KubernetesClient(configuration, settings, EntraTokens(credential or DefaultAzureCredential()))
+            assert credential is not None
+            return KubernetesClient(configuration, settings, EntraTokens(credential))

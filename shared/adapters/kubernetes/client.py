@@ -28,8 +28,8 @@ _LONGEST_QUOTE = 300
 class TokenSource(Protocol):
     """Gives bearer tokens."""
 
-    async def token(self, *, renew: bool = False) -> str:
-        """Return a token that is valid for a while yet; `renew` asks for another one than before."""
+    async def token(self, *, refused: str = "") -> str:
+        """Return a token that is valid for a while yet, and another one than `refused` if there is any."""
         ...
 
 
@@ -116,23 +116,28 @@ class KubernetesClient:
         query: Query | None,
     ) -> aiohttp.ClientResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer: Any = None
-        for renew in (False, True):
-            headers = {"Accept": JSON, "Content-Type": media_type, **await self._authorization(renew=renew)}
+
+        async def attempt(authorization: str | None) -> aiohttp.ClientResponse:
+            headers = {"Accept": JSON, "Content-Type": media_type}
+            if authorization:
+                headers["Authorization"] = authorization
             try:
                 rest: Any = self._api.rest_client  # untyped
                 answer = await rest.request(method, url, headers=headers, body=body, _request_timeout=timeout)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Transient(f"the API server cannot be reached: {type(error).__name__}") from error
-            if answer.status != 401 or self._tokens is None:
-                break
-        return cast("aiohttp.ClientResponse", answer.response)  # pyright: ignore[reportUnknownArgumentType] - untyped there
+            return cast("aiohttp.ClientResponse", answer.response)
 
-    async def _authorization(self, *, renew: bool) -> dict[str, str]:
-        if self._tokens is not None:
-            return {"Authorization": f"Bearer {await self._tokens.token(renew=renew)}"}
-        bearer = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return {"Authorization": bearer} if bearer else {}
+        if self._tokens is None:
+            return await attempt(
+                await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+            )
+        token = await self._tokens.token()
+        response = await attempt(f"Bearer {token}")
+        if response.status == 401:
+            response.release()
+            response = await attempt(f"Bearer {await self._tokens.token(refused=token)}")
+        return response
 
 
 async def _read(response: aiohttp.ClientResponse) -> Json:

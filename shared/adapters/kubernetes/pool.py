@@ -2,6 +2,8 @@
 
 import asyncio
 
+from azure.core.credentials_async import AsyncTokenCredential
+
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.application.ports import ClusterRecords
@@ -12,12 +14,22 @@ from shared.settings import KubernetesSettings
 
 
 class ClusterPool:
-    """Implements `shared.application.ports.Clusters`."""
+    """Implements `shared.application.ports.Clusters`.
 
-    def __init__(self, records: ClusterRecords, settings: KubernetesSettings, clock: Clock) -> None:
+    Args:
+        records: The registrations.
+        settings: Time limits and the number of requests at once, for each cluster.
+        clock: The present time.
+        identity: berth's own, for the clusters reached by it; whoever made it closes it, after this pool.
+    """
+
+    def __init__(
+        self, records: ClusterRecords, settings: KubernetesSettings, clock: Clock, identity: AsyncTokenCredential
+    ) -> None:
         self._records = records
         self._settings = settings
         self._clock = clock
+        self._identity = identity
         self._turn = asyncio.Lock()
         self._open: dict[str, tuple[ClusterAccess, KubernetesApiCluster]] = {}
 
@@ -28,7 +40,8 @@ class ClusterPool:
             held, cluster = self._open.get(name, (None, None))
             if cluster is None or held != access:
                 # A replaced client stays open for those who wait on it, and closes with the worker.
-                cluster = KubernetesApiCluster(await connect(access, self._settings), self._settings, self._clock)
+                client = await connect(access, self._settings, self._identity)
+                cluster = KubernetesApiCluster(client, self._settings, self._clock)
                 self._open[name] = access, cluster
             return cluster
 
