@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from cli import stack, tenants
+from cli import clusters, stack, tenants
 from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, running
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
             return stack.logs(options.part, follow=options.follow)
         case "tenants":
             return _run(tenants.run(options))
+        case "clusters":
+            return _run(clusters.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
+    clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator")
     add(
         "test",

@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cli.api import Api
 from local.janitor import start_time
 from local.stack import ROOT, Stack
 
@@ -63,6 +64,21 @@ def running() -> Running:
     if start_time(found.pid) != found.started:
         raise NoStackError("the stack of this clone has ended; start one with ./berth up")
     return found
+
+
+def connect(*, operator: bool = False) -> Api:
+    """Return a caller of the berth that BERTH_URL and BERTH_KEY name, else of the running stack.
+
+    Args:
+        operator: Use the stack's master key rather than its function key.
+
+    Raises:
+        NoStackError: Neither is there.
+    """
+    if url := os.environ.get("BERTH_URL"):
+        return Api(url.rstrip("/").removesuffix("/api"), os.environ.get("BERTH_KEY", ""))
+    found = running()
+    return Api(found.url, found.master_key if operator else found.function_key)
 
 
 def _link() -> Path:

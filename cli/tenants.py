@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import os
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cli.api import Api, Json
-from cli.running import running
+from cli.running import connect
 
 WATCH_SECONDS = 1.0
 
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Run one action and return the exit code: 1 if an operation that it followed did not succeed."""
-    async with _api() as api:
+    async with connect() as api:
         match options.action:
             case "create":
                 return await _follow(api, await api.call("POST", "tenants", _signup(options)), as_json=options.json)
@@ -50,13 +49,6 @@ async def run(options: argparse.Namespace) -> int:
             case _:
                 _print(await api.all("tenants"), as_json=options.json)
     return 0
-
-
-def _api() -> Api:
-    if url := os.environ.get("BERTH_URL"):
-        return Api(url.rstrip("/").removesuffix("/api"), os.environ.get("BERTH_KEY", ""))
-    found = running()
-    return Api(found.url, found.function_key)
 
 
 def _signup(options: argparse.Namespace) -> Json:

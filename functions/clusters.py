@@ -5,7 +5,7 @@ import re
 import azure.functions as func
 
 from functions.http import answer, read, with_problems
-from functions.models import ClusterRegistration, cluster_json
+from functions.models import ClusterChange, ClusterRegistration, cluster_json
 from functions.services import services
 from shared.errors import Invalid
 
@@ -24,9 +24,24 @@ async def list_clusters(req: func.HttpRequest) -> func.HttpResponse:
 @bp.route(route="clusters/{name}", methods=["PUT"], auth_level=func.AuthLevel.ADMIN)
 @with_problems
 async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
-    """Register a cluster, or change its capacity, state or access."""
+    """Register a cluster, or replace its whole registration."""
+    name = _name(req)
+    cluster = read(req, ClusterRegistration).to_domain(name)
+    return answer(cluster_json(await services().clusters.register(cluster)))
+
+
+@bp.route(route="clusters/{name}", methods=["PATCH"], auth_level=func.AuthLevel.ADMIN)
+@with_problems
+async def change_cluster(req: func.HttpRequest) -> func.HttpResponse:
+    """Change a cluster's state or capacity, and nothing that another operator changes at the same moment."""
+    name = _name(req)
+    change = read(req, ClusterChange)
+    cluster = await services().registry.change(name, state=change.state, capacity=change.capacity)
+    return answer(cluster_json(cluster))
+
+
+def _name(req: func.HttpRequest) -> str:
     name = req.route_params["name"]
     if not _NAME.fullmatch(name):
         raise Invalid(("", "name a cluster with 1 to 40 lower-case letters, digits and hyphens"))
-    cluster = read(req, ClusterRegistration).to_domain(name)
-    return answer(cluster_json(await services().clusters.register(cluster)))
+    return name

@@ -1,9 +1,9 @@
 """The JSON that goes in and out over HTTP."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, field_validator
+from pydantic import BaseModel, ConfigDict, EmailStr, Field, field_validator, model_validator
 
 from shared.application.lifecycle import SignupRequest
 from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
@@ -87,6 +87,19 @@ class ClusterRegistration(_Request):
             case self.Azure(server=server, ca_pem=ca_pem):
                 access = AzureAccess(server, ca_pem)
         return Cluster(name, self.region, self.capacity, self.state, access)
+
+
+class ClusterChange(_Request):
+    """Body of PATCH /clusters/{name}; what is left out, or null, stays as it is."""
+
+    state: Annotated[ClusterState | None, Field(strict=False)] = None
+    capacity: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.state is None and self.capacity is None:
+            raise ValueError("give a state, a capacity, or both")
+        return self
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:

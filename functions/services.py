@@ -24,6 +24,7 @@ from shared.application.admission import Admission
 from shared.application.health import Readiness
 from shared.application.lifecycle import TenantLifecycle
 from shared.application.reaper import Reaper
+from shared.application.registry import ClusterRegistry
 from shared.application.steps import OperationSteps
 from shared.clock import SystemClock
 from shared.settings import Settings, TableSettings
@@ -42,6 +43,7 @@ class Services:
         self.records = TableTenantRecords(tables)
         self.clusters = TableClusterRecords(tables)
         self._pool = pool = ClusterPool(self.clusters, settings.kubernetes, clock, self._identity)
+        self.registry = ClusterRegistry(self.clusters)
         self.keys = TableKeyRecords(tables)
         self.reaper = Reaper(self.records, clock, settings)
         self.readiness = Readiness(tables, self.clusters, pool)

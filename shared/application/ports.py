@@ -108,11 +108,19 @@ class ClusterRecords(Protocol):
         ...
 
     async def list(self) -> Sequence[Cluster]:
-        """Return all clusters with their present allocation."""
+        """Return all clusters as they are now, with their allocation."""
         ...
 
     async def register(self, cluster: Cluster) -> Cluster:
-        """Add a cluster or change its registration; its allocation stays as it is."""
+        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is."""
+        ...
+
+    async def get(self, name: str) -> Stored[Cluster]:
+        """Return a cluster as it is now, with its allocation; raises NotFound."""
+        ...
+
+    async def save(self, cluster: Stored[Cluster]) -> None:
+        """Write a registration in the place of the one that was read; raises Conflict if that is not there any more."""
         ...
 
     async def reserve(self, cluster: Cluster, slug: str, weight: int, at_once: int) -> Placement:

@@ -18,6 +18,7 @@ from secrets import token_hex
 from pydantic import TypeAdapter
 
 from shared.adapters.tables.connection import Row, Tables, Write, delete_if, replace_if
+from shared.application.ports import Stored
 from shared.domain.clusters import Cluster, ClusterAccess, ClusterState, Placement
 from shared.errors import Conflict, NotFound
 
@@ -52,16 +53,14 @@ class TableClusterRecords:
 
     async def registered(self) -> Sequence[Cluster]:
         """Return all registrations, up to five seconds old, without their allocation."""
-        now = asyncio.get_running_loop().time()
-        if not self._registered or now - self._registered_at > FRESH_SECONDS:
-            rows = self._tables.query(TABLE, "PartitionKey eq 'cluster'", {})
-            self._registered = [_cluster(row) async for row, _ in rows]
-            self._registered_at = now
+        if not self._registered or asyncio.get_running_loop().time() - self._registered_at > FRESH_SECONDS:
+            return await self._read_registrations()
         return self._registered
 
     async def list(self) -> Sequence[Cluster]:
-        """Return all clusters with their present allocation."""
-        clusters = await self.registered()
+        """Return all clusters as they are now, with their allocation."""
+        # Not up to five seconds old: placement decides by this, and a cordon that was answered is to hold from then on.
+        clusters = await self._read_registrations()
         allocations = await asyncio.gather(*(self._read_allocation(cluster.name) for cluster in clusters))
         return [
             replace(cluster, allocated=sums.allocated, starting=sums.starting)
@@ -69,19 +68,29 @@ class TableClusterRecords:
         ]
 
     async def register(self, cluster: Cluster) -> Cluster:
-        """Add a cluster or change its registration; its allocation stays as it is."""
-        row = {
-            "PartitionKey": "cluster",
-            "RowKey": cluster.name,
-            "region": cluster.region,
-            "capacity": cluster.capacity,
-            "state": cluster.state.value,
-            "access": _ACCESS.dump_json(cluster.access).decode(),
-        }
-        await self._tables.upsert(TABLE, row)
+        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is."""
+        await self._tables.upsert(TABLE, _row(cluster))
         self._registered_at = float("-inf")
         sums = await self._read_allocation(cluster.name)
         return replace(cluster, allocated=sums.allocated, starting=sums.starting)
+
+    async def get(self, name: str) -> Stored[Cluster]:
+        """Return a cluster as it is now, with its allocation; raises NotFound."""
+        try:
+            row, etag = await self._tables.get(TABLE, "cluster", name)
+        except NotFound as error:
+            raise NotFound(f"no cluster {name} is registered") from error
+        sums = await self._read_allocation(name)
+        return Stored(replace(_cluster(row), allocated=sums.allocated, starting=sums.starting), etag)
+
+    async def save(self, cluster: Stored[Cluster]) -> None:
+        """Write a registration in the place of the one that was read; raises Conflict if that is not there any more."""
+        name = cluster.value.name
+        try:
+            await self._tables.transact(TABLE, [replace_if(_row(cluster.value), cluster.etag)])
+        except (Conflict, NotFound) as error:
+            raise Conflict(f"cluster {name} was changed by somebody else") from error
+        self._registered_at = float("-inf")
 
     async def reserve(self, cluster: Cluster, slug: str, weight: int, at_once: int) -> Placement:
         """Give a tenant its place on a cluster where it is one of `at_once` that start; again changes nothing."""
@@ -131,6 +140,13 @@ class TableClusterRecords:
                 except (Conflict, NotFound):
                     continue
 
+    async def _read_registrations(self) -> Sequence[Cluster]:
+        now = asyncio.get_running_loop().time()
+        rows = self._tables.query(TABLE, "PartitionKey eq 'cluster'", {})
+        self._registered = [_cluster(row) async for row, _ in rows]
+        self._registered_at = now
+        return self._registered
+
     async def _write(self, cluster: str, sums: "_Sums", place: Write) -> None:
         """Change a place and the sums together; raises Conflict if either is not as it was."""
         self._known.pop(cluster, None)
@@ -162,6 +178,17 @@ class TableClusterRecords:
 
 def _on(cluster: str) -> str:
     return f"on:{cluster}"
+
+
+def _row(cluster: Cluster) -> Row:
+    return {
+        "PartitionKey": "cluster",
+        "RowKey": cluster.name,
+        "region": cluster.region,
+        "capacity": cluster.capacity,
+        "state": cluster.state.value,
+        "access": _ACCESS.dump_json(cluster.access).decode(),
+    }
 
 
 def _cluster(row: Row) -> Cluster:

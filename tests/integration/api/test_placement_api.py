@@ -1,13 +1,18 @@
 """Placement over two real clusters within their capacity, and the queue of those who wait to start."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from cli.api import Api, Json, ProblemError
 from local.kubernetes.control_plane import Options, kubectl
-from local.stack import Stack
+from local.stack import ROOT, Stack
 from tests.stacks import new_slug, signup
 
 SETTINGS = {
@@ -75,6 +80,57 @@ async def test_a_cordoned_cluster_gets_nobody_and_a_full_region_says_so(api: Api
         "failed",
         "region local is full: no open cluster has a free weight of 8",
     )
+
+
+async def command(stack: Stack, *arguments: str) -> Any:
+    """Run `./berth clusters` as an operator elsewhere would, and return the JSON that it prints."""
+    environment = {"BERTH_URL": stack.api_url, "BERTH_KEY": stack.master_key, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "clusters", *arguments, "--json"),
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output, complaint = await process.communicate()
+    assert process.returncode == 0, complaint.decode()
+    return json.loads(output)
+
+
+async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api: Api) -> None:
+    assert (await command(stack, "cordon", "one"))["state"] == "cordoned"
+    for _ in range(2):  # would spread evenly over both
+        operation = await provision(api)
+        assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
+    full = await command(stack, "resize", "two", "1")
+    assert (full["state"], full["capacity"], full["free"]) == ("open", 1, 0)
+    assert full["allocated"] > 1
+    assert (await provision(api))["reason"] == "region local is full: no open cluster has a free weight of 1"
+    assert (await command(stack, "uncordon", "one"))["capacity"] == 100
+    operation = await provision(api)
+    assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "one"
+    await command(stack, "register", "two", "--region", "local", "--capacity", "90", "--context", "two")
+    listed = {each["name"]: (each["state"], each["capacity"]) for each in await command(stack, "list")}
+    assert listed == {"one": ("open", 100), "two": ("open", 90)}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({}, ""), ({"state": "shut"}, "/state"), ({"capacity": 0}, "/capacity"), ({"region": "mars"}, "/region")],
+)
+async def test_a_wrong_change_of_a_cluster_says_what_is_wrong(api: Api, body: Json, pointer: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        await api.call("PATCH", "clusters/one", body)
+    assert refused.value.status == 422
+    assert [each["pointer"] for each in refused.value.problem["errors"]] == [pointer]
+
+
+async def test_only_operators_change_clusters_and_only_those_that_are_registered(stack: Stack, api: Api) -> None:
+    with pytest.raises(ProblemError, match="404 Not found: no cluster nowhere is registered"):
+        await api.call("PATCH", "clusters/nowhere", {"state": "cordoned"})
+    async with Api(stack.api_url, stack.function_key) as portal:
+        with pytest.raises(ProblemError) as refused:
+            await portal.call("PATCH", "clusters/one", {"state": "cordoned"})
+    assert refused.value.status == 401
 
 
 async def test_capacity_is_never_overbooked_and_a_removed_tenant_gives_back(api: Api) -> None:

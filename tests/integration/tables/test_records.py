@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 
+from functions.services import Services
+from local.table_server import Azurite, connection_string
 from shared.adapters.tables.cluster_records import TableClusterRecords
 from shared.adapters.tables.connection import Tables
 from shared.adapters.tables.latency_records import TableLatencyRecords
 from shared.adapters.tables.tenant_records import TableTenantRecords
 from shared.application.lifecycle import audit_entry
 from shared.application.ports import Stored, TenantFilter
+from shared.application.registry import ClusterRegistry
 from shared.domain.clusters import Cluster, ClusterState, KubeconfigAccess, Placement
 from shared.domain.operations import OperationKind, StepName, new_operation
 from shared.domain.tenants import Observed, Tenant, TenantState
 from shared.errors import Conflict, NotFound, Transient
+from shared.settings import Settings
 
 NOW = datetime(2026, 2, 28, 12, 0, 0, 123000, tzinfo=UTC)
 
@@ -196,6 +200,63 @@ async def test_registering_again_keeps_the_allocation(tables: Tables, cluster: C
     assert (changed.allocated, changed.free, changed.state) == (4, 6, ClusterState.CORDONED)
 
 
+async def test_a_registration_that_was_changed_since_is_not_written_over(tables: Tables, cluster: Cluster) -> None:
+    clusters = TableClusterRecords(tables)
+    stale = await clusters.get(cluster.name)
+    await clusters.save(stale.with_value(replace(stale.value, capacity=20)))
+    with pytest.raises(Conflict, match="changed by somebody else"):
+        await clusters.save(stale.with_value(replace(stale.value, state=ClusterState.CORDONED)))
+    assert (await clusters.get(cluster.name)).value == replace(cluster, capacity=20)
+    with pytest.raises(NotFound, match="no cluster nobody's is registered"):
+        await clusters.get("nobody's")
+
+
+async def test_operators_never_undo_each_other(tables: Tables, cluster: Cluster) -> None:
+    workers = [TableClusterRecords(tables) for _ in range(2)]
+    assert await workers[0].reserve(cluster, "acme", 4, 99) is Placement.PLACED
+    for capacity in range(1, 6):
+        await workers[0].register(cluster)
+        changed = await asyncio.gather(
+            ClusterRegistry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None),
+            ClusterRegistry(workers[1]).change(cluster.name, state=None, capacity=capacity),
+        )
+        expected = replace(cluster, state=ClusterState.CORDONED, capacity=capacity, allocated=4, starting=1)
+        assert expected in changed
+        assert (await workers[0].get(cluster.name)).value == expected
+
+
+async def test_a_cordon_holds_in_every_worker_from_its_answer_on(tables: Tables, cluster: Cluster) -> None:
+    here, there = TableClusterRecords(tables), TableClusterRecords(tables)
+    assert cluster in await there.registered()  # and is kept for five seconds
+    await ClusterRegistry(here).change(cluster.name, state=ClusterState.CORDONED, capacity=None)
+    assert {each.name: each.state for each in await there.list()}[cluster.name] is ClusterState.CORDONED
+
+
+async def test_a_change_goes_on_after_a_lost_answer_and_gives_up_where_others_never_stop(
+    tables: Tables, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters, real = TableClusterRecords(tables), tables.transact
+    registry, writes_seen = ClusterRegistry(clusters), 0
+
+    async def lossy(table: str, writes: Any) -> list[str]:
+        await real(table, writes)
+        return await real(table, writes)  # what a repeat after a lost answer comes to
+
+    async def contested(table: str, writes: Any) -> list[str]:
+        nonlocal writes_seen
+        writes_seen += 1
+        await clusters.register(replace(cluster, capacity=100 + writes_seen))
+        return await real(table, writes)
+
+    monkeypatch.setattr(tables, "transact", lossy)
+    assert (await registry.change(cluster.name, state=None, capacity=50)).capacity == 50
+    monkeypatch.setattr(tables, "transact", contested)
+    with pytest.raises(Conflict, match="changing too fast"):
+        await registry.change(cluster.name, state=None, capacity=60)
+    assert (await clusters.get(cluster.name)).value.capacity == 100 + writes_seen
+    assert writes_seen > 1
+
+
 async def test_a_latency_row_has_every_step_and_is_written_once(tables: Tables) -> None:
     value = tenant(new_slug())
     operation = value.operation.begin(StepName.PLACE, NOW + timedelta(seconds=2))
@@ -213,3 +274,17 @@ async def test_a_latency_row_has_every_step_and_is_written_once(tables: Tables) 
     seconds = {name: rows[0][f"{name}_seconds"] for name in ("queued", "place", "apply", "start", "total")}
     assert seconds == {"queued": 2.0, "place": 1.0, "apply": 2.0, "start": 4.0, "total": 9.0}
     assert (rows[0]["outcome"], rows[0]["cluster"]) == ("succeeded", "one")
+
+
+async def test_a_workers_services_close_their_connections(azurite: Azurite) -> None:
+    environment = {
+        "BERTH_TABLES_CONNECTION": connection_string(azurite.endpoint),
+        "BERTH_TENANTS_IMAGE": "registry.example.com/product",
+        "BERTH_TENANTS_DEFAULT_VERSION": "1.0",
+        "BERTH_TENANTS_SECRET_SEED": token_hex(16),
+    }
+    services = Services(Settings.from_environment(environment))
+    assert isinstance(await services.clusters.list(), list)
+    await services.close()
+    with pytest.raises(ValueError, match="already been closed"):
+        await services.clusters.list()

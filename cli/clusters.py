@@ -1,0 +1,94 @@
+"""`./berth clusters`: for operators, thin over HTTP, a table for people, JSON for programs."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.api import Json
+from cli.running import connect
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their arguments."""
+    parser.epilog = "BERTH_URL and BERTH_KEY (the host's master key) name another berth than the running stack's."
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
+
+    add("list", "list all clusters with what is allocated on them")
+    _add_registration(add("register", "register a cluster, or replace its whole registration"))
+    add("cordon", "let no new tenants onto a cluster; those on it stay").add_argument("name")
+    add("uncordon", "let new tenants onto a cluster again").add_argument("name")
+    resize = add(
+        "resize",
+        "change a cluster's capacity, in plan weights; below what is allocated it moves nobody, "
+        "and there are no new tenants until enough have left",
+    )
+    resize.add_argument("name")
+    resize.add_argument("capacity", type=int)
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run one action, print the clusters it is about, and return the exit code."""
+    async with connect(operator=True) as api:
+        match options.action:
+            case "register":
+                clusters = [await api.call("PUT", f"clusters/{options.name}", _registration(options))]
+            case "cordon":
+                clusters = [await api.call("PATCH", f"clusters/{options.name}", {"state": "cordoned"})]
+            case "uncordon":
+                clusters = [await api.call("PATCH", f"clusters/{options.name}", {"state": "open"})]
+            case "resize":
+                clusters = [await api.call("PATCH", f"clusters/{options.name}", {"capacity": options.capacity})]
+            case _:
+                clusters = await api.all("clusters")
+    if options.json:
+        print(json.dumps(clusters if options.action == "list" else clusters[0], indent=2))
+    else:
+        Console().print(_table(clusters))
+    return 0
+
+
+def _add_registration(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(refuse=parser.error)
+    parser.add_argument("name")
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--capacity", type=int, required=True, help="in plan weights")
+    parser.add_argument("--state", choices=("open", "cordoned"), default="open")
+    access = parser.add_mutually_exclusive_group(required=True)
+    access.add_argument("--context", help="reach it by this context of berth's kubeconfig file")
+    access.add_argument("--server", metavar="URL", help="reach it on AKS at this address, as berth's own identity")
+    parser.add_argument(
+        "--ca-file", type=_text, metavar="PEM", help="the authority that signed the server's certificate"
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error}") from error
+
+
+def _registration(options: argparse.Namespace) -> Json:
+    if bool(options.server) != bool(options.ca_file):
+        options.refuse("--server and --ca-file go together")
+    if options.context:
+        access = {"kubeconfig_context": options.context}
+    else:
+        access = {"server": options.server, "ca_pem": options.ca_file}
+    return {"region": options.region, "capacity": options.capacity, "state": options.state, "access": access}
+
+
+def _table(clusters: list[Json]) -> Table:
+    columns = ("name", "region", "state", "capacity", "allocated", "free")
+    table = Table(*columns, box=None)
+    for each in sorted(clusters, key=lambda cluster: cluster["name"]):
+        table.add_row(*(str(each[column]) for column in columns))
+    return table
