@@ -4,13 +4,13 @@ import re
 
 import azure.functions as func
 
+from functions.answers import Cluster, ClusterList
 from functions.http import answer, read, with_problems
-from functions.models import ClusterChange, ClusterRegistration, cluster_json
+from functions.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
 from functions.services import services
 from shared.errors import Invalid
 
 bp = func.Blueprint()
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
 @bp.route(route="clusters", methods=["GET"], auth_level=func.AuthLevel.ADMIN)
@@ -18,7 +18,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 async def list_clusters(req: func.HttpRequest) -> func.HttpResponse:
     """List the registered clusters with their allocation."""
     clusters = await services().clusters.list()
-    return answer({"items": [cluster_json(cluster) for cluster in clusters]})
+    return answer(ClusterList(items=tuple(Cluster.of(cluster) for cluster in clusters)))
 
 
 @bp.route(route="clusters/{name}", methods=["PUT"], auth_level=func.AuthLevel.ADMIN)
@@ -27,7 +27,7 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
     """Register a cluster, or replace its whole registration."""
     name = _name(req)
     cluster = read(req, ClusterRegistration).to_domain(name)
-    return answer(cluster_json(await services().clusters.register(cluster)))
+    return answer(Cluster.of(await services().clusters.register(cluster)))
 
 
 @bp.route(route="clusters/{name}", methods=["PATCH"], auth_level=func.AuthLevel.ADMIN)
@@ -37,11 +37,11 @@ async def change_cluster(req: func.HttpRequest) -> func.HttpResponse:
     name = _name(req)
     change = read(req, ClusterChange)
     cluster = await services().registry.change(name, state=change.state, capacity=change.capacity)
-    return answer(cluster_json(cluster))
+    return answer(Cluster.of(cluster))
 
 
 def _name(req: func.HttpRequest) -> str:
     name = req.route_params["name"]
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(CLUSTER_NAME, name):
         raise Invalid(("", "name a cluster with 1 to 40 lower-case letters, digits and hyphens"))
     return name

@@ -10,15 +10,17 @@ from typing import Any, Concatenate, cast
 import azure.functions as func
 from pydantic import BaseModel, ValidationError
 
-from functions.models import operation_json
+from functions import answers
 from shared.application.lifecycle import Caller
 from shared.domain.idempotency import LONGEST_KEY, fingerprint
 from shared.domain.operations import Operation
 from shared.errors import BerthError, Invalid
-from shared.problems import INTERNAL, MEDIA_TYPE, Problem, problem_of
+from shared.problems import INTERNAL, MEDIA_TYPE, Kind, Problem, problem_of
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
 DEFAULT_ACTOR = "api"
+LONGEST_ACTOR = 100  # characters; what is beyond them is cut off
+DEFAULT_LIMIT, HIGHEST_LIMIT = 100, 1000  # items of a page
 POLL_SECONDS = "2"  # between two looks at an operation: a provisioning takes a few seconds
 
 logger = logging.getLogger(__name__)
@@ -45,27 +47,27 @@ def with_problems[**P](handler: Handler[P]) -> Handler[P]:
             return _problem_answer(req, error.problem)
         except BerthError as error:
             problem = problem_of(error)
-            if problem.status >= 500:
+            if problem.kind.status >= 500:
                 logger.warning("%s %s: %s", req.method, _path(req), error)
             return _problem_answer(req, problem)
         except Exception:
             logger.exception("%s %s", req.method, _path(req))
-            return _problem_answer(req, Problem("internal", "Something went wrong in berth", 500, INTERNAL))
+            return _problem_answer(req, Problem(Kind.INTERNAL, INTERNAL))
 
     trigger.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined] - the host reads bindings from it
     return trigger
 
 
-def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
+def answer(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
     """Return a JSON answer."""
-    text = json.dumps(body, ensure_ascii=False)
+    text = body.model_dump_json()
     return func.HttpResponse(text, status_code=status, headers=dict(headers or {}), mimetype="application/json")
 
 
 def accepted(operation: Operation) -> func.HttpResponse:
     """Answer with an operation that was begun, and where to follow it."""
     headers = {"Location": f"/api/operations/{operation.id}", "Retry-After": POLL_SECONDS}
-    return answer(operation_json(operation), status=202, headers=headers)
+    return answer(answers.Operation.of(operation), status=202, headers=headers)
 
 
 def read[M: BaseModel](req: func.HttpRequest, model: type[M]) -> M:
@@ -78,22 +80,22 @@ def read[M: BaseModel](req: func.HttpRequest, model: type[M]) -> M:
     body = req.get_body()
     if len(body) > MAX_BODY_BYTES:
         detail = f"Send at most {MAX_BODY_BYTES} bytes."
-        raise Refused(Problem("too-large", "The body is too large", 413, detail))
+        raise Refused(Problem(Kind.TOO_LARGE, detail))
     media_type = _header(req, "Content-Type").split(";")[0].strip().lower()
     if media_type != "application/json":
         detail = "Send JSON with the header Content-Type: application/json."
-        raise Refused(Problem("media-type", "The body is not JSON", 415, detail))
+        raise Refused(Problem(Kind.MEDIA_TYPE, detail))
     try:
         return model.model_validate(_strict_json(body))
     except ValidationError as error:
         raise Invalid(*((_pointer(each["loc"]), _sentence(each)) for each in error.errors())) from None
 
 
-def page_size(req: func.HttpRequest, *, default: int = 100, most: int = 1000) -> int:
-    """Return the query's `limit`; raises Invalid unless it is a whole number from 1 to `most`."""
-    text = req.params.get("limit", str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
-        raise Invalid(("?limit", f"give a whole number from 1 to {most}"))
+def page_size(req: func.HttpRequest) -> int:
+    """Return the query's `limit`; raises Invalid unless it is a whole number from 1 to HIGHEST_LIMIT."""
+    text = req.params.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= HIGHEST_LIMIT):
+        raise Invalid(("?limit", f"give a whole number from 1 to {HIGHEST_LIMIT}"))
     return int(text)
 
 
@@ -104,7 +106,7 @@ def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
         Invalid: The key is too long, or not plain text.
     """
     said = _header(req, "Berth-Actor")
-    actor = "".join(letter for letter in said if letter.isprintable())[:100] or DEFAULT_ACTOR
+    actor = "".join(letter for letter in said if letter.isprintable())[:LONGEST_ACTOR] or DEFAULT_ACTOR
     key = _header(req, "Idempotency-Key")
     if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise Invalid(("Idempotency-Key", f"use at most {LONGEST_KEY} printable ASCII characters"))
@@ -154,5 +156,6 @@ def _path(req: func.HttpRequest) -> str:
 
 
 def _problem_answer(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
-    text = json.dumps(problem.document(_path(req)), ensure_ascii=False)
-    return func.HttpResponse(text, status_code=problem.status, headers=dict(problem.headers), mimetype=MEDIA_TYPE)
+    text = answers.Problem.of(problem, instance=_path(req)).model_dump_json()
+    headers = dict(problem.headers)
+    return func.HttpResponse(text, status_code=problem.kind.status, headers=headers, mimetype=MEDIA_TYPE)

@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
+from functions.answers import Operation
 from functions.http import POLL_SECONDS, accepted, answer, caller_of, with_problems
-from functions.models import operation_json
 from functions.services import services
 
 bp = func.Blueprint()
@@ -15,7 +15,7 @@ async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation; while it is open, Retry-After says when to look again."""
     operation = await services().records.get_operation(req.route_params["id"])
     headers = {"Retry-After": POLL_SECONDS} if operation.is_open else {}
-    return answer(operation_json(operation), headers=headers)
+    return answer(Operation.of(operation), headers=headers)
 
 
 @bp.route(route="operations/{id}/cancel", methods=["POST"])

@@ -3,8 +3,9 @@
 import azure.durable_functions as df
 import azure.functions as func
 
+from functions.answers import AuditPage, Slug, Tenant, TenantPage
 from functions.http import accepted, answer, caller_of, page_size, read, with_problems
-from functions.models import Retry, Signup, audit_json, tenant_json
+from functions.requests import Retry, Signup
 from functions.services import services
 from shared.application.ports import TenantFilter
 from shared.domain.naming import check_slug
@@ -51,8 +52,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
         page = await services().records.list(wanted, limit=page_size(req), token=req.params.get("next", ""))
     except ValueError as error:
         raise Invalid(("?next", str(error))) from error
-    domain = services().settings.tenants.domain
-    return answer({"items": [tenant_json(each, domain=domain) for each in page.items], "next": page.next_token})
+    return answer(TenantPage.of(page, domain=services().settings.tenants.domain))
 
 
 @bp.route(route="tenants/{slug}", methods=["GET"])
@@ -60,7 +60,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
     stored = await services().records.get(_slug(req))
-    return answer(tenant_json(stored.value, domain=services().settings.tenants.domain))
+    return answer(Tenant.of(stored.value, domain=services().settings.tenants.domain))
 
 
 @bp.route(route="tenants/{slug}/audit", methods=["GET"])
@@ -72,7 +72,7 @@ async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
         page = await services().records.audit(slug, limit=page_size(req), token=req.params.get("next", ""))
     except ValueError as error:
         raise Invalid(("?next", str(error))) from error
-    return answer({"items": [audit_json(entry) for entry in page.items], "next": page.next_token})
+    return answer(AuditPage.of(page))
 
 
 @bp.route(route="slugs/{slug}", methods=["GET"])
@@ -81,7 +81,7 @@ async def check_slug_is_free(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether a slug is free, or why not."""
     slug = req.route_params["slug"]
     problem = await services().lifecycle.slug_problem(slug)
-    return answer({"slug": slug, "free": problem is None, "reason": problem or ""})
+    return answer(Slug(slug=slug, free=problem is None, reason=problem or ""))
 
 
 def _slug(req: func.HttpRequest) -> str:

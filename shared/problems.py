@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problem documents. Each kind has a section in docs/problems.md that says what to do about it."""
+"""Errors as RFC 9457 problems. Each kind has a section in docs/problems.md that says what to do about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
 
 from shared.errors import BerthError, Busy, Conflict, Invalid, KeyReused, NotFound, Permanent, Transient
 
@@ -10,29 +10,40 @@ MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
 
 
+class Kind(Enum):
+    """What can go wrong for a caller: a label, the status of the answer, and the title."""
+
+    INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
+    KEY_REUSED = ("key-reused", 422, "The idempotency key stands for another request")
+    NOT_FOUND = ("not-found", 404, "Not found")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This path has other methods")
+    CONFLICT = ("conflict", 409, "The present state does not allow this")
+    TOO_LARGE = ("too-large", 413, "The body is too large")
+    MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
+    BUSY = ("busy", 429, "Too much to do at the moment")
+    INTERNAL = ("internal", 500, "Something went wrong in berth")
+    REFUSED = ("refused", 502, "A part that berth depends on refused this")
+    UNAVAILABLE = ("unavailable", 503, "Not possible at the moment")
+
+    def __init__(self, label: str, status: int, title: str) -> None:
+        self.label = label
+        self.status = status
+        self.title = title
+
+    @property
+    def type(self) -> str:
+        """The `type` of its documents, which is also where its page is."""
+        return f"/api/problems/{self.label}"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem document and its status and headers. `detail` tells the caller what to do."""
+    """One problem and the headers of its answer. `detail` tells the caller what to do."""
 
-    kind: str
-    title: str
-    status: int
+    kind: Kind
     detail: str
     errors: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def document(self, instance: str) -> dict[str, Any]:
-        """Return the JSON members; `instance` is the path of the request."""
-        body: dict[str, Any] = {
-            "type": f"/api/problems/{self.kind}",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "instance": instance,
-        }
-        if self.errors:
-            body["errors"] = [{"pointer": pointer, "detail": text} for pointer, text in self.errors]
-        return body
 
 
 def problem_of(error: BerthError) -> Problem:
@@ -40,25 +51,22 @@ def problem_of(error: BerthError) -> Problem:
     match error:
         case Invalid():
             detail = "Mend the members named in `errors` and send the request again."
-            return Problem("invalid-request", "The request is not valid", 422, detail, error.errors)
+            return Problem(Kind.INVALID_REQUEST, detail, error.errors)
         case KeyReused():
-            return Problem("key-reused", "The idempotency key stands for another request", 422, str(error))
+            return Problem(Kind.KEY_REUSED, str(error))
         case NotFound():
-            return Problem("not-found", "Not found", 404, str(error))
+            return Problem(Kind.NOT_FOUND, str(error))
         case Conflict():
-            return Problem("conflict", "The present state does not allow this", 409, str(error))
-        case Busy():
-            wait = str(max(1, round(error.retry_after or DEFAULT_RETRY_AFTER)))
-            detail = f"{error}. Send the same request again in {wait} s."
-            return Problem("busy", "Too much to do at the moment", 429, detail, headers={"Retry-After": wait})
+            return Problem(Kind.CONFLICT, str(error))
         case Transient():
             wait = max(1, round(error.retry_after or DEFAULT_RETRY_AFTER))
             detail = f"{error}. Send the same request again in {wait} s."
-            return Problem("unavailable", "Not possible at the moment", 503, detail, headers={"Retry-After": str(wait)})
+            kind = Kind.BUSY if isinstance(error, Busy) else Kind.UNAVAILABLE
+            return Problem(kind, detail, headers={"Retry-After": str(wait)})
         case Permanent():
-            return Problem("refused", "A part that berth depends on refused this", 502, str(error))
+            return Problem(Kind.REFUSED, str(error))
         case _:
-            return Problem("internal", "Something went wrong in berth", 500, INTERNAL)
+            return Problem(Kind.INTERNAL, INTERNAL)
 
 
 INTERNAL = "This is a fault of berth's; it is in its log. Send the same request again, and tell operations if it stays."

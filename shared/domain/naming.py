@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 
 SHORTEST, LONGEST = 3, 40  # tenant-SLUG must fit the 63 characters of a namespace, with room for suffixes
-_LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+LABEL = r"[a-z]([a-z0-9-]*[a-z0-9])?"
 
 _RESERVED = {
     "a name of berth's own or of the site's": (
@@ -25,7 +25,7 @@ def check_slug(value: str) -> str | None:
     """
     if not SHORTEST <= len(value) <= LONGEST:
         return f"use {SHORTEST} to {LONGEST} characters"
-    if not _LABEL.fullmatch(value):
+    if not re.fullmatch(LABEL, value):
         return "use lower-case letters a to z, digits and hyphens; start with a letter, end with a letter or a digit"
     if "--" in value:
         return "do not put two hyphens next to each other"
