@@ -17,7 +17,6 @@ from starlette.routing import Route
 from local.host.app import App, Function, invoke
 
 MAX_BODY_BYTES = 100 * 1024 * 1024  # the real host's limit
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 logger = logging.getLogger("http")
 
@@ -40,29 +39,38 @@ def web_app(app: App, keys: Mapping[str, str], durable_client: str, fire: Callab
         Route("/admin/functions", _admin(keys, _list(app))),
         Route("/admin/functions/{name}", _admin(keys, _fire(fire)), methods=["POST"]),
     ]
-    for function in app.of_kind("httpTrigger"):
-        methods = [str(getattr(method, "value", method)) for method in function.trigger.get("methods") or METHODS]
+    # As the real host does, try them in the order of the functions' names (Azure/azure-functions-host#9876): the first
+    # that has both the path and the method answers.
+    for function in sorted(app.of_kind("httpTrigger"), key=lambda each: each.name):
+        methods = {str(getattr(method, "value", method)) for method in function.trigger.get("methods") or ()}
         template = str(function.trigger.get("route") or function.name).strip("/")
         for path in _paths(f"/{prefix}/{template}" if prefix else f"/{template}"):
-            routes.append(Route(path, _endpoint(function, keys, durable_client), methods=methods))
-    # The real host does not tell a wrong method from a wrong path.
+            route = Route(path, _endpoint(function, keys, durable_client))
+            route.methods = methods  # none is all of them; Starlette itself would add HEAD to GET
+            routes.append(route)
+    # Where no function has both, the real host does not tell a wrong method from a wrong path.
     return Starlette(routes=routes, exception_handlers={405: _not_found})
 
 
 def _paths(template: str) -> list[str]:
-    """Translate an ASP.NET route template; a last parameter that may be left out gives two routes."""
+    """Translate an ASP.NET route template into the paths that it matches: a last slash says nothing there.
+
+    A last parameter that may be left out, as a catch-all may, gives paths without it too.
+    """
     optional = re.fullmatch(r"(.*)/\{([^{}]+)\?\}", template)
     if optional:
         return [*_paths(optional[1]), *_paths(f"{optional[1]}/{{{optional[2]}}}")]
+    catch_all = re.fullmatch(r"(.*)/\{\*+([^{}]+)\}", template)
+    if catch_all:
+        return [*_paths(catch_all[1] or "/"), f"{catch_all[1]}/{{{catch_all[2]}:path}}"]
     kinds = {"int": ":int", "long": ":int", "guid": ":uuid", "float": ":float", "double": ":float"}
 
     def parameter(match: re.Match[str]) -> str:
         name, _, constraint = match[1].partition(":")
-        if name.startswith("*"):
-            return f"{{{name.lstrip('*')}:path}}"
         return f"{{{name}{kinds.get(constraint, '')}}}"
 
-    return [re.sub(r"\{([^{}]+)\}", parameter, template)]
+    path = re.sub(r"\{([^{}]+)\}", parameter, template)
+    return [path, f"{path.rstrip('/')}/"]
 
 
 def _endpoint(function: Function, keys: Mapping[str, str], durable_client: str) -> Endpoint:

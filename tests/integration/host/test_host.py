@@ -85,9 +85,26 @@ async def test_routes_have_a_prefix_constraints_and_optional_ends(host: Host) ->
     assert answer.status_code == 201
     assert answer.text == "POST {'number': '7', 'rest': 'more'} {'a': '1'} body echo"
     assert (await host.http.get("v1/echo/7")).status_code == 201
+    assert (await host.http.get("v1/echo/7/")).status_code == 201
     for path in ("v1/echo/seven", "v1/nothing", "api/echo/7"):
         assert (await host.http.get(path)).status_code == 404
-    assert (await host.http.delete("v1/echo/7")).status_code == 404
+
+
+async def test_a_wrong_method_is_not_found(host: Host) -> None:
+    for method in ("DELETE", "HEAD"):
+        answer = await host.http.request(method, "v1/echo/7")
+        assert (answer.status_code, answer.content) == (404, b"")
+
+
+async def test_routes_are_tried_in_the_order_of_the_functions_names(host: Host) -> None:
+    expected = {
+        ("GET", "v1/shelf/first"): "a_book",
+        ("POST", "v1/shelf/first"): "shelf first",  # a_book takes only GET
+        ("PROPFIND", "v1/shelf/second/third"): "shelf second/third",
+        ("GET", "v1/shelf"): "shelf ",
+    }
+    for (method, path), text in expected.items():
+        assert (await host.http.request(method, path)).text == text
 
 
 async def test_a_header_cannot_split_the_answer(host: Host) -> None:

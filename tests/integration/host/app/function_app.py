@@ -29,6 +29,16 @@ def echo(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     return func.HttpResponse(text, status_code=201)
 
 
+@app.route(route="shelf/{*rest}", auth_level=func.AuthLevel.ANONYMOUS)
+async def shelf(req: func.HttpRequest) -> str:
+    return f"shelf {req.route_params.get('rest', '')}"
+
+
+@app.route(route="shelf/{name}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def a_book(req: func.HttpRequest) -> str:
+    return "a_book"
+
+
 @app.route(route="split", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def split(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("x", headers={"X-Split": "a\r\nX-Injected: b"})
