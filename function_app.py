@@ -2,8 +2,8 @@
 
 import azure.durable_functions as df
 
-from functions import activities, clusters, health, operations, tenants, timers, workflows
+from functions import activities, clusters, health, operations, reference, tenants, timers, workflows
 
 app = df.DFApp()
-for module in (activities, clusters, health, operations, tenants, timers, workflows):
+for module in (activities, clusters, health, operations, reference, tenants, timers, workflows):
     app.register_functions(module.bp)

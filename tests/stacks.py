@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 
+import httpx
 from azure.data.tables.aio import TableServiceClient
 
-from cli.api import Api, Json
+from cli.api import Api, Json, ProblemError
 from local.kubernetes.control_plane import BERTH, Options, kubectl
 from local.stack import Stack
 from local.table_server import ACCOUNT, connection_string
+from tests.description import DescribedApi
 from tests.fault_proxy import FaultProxy
 
 OBJECTS = 12  # of one tenant, with its namespace
@@ -49,13 +51,9 @@ class Rig:
         """Return the operation once it has ended, however often the host is away meanwhile."""
         async with asyncio.timeout(seconds):
             while True:
-                try:
+                with contextlib.suppress(httpx.HTTPError, ProblemError):
                     operation = await self.api.call("GET", f"operations/{operation['id']}")
-                except Exception as error:
-                    last = error
-                    del last
-                else:
-                    if operation["finished_at"]:
+                    if operation.get("finished_at"):
                         return operation
                 await asyncio.sleep(0.1)
 
@@ -107,8 +105,8 @@ async def rig(environment: Mapping[str, str] | None = None) -> AsyncGenerator[Ri
     try:
         async with (
             stack,
-            Api(stack.api_url, stack.function_key) as api,
-            Api(stack.api_url, stack.master_key) as operators,
+            DescribedApi(stack.api_url, stack.function_key) as api,
+            DescribedApi(stack.api_url, stack.master_key) as operators,
         ):
             yield Rig(stack, proxies[0], proxies[1], api, operators)
     finally:

@@ -13,6 +13,7 @@ import pytest
 from cli.api import Api, Json, ProblemError
 from local.kubernetes.control_plane import Options, kubectl
 from local.stack import ROOT, Stack
+from tests.description import DescribedApi
 from tests.stacks import new_slug, signup
 
 SETTINGS = {
@@ -33,7 +34,7 @@ async def stack() -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def api(stack: Stack) -> AsyncIterator[Api]:
-    async with Api(stack.api_url, stack.master_key) as held:
+    async with DescribedApi(stack.api_url, stack.master_key) as held:
         for name in ("one", "two"):
             await register(held, name)
         yield held

@@ -8,12 +8,14 @@ import pytest
 
 from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
+from tests.description import is_as_described
 from tests.stacks import Rig, new_slug, signup
 
 
 async def raw(berth: Rig, method: str, path: str, *, key: str = "", **arguments: object) -> httpx.Response:
     headers = {"x-functions-key": key or berth.stack.function_key}
-    async with httpx.AsyncClient(base_url=f"{berth.stack.api_url}/api/", trust_env=False, timeout=30) as http:
+    url, hooks = f"{berth.stack.api_url}/api/", {"response": [is_as_described]}
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, event_hooks=hooks) as http:
         given = arguments.pop("headers", {})
         assert isinstance(given, dict)
         return await http.request(method, path, headers=headers | given, **arguments)  # pyright: ignore[reportArgumentType]
