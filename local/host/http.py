@@ -96,11 +96,16 @@ async def _call(function: Function, request: Request, durable_client: str) -> Re
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return Response(status_code=413)
+    query = request.query_params
+    try:
+        headers = _headers(request)
+    except UnicodeDecodeError:
+        return Response(status_code=400)
     trigger = func.HttpRequest(
         request.method,
-        str(request.url),
-        headers=dict(request.headers),
-        params=dict(request.query_params),
+        str(request.url.replace(path=request.scope["raw_path"].decode("ascii"))),  # still percent-encoded
+        headers=headers,
+        params={name: ",".join(query.getlist(name)) for name in query},
         route_params={name: str(value) for name, value in request.path_params.items()},
         body=bytes(body),
     )
@@ -110,6 +115,14 @@ async def _call(function: Function, request: Request, durable_client: str) -> Re
     except Exception:
         logger.exception("%s raised", function.name)
         return Response(status_code=500)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers as the real host does: in UTF-8, and joined by commas where one stands several times."""
+    values: dict[str, list[str]] = {}
+    for name, value in request.headers.raw:
+        values.setdefault(name.decode("ascii"), []).append(value.decode())
+    return {name: ",".join(held) for name, held in values.items()}
 
 
 def _response(answer: func.HttpResponse | str | None) -> Response:
