@@ -5,7 +5,8 @@ import re
 import azure.functions as func
 
 from functions.answers import Cluster, ClusterList
-from functions.http import answer, read, with_problems
+from functions.http import answer, with_problems
+from functions.parsing import read
 from functions.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
 from functions.services import services
 from shared.errors import Invalid

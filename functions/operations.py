@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from functions.answers import Operation
-from functions.http import POLL_SECONDS, accepted, answer, caller_of, with_problems
+from functions.http import accepted, answer, caller_of, with_problems
 from functions.services import services
 
 bp = func.Blueprint()
@@ -14,7 +14,8 @@ bp = func.Blueprint()
 async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation; while it is open, Retry-After says when to look again."""
     operation = await services().records.get_operation(req.route_params["id"])
-    headers = {"Retry-After": POLL_SECONDS} if operation.is_open else {}
+    wait = operation.look_again(services().clock.now())
+    headers = {"Retry-After": str(wait)} if operation.is_open else {}
     return answer(Operation.of(operation), headers=headers)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import azure.functions as func
 
-from functions.http import Refused, with_problems
+from functions.http import with_problems
 from functions.openapi import document
+from functions.parsing import Refused
 from functions.routes import ROUTES
 from shared.errors import NotFound
 from shared.problems import Kind, Problem

@@ -1,14 +1,19 @@
 """The JSON of the requests, and what else callers send. What is refused here shows in the API's description."""
 
-from typing import Annotated, Self
+import ssl
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
 from pydantic.config import JsonDict
 
 from shared.application.lifecycle import SignupRequest
 from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
 from shared.domain.naming import LABEL, LONGEST, RESERVED, SHORTEST, check_slug
 from shared.domain.plans import PLANS
+
+DEFAULT_ACTOR, LONGEST_ACTOR = "api", 100  # characters: a person or a program, with room for an address
+DEFAULT_LIMIT, HIGHEST_LIMIT = 100, 1000  # items of a page
 
 
 def _slug(value: str) -> str:
@@ -24,9 +29,37 @@ def _plan(value: str) -> str:
     return value
 
 
-def _display_name(value: str) -> str:
+def _one_line(value: str) -> str:
     if not value.isprintable() or value != value.strip():
-        raise ValueError("give a name without control characters, line breaks or surrounding spaces")
+        raise ValueError("leave out control, invisible and unassigned characters, line breaks and surrounding spaces")
+    return value
+
+
+def _address_alone(value: Any) -> Any:
+    # pydantic would take the address out of `Name <address>` and drop what surrounds it without a word.
+    if isinstance(value, str) and ("<" in value or value != value.strip()):
+        raise ValueError("give the address alone, without a name, brackets or surrounding spaces")
+    return value
+
+
+def _server(value: str) -> str:
+    if urlsplit(value).port == 0:  # one beyond 65535 is a ValueError already
+        raise ValueError("give a port from 1 to 65535")
+    return value
+
+
+def _certificates(value: str) -> str:
+    # By the library that will read it to connect: one that it cannot read would cut a cluster off.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
+    except (ssl.SSLError, ValueError, TypeError) as error:  # the last for what is not ASCII
+        raise ValueError("give certificates in PEM form, from BEGIN CERTIFICATE to END CERTIFICATE") from error
+    return value
+
+
+def _digits(value: Any) -> Any:
+    if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(HIGHEST_LIMIT))):
+        raise ValueError(f"give a whole number from 1 to {HIGHEST_LIMIT}")
     return value
 
 
@@ -43,11 +76,15 @@ Region = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", examples=["1.4.2"])]
 DisplayName = Annotated[
     str,
-    AfterValidator(_display_name),
+    AfterValidator(_one_line),
     Field(min_length=1, max_length=100, examples=["Acme Ltd"], json_schema_extra={"pattern": r"^\S(.*\S)?$"}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
+Limit = Annotated[
+    int, BeforeValidator(_digits), Field(ge=1, le=HIGHEST_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})
+]
 
 
 class _Request(BaseModel):
@@ -62,7 +99,7 @@ class Signup(_Request):
     plan: PlanName
     region: Region
     """One for which a cluster is registered."""
-    email: Annotated[EmailStr, Field(max_length=254, examples=["owner@example.com"])]
+    email: Annotated[EmailStr, BeforeValidator(_address_alone), Field(max_length=254, examples=["owner@example.com"])]
     display_name: DisplayName
     version: Version = ""
     """The tag of the product's image; without it, the tenant gets the default one."""
@@ -82,32 +119,44 @@ class Retry(_Request):
 class ClusterRegistration(_Request):
     """A cluster that takes tenants."""
 
-    class Kubeconfig(_Request):
-        """Reach it by a context of the kubeconfig file that berth was given."""
+    class Access(_Request):
+        """How to reach it: by a context of the kubeconfig file, or as berth's own Microsoft Entra identity.
 
-        kubeconfig_context: Annotated[str, Field(min_length=1, max_length=100)]
+        Either `kubeconfig_context` alone, or `server` and `ca_pem`. One model for both ways: a union's errors would
+        point at its alternatives, of which the caller knows nothing.
+        """
 
-    class Azure(_Request):
-        """Reach it by berth's own Microsoft Entra identity."""
-
-        server: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9.-]+(:[0-9]+)?$", max_length=300)]
+        kubeconfig_context: Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=100)] = ""
+        server: Annotated[
+            str,
+            AfterValidator(_server),
+            Field(max_length=300, pattern=r"^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"),
+        ] = ""
         """The https address of its API server."""
-        ca_pem: Annotated[str, Field(pattern=r"^-----BEGIN CERTIFICATE-----", max_length=20_000)]
+        ca_pem: Annotated[
+            str, AfterValidator(_certificates), Field(max_length=20_000, pattern=r"^-----BEGIN CERTIFICATE-----")
+        ] = ""
         """The certificate authority that signed the API server's certificate."""
+
+        @model_validator(mode="after")
+        def _one_way(self) -> Self:
+            if self.model_fields_set not in ({"kubeconfig_context"}, {"server", "ca_pem"}):
+                raise ValueError("give either kubeconfig_context alone, or server and ca_pem")
+            return self
 
     region: Region
     capacity: Capacity
     """The plan weights that fit on it, a trial's being 1."""
     state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
-    access: Kubeconfig | Azure
+    access: Access
 
     def to_domain(self, name: str) -> Cluster:
         """Return what the use case takes."""
-        match self.access:
-            case self.Kubeconfig(kubeconfig_context=context):
-                access = KubeconfigAccess(context)
-            case self.Azure(server=server, ca_pem=ca_pem):
-                access = AzureAccess(server, ca_pem)
+        way = self.access
+        if way.kubeconfig_context:
+            access = KubeconfigAccess(way.kubeconfig_context)
+        else:
+            access = AzureAccess(way.server, way.ca_pem)
         return Cluster(name, self.region, self.capacity, self.state, access)
 
 

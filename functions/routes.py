@@ -13,8 +13,19 @@ from azure.functions import AuthLevel
 from pydantic import BaseModel, Field
 
 from functions import answers
-from functions.http import DEFAULT_ACTOR, DEFAULT_LIMIT, HIGHEST_LIMIT, LONGEST_ACTOR
-from functions.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration, PlanName, Region, Retry, Signup, Slug
+from functions.requests import (
+    DEFAULT_ACTOR,
+    LONGEST_ACTOR,
+    ClusterChange,
+    ClusterName,
+    ClusterRegistration,
+    Limit,
+    PlanName,
+    Region,
+    Retry,
+    Signup,
+    Slug,
+)
 from shared.domain.idempotency import LONGEST_KEY
 from shared.domain.tenants import TenantState
 from shared.problems import Kind
@@ -80,27 +91,20 @@ _TENANT = Parameter("path", "slug", Slug, "The tenant's slug.")
 _OPERATION = Parameter(
     "path", "id", Annotated[str, Field(examples=["acme.zj4m7c2k9qh3w8t5v1xp"])], "The operation's id."
 )
-_CLUSTER = Parameter(
-    "path", "name", Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])], "The cluster's name."
-)
+_CLUSTER = Parameter("path", "name", ClusterName, "The cluster's name.")
 _KEY = Parameter(
     "header",
     "Idempotency-Key",
-    Annotated[str, Field(max_length=LONGEST_KEY, pattern="^[ -~]*$")],
+    Annotated[str, Field(min_length=1, max_length=LONGEST_KEY, pattern="^[ -~]*$")],
     "The same request sent again with the same key gives the same operation again.",
 )
 _ACTOR = Parameter(
     "header",
     "Berth-Actor",
-    Annotated[str, Field(json_schema_extra={"default": DEFAULT_ACTOR})],
-    f"Who asks, for the audit trail; the first {LONGEST_ACTOR} characters count.",
+    Annotated[str, Field(max_length=LONGEST_ACTOR, json_schema_extra={"default": DEFAULT_ACTOR})],
+    "Who asks, for the audit trail.",
 )
-_LIMIT = Parameter(
-    "query",
-    "limit",
-    Annotated[int, Field(ge=1, le=HIGHEST_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})],
-    "How many items a page may have.",
-)
+_LIMIT = Parameter("query", "limit", Limit, "How many items a page may have.")
 _NEXT = Parameter("query", "next", str, "The `next` of the page before.")
 
 _LOCATION = Header(
@@ -116,8 +120,9 @@ _BEGUN = Answer(
     (_LOCATION, Header("Retry-After", WAIT, f"{_LOOK_AGAIN}.")),
 )
 
-_BODY = (Kind.TOO_LARGE, Kind.MEDIA_TYPE, Kind.INVALID_REQUEST)
-_PARTS = (Kind.INTERNAL, Kind.REFUSED, Kind.UNAVAILABLE)  # whatever needs tables, task hub or settings
+_BODY = (Kind.TOO_LARGE, Kind.MEDIA_TYPE)
+# Whatever has parts that a caller can get wrong, and needs tables, task hub or settings.
+_USUAL = (Kind.INTERNAL, Kind.REFUSED, Kind.UNAVAILABLE)
 
 
 def _ok(description: str, content: Any, *headers: Header, media_type: str = "application/json") -> tuple[Answer]:
@@ -132,7 +137,7 @@ ROUTES = (
         AuthLevel.ANONYMOUS,
         "Describe this API",
         answers=_ok("This document.", dict[str, Any]),
-        problems=(Kind.INTERNAL,),
+        problems=(Kind.INVALID_REQUEST, Kind.INTERNAL),
     ),
     Route(
         "GET",
@@ -142,7 +147,7 @@ ROUTES = (
         "Explain a kind of problem",
         parameters=(Parameter("path", "kind", str, "The end of a problem's `type`."),),
         answers=_ok("What happened, and what to do about it.", str, media_type="text/markdown"),
-        problems=(Kind.NOT_FOUND, Kind.INTERNAL),
+        problems=(Kind.INVALID_REQUEST, Kind.NOT_FOUND, Kind.INTERNAL),
     ),
     Route(
         "GET",
@@ -152,7 +157,7 @@ ROUTES = (
         "Say whether a slug is free, or why not",
         parameters=(Parameter("path", "slug", str, "What somebody would like to have as a slug."),),
         answers=_ok("The slug, free or not.", answers.Slug),
-        problems=_PARTS,
+        problems=_USUAL,
     ),
     Route(
         "POST",
@@ -163,7 +168,7 @@ ROUTES = (
         parameters=(_KEY, _ACTOR),
         body=Signup,
         answers=(_BEGUN,),
-        problems=(*_BODY, Kind.KEY_REUSED, Kind.CONFLICT, Kind.BUSY, *_PARTS),
+        problems=(*_BODY, Kind.KEY_REUSED, Kind.CONFLICT, Kind.BUSY, *_USUAL),
     ),
     Route(
         "GET",
@@ -177,7 +182,7 @@ ROUTES = (
             answers.Operation,
             Header("Retry-After", WAIT, f"{_LOOK_AGAIN}, while it is open.", always=False),
         ),
-        problems=(Kind.NOT_FOUND, *_PARTS),
+        problems=(Kind.NOT_FOUND, *_USUAL),
     ),
     Route(
         "POST",
@@ -187,7 +192,7 @@ ROUTES = (
         "Ask a provisioning to end and to take back what it made; asking again is safe",
         parameters=(_OPERATION, _ACTOR),
         answers=(_BEGUN,),
-        problems=(Kind.INVALID_REQUEST, Kind.NOT_FOUND, Kind.CONFLICT, *_PARTS),
+        problems=(Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
     ),
     Route(
         "GET",
@@ -198,13 +203,13 @@ ROUTES = (
         parameters=(
             Parameter("query", "state", TenantState, "Only those in this state."),
             Parameter("query", "plan", PlanName, "Only those of this plan."),
-            Parameter("query", "cluster", str, "Only those on this cluster."),
+            Parameter("query", "cluster", ClusterName, "Only those on this cluster."),
             Parameter("query", "region", Region, "Only those of this region."),
             _LIMIT,
             _NEXT,
         ),
         answers=_ok("A part of the list.", answers.TenantPage),
-        problems=(Kind.INVALID_REQUEST, *_PARTS),
+        problems=_USUAL,
     ),
     Route(
         "GET",
@@ -214,7 +219,7 @@ ROUTES = (
         "Show one tenant",
         parameters=(_TENANT,),
         answers=_ok("The tenant as it is recorded.", answers.Tenant),
-        problems=(Kind.NOT_FOUND, *_PARTS),
+        problems=(Kind.NOT_FOUND, *_USUAL),
     ),
     Route(
         "GET",
@@ -224,7 +229,7 @@ ROUTES = (
         "List a tenant's changes, newest first",
         parameters=(_TENANT, _LIMIT, _NEXT),
         answers=_ok("A part of the list.", answers.AuditPage),
-        problems=(Kind.INVALID_REQUEST, Kind.NOT_FOUND, *_PARTS),
+        problems=(Kind.NOT_FOUND, *_USUAL),
     ),
     Route(
         "POST",
@@ -236,7 +241,7 @@ ROUTES = (
         body=Retry,
         body_required=False,
         answers=(_BEGUN,),
-        problems=(*_BODY, Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *_PARTS),
+        problems=(*_BODY, Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
     ),
     Route(
         "DELETE",
@@ -246,7 +251,7 @@ ROUTES = (
         "Start to remove a tenant",
         parameters=(_TENANT, _KEY, _ACTOR),
         answers=(_BEGUN,),
-        problems=(Kind.INVALID_REQUEST, Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *_PARTS),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
     ),
     Route(
         "PUT",
@@ -257,7 +262,7 @@ ROUTES = (
         parameters=(_CLUSTER,),
         body=ClusterRegistration,
         answers=_ok("The cluster with its allocation.", answers.Cluster),
-        problems=(*_BODY, *_PARTS),
+        problems=(*_BODY, *_USUAL),
     ),
     Route(
         "PATCH",
@@ -268,7 +273,7 @@ ROUTES = (
         parameters=(_CLUSTER,),
         body=ClusterChange,
         answers=_ok("The cluster with its allocation.", answers.Cluster),
-        problems=(*_BODY, Kind.NOT_FOUND, Kind.CONFLICT, *_PARTS),
+        problems=(*_BODY, Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
     ),
     Route(
         "GET",
@@ -277,7 +282,7 @@ ROUTES = (
         AuthLevel.ADMIN,
         "List the registered clusters with their allocation",
         answers=_ok("All clusters.", answers.ClusterList),
-        problems=_PARTS,
+        problems=_USUAL,
     ),
     Route(
         "GET",
@@ -298,6 +303,6 @@ ROUTES = (
             *_ok("All answer.", answers.Readiness),
             Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Something does not answer.", answers.Readiness),
         ),
-        problems=_PARTS,
+        problems=_USUAL,
     ),
 )

@@ -4,7 +4,8 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.answers import AuditPage, Slug, Tenant, TenantPage
-from functions.http import accepted, answer, caller_of, page_size, read, with_problems
+from functions.http import accepted, answer, caller_of, page_size, with_problems
+from functions.parsing import read
 from functions.requests import Retry, Signup
 from functions.services import services
 from shared.application.ports import TenantFilter

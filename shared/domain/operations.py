@@ -3,12 +3,15 @@
 Every function here returns a new value; the times come from the caller, so that a replay gives the same answer.
 """
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from secrets import randbelow
 
+SHORTEST_LOOK, LONGEST_LOOK = 2, 15  # seconds between two looks of somebody who waits for an operation
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o or u to misread
+_ID = re.compile(rf"([a-z0-9-]{{1,63}})\.[{_ALPHABET}]{{20}}")
 _MILLISECONDS_END = 1 << 50  # ten letters of base 32; no clock reaches it before the year 37000
 
 
@@ -124,6 +127,14 @@ class Operation:
         """
         return abs((now - self.heartbeat_at).total_seconds())
 
+    def look_again(self, now: datetime) -> int:
+        """Seconds after which another look is worth the while: a tenth of the time that it took until now.
+
+        So a burst of waiting callers does not take the time away from those who are being served.
+        """
+        age = seconds_between(self.created_at, now)
+        return round(min(LONGEST_LOOK, max(SHORTEST_LOOK, age / 10)))
+
     def step(self, name: StepName) -> Step:
         """Return the step of that name; raises KeyError when this operation never had it."""
         for step in self.steps:
@@ -220,9 +231,12 @@ def newest_first(now: datetime) -> str:
 
 
 def slug_of(operation_id: str) -> str:
-    """Return the slug inside an operation id, or an empty string when it is not one."""
-    slug, dot, rest = operation_id.partition(".")
-    return slug if dot and len(rest) == 20 and all(letter in _ALPHABET for letter in rest) else ""
+    """Return the slug inside an operation id, or an empty string when it is not one.
+
+    What it returns can be the key of a record: nobody's text gets that far.
+    """
+    found = _ID.fullmatch(operation_id)
+    return found[1] if found else ""
 
 
 def _base32(value: int) -> str:

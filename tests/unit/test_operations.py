@@ -36,6 +36,13 @@ def test_what_is_no_id_has_no_slug(text: str) -> None:
     assert slug_of(text) == ""
 
 
+@pytest.mark.parametrize(
+    "slug", ["a/b", "a\\b", "a#b", "a?b", "a\0", "a\n", "a' or 1 eq 1", "A", "\u0430", "a" * 64, ""]
+)
+def test_what_cannot_be_a_table_key_is_no_slug(slug: str) -> None:
+    assert slug_of(f"{slug}.{'0' * 20}") == ""
+
+
 def test_steps_run_one_after_another_with_their_times() -> None:
     operation = provisioning().begin(StepName.PLACE, NOW).begin(StepName.APPLY, NOW + timedelta(seconds=2), "applying")
     assert operation.state is OperationState.RUNNING

@@ -11,6 +11,7 @@ operation and the audit entry are one transaction.
 | audit:SLUG:NEWEST-FIRST | one audit entry |
 """
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -29,6 +30,8 @@ from shared.errors import Conflict, NotFound
 TABLE = "tenants"
 SHARDS = "0123456789abcdef"
 
+_PLACE = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
+_AUDIT_PLACE = re.compile(r"[0-9a-z]{20}[a-z]{1,20}")  # the end of an audit entry's RowKey
 _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
 _TENANT = TypeAdapter(Tenant)
@@ -53,7 +56,7 @@ class TableTenantRecords:
         """Return an operation, running or ended; raises NotFound."""
         slug = slug_of(operation_id)
         if not slug:
-            raise NotFound(f"there is no operation {operation_id}")
+            raise NotFound("there is no such operation: its id is not one that berth gives")
         tenant = (await self.get(slug)).value
         if tenant.operation.id == operation_id:
             return tenant.operation
@@ -108,7 +111,7 @@ class TableTenantRecords:
 
     async def audit(self, slug: str, *, limit: int, token: str) -> Page[AuditEntry]:
         """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
-        after = _decode(token) if token else ""
+        after = _decode(token, _AUDIT_PLACE) if token else ""
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
         parameters = {"shard": shard(slug), "after": f"audit:{slug}:{after}", "end": f"audit:{slug};"}
         found: list[AuditEntry] = []
@@ -157,11 +160,15 @@ def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode()
 
 
-def _decode(token: str) -> str:
+def _decode(token: str, form: re.Pattern[str]) -> str:
+    """Return what a token says. It comes back from callers, so it must be to the letter what `_encode` makes."""
     try:
-        return urlsafe_b64decode(token.encode()).decode()
+        text = urlsafe_b64decode(token.encode()).decode()
     except ValueError as error:
-        raise ValueError("the continuation token is not one of ours") from error
+        raise ValueError("this is not the `next` of a list; leave it out to begin at the start") from error
+    if not form.fullmatch(text) or _encode(text) != token:
+        raise ValueError("this is not the `next` of a list; leave it out to begin at the start")
+    return text
 
 
 def _write_token(slug: str) -> str:
@@ -169,7 +176,5 @@ def _write_token(slug: str) -> str:
 
 
 def _read_token(token: str) -> tuple[str, str]:
-    text = _decode(token)
-    if not text or text[0] not in SHARDS:
-        raise ValueError("the continuation token is not one of ours")
+    text = _decode(token, _PLACE)
     return text[0], text[1:]
