@@ -1,0 +1,272 @@
+"""Bodies that must be refused, as readable tables: what is sent, and where the problem document must point."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+JSON = (("Content-Type", b"application/json"),)
+LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'  # JSON escapes of what no encoding can write down
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and the answer it must get.
+
+    `path` goes out to the letter, below /api/; TENANT and OPERATION in it are put in from what is there.
+    """
+
+    about: str
+    method: str
+    path: str
+    status: int = 422
+    pointers: tuple[str, ...] | None = None
+    body: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
+    key: str = field(default="function")
+
+
+SIGNUP = {
+    "slug": '"never-made"',
+    "plan": '"trial"',
+    "region": '"local"',
+    "email": '"a@example.com"',
+    "display_name": '"A"',
+}
+CLUSTER = {"region": '"local"', "capacity": "100", "access": '{"kubeconfig_context": "local"}'}
+NO_TEXT = {
+    "null": "null",
+    "true": "true",
+    "a number": "7",
+    "a float": "1.5",
+    "a list": '["a"]',
+    "an object": '{"a": "b"}',
+}
+
+SLUGS = {
+    "upper case": ["Acme", "ACME"],
+    "look-alikes": ["\u0430cme", "\u03bfmega", "\uff41cme", "\u0131stanbul", "ﬁrm", "acme\u0661"],
+    "accents, composed and combining": ["café", "cafe\u0301"],
+    "right to left": ["שלום", "abc\u202edef", "abc\u200f"],
+    "zero width and soft": ["ab\u200bc", "ab\u200dc", "\ufeffabc", "ab\u00adc", "ab\u2060c"],
+    "other hyphens": ["ab\u2011c", "ab\u2013c", "ab_c"],
+    "spaces": [" abc", "abc ", "a bc", "abc\u00a0", "abc\u3000"],
+    "control characters": ["abc\0", "\0abc", "abc\x01", "abc\x1b[31m", "abc\x7f", "abc\x85", "abc\t"],
+    "line ends": ["abc\n", "abc\ndef", "abc\r\n", "abc\u2028"],
+    "emoji": ["🚢🚢🚢", "abc👩\u200d🚀"],
+    "hyphens and dots": ["-abc", "abc-", "a--b", "xn--bcher-kva", "a.bc", "abc.", "...", "1abc", "123"],
+    "lengths": ["", "a", "ab", "a" * 41, "a" * 63, "a" * 64, "a" * 101, "a" * 10_000],
+    "of a table key": ["a/bc", "a\\bc", "a#bc", "a?bc", "a%2fbc"],
+    "OData": ["abc' or 1 eq 1", "abc''", "@shard", "abc) or (true"],
+    "YAML": ["abc: def", "&abc", "*abc", "!!map", "abc #", "|-", "[abc]", "{abc}"],
+    "templates": ["{{7*7}}", "{{ slug }}", "{% raw %}", "${HOME}", "$(id)"],
+    "JSON": ['abc"', 'a","plan":"enterprise'],
+    "paths": ["../abc", "..", "abc/../.."],
+    "reserved": ["admin", "api", "www", "login", "root", "autodiscover", "localhost", "postmaster"],
+    "of Kubernetes": ["default", "kubernetes", "kube-system", "kube-public", "kube-node-lease", "kube-mine", "svc"],
+}
+EMAILS = {
+    "incomplete": ["", "a", "@", "a@", "@example.com", "a@b@example.com"],
+    "more than an address": ["A <a@example.com>", "<a@example.com>", "a@example.com,b@example.com", " a@example.com"],
+    "control characters": ["a\0@example.com", "a@example.com\n", "a\r\nBcc: b@example.com", "a@example.com\x7f"],
+    "invisible": ["a\u200b@example.com", "a\u202e@example.com", "a@exam\u00adple.com\u200e"],
+    "hosts": ["a@localhost", "a@[127.0.0.1]", "a@-a.com", "a@a..com", "a@a_b.com", "a@x.test", "a@svc.local"],
+    "local parts": [".a@example.com", "a.@example.com", "a..b@example.com", '"a b"@example.com', "a b@example.com"],
+    "lengths": [
+        "a@" + "b" * 64 + ".com",
+        "a@" + "b." * 130 + "com",
+        "A" * 300 + " <a@b.com>",
+    ],
+}
+INVISIBLE = {
+    "line ends": ["a\nb", "a\r\nb", "a\u2028b", "a\u2029b", "a\x0bb", "a\x85b"],
+    "control characters": ["\0", "a\0", "a\tb", "\x1b[2J", "a\x7f"],
+    "invisible": ["a\u200bb", "a\u200d", "a\ufeff", "a\u00adb", "a\U000e0041", "\u2060", "a\u3164\u200c"],
+    "directions": ["a\u202eb", "a\u2066b", "\u200fa"],
+    "spaces": [" ", " a", "a ", "a\u00a0b", "\u3000a"],
+    "no characters": ["a\ufffe", "a\uffff", "a\U0010ffff", "a\u0378", "a\ue000", "a\U000f0000"],
+}
+DISPLAY_NAMES = {**INVISIBLE, "lengths": ["", "a" * 101, "🚢" * 101, "a" * 20_000]}
+VERSIONS = {
+    "no tag": ["", ".1", "-1", "a b", "v/1", "v1:2", "v1@sha256:00", "a" * 129],
+    "Unicode": ["v\uff11", "ü1", "v1\u200b", "v1\0", "v1\n", "\u202ev1"],
+    "paths and templates": ["../../etc", "{{7*7}}", "$(id)", "v1;id", "v1'", 'v1"', "@shard"],
+}
+REGIONS = {
+    "not there": ["mars", "-", "local-1", "null"],
+    "no name": ["", "Local", "lo cal", "local\n", "local\0", "löcal", "l\u043ecal", "a" * 41, "local."],
+    "elsewhere": ["local' or 1 eq 1", "@shard", "{{ region }}", "../local", 'local"', "local: x", "local#"],
+}
+PLAN_NAMES = {
+    "no plan": ["", "gold", "Trial", "TRIAL", " trial", "trial\n", "trial\0", "\uff54rial", "tri\u200bal", "a" * 1000],
+    "elsewhere": ["trial' or '1' eq '1", "{{ plan }}", "../trial", "@shard", "__class__", "*"],
+}
+TABLES: Mapping[str, Mapping[str, list[str]]] = {
+    "slug": SLUGS,
+    "plan": PLAN_NAMES,
+    "region": REGIONS,
+    "email": EMAILS,
+    "display_name": DISPLAY_NAMES,
+    "version": VERSIONS,
+}
+
+# Whole bodies, and where the problem document points: "" is the body itself.
+GOOD = "{" + ", ".join(f'"{name}": {value}' for name, value in SIGNUP.items()) + "}"
+OPEN = GOOD.removesuffix("}")
+MALFORMED: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", ""),
+    "blank": (b" \r\n\t ", ""),
+    "null": (b"null", ""),
+    "true": (b"true", ""),
+    "a number": (b"7", ""),
+    "text": (b'"slug"', ""),
+    "an empty list": (b"[]", ""),
+    "a list of one": (f"[{GOOD}]".encode(), ""),
+    "pairs": (b'[["slug", "never-made"]]', ""),
+    "cut off": (OPEN.encode(), ""),
+    "a comma too many": (f"{OPEN},}}".encode(), ""),
+    "garbage behind": (f"{GOOD}x".encode(), ""),
+    "NUL behind": (f"{GOOD}\0".encode(), ""),
+    "two documents": (f"{GOOD}{GOOD}".encode(), ""),
+    "JSON lines": (f"{GOOD}\n{GOOD}\n".encode(), ""),
+    "a comment": (f"{OPEN} /* */ }}".encode(), ""),
+    "single quotes": (GOOD.replace('"', "'").encode(), ""),
+    "bare names": (b"{slug: never-made}", ""),
+    "YAML": (b"slug: never-made\nplan: trial\n", ""),
+    "XML": (b"<slug>never-made</slug>", ""),
+    "a form": (b"slug=never-made&plan=trial", ""),
+    "a template": (b"{{ signup }}", ""),
+    "NaN": (f'{OPEN}, "version": NaN}}'.encode(), ""),
+    "Infinity": (f'{OPEN}, "version": Infinity}}'.encode(), ""),
+    "-Infinity": (f'{OPEN}, "version": -Infinity}}'.encode(), ""),
+    "a float without end": (f'{OPEN}, "version": 1e999}}'.encode(), "/version"),
+    "negative zero": (f'{OPEN}, "version": -0}}'.encode(), "/version"),
+    "a number of 5000 digits": (f'{OPEN}, "version": {"9" * 5000}}}'.encode(), ""),
+    "a number of 100 digits": (f'{OPEN}, "version": {"9" * 100}}}'.encode(), "/version"),
+    "an octal number": (f'{OPEN}, "version": 017}}'.encode(), ""),
+    "a signed number": (f'{OPEN}, "version": +1}}'.encode(), ""),
+    "a bare line end in text": (f'{OPEN}, "version": "v\n1"}}'.encode(), ""),
+    "a bare NUL in text": (f'{OPEN}, "version": "v\0"}}'.encode(), ""),
+    "an unknown escape": (f'{OPEN}, "version": "\\x41"}}'.encode(), ""),
+    "half an escape": (f'{OPEN}, "version": "\\u00"}}'.encode(), ""),
+    "a member twice": (f'{OPEN}, "slug": "never-made-2"}}'.encode(), ""),
+    "a member twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
+    "an unknown member twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
+    "a member twice, further in": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
+    "lists in lists": (f'{OPEN}, "version": {"[" * 900}{"]" * 900}}}'.encode(), "/version"),
+    "lists in lists without end": (b"[" * 60_000, ""),
+    "lists, deep and closed": (b"[" * 30_000 + b"]" * 30_000, ""),
+    "objects in objects": (f'{OPEN}, "version": {'{"a":' * 900}1{"}" * 900}}}'.encode(), "/version"),
+    "objects in objects without end": (b'{"a":' * 12_000, ""),
+    "UTF-16": (GOOD.encode("utf-16"), ""),
+    "UTF-16, little end first": (GOOD.encode("utf-16-le"), ""),
+    "UTF-16, big end first": (GOOD.encode("utf-16-be"), ""),
+    "UTF-32": (GOOD.encode("utf-32"), ""),
+    "Latin-1": (f'{OPEN}, "version": "é"}}'.encode("latin-1"), ""),
+    "a byte order mark": (b"\xef\xbb\xbf" + GOOD.encode(), ""),
+    "a byte that UTF-8 has not": (GOOD.encode() + b"\xff", ""),
+    "a slash in two bytes": (OPEN.encode() + b', "version": "\xc0\xaf"}', ""),
+    "half a pair in UTF-8": (OPEN.encode() + b', "version": "\xed\xa0\x80"}', ""),
+    "beyond Unicode": (OPEN.encode() + b', "version": "\xf4\x90\x80\x80"}', ""),
+    "a letter cut off": (OPEN.encode() + b', "version": "\xe2\x82"}', ""),
+    "gzip unsaid": (gzip.compress(GOOD.encode()), ""),
+}
+UNKNOWN = {
+    "replicas": "/replicas",
+    "Slug": "/Slug",
+    "slug ": "/slug ",
+    "": "/",
+    "a/b~c": "/a~1b~0c",
+    "__proto__": "/__proto__",
+    "{{ 7*7 }}": "/{{ 7*7 }}",
+    "имя": "/имя",
+    "sl\0ug": "/sl\0ug",
+    "\ufeffslug": "/\ufeffslug",
+    "🚢": "/🚢",
+    "namespace": "/namespace",
+    "state": "/state",
+    "operation": "/operation",
+}
+MEDIA_TYPES = {
+    "text": b"text/plain",
+    "a form": b"application/x-www-form-urlencoded",
+    "parts": b"multipart/form-data; boundary=x",
+    "XML": b"application/xml",
+    "YAML": b"application/yaml",
+    "nearly": b"text/json",
+    "a kind of JSON": b"application/merge-patch+json",
+    "a problem": b"application/problem+json",
+    "two": b"application/json, text/plain",
+    "any": b"*/*",
+    "none named": b"json",
+    "empty": b"",
+    "Unicode": "application/jsoń".encode(),
+}
+
+
+def words(text: str) -> list[str]:
+    """Return the values in a row of a table."""
+    return text.split()
+
+
+def body(members: Mapping[str, str], **changed: str | None) -> bytes:
+    """Return a JSON object whose members are given as JSON; None leaves one out."""
+    held = {name: value for name, value in {**members, **changed}.items() if value is not None}
+    return ("{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in held.items()) + "}").encode()
+
+
+def signups() -> Iterator[Case]:
+    """Every member of POST /api/tenants."""
+    for member, table in TABLES.items():
+        for about, values in table.items():
+            for value in values:
+                yield _signup(f"{member}, {about}: {value[:40]!a}", (f"/{member}",), **{member: json.dumps(value)})
+        for about, raw in {**NO_TEXT, "half a pair": LONE, "a pair reversed": REVERSED}.items():
+            yield _signup(f"{member} is {about}", (f"/{member}",), **{member: raw})
+        if member in SIGNUP:
+            yield _signup(f"{member} is missing", (f"/{member}",), **{member: None})
+    yield Case("no member at all", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
+    for name, pointer in UNKNOWN.items():
+        yield _signup(f"the unknown member {name!a}", (pointer,), **{name: "1"})
+    yield Case(
+        "an unknown member of half a pair", "POST", "tenants", 422, ("",), OPEN.encode() + rb', "\ud800": 1}', JSON
+    )
+
+
+def whole_bodies() -> Iterator[Case]:
+    """What is no JSON object at all, on every route that reads one."""
+    for about, (content, pointer) in MALFORMED.items():
+        yield Case(f"signup: {about}", "POST", "tenants", 422, (pointer,), content, JSON)
+    for about in ("null", "a list of one", "NaN", "UTF-16", "a member twice", "objects in objects without end"):
+        content = MALFORMED[about][0]
+        yield Case(f"retry: {about}", "POST", "tenants/TENANT/retry", 422, ("",), content, JSON)
+        yield Case(f"cluster: {about}", "PUT", "clusters/local", 422, ("",), content, JSON, "master")
+    for about, kind in MEDIA_TYPES.items():
+        yield Case(f"media type: {about}", "POST", "tenants", 415, None, GOOD.encode(), (("Content-Type", kind),))
+    yield Case("no media type", "POST", "tenants", 415, None, GOOD.encode())
+    twice = (*JSON, ("Content-Type", b"text/plain"))
+    yield Case("two media types", "POST", "tenants", 415, None, GOOD.encode(), twice)
+    yield Case("retry without media type", "POST", "tenants/TENANT/retry", 415, None, b"{}")
+    yield Case("cluster without media type", "PUT", "clusters/local", 415, None, body(CLUSTER), (), "master")
+    packed = {"gzip": gzip.compress(GOOD.encode()), "deflate": zlib.compress(GOOD.encode()), "br": GOOD.encode()}
+    for coding, content in packed.items():
+        headers = (*JSON, ("Content-Encoding", coding.encode()))
+        yield Case(f"content in {coding}", "POST", "tenants", 415, None, content, headers)
+    yield Case("64 KiB and one", "POST", "tenants", 413, None, GOOD.encode().ljust(64 * 1024 + 1), JSON)
+    yield Case("64 KiB and one, to a cluster", "PUT", "clusters/local", 413, None, b" " * 65_537, JSON, "master")
+
+
+def retries() -> Iterator[Case]:
+    """Every member of POST /api/tenants/{slug}/retry."""
+    values = [json.dumps(value) for table in VERSIONS.values() for value in table]
+    for raw in (*values, *NO_TEXT.values(), LONE):
+        content = body({}, version=raw)
+        yield Case(f"version {raw[:40]}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
+    for name in ("slug", "Version", "", "plan"):
+        content = body({"version": '"v1"'}, **{name: '"x"'})
+        yield Case(f"the member {name!a}", "POST", "tenants/TENANT/retry", 422, (f"/{name}",), content, JSON)
+
+
+def _signup(about: str, pointers: tuple[str, ...], **changed: str | None) -> Case:
+    return Case(about, "POST", "tenants", 422, pointers, body(SIGNUP, **changed), JSON)

@@ -1,0 +1,243 @@
+"""Bad input never reaches the cluster: a problem document says what to do instead, and nothing is written.
+
+What is sent stands in the tables of bad_bodies.py and bad_requests.py; what is odd but legal stands here.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import quote
+
+import httpx
+import pytest
+from azure.data.tables.aio import TableServiceClient
+
+from cli.api import Json
+from local.kubernetes.control_plane import kubectl
+from tests.integration.api import bad_bodies, bad_requests
+from tests.integration.api.bad_bodies import Case
+from tests.stacks import Rig, signup
+
+AT_ONCE = 16
+GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
+    "signups": bad_bodies.signups,
+    "retries": bad_bodies.retries,
+    "whole bodies": bad_bodies.whole_bodies,
+    "clusters": bad_requests.clusters,
+    "paths": bad_requests.paths,
+    "queries": bad_requests.queries,
+    "headers": bad_requests.headers,
+    "without key": bad_requests.without_key,
+}
+
+LEGAL_NAMES = [
+    "{{ 7*7 }} {% raw %} {# no #} ${HOME} $(id) `id` %s %(x)s {0} <%= 1 %> #{1}",
+    "key: value - & * ! | > % @ # [a, b] {c: d} ? ~ --- ... null",
+    "'; DROP TABLE tenants; -- or 1 eq 1 \" \\ / ' '' @shard =1+1",
+    '","plan":"enterprise"} \\u0041 \\n \\ud800 &amp; <script>alert(1)</script> <!--',
+    "Ünïcode Ελληνικά Кириллица 日本語 한국어 العربية עברית हिन्दी ไทย",
+    "e\u0301 \u00e9 ﬁ Ⅻ ① \U0001d518 \U00020bb7 🚢 🇩🇪 👍🏽 ❤\ufe0f \ufffd \u0301\u0301",
+    "\U0001f6a2" * 100,
+    "~",
+    "null",
+    "0x1F",
+]
+LEGAL_EMAILS = ["o'brien@example.com", "{{7*7}}+a@example.com", "用户@example.com", "a'or'1'='1@bücher.de"]
+LEGAL_VERSIONS = ["1", "v1.0_-A", "_", "true", "null", "9" * 63]
+LEGAL_SLUGS = ["null", "true", "n-o", "a" * 40, "e10", "abc"]
+LEGAL_ACTOR = "Jürgen {{ 7*7 }} ' or 1 eq 1 🚢 <b> \\"
+
+
+class Wire:
+    """Sends requests to the letter, many at once."""
+
+    def __init__(self, berth: Rig, tenant: Json) -> None:
+        self._berth = berth
+        self._tenant = tenant
+        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=60, limits=httpx.Limits(max_connections=AT_ONCE))
+
+    async def __aenter__(self) -> "Wire":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    def target(self, case: Case) -> str:
+        held = {"TENANT": self._tenant["slug"], "OPERATION": self._tenant["operation"]}
+        target = f"/api/{case.path}".replace("FUNCTION", self._berth.stack.function_key)
+        for name, value in held.items():
+            target = target.replace(name, value)
+        return target
+
+    async def send(self, case: Case) -> httpx.Response:
+        stack = self._berth.stack
+        key = {"function": stack.function_key, "master": stack.master_key, "wrong": "wrong", "empty": ""}.get(case.key)
+        headers = [*case.headers, *([] if key is None else [("x-functions-key", key.encode())])]
+        raw = [(name.encode(), value) for name, value in headers]
+        request = self._http.build_request(case.method, stack.api_url, headers=raw, content=case.body)
+        request.extensions["target"] = self.target(case).encode()  # which httpx would otherwise make regular
+        async with self._turn:
+            return await self._http.send(request)
+
+    def complaints(self, case: Case, answer: httpx.Response) -> Iterator[str]:
+        """Say what is wrong with an answer."""
+        if answer.status_code != case.status:
+            yield f"{answer.status_code} in place of {case.status}: {answer.text[:300]}"
+        if "x-injected" in answer.headers:
+            yield "a header was injected"
+        if case.status == 401:
+            if answer.content:
+                yield f"the host said something: {answer.text[:300]}"
+            return
+        if answer.headers.get("Content-Type", "").split(";")[0] != "application/problem+json":
+            yield f"no problem document: {answer.headers.get('Content-Type')} {answer.text[:300]}"
+            return
+        problem = answer.json()
+        yield from self._document(case, answer, problem)
+        given = tuple(each["pointer"] for each in problem.get("errors", []))
+        if case.pointers is not None and given != case.pointers:
+            yield f"points at {given} in place of {case.pointers}: {problem.get('errors')}"
+
+    def _document(self, case: Case, answer: httpx.Response, problem: Json) -> Iterator[str]:
+        if not all(problem.get(name) for name in ("type", "title", "detail")):
+            yield f"says too little: {problem}"
+        if problem.get("status") != answer.status_code:
+            yield f"says that it is {problem.get('status')}"
+        if problem.get("instance") != self.target(case).partition("?")[0]:
+            yield f"is about {problem.get('instance')!a}"
+        if not all(each["detail"] for each in problem.get("errors", [])):
+            yield f"an error says nothing: {problem['errors']}"
+        if any(word in answer.text for word in ("Traceback", "pydantic", "instance of", "sys.")):
+            yield f"speaks of its inside: {answer.text[:300]}"
+
+
+async def kept(berth: Rig) -> Json:
+    """Return all that is kept: every row of every table, and the tenants' namespaces."""
+    plane = next(iter(berth.stack.control_planes.values()))
+    selector = ["-l", "app.kubernetes.io/managed-by=berth"]
+    namespaces = asyncio.create_task(kubectl(plane, "get", "namespaces", *selector, "-o", "name"))
+    held: Json = {}
+    async with TableServiceClient.from_connection_string(berth.stack.tables_connection) as service:
+        async for table in service.list_tables():
+            async for row in service.get_table_client(table.name).list_entities():
+                held[f"{table.name} {row['PartitionKey']} {row['RowKey']}"] = dict(row)
+    return held | dict.fromkeys((await namespaces).split(), "namespace")
+
+
+async def present(berth: Rig) -> Json:
+    """Return a tenant that is there and could come to harm."""
+    active = await berth.api.call("GET", "tenants", state="active", limit=1)
+    return active["items"][0]
+
+
+async def refused(berth: Rig, cases: Sequence[Case]) -> None:
+    """Send all cases, and fail unless each gets its answer and none leaves a trace."""
+    async with Wire(berth, await present(berth)) as wire:
+        before = await kept(berth)
+        berth.reset()
+        answers = await asyncio.gather(*(wire.send(case) for case in cases))
+        written = berth.tables.writes + berth.kubernetes.writes
+        found = [
+            f"{case.about}: {complaint}"
+            for case, answer in zip(cases, answers, strict=True)
+            for complaint in wire.complaints(case, answer)
+        ]
+        if written:
+            for case in cases:  # one by one and at rest, to name it
+                if berth.tables.writes or berth.kubernetes.writes:
+                    await berth.at_rest()
+                    berth.reset()
+                await wire.send(case)
+                if berth.tables.writes or berth.kubernetes.writes:
+                    found.append(f"{case.about}: something was written")
+    after = await kept(berth)
+    found += [f"changed: {key}" for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    assert not found, f"{len(found)} of {len(cases)}:\n" + "\n".join(found[:40])
+    assert not written
+
+
+@pytest.mark.parametrize("group", GROUPS)
+async def test_bad_input_is_refused_and_leaves_no_trace(berth: Rig, group: str) -> None:
+    await refused(berth, list(GROUPS[group]()))
+
+
+async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(berth: Rig) -> None:
+    def case(method: str, path: str) -> Case:
+        content, headers = (b"", ()) if method in ("GET", "DELETE") else (bad_bodies.GOOD.encode(), bad_bodies.JSON)
+        return Case(f"{method} {path}", method, path, 404, None, content, headers, "master")
+
+    await refused(berth, [case(*each.split(":", 1)) for each in bad_requests.ROUTELESS])
+
+
+async def test_bytes_that_are_no_http_leave_no_trace(berth: Rig) -> None:
+    port = httpx.URL(berth.stack.api_url).port
+    assert port is not None
+    head = f"Host: 127.0.0.1\r\nx-functions-key: {berth.stack.function_key}\r\nContent-Type: application/json\r\n"
+
+    async def status(content: bytes) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(content)
+            writer.write_eof()
+            line = await asyncio.wait_for(reader.readline(), 10)
+            return int(line.split()[1]) if line else 0
+        except ConnectionError:
+            return 0  # hung up on, which is an answer too
+        finally:
+            writer.close()
+
+    before = await kept(berth)
+    berth.reset()
+    requests = bad_requests.malformed(head)
+    statuses = dict(zip(requests, await asyncio.gather(*map(status, requests.values())), strict=True))
+    assert {about: code for about, code in statuses.items() if code and not 400 <= code < 500} == {}
+    assert (await berth.api.call("GET", "healthz")) == {"status": "ok"}
+    assert (berth.tables.writes, berth.kubernetes.writes, await kept(berth)) == (0, 0, before)
+
+
+async def test_what_is_odd_but_legal_comes_back_to_the_letter(berth: Rig) -> None:
+    def body(number: int) -> Json:
+        slug = LEGAL_SLUGS[number] if number < len(LEGAL_SLUGS) else f"legal-{number}"
+        email = LEGAL_EMAILS[number % len(LEGAL_EMAILS)]
+        version = LEGAL_VERSIONS[number % len(LEGAL_VERSIONS)]
+        return signup(slug, display_name=LEGAL_NAMES[number], email=email, version=version)
+
+    bodies = [body(number) for number in range(len(LEGAL_NAMES))]
+    async with Wire(berth, await present(berth)) as wire:
+        actor = ("Berth-Actor", LEGAL_ACTOR.encode())
+        key = ("Idempotency-Key", b"{{7*7}} ' or 1 eq 1 / \\ # ? @shard")
+        for number, each in enumerate(bodies):
+            text = json.dumps(each, ensure_ascii=number % 2 == 0).encode()
+            case = Case("", "POST", "tenants", 202, None, text, (*bad_bodies.JSON, actor, *([] if number else [key])))
+            answer = await wire.send(case)
+            assert answer.status_code == 202, answer.text
+            if number == 0:
+                assert (await wire.send(case)).json()["id"] == answer.json()["id"]
+            bodies[number]["operation"] = answer.json()
+    for each in bodies:
+        operation = await berth.ended(each.pop("operation"))
+        assert operation["state"] == "succeeded", operation["reason"]
+    plane = next(iter(berth.stack.control_planes.values()))
+    listed = json.loads(
+        await kubectl(plane, "get", "configmap", "-A", "--field-selector=metadata.name=tenant", "-o", "json")
+    )
+    names = {each["metadata"]["namespace"]: each["data"]["TENANT_NAME"] for each in listed["items"]}
+    tenants = {each["slug"]: each for each in await berth.api.all("tenants", limit=3)}
+    for each in bodies:
+        tenant = await berth.api.call("GET", f"tenants/{each['slug']}")
+        assert tenant == tenants[each["slug"]]
+        assert {name: tenant[name] for name in each} == each
+        assert names[f"tenant-{each['slug']}"] == each["display_name"]
+        trail = await berth.api.all(f"tenants/{each['slug']}/audit", limit=1)
+        assert {entry["actor"] for entry in trail} == {LEGAL_ACTOR}
+
+
+async def test_any_slug_may_be_asked_about(berth: Rig) -> None:
+    berth.reset()
+    for slug in ("ACME", "a' or 1 eq 1", "{{7*7}}", "a\0\r\nb", "ünï 🚢", "a\\b#c?d", "kube-system", "a" * 2000):
+        async with Wire(berth, await present(berth)) as wire:
+            answer = await wire.send(Case(slug, "GET", "slugs/" + quote(slug, safe=""), 200))
+        assert (answer.status_code, answer.json()["slug"], answer.json()["free"]) == (200, slug, False)
+        assert answer.json()["reason"]
+    assert (berth.tables.writes, berth.kubernetes.writes) == (0, 0)
