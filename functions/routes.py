@@ -122,7 +122,7 @@ _BEGUN = Answer(
 
 _BODY = (Kind.TOO_LARGE, Kind.MEDIA_TYPE)
 # Whatever has parts that a caller can get wrong, and needs tables, task hub or settings.
-_USUAL = (Kind.INTERNAL, Kind.REFUSED, Kind.UNAVAILABLE)
+_USUAL = (Kind.INVALID_REQUEST, Kind.INTERNAL, Kind.REFUSED, Kind.UNAVAILABLE)
 
 
 def _ok(description: str, content: Any, *headers: Header, media_type: str = "application/json") -> tuple[Answer]:

@@ -47,6 +47,7 @@ def web_app(app: App, keys: Mapping[str, str], durable_client: str, fire: Callab
         for path in _paths(f"/{prefix}/{template}" if prefix else f"/{template}"):
             route = Route(path, _endpoint(function, keys, durable_client))
             route.methods = methods  # none is all of them; Starlette itself would add HEAD to GET
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")  # $ lets %0A follow
             routes.append(route)
     # Where no function has both, the real host does not tell a wrong method from a wrong path.
     return Starlette(routes=routes, exception_handlers={405: _not_found})

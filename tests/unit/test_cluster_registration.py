@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from functions.models import ClusterRegistration
+from functions.requests import ClusterRegistration
 from local.kubernetes.certificates import Authority
 from shared.domain.clusters import AzureAccess
 

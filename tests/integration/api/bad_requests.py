@@ -208,14 +208,15 @@ def without_key() -> Iterator[Case]:
     yield Case("a bearer token", "POST", "tenants", 401, None, GOOD.encode(), bearer, "none")
 
 
-ROUTELESS = [
+UNKNOWN_PATHS = [
     *words("GET:nothing POST:tenant GET:tenants/TENANT/nothing POST:tenants/TENANT/retry/now GET:{{7*7}} GET:%00"),
     *words("GET:tenants/a%2fb GET:tenants/..%2fclusters GET:..%2f..%2fetc%2fpasswd GET:tenants/../x"),
-    *words(
-        "GET:tenants//audit GET:operations/a%2fb PUT:clusters/a%2fb PUT:tenants DELETE:tenants PATCH:tenants/TENANT"
-    ),
-    *words("PUT:tenants/TENANT GET:tenants/TENANT/retry DELETE:tenants/TENANT/audit POST:clusters"),
-    *words("DELETE:clusters/local GET:operations/OPERATION/cancel DELETE:operations/OPERATION POST:slugs/never-made"),
+    *words("GET:tenants//audit GET:operations/a%2fb PUT:clusters/a%2fb"),
+]
+WRONG_METHODS = [
+    *words("PUT:tenants DELETE:tenants PATCH:tenants/TENANT PUT:tenants/TENANT GET:tenants/TENANT/retry"),
+    *words("DELETE:tenants/TENANT/audit POST:clusters DELETE:clusters/local GET:operations/OPERATION/cancel"),
+    *words("DELETE:operations/OPERATION POST:slugs/never-made"),
 ]
 
 

@@ -114,7 +114,7 @@ class Wire:
 
 async def kept(berth: Rig) -> Json:
     """Return all that is kept: every row of every table, and the tenants' namespaces."""
-    plane = next(iter(berth.stack.control_planes.values()))
+    plane = berth.stack.control_plane
     selector = ["-l", "app.kubernetes.io/managed-by=berth"]
     namespaces = asyncio.create_task(kubectl(plane, "get", "namespaces", *selector, "-o", "name"))
     held: Json = {}
@@ -163,11 +163,16 @@ async def test_bad_input_is_refused_and_leaves_no_trace(berth: Rig, group: str) 
 
 
 async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(berth: Rig) -> None:
-    def case(method: str, path: str) -> Case:
+    def case(request: str, status: int) -> Case:
+        method, path = request.split(":", 1)
         content, headers = (b"", ()) if method in ("GET", "DELETE") else (bad_bodies.GOOD.encode(), bad_bodies.JSON)
-        return Case(f"{method} {path}", method, path, 404, None, content, headers, "master")
+        return Case(f"{method} {path}", method, path, status, None, content, headers, "master")
 
-    await refused(berth, [case(*each.split(":", 1)) for each in bad_requests.ROUTELESS])
+    await refused(
+        berth,
+        [case(each, 404) for each in bad_requests.UNKNOWN_PATHS]
+        + [case(each, 405) for each in bad_requests.WRONG_METHODS],
+    )
 
 
 async def test_bytes_that_are_no_http_leave_no_trace(berth: Rig) -> None:
@@ -218,7 +223,7 @@ async def test_what_is_odd_but_legal_comes_back_to_the_letter(berth: Rig) -> Non
     for each in bodies:
         operation = await berth.ended(each.pop("operation"))
         assert operation["state"] == "succeeded", operation["reason"]
-    plane = next(iter(berth.stack.control_planes.values()))
+    plane = berth.stack.control_plane
     listed = json.loads(
         await kubectl(plane, "get", "configmap", "-A", "--field-selector=metadata.name=tenant", "-o", "json")
     )
