@@ -108,8 +108,10 @@ def _parameter(parameter: Parameter) -> Json:
 
 def _responses(route: Route) -> dict[str, Json]:
     responses = {str(each.status.value): _answer(each) for each in route.answers}
+    text = "This is no HTTP, or has headers that are not UTF-8. The server's own answer, without a body."
+    responses[str(HTTPStatus.BAD_REQUEST.value)] = {"description": text}
     if route.level is not AuthLevel.ANONYMOUS:
-        text = "The key is missing or wrong. This is the Functions host's own answer, and has no body."
+        text = "The key is missing or wrong. The Functions host's own answer, without a body."
         responses[str(HTTPStatus.UNAUTHORIZED.value)] = {"description": text}
     by_status: dict[int, list[Kind]] = {}
     for kind in route.problems:

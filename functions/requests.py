@@ -63,6 +63,10 @@ def _digits(value: Any) -> Any:
     return value
 
 
+def _given(member: str) -> JsonDict:
+    return {"required": [member], "properties": {member: {"not": {"type": "null"}}}}
+
+
 # Where a validator says it better to a person, the schema says the same to programs.
 _SLUG_SCHEMA: JsonDict = {
     "minLength": SHORTEST,
@@ -126,6 +130,10 @@ class ClusterRegistration(_Request):
         point at its alternatives, of which the caller knows nothing.
         """
 
+        model_config = ConfigDict(
+            json_schema_extra={"oneOf": [{"required": ["kubeconfig_context"]}, {"required": ["server", "ca_pem"]}]}
+        )
+
         kubeconfig_context: Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=100)] = ""
         server: Annotated[
             str,
@@ -162,6 +170,8 @@ class ClusterRegistration(_Request):
 
 class ClusterChange(_Request):
     """What is to be otherwise of a cluster; what is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
 
     state: Annotated[ClusterState | None, Field(strict=False)] = None
     capacity: Capacity | None = None

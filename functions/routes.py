@@ -105,7 +105,7 @@ _ACTOR = Parameter(
     "Who asks, for the audit trail.",
 )
 _LIMIT = Parameter("query", "limit", Limit, "How many items a page may have.")
-_NEXT = Parameter("query", "next", str, "The `next` of the page before.")
+_NEXT = Parameter("query", "next", Annotated[str, Field(min_length=1)], "The `next` of the page before.")
 
 _LOCATION = Header(
     "Location",

@@ -1,0 +1,49 @@
+"""Requests made up from the API's own description, good and bad ones, against a stack of their own."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cli.api import Api, Json
+from local.stack import Stack
+from tests.conftest import until
+from tests.stacks import violations
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+EXAMPLES = 20  # for each operation, beside the hundreds of cases that cover the schemas
+CLUSTER: Json = {"region": "westeurope", "capacity": 100, "access": {"kubeconfig_context": "local"}}
+CLUSTER_WRITES = "/api/clusters/{name}"
+
+
+@pytest.fixture(scope="module")
+async def stack() -> AsyncIterator[Stack]:
+    async with Stack() as held:
+        yield held
+
+
+async def fuzz(stack: Stack, directory: Path, *selection: str) -> None:
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(CONFIG)),
+        *("run", f"{stack.api_url}/api/openapi.json", "--header", f"x-functions-key: {stack.master_key}"),
+        *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--max-examples", str(EXAMPLES)),
+        *("--seed", "1", "--generation-database", "none", *selection),
+    ]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+
+
+async def test_no_request_breaks_the_api_or_what_it_says_of_itself(stack: Stack, tmp_path: Path) -> None:
+    async with Api(stack.api_url, stack.master_key) as api:
+
+        async def at_rest() -> bool:
+            return not await violations(stack, api)
+
+        await api.call("PUT", "clusters/local", CLUSTER)  # the region of the description's own examples
+        await fuzz(stack, tmp_path, "--exclude-path", CLUSTER_WRITES)
+        assert await api.all("tenants")  # some of what was made up was good
+        await until(at_rest, seconds=60)
+        await fuzz(stack, tmp_path, "--include-path", CLUSTER_WRITES)
