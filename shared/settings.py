@@ -74,7 +74,8 @@ class ProvisioningSettings(_Section):
     waiting: Annotated[int, Field(ge=0, le=100_000)] = 500
     """Signups that may wait; those beyond it are answered 429."""
     retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
-    """Seconds after which a signup that was answered 429 should come back (JupyterHub suggests 30 to 60)."""
+    """Seconds after which a signup that was answered 429 should come back: so many, up to twice as many, by chance, so
+    that a burst does not come back as one (JupyterHub suggests 30 to 60)."""
     progress_seconds: Annotated[float, Field(ge=0.5, le=30)] = 5.0
     """Seconds between two looks at an operation while its tenant starts: how old a message or a cancellation can be."""
     resume_after: Annotated[int, Field(ge=1, le=3600)] = 60

@@ -5,6 +5,9 @@ waits; that look is shared by all who ask within a second.
 """
 
 import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from shared.application.ports import ClusterRecords, Stored, TenantRecords
@@ -40,16 +43,25 @@ class Admission:
         self._turn = asyncio.Lock()
         self._queue: list[str] = []  # operation ids of all open provisionings, the oldest first
         self._looked_at = float("-inf")
-        self._accepted = 0  # signups since that look
+        self._arriving = 0  # signups that are being saved
+        self._arrived = 0  # those that were saved since the look began, and may not be in the queue
         self._crowded = False
 
-    async def admit_signup(self) -> None:
-        """Return if one more signup may be taken; raises Busy if too many are waiting already."""
-        if self._crowded or self._accepted >= self._limits.at_once:
+    @asynccontextmanager
+    async def signup(self) -> AsyncGenerator[None]:
+        """Hold a place for one more signup while it is saved; raises Busy if too many are waiting already."""
+        if self._crowded or self._arriving + self._arrived >= self._limits.at_once:
             await self._look()
-            if len(self._queue) + self._accepted >= self._limits.at_once + self._limits.waiting:
-                raise Busy("too many signups are waiting already", self._limits.retry_after)
-        self._accepted += 1
+            if len(self._queue) + self._arriving + self._arrived >= self._limits.at_once + self._limits.waiting:
+                # Not all at the same moment: who came together shall not come back together.
+                again = self._limits.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
+                raise Busy("too many signups are waiting already", again)
+        self._arriving += 1
+        try:
+            yield
+            self._arrived += 1
+        finally:
+            self._arriving -= 1
 
     async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
         """Reserve a place for a tenant and record it, or say how long to wait.
@@ -114,11 +126,12 @@ class Admission:
         now = asyncio.get_running_loop().time()
         if now - self._looked_at < LOOK_SECONDS:
             return
-        self._looked_at, self._accepted = now, 0
+        self._looked_at, arrived = now, self._arrived
         operations = [
             tenant.value.operation
             async for tenant in self._records.with_open_operation()
             if tenant.value.operation.kind is OperationKind.PROVISION
         ]
         self._queue = [each.id for each in sorted(operations, key=lambda each: (each.created_at, each.id))]
+        self._arrived -= arrived
         self._crowded = len(self._queue) > self._limits.at_once

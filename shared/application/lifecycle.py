@@ -75,7 +75,6 @@ class TenantLifecycle:
             raise Invalid(("/region", f"there is no such region; regions: {known}"))
 
         async def save(operation: Operation) -> None:
-            await self._admission.admit_signup()
             tenant = Tenant(
                 slug=request.slug,
                 state=TenantState.PROVISIONING,
@@ -88,10 +87,11 @@ class TenantLifecycle:
                 changed_at=operation.created_at,
                 operation=operation,
             )
-            try:
-                await self._records.save(Stored(tenant), _requested(tenant, "none"))
-            except Conflict as error:
-                await self._take_over(tenant, error)
+            async with self._admission.signup():
+                try:
+                    await self._records.save(Stored(tenant), _requested(tenant, "none"))
+                except Conflict as error:
+                    await self._take_over(tenant, error)
 
         return await self._begin(OperationKind.PROVISION, request.slug, caller, workflows, save)
 

@@ -1,8 +1,8 @@
 """A burst of signups at once: does each become a tenant? Run it with `./berth bench burst --signups 1000`.
 
 Each caller does as the API tells it: one that is answered 429 comes back after Retry-After with the same request, one
-that was accepted looks at its operation as often as it is asked to. In the end Kubernetes and the tables are asked what
-is there.
+that was accepted looks at its operation as often as it is asked to. One whose connection breaks sends the same again.
+In the end Kubernetes and the tables are asked what is there.
 """
 
 import argparse
@@ -17,13 +17,14 @@ from statistics import quantiles
 import httpx
 import psutil
 
-from cli.api import Api
+from cli.api import Api, Json
 from local.kubernetes.control_plane import Options
 from local.stack import Stack
 from tests.stacks import new_slug, signup, violations
 
 MEGABYTE = 1 << 20
 PATIENCE_SECONDS = 1200.0
+BREAK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Signup:
     state: str
     reason: str
     refusals: int
+    breaks: int
+    """Of connections."""
     seconds: float
 
 
@@ -81,18 +84,27 @@ async def burst(stack: Stack, signups: int) -> Burst:
 
 async def _sign_up(http: httpx.AsyncClient) -> Signup:
     began = time.monotonic()
-    refusals = 0
+    refusals = breaks = 0
     body, key = signup(new_slug()), {"Idempotency-Key": token_hex(8)}
-    while (answer := await http.post("/api/tenants", json=body, headers=key)).status_code == 429:
+
+    async def send(method: str, path: str, content: Json | None = None) -> httpx.Response:
+        nonlocal breaks
+        while True:
+            try:
+                return await http.request(method, path, json=content, headers=key)
+            except httpx.TransportError:
+                breaks += 1
+                await asyncio.sleep(BREAK_SECONDS)
+
+    while (answer := await send("POST", "/api/tenants", body)).status_code == 429:
         refusals += 1
         await _come_back(answer.headers)
-    answer.raise_for_status()
-    address = answer.headers["Location"]
+    address = answer.raise_for_status().headers["Location"]
     while answer.json()["finished_at"] is None:
         await _come_back(answer.headers)
-        answer = (await http.get(address)).raise_for_status()
+        answer = (await send("GET", address)).raise_for_status()
     operation = answer.json()
-    return Signup(operation["state"], operation["reason"], refusals, time.monotonic() - began)
+    return Signup(operation["state"], operation["reason"], refusals, breaks, time.monotonic() - began)
 
 
 async def _come_back(headers: Mapping[str, str]) -> None:
@@ -114,6 +126,7 @@ async def main() -> int:
         "failed": f"{len(result.failed)}",
         "half-made or otherwise wrong": f"{len(result.violations)}",
         "told to come back": f"{len(told)}, at most {max(told, default=0)} times each",
+        "broken connections": f"{sum(each.breaks for each in result.signups)}",
         "seconds until ready": f"p50 {cuts[49]:.1f}, p95 {cuts[94]:.1f}, p99 {cuts[98]:.1f}",
         "tenants a second": f"{options.signups / result.seconds:.1f}",
         "memory of the Functions host": f"{result.memory / MEGABYTE:.0f} MB at most",
