@@ -24,6 +24,8 @@ CHECKS: dict[str, list[str]] = {
     "import contracts": ["lint-imports"],
     "tests": [sys.executable, "-m", "pytest"],
 }
+# Two at once: most of the time is waiting for Kubernetes. Each process has stacks of its own.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,7 +70,8 @@ def check(pytest_arguments: Sequence[str]) -> int:
         if pytest_arguments and name != "tests":
             continue
         print(f"== {name}", flush=True)
-        code = subprocess.run([*command, *pytest_arguments], cwd=ROOT, check=False).returncode
+        arguments = pytest_arguments or (SIDE_BY_SIDE if name == "tests" else [])
+        code = subprocess.run([*command, *arguments], cwd=ROOT, check=False).returncode
         if code:
             print(f"== {name} failed", file=sys.stderr)
             return code

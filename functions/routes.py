@@ -190,9 +190,9 @@ ROUTES = (
         "cancel_operation",
         AuthLevel.FUNCTION,
         "Ask a provisioning to end and to take back what it made; asking again is safe",
-        parameters=(_OPERATION, _ACTOR),
+        parameters=(_OPERATION, _KEY, _ACTOR),
         answers=(_BEGUN,),
-        problems=(Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *_USUAL),
     ),
     Route(
         "GET",

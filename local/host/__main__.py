@@ -17,6 +17,8 @@ from local.host.durable import DRAIN_SECONDS, DurableWorker, client_configuratio
 from local.host.http import read_keys, web_app
 from local.host.timers import Timers
 
+KEEP_ALIVE_SECONDS = 120  # longer than callers keep an idle connection, so that none is closed as they use it
+
 logger = logging.getLogger("host")
 
 
@@ -43,6 +45,7 @@ async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str])
             access_log=False,
             log_config=None,
             backlog=4096,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )

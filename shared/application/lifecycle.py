@@ -131,6 +131,8 @@ class TenantLifecycle:
             NotFound: There is no such operation.
             Conflict: It is a deletion, or has ended otherwise.
         """
+        await self._records.get_operation(operation_id)  # no key is taken for what is not there
+        await self._claim(caller, operation_id)
         for _ in range(CANCEL_TRIES):
             operation = await self._records.get_operation(operation_id)
             if operation.cancel_requested and operation.state is not OperationState.SUCCEEDED:
@@ -178,28 +180,35 @@ class TenantLifecycle:
         """Write an operation down and start it, unless the caller's key says that this was done before."""
         now = self._clock.now()
         operation = new_operation(kind, slug, actor=caller.actor, now=now)
-        if caller.key:
-            expires = now + timedelta(hours=self._settings.provisioning.key_hours)
-            held = await self._keys.claim(Claim(caller.key, caller.fingerprint, operation.id, expires), now)
-            if held.fingerprint != caller.fingerprint:
-                raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
-            if held.operation_id != operation.id:
-                known = await self._find(held.operation_id)
-                if known is not None:
-                    return known
-                # The first request with this key is at this point too, or broke off here: go on in its place.
-                operation = replace(operation, id=held.operation_id)
+        held_id = await self._claim(caller, operation.id)
+        if held_id != operation.id:
+            known = await self._find(held_id)
+            if known is not None:
+                return known
+            # The first request with this key is at this point too, or broke off here: go on in its place.
+            operation = replace(operation, id=held_id)
         try:
             await save(operation)
-        except (Busy, Conflict, NotFound):
+        except (Busy, Conflict, NotFound) as error:
             known = await self._find(operation.id) if caller.key else None
             if known is not None:
                 return known  # another request with this key was faster
-            if caller.key:
+            if caller.key and not isinstance(error, Busy):  # who is busy gets the same request again
                 await self._keys.forget(caller.key)
             raise
         await workflows.start(operation)
         return operation
+
+    async def _claim(self, caller: Caller, operation_id: str) -> str:
+        """Take the caller's key, if there is one, and return the operation that it stands for; raises KeyReused."""
+        if not caller.key:
+            return operation_id
+        now = self._clock.now()
+        expires = now + timedelta(hours=self._settings.provisioning.key_hours)
+        held = await self._keys.claim(Claim(caller.key, caller.fingerprint, operation_id, expires), now)
+        if held.fingerprint != caller.fingerprint:
+            raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
+        return held.operation_id
 
     async def _find(self, operation_id: str) -> Operation | None:
         try:

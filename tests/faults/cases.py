@@ -23,6 +23,21 @@ from tests.stacks import Rig, new_slug, signup
 SERVICES = ("kubernetes", "tables")
 STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
 FULL = "is full"
+SHORT_KILLS = {
+    ("host", "provision", "kubernetes", "before"),
+    ("host", "delete", "tables", "after"),
+    ("host", "cancel", "kubernetes", "after"),
+    ("task-hub", "provision", "tables", "after"),
+    ("task-hub", "delete", "kubernetes", "before"),
+    ("task-hub", "cancel", "tables", "before"),
+}
+SHORT_REFUSALS = {
+    ("kubernetes", "429", 0.3),
+    ("kubernetes", "time-outs", 0.1),
+    ("kubernetes", "503", 1.0),
+    ("tables", "500", 0.3),
+    ("tables", "resets", 1.0),
+}
 
 type Fault = AbstractAsyncContextManager[None]
 type Writes = Mapping[tuple[str, str], int]
@@ -66,12 +81,13 @@ async def count_writes(rig: Rig) -> Writes:
 
 def cases() -> Iterator[Case]:
     """Yield the whole matrix."""
-    for victim, scenario, service, edge in product(("host", "task-hub"), SCENARIOS, SERVICES, ("before", "after")):
+    for strike in product(("host", "task-hub"), SCENARIOS, SERVICES, ("before", "after")):
+        victim, scenario, service, edge = strike
         name = f"{victim} killed {edge} a write to {service}, {scenario}"
-        yield Case(name, _kill(victim, scenario, service, edge), in_short=(victim == "host") == (edge == "after"))
-    for service, how, share in product(SERVICES, faults.REFUSALS, (0.1, 0.3, 1.0)):
-        short = (how, share) in {("429", 0.3), ("resets", 0.3), ("503", 1.0), ("time-outs", 0.1)}
-        yield Case(f"{service}: {share:.0%} {how}", _refuse(service, how, share), in_short=short)
+        yield Case(name, _kill(*strike), in_short=strike in SHORT_KILLS)
+    for outage in product(SERVICES, faults.REFUSALS, (0.1, 0.3, 1.0)):
+        service, how, share = outage
+        yield Case(f"{service}: {share:.0%} {how}", _refuse(*outage), in_short=outage in SHORT_REFUSALS)
     for scenario in SCENARIOS:
         yield Case(f"answer lost after each write, {scenario}", _lose(scenario))
     for how in ("silent", "ended", "gone"):

@@ -31,7 +31,11 @@ async def test_a_hundred_times_the_same_request_is_one_operation(berth: Rig) -> 
 async def test_a_key_with_another_request_is_refused(berth: Rig) -> None:
     body, key = signup(new_slug()), token_hex(8)
     first = (await post(berth, "tenants", body, key=key)).json()
-    for path, other in (("tenants", body | {"plan": "business"}), (f"tenants/{body['slug']}/retry", None)):
+    for path, other in (
+        ("tenants", body | {"plan": "business"}),
+        (f"tenants/{body['slug']}/retry", None),
+        (f"operations/{first['id']}/cancel", None),
+    ):
         answer = await post(berth, path, other, key=key)
         assert (answer.status_code, answer.json()["type"]) == (422, "/api/problems/key-reused")
     await berth.ended(first)
