@@ -24,8 +24,8 @@ CHECKS: dict[str, list[str]] = {
     "import contracts": ["lint-imports"],
     "tests": [sys.executable, "-m", "pytest"],
 }
-# Two at once: most of the time is waiting for Kubernetes. Each process has stacks of its own.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadgroup"]
+# Two at once: most of the time is waiting for Kubernetes. Tests of one file share a stack.
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
 
 
 def main(arguments: Sequence[str]) -> int:

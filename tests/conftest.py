@@ -15,14 +15,6 @@ from shared.adapters.tables.connection import Tables
 from tests.stacks import Rig, rig
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one of the two processes, with the stack that they share, unless they say otherwise."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def ports() -> Ports:
     return Ports()

@@ -139,7 +139,12 @@ async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    output, complaint = await process.communicate(stdin.encode())
+    try:
+        output, complaint = await process.communicate(stdin.encode())
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         raise StackError(f"kubectl {' '.join(arguments)}: {complaint.decode().strip()}")
     return output.decode()

@@ -79,12 +79,16 @@ async def count_writes(rig: Rig) -> Writes:
     }
 
 
-def cases() -> Iterator[Case]:
-    """Yield the whole matrix."""
+def kills() -> Iterator[Case]:
+    """Yield the cases in which a part of the stack is killed at a write."""
     for strike in product(("host", "task-hub"), SCENARIOS, SERVICES, ("before", "after")):
         victim, scenario, service, edge = strike
         name = f"{victim} killed {edge} a write to {service}, {scenario}"
         yield Case(name, _kill(*strike), in_short=strike in SHORT_KILLS)
+
+
+def outages() -> Iterator[Case]:
+    """Yield all other cases."""
     for outage in product(SERVICES, faults.REFUSALS, (0.1, 0.3, 1.0)):
         service, how, share = outage
         yield Case(f"{service}: {share:.0%} {how}", _refuse(*outage), in_short=outage in SHORT_REFUSALS)

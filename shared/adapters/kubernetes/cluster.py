@@ -82,8 +82,9 @@ class KubernetesApiCluster:
                 await self._expect(namespace)
                 observation = await self._explain(namespace, observation)
         elif observation.ready:
-            # A watch can be behind, and could tell of the pod of a namesake that was here before.
-            observation = await self._look(namespace)
+            # A watch can be behind, and could tell of the pod of a namesake that was here before. And a pod goes some
+            # seconds after its namespace was removed.
+            observation, _ = await asyncio.gather(self._look(namespace), self._expect(namespace))
         return observation
 
     async def remove(self, namespace: str, *, timeout: float) -> None:

@@ -102,16 +102,25 @@ class Tables:
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
     ) -> AsyncIterator[tuple[Row, str]]:
-        """Yield the rows that match, with their ETags; the service's empty pages are passed over.
+        """Yield the rows that match, with their ETags; the service's empty pages are passed over."""
+        position: str | None = None
 
-        Not repeated as a whole: a page that fails raises, since what was yielded cannot be taken back.
-        """
-        async with translated():
-            rows = (await self._client(table)).query_entities(
-                where, parameters=dict(parameters), results_per_page=page_size
-            )
-            async for entity in rows:
-                yield dict(entity), str(entity.metadata["etag"])
+        async def attempt() -> tuple[list[tuple[Row, str]], str | None]:
+            async with translated():
+                found = (await self._client(table)).query_entities(
+                    where, parameters=dict(parameters), results_per_page=page_size
+                )
+                pages: Any = found.by_page(position)
+                page = await anext(pages, None)
+                rows = [] if page is None else [(dict(each), str(each.metadata["etag"])) async for each in page]
+                return rows, pages.continuation_token
+
+        while True:  # page by page, so that one that fails can be asked for again
+            rows, position = await with_retry(attempt, self._budget)
+            for row in rows:
+                yield row
+            if not position:
+                return
 
     async def upsert(self, table: str, row: Row) -> None:
         """Write a row whatever is there."""
