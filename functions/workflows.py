@@ -33,6 +33,9 @@ def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) ->
             return outcome.verdict
         deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
         outcome = yield from _until(ctx, Activity.APPLY, work, outcome, deadline)
+        if outcome.verdict == Verdict.QUEUED:
+            ctx.continue_as_new(asdict(work))
+            return outcome.verdict
         if outcome.verdict == Verdict.DONE:
             outcome = yield from _call(ctx, Activity.AWAIT, work)
             outcome = yield from _until(ctx, Activity.AWAIT, work, outcome, deadline)
@@ -63,7 +66,7 @@ def _until(
     ctx: task.OrchestrationContext, activity: Activity, work: Work, outcome: Outcome, deadline: datetime
 ) -> Steps[Outcome]:
     """Call an activity again for as long as its outcome asks for it and the deadline allows."""
-    while outcome.verdict in (Verdict.AGAIN, Verdict.QUEUED):
+    while outcome.verdict == Verdict.AGAIN:
         if ctx.current_utc_datetime >= deadline:
             return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
         if outcome.wait:

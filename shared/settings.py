@@ -80,7 +80,7 @@ class ProvisioningSettings(_Section):
     """Seconds between two looks at an operation while its tenant starts: how old a message or a cancellation can be."""
     resume_after: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds without a sign of life after which the reaper asks whether an operation's orchestration is there."""
-    stuck_after: Annotated[int, Field(ge=30, le=86400)] = 300
+    stuck_after: Annotated[int, Field(ge=150, le=86400)] = 300
     """Seconds without a sign of life after which an operation's orchestration is ended and started again (Coder's)."""
     key_hours: Annotated[float, Field(ge=0.01, le=720)] = 24.0
     """Hours for which an idempotency key is known (Stripe keeps them for at least 24)."""

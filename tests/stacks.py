@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Rig:
             async with asyncio.timeout(seconds):
                 while found:
                     if await self.stack.host_ready():
-                        found = await violations(self.stack, self.api)
+                        found = await violations(self.stack, self.operators)
                     await asyncio.sleep(0.1)
         return found
 
@@ -125,46 +126,58 @@ def signup(slug: str, **members: str) -> Json:
 
 
 async def violations(stack: Stack, api: Api) -> list[str]:
-    """Say everything about the tenants that have come to rest which should not be so.
+    """Say everything about the tenants that have come to rest which should not be so; `api` is an operator's.
 
     Asks Kubernetes and the tables themselves: one tenant has one complete bundle and one place, or nothing at all.
     """
-    kinds = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress"
+    kinds = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress,pods"
     selector = ["-l", "app.kubernetes.io/managed-by=berth"]
     listed: Json = json.loads(await kubectl(stack.control_plane, "get", kinds, "-A", *selector, "-o", "json"))
-    objects: dict[str, int] = {}
+    objects: Counter[str] = Counter()
+    ready: set[str] = set()
     for each in listed["items"]:
         slug = each["metadata"]["labels"]["berth.dev/tenant"]
-        if each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]:
-            objects[slug] = objects.get(slug, 0) + 1
+        if each["kind"] == "Pod":
+            if any(
+                word["type"] == "Ready" and word["status"] == "True" for word in each["status"].get("conditions", [])
+            ):
+                ready.add(slug)
+        # What is going, and a claim without its volume, is no part of a complete bundle.
+        elif "deletionTimestamp" not in each["metadata"] and (
+            each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]
+        ):
+            objects[slug] += 1
     async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
-    places = {str(row["RowKey"]).removeprefix("tenant:"): int(row["weight"]) for row in rows if "weight" in row}
-    starting = {str(row["RowKey"]).removeprefix("tenant:") for row in rows if "weight" in row and row["starting"]}
-    allocated = sum(int(row["allocated"]) for row in rows if "allocated" in row)
+    places = {row["RowKey"].removeprefix("tenant:"): row for row in rows if "weight" in row}
 
     found: list[str] = []
-    tenants = {each["slug"]: each["state"] for each in await api.all("tenants")}
-    for slug, state in tenants.items():
-        match state:
+    tenants = {each["slug"]: each for each in await api.all("tenants")}
+    for slug, tenant in tenants.items():
+        match tenant["state"]:
             case "active":
-                if objects.get(slug) != OBJECTS:
-                    found.append(f"{slug} is active with {objects.get(slug, 0)} of {OBJECTS} objects")
-                if slug not in places:
-                    found.append(f"{slug} is active without a place")
-                if slug in starting:
-                    found.append(f"{slug} is active and still counts as starting")
+                if objects[slug] != OBJECTS:
+                    found.append(f"{slug} is active with {objects[slug]} of {OBJECTS} objects")
+                if slug not in ready:
+                    found.append(f"{slug} is active without a pod that is ready")
+                place = places.get(slug, {})
+                if place.get("PartitionKey") != f"on:{tenant['cluster']}" or place["starting"]:
+                    found.append(f"{slug} is active on {tenant['cluster']} with the place {place}")
             case "failed" | "deleted":
-                if slug in objects:
-                    found.append(f"{slug} is {state} and still has {objects[slug]} objects")
+                if objects[slug] or slug in ready:
+                    found.append(f"{slug} is {tenant['state']} and still has {objects[slug]} objects")
                 if slug in places:
-                    found.append(f"{slug} is {state} and still has its place")
-            case _:
+                    found.append(f"{slug} is {tenant['state']} and still has its place")
+            case state:
                 found.append(f"{slug} has not come to rest: it is {state}")
     found += [f"{slug} has objects but no record" for slug in objects.keys() - tenants.keys()]
-    counted = sum(int(row["starting"]) for row in rows if "allocated" in row)
-    if counted != len(starting):
-        found.append(f"{counted} count as starting, but {len(starting)} places do")
-    if allocated != sum(places.values()):
-        found.append(f"{allocated} are allocated, but the places weigh {sum(places.values())}")
+    found += [f"{slug} has a place but no record" for slug in places.keys() - tenants.keys()]
+    for sums in (row for row in rows if "allocated" in row):
+        there = [place for place in places.values() if place["PartitionKey"] == sums["PartitionKey"]]
+        weighed = (sum(place["weight"] for place in there), sum(place["starting"] for place in there))
+        if (sums["allocated"], sums["starting"]) != weighed:
+            found.append(f"{sums} does not add up: the places weigh and start {weighed}")
+    for cluster in await api.all("clusters"):
+        if cluster["allocated"] > cluster["capacity"]:
+            found.append(f"{cluster['name']} is overbooked: {cluster}")
     return found

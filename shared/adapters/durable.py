@@ -16,7 +16,12 @@ ORCHESTRATIONS = {
     OperationKind.PROVISION: "provision_tenant",
     OperationKind.DELETE: "delete_tenant",
 }
-_ALIVE = {OrchestrationStatus.PENDING, OrchestrationStatus.RUNNING, OrchestrationStatus.SUSPENDED}
+_ALIVE = {
+    OrchestrationStatus.PENDING,
+    OrchestrationStatus.RUNNING,
+    OrchestrationStatus.SUSPENDED,
+    OrchestrationStatus.CONTINUED_AS_NEW,
+}
 
 
 class DurableWorkflows:

@@ -2,10 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from shared.errors import Transient
+
+LONGEST_WAIT = 60.0  # seconds that another side may ask to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,12 @@ class RetryBudget:
     seconds: float = 30.0
     first_pause: float = 0.1
     longest_pause: float = 5.0
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that an answer asks to wait, at most a minute, or None if it does not say."""
+    value = headers.get("Retry-After", "")
+    return min(LONGEST_WAIT, float(value)) if value.isdecimal() else None
 
 
 async def with_retry[T](

@@ -26,8 +26,9 @@ TYPICAL_SECONDS = 5.0  # that a provisioning holds its place to start; only the 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A tenant's place in the queue, from 1, and the seconds after which to ask again."""
+    """A tenant that has to wait, its place in the queue, from 1, and the seconds after which to ask again."""
 
+    tenant: Stored[Tenant]
     place: int
     wait: float
 
@@ -64,7 +65,7 @@ class Admission:
             self._arriving -= 1
 
     async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
-        """Reserve a place for a tenant and record it, or say how long to wait.
+        """Reserve a place for a tenant and record it, or say how long to wait. A tenant with a place keeps it.
 
         The choice is recorded before the place is taken, so that whatever was taken can be found and given back.
 
@@ -72,6 +73,9 @@ class Admission:
             NoRoom: No cluster of the region has room.
             Conflict: Somebody else changed the tenant.
         """
+        value = tenant.value
+        if value.cluster and await self._clusters.has_place(value.cluster, value.slug):
+            return tenant
         async with self._turn:
             if self._crowded:
                 waiting = await self._waiting(tenant)
@@ -83,10 +87,7 @@ class Admission:
         value = tenant.value
         weight = PLANS[value.plan].weight
         clusters = await self._clusters.list()
-        if value.cluster:
-            chosen = [cluster for cluster in clusters if cluster.name == value.cluster]
-        else:
-            chosen = candidates(clusters, region=value.region, weight=weight)
+        chosen = candidates(clusters, region=value.region, weight=weight)
         placing = value.operation.begin(StepName.PLACE, self._clock.now())
         busy = sum(cluster.starting for cluster in clusters) >= self._limits.at_once
         for cluster in [] if busy else chosen:
@@ -108,7 +109,9 @@ class Admission:
         if not busy:
             raise NoRoom(f"region {value.region} is full: the last free place was just taken")
         self._crowded = True
-        return await self._waiting(tenant) or Waiting(1, SHORTEST_WAIT)
+        if tenant.value.cluster:  # chosen in vain
+            tenant = await self._records.save(tenant.with_value(replace(value, cluster="", operation=placing)))
+        return await self._waiting(tenant) or Waiting(tenant, 1, SHORTEST_WAIT)
 
     async def _waiting(self, tenant: Stored[Tenant]) -> Waiting | None:
         """Return a tenant's place in the queue, or None if it is among those who may start."""
@@ -119,7 +122,7 @@ class Admission:
         if place <= 0:
             return None
         wait = TYPICAL_SECONDS * place / self._limits.at_once
-        return Waiting(place, min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
+        return Waiting(tenant, place, min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
 
     async def _look(self) -> None:
         """Read who is open, unless that was done a moment ago."""
@@ -130,7 +133,7 @@ class Admission:
         operations = [
             tenant.value.operation
             async for tenant in self._records.with_open_operation()
-            if tenant.value.operation.kind is OperationKind.PROVISION
+            if tenant.value.operation.kind is OperationKind.PROVISION and not tenant.value.operation.is_giving_up
         ]
         self._queue = [each.id for each in sorted(operations, key=lambda each: (each.created_at, each.id))]
         self._arrived -= arrived

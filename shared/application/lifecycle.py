@@ -1,5 +1,6 @@
 """What a caller may ask for: sign up, retry, cancel, delete. Each is written down before any work starts."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,10 +10,12 @@ from shared.application.ports import ClusterRecords, KeyRecords, Stored, TenantR
 from shared.clock import Clock
 from shared.domain.idempotency import Claim
 from shared.domain.naming import check_slug
-from shared.domain.operations import Operation, OperationKind, OperationState, new_operation
+from shared.domain.operations import Operation, OperationKind, new_operation
 from shared.domain.tenants import AuditEntry, Tenant, TenantState
-from shared.errors import Busy, Conflict, Invalid, KeyReused, NotFound
+from shared.errors import Busy, Conflict, Invalid, KeyReused, NotFound, Transient
 from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 CANCEL_TRIES = 10  # against the writes of the operation's own progress
 
@@ -104,7 +107,8 @@ class TenantLifecycle:
                 raise Conflict(f"{slug} is {stored.value.state}; only a failed tenant can be retried")
             tenant = stored.value.begin(operation, operation.created_at)
             tenant = replace(tenant, version=version or tenant.version)
-            await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
+            async with self._admission.signup():
+                await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
 
         return await self._begin(OperationKind.PROVISION, slug, caller, workflows, save)
 
@@ -135,7 +139,7 @@ class TenantLifecycle:
         await self._claim(caller, operation_id)
         for _ in range(CANCEL_TRIES):
             operation = await self._records.get_operation(operation_id)
-            if operation.cancel_requested and operation.state is not OperationState.SUCCEEDED:
+            if operation.cancel_requested:
                 return operation
             if not operation.is_open:
                 raise Conflict(f"operation {operation_id} has {operation.state} already")
@@ -189,14 +193,15 @@ class TenantLifecycle:
             operation = replace(operation, id=held_id)
         try:
             await save(operation)
-        except (Busy, Conflict, NotFound) as error:
+        except (Busy, Conflict, NotFound):
             known = await self._find(operation.id) if caller.key else None
-            if known is not None:
-                return known  # another request with this key was faster
-            if caller.key and not isinstance(error, Busy):  # who is busy gets the same request again
-                await self._keys.forget(caller.key)
-            raise
-        await workflows.start(operation)
+            if known is None:
+                raise
+            return known  # another request with this key was faster
+        try:
+            await workflows.start(operation)
+        except Transient as error:  # it is written down, so the reaper will start it
+            logger.warning("operation %s could not be started: %s", operation.id, error)
         return operation
 
     async def _claim(self, caller: Caller, operation_id: str) -> str:

@@ -83,10 +83,6 @@ class KeyRecords(Protocol):
         """Take a key, and return what it stands for: this claim, or an earlier one that has not expired."""
         ...
 
-    async def forget(self, key: str) -> None:
-        """Let a key go whose request came to nothing; forgetting again changes nothing."""
-        ...
-
     async def purge(self, now: datetime) -> int:
         """Delete what has expired, and return how many keys those were."""
         ...
@@ -125,6 +121,10 @@ class ClusterRecords(Protocol):
 
     async def reserve(self, cluster: Cluster, slug: str, weight: int, at_once: int) -> Placement:
         """Give a tenant its place on a cluster where it is one of `at_once` that start; again changes nothing."""
+        ...
+
+    async def has_place(self, cluster: str, slug: str) -> bool:
+        """Whether a tenant has its place on a cluster."""
         ...
 
     async def started(self, cluster: str, slug: str) -> None:

@@ -4,6 +4,7 @@ import logging
 
 from shared.application.ports import TenantRecords, Workflows
 from shared.clock import Clock
+from shared.errors import BerthError
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,14 @@ class Reaper:
             silence = operation.silence(now)
             if silence < limits.resume_after:
                 continue
-            if not await workflows.is_running(operation.id):
-                logger.warning("operation %s has no orchestration: starting it again", operation.id)
-                await workflows.start(operation)
-                resumed += 1
-            elif silence > limits.stuck_after:
-                logger.warning("operation %s is silent for %d s: ending it", operation.id, silence)
-                await workflows.terminate(operation.id)
+            try:
+                if not await workflows.is_running(operation.id):
+                    logger.warning("operation %s has no orchestration: starting it again", operation.id)
+                    await workflows.start(operation)
+                    resumed += 1
+                elif silence > limits.stuck_after:
+                    logger.warning("operation %s is silent for %d s: ending it", operation.id, silence)
+                    await workflows.terminate(operation.id)
+            except BerthError as error:  # the others are not to wait for it
+                logger.warning("operation %s could not be looked after: %s", operation.id, error)
         return resumed

@@ -4,7 +4,9 @@ Each may run twice or be cut off at any point and be run again: it looks at what
 writes before it acts whatever would be needed to undo the act.
 """
 
+import contextlib
 import math
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from shared.application.admission import Admission, Waiting
@@ -23,7 +25,7 @@ from shared.domain.operations import OperationKind, StepName
 from shared.domain.readiness import Observation
 from shared.domain.tenants import Observed, Tenant, TenantState
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.errors import Conflict, NoRoom, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, NoRoom, NotFound, Permanent, Transient
 from shared.settings import Settings
 
 _DONE = Outcome(Verdict.DONE)
@@ -59,87 +61,86 @@ class OperationSteps:
 
     async def apply(self, work: Work) -> Outcome:
         """Place a tenant on a cluster and apply its objects there."""
-        tenant = await self._open(work)
-        if tenant is None:
-            return _ENDED
-        operation = tenant.value.operation
-        if operation.cancel_requested or operation.reason:  # with a reason: it failed before, and is to be cleaned up
-            return Outcome(Verdict.FAILED, operation.reason or "cancelled")
+        return await self._settle(work, self._apply(work))
+
+    async def await_ready(self, work: Work) -> Outcome:
+        """Wait until a tenant is ready and record it as active; after a while ask to be called again."""
+        return await self._settle(work, self._await_ready(work))
+
+    async def remove(self, work: Work) -> Outcome:
+        """Remove everything that a tenant has; ends a deletion, and a provisioning that `work.reason` made fail."""
+        outcome = await self._settle(work, self._remove(work))
+        if outcome.verdict is Verdict.FAILED:
+            # Nothing may be left behind, so this goes on until somebody gives berth what it was refused.
+            return Outcome(Verdict.AGAIN, f"removal was refused: {outcome.reason}", 30.0)
+        return outcome
+
+    async def _settle(self, work: Work, step: Awaitable[Outcome]) -> Outcome:
+        """Return a step's outcome, or what its error comes to."""
         try:
-            placed = await self._admission.place(tenant)
-            if isinstance(placed, Waiting):
-                await self._queue(tenant, placed)
-                return Outcome(Verdict.QUEUED, wait=placed.wait)
-            tenant = placed
-            objects = self._manifests.render(tenant.value)
-            cluster = await self._clusters.connect(tenant.value.cluster)
-            await cluster.apply(objects)
+            return await step
         except Transient as error:
+            await self._note(work, str(error))
             return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
         except (NoRoom, Permanent, NotFound) as error:
             return Outcome(Verdict.FAILED, str(error))
         except Conflict:
             return Outcome(Verdict.AGAIN)  # somebody changed the tenant: look again
+
+    async def _apply(self, work: Work) -> Outcome:
+        tenant = await self._open(work)
+        if tenant is None:
+            return _ENDED
+        operation = tenant.value.operation
+        if operation.is_giving_up:  # it failed before, and is to be cleaned up
+            return Outcome(Verdict.FAILED, operation.reason or "cancelled")
+        placed = await self._admission.place(tenant)
+        if isinstance(placed, Waiting):
+            await self._queue(placed)
+            return Outcome(Verdict.QUEUED, wait=placed.wait)
+        objects = self._manifests.render(placed.value)
+        cluster = await self._clusters.connect(placed.value.cluster)
+        await cluster.apply(objects)
         return _DONE
 
-    async def await_ready(self, work: Work) -> Outcome:
-        """Wait until a tenant is ready and record it as active; after a while ask to be called again."""
+    async def _await_ready(self, work: Work) -> Outcome:
         tenant = await self._open(work)
         if tenant is None:
             return _ENDED
         operation = tenant.value.operation.begin(StepName.START, self._clock.now(), "starting the workload")
         tenant = tenant.with_value(replace(tenant.value, operation=operation))
         look_seconds = self._settings.provisioning.progress_seconds
-        try:
-            cluster = await self._clusters.connect(tenant.value.cluster)
-            for _ in range(math.ceil(min(AWAIT_SECONDS, work.fail_after) / look_seconds)):
-                if tenant.value.operation.cancel_requested:
-                    return await self._give_up(tenant, "cancelled")
-                observation = await cluster.wait_until_ready(namespace_name(work.slug), timeout=look_seconds)
-                if observation.ready:
-                    await self._succeed(tenant, observation)
-                    return _DONE
-                if observation.permanent:
-                    return await self._give_up(tenant, observation.message)
-                tenant = await self._report(tenant, observation)
-        except Transient as error:
-            return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
-        except Conflict:
-            return Outcome(Verdict.AGAIN)  # somebody changed the tenant: look again
-        except (Permanent, NotFound) as error:
-            return Outcome(Verdict.FAILED, str(error))
+        cluster = await self._clusters.connect(tenant.value.cluster)
+        for _ in range(math.ceil(min(AWAIT_SECONDS, work.fail_after) / look_seconds)):
+            if tenant.value.operation.cancel_requested:
+                return await self._give_up(tenant, "cancelled")
+            observation = await cluster.wait_until_ready(namespace_name(work.slug), timeout=look_seconds)
+            if observation.ready:
+                await self._succeed(tenant, observation)
+                return _DONE
+            if observation.permanent:
+                return await self._give_up(tenant, observation.message)
+            tenant = await self._report(tenant, observation)
         return Outcome(Verdict.AGAIN, tenant.value.operation.step(StepName.START).message)
 
-    async def remove(self, work: Work) -> Outcome:
-        """Remove everything that a tenant has; ends a deletion, and a provisioning that `work.reason` made fail."""
+    async def _remove(self, work: Work) -> Outcome:
         tenant = await self._open(work)
         if tenant is None:
             return _ENDED
-        try:
-            return await self._remove(tenant, work.reason)
-        except Transient as error:
-            return Outcome(Verdict.AGAIN, str(error), error.retry_after or 1.0)
-        except Conflict as error:
-            return Outcome(Verdict.AGAIN, str(error))
-        except Permanent as error:
-            # Nothing may be left behind, so this goes on until somebody gives berth what it was refused.
-            return Outcome(Verdict.AGAIN, f"removal was refused: {error}", 30.0)
-
-    async def _remove(self, tenant: Stored[Tenant], reason: str) -> Outcome:
-        now = self._clock.now()
+        now, reason = self._clock.now(), work.reason
         value = tenant.value
         before = value.operation
         operation = before.stop_step(now, reason) if reason and not before.reason else before
         operation = operation.begin(StepName.REMOVE, now, "removing the workload, its data and its namespace")
-        if operation != before:
-            tenant = await self._records.save(tenant.with_value(replace(value, operation=operation)))
+        tenant = await self._records.save(tenant.with_value(replace(value, operation=operation)))
         if value.cluster:
-            try:
-                cluster = await self._clusters.connect(value.cluster)
-                await cluster.remove(namespace_name(value.slug), timeout=REMOVE_SECONDS)
-            except Transient as error:
-                await self._say(tenant, str(error))
-                raise
+            # However long the removal takes: what cannot succeed any more must not keep others from starting.
+            await self._cluster_records.started(value.cluster, value.slug)
+            cluster = await self._clusters.connect(value.cluster)
+            await cluster.remove(namespace_name(value.slug), timeout=REMOVE_SECONDS)
+            tenant = await self._open(work)
+            if tenant is None:  # somebody else did all this, and the place may be another operation's by now
+                return _ENDED
             await self._cluster_records.release(value.cluster, value.slug)
         now = self._clock.now()
         if operation.kind is OperationKind.DELETE:
@@ -164,8 +165,9 @@ class OperationSteps:
         if tenant.state is TenantState.ACTIVE:
             await self._cluster_records.started(tenant.cluster, tenant.slug)
 
-    async def _queue(self, tenant: Stored[Tenant], waiting: Waiting) -> None:
+    async def _queue(self, waiting: Waiting) -> None:
         """Record a tenant's place in the queue."""
+        tenant = waiting.tenant
         operation = tenant.value.operation.begin(StepName.PLACE, self._clock.now())
         operation = operation.say(f"waiting for its turn: place {waiting.place} in the queue", self._clock.now())
         await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
@@ -193,9 +195,13 @@ class OperationSteps:
             raise Conflict(f"tenant {value.slug} was changed by somebody else")
         return tenant
 
-    async def _say(self, tenant: Stored[Tenant], message: str) -> None:
-        operation = tenant.value.operation.say(message, self._clock.now())
-        await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
+    async def _note(self, work: Work, message: str) -> None:
+        """Record what holds an operation up, which is a sign of life too; without effect where that fails as well."""
+        with contextlib.suppress(BerthError):
+            tenant = await self._open(work)
+            if tenant is not None:
+                operation = tenant.value.operation.say(message, self._clock.now())
+                await self._records.save(tenant.with_value(replace(tenant.value, operation=operation)))
 
     async def _open(self, work: Work) -> Stored[Tenant] | None:
         """Return the tenant if this operation is the one running on it."""

@@ -103,6 +103,11 @@ class Operation:
         return self.state in (OperationState.QUEUED, OperationState.RUNNING)
 
     @property
+    def is_giving_up(self) -> bool:
+        """Whether it cannot succeed any more, and what it made is being removed."""
+        return self.cancel_requested or bool(self.reason)
+
+    @property
     def percent(self) -> int:
         """Share of its steps behind it, 0 to 100; 100 only at the end."""
         if not self.is_open:
@@ -145,20 +150,18 @@ class Operation:
     def begin(self, name: StepName, now: datetime, message: str = "") -> "Operation":
         """Start a step, ending the one that ran before it; adds the step if it is not part of the plan.
 
-        Starting a running step again (a repeated activity) leaves it as it is.
+        Starting a step again, as a repeated activity does, is no more than a sign of life.
         """
+        if any(step.name == name and step.state is not StepState.PENDING for step in self.steps):
+            return replace(self, heartbeat_at=now)
         steps = [
-            replace(step, state=StepState.DONE, finished_at=now)
-            if step.state is StepState.RUNNING and step.name != name
-            else step
+            replace(step, state=StepState.DONE, finished_at=now) if step.state is StepState.RUNNING else step
             for step in self.steps
         ]
         if all(step.name != name for step in steps):
             steps.append(Step(name))
         steps = [
-            replace(step, state=StepState.RUNNING, started_at=now, message=message)
-            if step.name == name and step.state is StepState.PENDING
-            else step
+            replace(step, state=StepState.RUNNING, started_at=now, message=message) if step.name == name else step
             for step in steps
         ]
         return replace(
@@ -201,7 +204,7 @@ class Operation:
         return replace(self, steps=steps, state=state, finished_at=now, heartbeat_at=now)
 
 
-def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime, cluster: str = "") -> Operation:
+def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime) -> Operation:
     """Make an operation that nothing has worked on yet."""
     return Operation(
         id=new_operation_id(slug, now),
@@ -211,7 +214,6 @@ def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime, 
         created_at=now,
         heartbeat_at=now,
         steps=tuple(Step(name) for name in STEPS[kind]),
-        cluster=cluster,
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from statistics import quantiles
@@ -77,7 +78,9 @@ async def burst(stack: Stack, signups: int) -> Burst:
         done = await asyncio.gather(*(_sign_up(http) for _ in range(signups)))
     seconds = time.monotonic() - began
     watching.cancel()
-    async with Api(stack.api_url, stack.function_key) as api:
+    with suppress(asyncio.CancelledError):
+        await watching  # raises NoSuchProcess if the host died meanwhile
+    async with Api(stack.api_url, stack.master_key) as api:
         wrong = await violations(stack, api)
     return Burst(done, seconds, most, wrong)
 

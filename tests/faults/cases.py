@@ -23,13 +23,15 @@ from tests.stacks import Rig, new_slug, signup
 SERVICES = ("kubernetes", "tables")
 STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
 FULL = "is full"
+LONG_OUTAGE_SECONDS = 60.0
+VICTIMS = ("host", "task-hub", "host and task-hub")
 SHORT_KILLS = {
     ("host", "provision", "kubernetes", "before"),
     ("host", "delete", "tables", "after"),
     ("host", "cancel", "kubernetes", "after"),
-    ("task-hub", "provision", "tables", "after"),
     ("task-hub", "delete", "kubernetes", "before"),
-    ("task-hub", "cancel", "tables", "before"),
+    ("host and task-hub", "provision", "tables", "after"),
+    ("host and task-hub", "cancel", "tables", "before"),
 }
 SHORT_REFUSALS = {
     ("kubernetes", "429", 0.3),
@@ -81,7 +83,7 @@ async def count_writes(rig: Rig) -> Writes:
 
 def kills() -> Iterator[Case]:
     """Yield the cases in which a part of the stack is killed at a write."""
-    for strike in product(("host", "task-hub"), SCENARIOS, SERVICES, ("before", "after")):
+    for strike in product(VICTIMS, SCENARIOS, SERVICES, ("before", "after")):
         victim, scenario, service, edge = strike
         name = f"{victim} killed {edge} a write to {service}, {scenario}"
         yield Case(name, _kill(*strike), in_short=strike in SHORT_KILLS)
@@ -92,6 +94,8 @@ def outages() -> Iterator[Case]:
     for outage in product(SERVICES, faults.REFUSALS, (0.1, 0.3, 1.0)):
         service, how, share = outage
         yield Case(f"{service}: {share:.0%} {how}", _refuse(*outage), in_short=outage in SHORT_REFUSALS)
+    for service in SERVICES:
+        yield Case(f"{service}: away for {LONG_OUTAGE_SECONDS:.0f} s", _be_away(service), in_short=False)
     for scenario in SCENARIOS:
         yield Case(f"answer lost after each write, {scenario}", _lose(scenario))
     for how in ("silent", "ended", "gone"):
@@ -150,6 +154,16 @@ def _refuse(service: str, how: str, share: float) -> Callable[[Field], Awaitable
     return play
 
 
+def _be_away(service: str) -> Callable[[Field], Awaitable[None]]:
+    """For longer than any budget; so a provisioning may fail, but neither a deletion nor the cleaning up."""
+
+    async def play(field: Field) -> None:
+        fault = faults.refusals(field.proxy(service), "resets", 1.0, field.dice, LONG_OUTAGE_SECONDS)
+        await _under(field, fault, may_fail=True)
+
+    return play
+
+
 def _lose(scenario: str) -> Callable[[Field], Awaitable[None]]:
     async def play(field: Field) -> None:
         """One tenant for each write, all at once."""
@@ -179,7 +193,7 @@ async def _delete_namespace(field: Field) -> None:
 
 
 async def _interfere(field: Field) -> None:
-    """Somebody else applies the tenant's objects too, by force; berth takes back its own, and can delete all."""
+    """Somebody else applies an object of the tenant too, by force. berth goes on, and deletes all of it."""
     slug, number = new_slug(), _write(field, "provision", "kubernetes")
     namespace = namespace_name(slug)
     quota: Json = {

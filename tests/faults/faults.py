@@ -34,12 +34,17 @@ class Moment:
 
 
 @asynccontextmanager
-async def refusals(proxy: FaultProxy, how: str, share: float, dice: random.Random) -> AsyncGenerator[None]:
+async def refusals(
+    proxy: FaultProxy, how: str, share: float, dice: random.Random, seconds: float = OUTAGE_SECONDS
+) -> AsyncGenerator[None]:
     """Fail a share of all requests, for a while."""
+    refused = 0
 
     async def hook(exchange: Exchange) -> web.Response | None:
+        nonlocal refused
         if dice.random() >= share:
             return None
+        refused += 1
         if how == "resets":
             raise ConnectionError
         if how == "time-outs":
@@ -47,8 +52,9 @@ async def refusals(proxy: FaultProxy, how: str, share: float, dice: random.Rando
         status, headers = ANSWERS[how]
         return web.Response(status=status, headers=headers, text="overloaded")
 
-    async with _for_a_while(proxy, hook):
+    async with _for_a_while(proxy, hook, seconds):
         yield
+    assert refused, "nothing was refused"
 
 
 @asynccontextmanager
@@ -66,20 +72,21 @@ async def broken_watches(proxy: FaultProxy, how: str) -> AsyncGenerator[None]:
         return web.json_response({"kind": "Status", "code": 410, "message": "too old resource version"}, status=410)
 
     proxy.drop_watches()
-    async with _for_a_while(proxy, hook):
+    async with _for_a_while(proxy, hook, OUTAGE_SECONDS):
         yield
 
 
 @asynccontextmanager
 async def kill(rig: Rig, proxy: FaultProxy, victim: str, moment: Moment, *, must: bool) -> AsyncGenerator[None]:
-    """Kill a part of the stack, which starts it again; if it `must`, the moment has to come."""
+    """Kill one part of the stack or both, which starts them again; if it `must`, the moment has to come."""
     struck = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
         if moment.is_now(exchange) and not struck.is_set():
             struck.set()
-            rig.stack.processes.kill(victim)
-            if victim == "host":
+            for part in victim.split(" and "):
+                rig.stack.processes.kill(part)
+            if victim.startswith("host"):
                 raise ConnectionError  # a write that is still to come does not, and one that was made is not answered
 
     setattr(proxy, moment.edge, hook)
@@ -125,10 +132,10 @@ async def kubectl_at(rig: Rig, moment: Moment, *arguments: str, stdin: str = "")
 
 
 @asynccontextmanager
-async def _for_a_while(proxy: FaultProxy, hook: Hook) -> AsyncGenerator[None]:
+async def _for_a_while(proxy: FaultProxy, hook: Hook, seconds: float) -> AsyncGenerator[None]:
     proxy.before = hook
     loop = asyncio.get_running_loop()
-    end = loop.call_later(OUTAGE_SECONDS, proxy.pass_everything)
+    end = loop.call_later(seconds, proxy.pass_everything)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from cli.api import Json, ProblemError
 from tests.stacks import Rig, signup
 
 COME_BACK = (429, 503)  # answers that say: send the same request again
-PATIENCE = 90.0  # seconds for any one change, with the fault in the middle of it
+PATIENCE = 180.0  # seconds for any one change, with the fault in the middle of it
 
 
 async def insist(rig: Rig, method: str, path: str, body: Json | None = None) -> Json:

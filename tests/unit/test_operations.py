@@ -68,6 +68,14 @@ def test_a_repeated_step_keeps_its_start() -> None:
     assert again.heartbeat_at > operation.heartbeat_at
 
 
+def test_an_earlier_step_that_is_begun_again_does_not_end_the_present_one() -> None:
+    operation = provisioning().begin(StepName.PLACE, NOW).begin(StepName.APPLY, NOW, "applying")
+    later = NOW + timedelta(seconds=9)
+    again = operation.begin(StepName.PLACE, later, "placing").begin(StepName.APPLY, later, "applying again")
+    assert again.steps == operation.steps
+    assert again.heartbeat_at == later
+
+
 def test_a_failed_step_skips_the_rest_and_cleaning_up_is_a_step() -> None:
     operation = provisioning().begin(StepName.PLACE, NOW).stop_step(NOW, "no room").begin(StepName.REMOVE, NOW)
     ended = operation.finish(OperationState.FAILED, NOW + timedelta(seconds=1))

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
-from shared.adapters.retry import RetryBudget, with_retry
+from shared.adapters.retry import RetryBudget, retry_after, with_retry
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
@@ -23,7 +23,12 @@ type Query = Mapping[str, str | int]
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
+RULES_SECONDS = 3.0
 _LONGEST_QUOTE = 300
+
+
+class Forbidden(Permanent):
+    """berth's role does not allow it."""
 
 
 class TokenSource(Protocol):
@@ -75,8 +80,18 @@ class KubernetesClient:
             NotFound, Conflict, Permanent: As the API server said.
             Transient: It did not come about within the budget.
         """
+        began = asyncio.get_running_loop().time()
 
         async def attempt() -> Json:
+            try:
+                return await once()
+            except Forbidden as error:
+                # An API server that has just started refuses everything until it has read its rules.
+                if asyncio.get_running_loop().time() - began > RULES_SECONDS:
+                    raise
+                raise Transient(str(error), 1.0) from error
+
+        async def once() -> Json:
             async with self._places:
                 timeout = aiohttp.ClientTimeout(total=self._settings.try_seconds)
                 response = await self._send(method, path, body, media_type, timeout, query)
@@ -87,7 +102,7 @@ class KubernetesClient:
                 finally:
                     response.release()
 
-        return await (with_retry(attempt, self._budget) if repeat else attempt())
+        return await (with_retry(attempt, self._budget) if repeat else once())
 
     async def stream(self, path: str, *, silence: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.
@@ -155,15 +170,14 @@ async def _read(response: aiohttp.ClientResponse) -> Json:
         answer = None
     found = cast("Json", answer) if isinstance(answer, dict) else {}
     if response.status >= 400:
-        raise _error(response.status, found, response.headers.get("Retry-After", ""))
+        raise _error(response.status, found, retry_after(response.headers))
     return found
 
 
-def _error(status: int, answer: Json, retry_after: str) -> BerthError:
+def _error(status: int, answer: Json, wait: float | None) -> BerthError:
     """Translate an error answer. Only a Status object's message is quoted: another body could be anybody's."""
     said = str(answer.get("message", "")) if answer.get("kind") == "Status" else ""
     text = f"the API server answered {status}" + (f": {said[:_LONGEST_QUOTE]}" if said else "")
-    wait = float(retry_after) if retry_after.isdigit() else None
     match status:
         case 404:
             return NotFound(text)
@@ -171,6 +185,8 @@ def _error(status: int, answer: Json, retry_after: str) -> BerthError:
             return Transient(text, wait)
         case 403 if "is being terminated" in said or "status unknown for quota" in said:
             return Transient(text, wait)  # the namespace's predecessor, or its new quota, will be dealt with shortly
+        case 403:
+            return Forbidden(text)
         case 409 | 410:
             return Conflict(text)
         case _:

@@ -96,9 +96,10 @@ class KubernetesApiCluster:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         try:
-            await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
+            found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
             return
+        uid = found["metadata"]["uid"]
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
         for kind in WORKLOADS:
@@ -107,7 +108,7 @@ class KubernetesApiCluster:
         await self._client.request("DELETE", PATHS["PersistentVolumeClaim"].format(namespace), background)
         await self._pods.wait(namespace, lambda pods: True if not pods else None, timeout=max(0.0, deadline - clock()))
         while True:
-            state = await self._delete_namespace(namespace)
+            state = await self._delete_namespace(namespace, uid)
             if state is None:
                 return
             left = deadline - clock()
@@ -156,13 +157,15 @@ class KubernetesApiCluster:
         message = f"{observation.message}; Kubernetes says: {str(last.get('message', reason))[:300]}"
         return Observation(ready=False, reason=reason, message=message, permanent=False, at=observation.at)
 
-    async def _delete_namespace(self, namespace: str) -> Json | None:
-        """Ask for a namespace's deletion and return it as it is now, or None if it is gone."""
+    async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
+        """Ask for a namespace's deletion and return it as it is now, or None if it is gone; a namesake is let be."""
         path = f"{PATHS['Namespace']}/{namespace}"
         try:
             state = await self._client.request("GET", path)
+            if state["metadata"]["uid"] != uid:
+                return None
             if not state["metadata"].get("deletionTimestamp"):
-                await self._client.request("DELETE", path)
+                await self._client.request("DELETE", path, {"preconditions": {"uid": uid}})
         except NotFound:
             return None
         except Conflict:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 SELECTOR = "app.kubernetes.io/managed-by=berth"
 SLACK_SECONDS = 5.0  # that a watch's end may be late before the connection counts as silent
+SHORTEST_SECONDS = 1.0  # that a watch lasts which is nothing out of the ordinary
 LONGEST_PAUSE = 5.0
 _JITTER = random.Random()  # noqa: S311 - not a secret
 
@@ -66,17 +67,18 @@ class SharedWatch:
             async with asyncio.timeout(timeout):
                 await self._synced.wait()
                 while True:
-                    changed = self._changed[namespace]
                     found = look(list(self._objects.get(namespace, {}).values()))
                     if found is not None:
                         return found
-                    await changed.wait()
+                    await self._changed[namespace].wait()
         except TimeoutError:
             if not self._synced.is_set():
                 raise Transient(f"the cluster cannot be watched: {self._trouble}") from None
             return None
         finally:
             self._waiters -= 1
+            if not self._waiters:
+                self._changed.clear()
 
     async def close(self) -> None:
         """Stop watching."""
@@ -93,20 +95,22 @@ class SharedWatch:
             idle_since = None if self._waiters else idle_since or clock()
             if idle_since is not None and clock() - idle_since > self._settings.watch_linger_seconds:
                 break
+            began, wait = clock(), 0.0
             try:
                 if not version:
                     version = await self._list()
                 version = await self._stream(version)
-                failures = 0
             except Conflict:
                 version = ""  # 410 Gone: the position is too old
             except BerthError as error:
                 self._trouble = str(error)
                 logger.info("watch %s: %s", self._path, error)
-                ceiling = min(LONGEST_PAUSE, 0.1 * 2**failures)
-                failures += 1
-                wait = error.retry_after if isinstance(error, Transient) else None
-                await asyncio.sleep(max(_JITTER.uniform(0, ceiling), wait or 0))
+                wait = (error.retry_after or 0.0) if isinstance(error, Transient) else 0.0
+            # Whatever ends at once, for good reasons or bad, is not to be begun again at once.
+            failures = failures + 1 if clock() - began < SHORTEST_SECONDS else 0
+            if failures or wait:
+                ceiling = min(LONGEST_PAUSE, 0.05 * 2**failures)
+                await asyncio.sleep(max(_JITTER.uniform(0, ceiling), wait))
         self._synced.clear()
         self._objects.clear()
 

@@ -115,6 +115,10 @@ class TableClusterRecords:
                     return Placement.BUSY
                 known = None
 
+    async def has_place(self, cluster: str, slug: str) -> bool:
+        """Whether a tenant has its place on a cluster."""
+        return await self._place(cluster, slug) is not None
+
     async def started(self, cluster: str, slug: str) -> None:
         """Say that a tenant with a place does not start any more; saying it again changes nothing."""
         async with self._turns[cluster]:

@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestE
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.adapters.retry import RetryBudget, with_retry
+from shared.adapters.retry import RetryBudget, retry_after, with_retry
 from shared.errors import Conflict, NotFound, Permanent, Transient
 
 type Row = dict[str, Any]
@@ -42,7 +42,8 @@ async def translated() -> AsyncGenerator[None]:
         if status in (409, 412):
             raise Conflict(text) from error
         if status in _BUSY:
-            raise Transient(text, _retry_after(error)) from error
+            headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
+            raise Transient(text, retry_after(headers)) from error
         raise Permanent(text) from error
     except (ServiceRequestError, ServiceResponseError, TimeoutError) as error:
         raise Transient(f"table storage cannot be reached: {type(error).__name__}") from error
@@ -166,9 +167,3 @@ def replace_if(row: Row, etag: str) -> Write:
 def delete_if(row: Row, etag: str) -> Write:
     """Return the write that deletes a row if it still has that ETag."""
     return ("delete", row, {"etag": etag, "match_condition": MatchConditions.IfNotModified})
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers: Mapping[str, str] = getattr(error.response, "headers", None) or {}
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None

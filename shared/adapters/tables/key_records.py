@@ -34,14 +34,6 @@ class TableKeyRecords:
             else:
                 return claim
 
-    async def forget(self, key: str) -> None:
-        """Let a key go whose request came to nothing; forgetting again changes nothing."""
-        try:
-            row, etag = await self._tables.get(TABLE, *_place(key))
-            await self._tables.transact(TABLE, [delete_if(row, etag)])
-        except (NotFound, Conflict):
-            return
-
     async def purge(self, now: datetime) -> int:
         """Delete the rows that have expired, and return how many those were. Reads the whole table."""
         gone = 0

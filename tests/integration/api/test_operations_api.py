@@ -41,11 +41,13 @@ async def test_a_key_with_another_request_is_refused(berth: Rig) -> None:
     await berth.ended(first)
 
 
-async def test_a_request_that_came_to_nothing_does_not_use_up_its_key(berth: Rig) -> None:
+async def test_a_request_that_came_to_nothing_can_be_sent_again_with_its_key(berth: Rig) -> None:
     taken = await berth.sign_up()
     body, key = signup(taken["tenant"]), token_hex(8)
     assert (await post(berth, "tenants", body, key=key)).status_code == 409
-    assert (await post(berth, "tenants", signup(new_slug()), key=key)).status_code == 202
+    assert (await post(berth, "tenants", body, key=key)).status_code == 409
+    other = await post(berth, "tenants", signup(new_slug()), key=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/api/problems/key-reused")
     await berth.ended(taken)
 
 

@@ -13,6 +13,7 @@ import pytest
 from cli.api import Api, Json, ProblemError
 from local.kubernetes.control_plane import Options, kubectl
 from local.stack import ROOT, Stack
+from tests.conftest import until
 from tests.description import DescribedApi
 from tests.stacks import new_slug, signup
 
@@ -21,6 +22,8 @@ SETTINGS = {
     "BERTH_PROVISIONING_WAITING": "4",
     "BERTH_PROVISIONING_RETRY_AFTER": "1",
     "BERTH_PROVISIONING_PROGRESS_SECONDS": "1",
+    "BERTH_PROVISIONING_RESUME_AFTER": "2",
+    "REAPER_SCHEDULE": "*/2 * * * * *",
 }
 
 
@@ -178,3 +181,14 @@ async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_b
         assert sum(earlier > moment for earlier in started[:number]) <= 1
     for moment in started:
         assert sum(each["steps"][1]["started_at"] <= moment < each["finished_at"] for each in done) <= 2
+
+
+async def test_who_has_a_place_keeps_it_when_all_are_taken_and_all_work_is_lost(stack: Stack, api: Api) -> None:
+    begun = [await api.call("POST", "tenants", signup(new_slug(), version="slow-1")) for _ in range(3)]
+    async with asyncio.timeout(30):  # until two start and the third waits
+        while sum(each["steps"][2]["state"] == "running" for each in begun) < 2:
+            begun = [await api.call("GET", f"operations/{each['id']}") for each in begun]
+    stack.processes.kill("task-hub")
+    stack.processes.kill("host")
+    await until(stack.host_ready, seconds=30)
+    assert {(await ended(api, each))["state"] for each in begun} == {"succeeded"}
