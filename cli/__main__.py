@@ -25,7 +25,7 @@ CHECKS: dict[str, list[str]] = {
     "tests": [sys.executable, "-m", "pytest"],
 }
 # Two at once: most of the time is waiting for Kubernetes. Tests of one file share a stack.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile"]
+SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -56,7 +56,7 @@ class Rig:
                     operation = await self.api.call("GET", f"operations/{operation['id']}")
                     if operation.get("finished_at"):
                         return operation
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.25)
 
     async def at_rest(self, *, seconds: float = 20.0) -> None:
         """Wait until nothing is wrong: what follows from an operation's end may come a moment after it."""
@@ -71,7 +71,8 @@ class Rig:
                 while found:
                     if await self.stack.host_ready():
                         found = await violations(self.stack, self.operators)
-                    await asyncio.sleep(0.1)
+                    if found:
+                        await asyncio.sleep(1)
         return found
 
 

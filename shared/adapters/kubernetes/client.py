@@ -23,7 +23,6 @@ type Query = Mapping[str, str | int]
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
-RULES_SECONDS = 3.0
 _LONGEST_QUOTE = 300
 
 
@@ -87,7 +86,7 @@ class KubernetesClient:
                 return await once()
             except Forbidden as error:
                 # An API server that has just started refuses everything until it has read its rules.
-                if asyncio.get_running_loop().time() - began > RULES_SECONDS:
+                if asyncio.get_running_loop().time() - began > self._budget.seconds / 3:
                     raise
                 raise Transient(str(error), 1.0) from error
 

@@ -185,9 +185,9 @@ async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_b
 
 async def test_who_has_a_place_keeps_it_when_all_are_taken_and_all_work_is_lost(stack: Stack, api: Api) -> None:
     begun = [await api.call("POST", "tenants", signup(new_slug(), version="slow-1")) for _ in range(3)]
-    async with asyncio.timeout(30):  # until two start and the third waits
-        while sum(each["steps"][2]["state"] == "running" for each in begun) < 2:
-            begun = [await api.call("GET", f"operations/{each['id']}") for each in begun]
+    async with asyncio.timeout(30):  # until two have their places and the third waits
+        while sum(each["steps"][1]["state"] != "pending" for each in begun) < 2:
+            begun = await asyncio.gather(*(api.call("GET", f"operations/{each['id']}") for each in begun))
     stack.processes.kill("task-hub")
     stack.processes.kill("host")
     await until(stack.host_ready, seconds=30)
