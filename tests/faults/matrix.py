@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.faults.cases import Case, Field, count_writes, kills, outages
+from tests.faults.cases import Case, Field, cases, count_writes
 from tests.faults.clock import SteppedClock
 from tests.stacks import Rig, rig
 
@@ -88,7 +88,7 @@ async def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance (1)")
     parser.add_argument("--only", default="", metavar="TEXT", help="play just the cases whose names contain TEXT")
     options = parser.parse_args()
-    chosen = [case for case in (*kills(), *outages()) if options.only in case.name]
+    chosen = [case for case in cases() if options.only in case.name]
     wrong: list[str] = []
     print(ROW.format("case", "rounds", "violations", "requests*", "seconds"))
     async with playing_field(options.seed) as field:

@@ -101,7 +101,14 @@ class KubernetesClient:
                 finally:
                     response.release()
 
-        return await (with_retry(attempt, self._budget) if repeat else once())
+        if not repeat:
+            return await once()
+        try:
+            return await with_retry(attempt, self._budget)
+        except Transient as error:
+            if isinstance(error.__cause__, Forbidden):
+                raise error.__cause__ from None
+            raise
 
     async def stream(self, path: str, *, silence: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.

@@ -5,11 +5,11 @@ from local.stack import Stack
 from tests.bench.burst import MEGABYTE, burst
 
 SETTINGS = {
-    "BERTH_PROVISIONING_AT_ONCE": "8",
-    "BERTH_PROVISIONING_WAITING": "20",
+    "BERTH_PROVISIONING_AT_ONCE": "4",
+    "BERTH_PROVISIONING_WAITING": "12",
     "BERTH_PROVISIONING_RETRY_AFTER": "3",
 }
-SIGNUPS = 60
+SIGNUPS = 36
 
 
 async def test_a_burst_breaks_nothing_and_those_who_come_back_succeed() -> None:
@@ -18,5 +18,5 @@ async def test_a_burst_breaks_nothing_and_those_who_come_back_succeed() -> None:
     assert not result.failed
     assert not result.violations
     refused = [each for each in result.signups if each.refusals]
-    assert len(refused) >= SIGNUPS - 8 - 20 - 8  # but for those who came when the first had ended
+    assert len(refused) >= SIGNUPS - 4 - 12 - 8  # but for those who came when the first had ended
     assert result.memory < 400 * MEGABYTE
