@@ -114,9 +114,9 @@ logs           ./berth logs -f
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
-or
-  ./berth tenants create acme
-and look at it with
+or another with
+  ./berth tenants create beta
+and look at the first with
   ./berth tenants list
   ./berth kubectl get all,pvc,ingress -n tenant-acme
 

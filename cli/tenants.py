@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--version", default="")
     actions.add_parser("list", help="list all tenants")
     actions.add_parser("show", help="show one tenant and its operation").add_argument("slug")
+    retry = actions.add_parser("retry", help="provision a failed tenant once more and follow its operation")
+    retry.add_argument("slug")
+    retry.add_argument("--version", default="", help="another version than the one that failed")
     actions.add_parser("delete", help="delete a tenant and follow its operation").add_argument("slug")
     actions.add_parser("watch", help="list all tenants again and again")
     for action in actions.choices.values():
@@ -40,6 +43,10 @@ async def run(options: argparse.Namespace) -> int:
         match options.action:
             case "create":
                 return await _follow(api, await api.call("POST", "tenants", _signup(options)), as_json=options.json)
+            case "retry":
+                body = {"version": options.version} if options.version else None
+                operation = await api.call("POST", f"tenants/{options.slug}/retry", body)
+                return await _follow(api, operation, as_json=options.json)
             case "delete":
                 return await _follow(api, await api.call("DELETE", f"tenants/{options.slug}"), as_json=options.json)
             case "show":

@@ -231,7 +231,7 @@ class TenantLifecycle:
         """Save a signup in the place of a tombstone whose quarantine is over; raises Conflict for any other tenant."""
         stored = await self._records.get(tenant.slug)
         if not stored.value.slug_is_free(tenant.created_at):
-            raise Conflict(f"the slug {tenant.slug} is not available") from taken
+            raise Conflict(f"the slug {tenant.slug} is not free: {await self.slug_problem(tenant.slug)}") from taken
         await self._records.save(stored.with_value(tenant), _requested(tenant, stored.value.state))
 
 
