@@ -2,8 +2,9 @@
 
 import azure.durable_functions as df
 
-from functions import activities, clusters, health, operations, reference, tenants, timers, workflows
+from functions import activities, orchestrators, timers
+from functions.http import api
 
 app = df.DFApp()
-for module in (activities, clusters, health, operations, reference, tenants, timers, workflows):
+for module in (api, activities, orchestrators, timers):
     app.register_functions(module.bp)

@@ -1,11 +1,10 @@
 """The activities: each hands its work to one use case."""
 
-from dataclasses import asdict
 from typing import Any
 
 import azure.durable_functions as df
 
-from functions.services import services
+from functions.container import container
 from shared.domain.workflow import Activity, Work
 
 bp = df.Blueprint()
@@ -14,16 +13,16 @@ bp = df.Blueprint()
 @bp.activity_trigger(input_name="work", activity=Activity.APPLY)
 async def apply_tenant(work: dict[str, Any]) -> dict[str, Any]:
     """Place a tenant and apply its objects."""
-    return asdict(await services().steps.apply(Work(**work)))
+    return (await container().apply.run(Work.decode(work))).encode()
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
 async def await_tenant(work: dict[str, Any]) -> dict[str, Any]:
     """Wait until a tenant is ready."""
-    return asdict(await services().steps.await_ready(Work(**work)))
+    return (await container().await_ready.run(Work.decode(work))).encode()
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
 async def remove_tenant(work: dict[str, Any]) -> dict[str, Any]:
     """Remove everything that a tenant has."""
-    return asdict(await services().steps.remove(Work(**work)))
+    return (await container().remove.run(Work.decode(work))).encode()

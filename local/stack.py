@@ -25,12 +25,12 @@ RESTARTS = 5  # in a row
 # What the app needs to know, beside where things are.
 APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
-    "REAPER_SCHEDULE": "*/30 * * * * *",
+    "BERTH_RECOVERY_SCHEDULE": "*/30 * * * * *",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_TENANTS_DOMAIN": "tenants.localhost",
-    "BERTH_PROVISIONING_PROGRESS_SECONDS": "2",
-    "BERTH_PROVISIONING_RESUME_AFTER": "30",
+    "BERTH_PROVISIONING_PROGRESS_INTERVAL": "2",
+    "BERTH_RECOVERY_RESTART_AFTER": "30",
 }
 
 

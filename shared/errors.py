@@ -1,6 +1,6 @@
 """The errors that cross berth's layers. Adapters raise them `from` what their library raised.
 
-Which of them a caller may repeat is part of the type: `Transient` yes, everything else no.
+Whether a retry can help is part of the type: `Transient` yes, everything else no.
 """
 
 
@@ -37,8 +37,8 @@ class Transient(BerthError):
         self.retry_after = retry_after
 
 
-class Busy(Transient):
-    """There is more to do than may be taken on; `retry_after` says when to come back."""
+class QueueFull(Transient):
+    """The queue of signups is full; `retry_after` says when to send the request again."""
 
 
 class Permanent(BerthError):
@@ -46,10 +46,10 @@ class Permanent(BerthError):
 
 
 class Invalid(BerthError):
-    """The request is wrong in a way that only its sender can mend.
+    """The request is wrong in a way that only its sender can fix.
 
     Args:
-        errors: What is wrong, each as the JSON pointer of a member of the body and a sentence.
+        errors: What is wrong, each as the location in the request and a sentence.
     """
 
     def __init__(self, *errors: tuple[str, str]) -> None:

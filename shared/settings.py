@@ -1,15 +1,18 @@
 """Everything that an operator may set, read once from the environment.
 
-Each setting is the variable BERTH_SECTION_FIELD, for example BERTH_PROVISIONING_FAIL_AFTER. `Settings.from_environment`
-lists all that is wrong in one message; `describe()` prints the table that docs/settings.md holds.
+Each setting is the variable BERTH_SECTION_FIELD, for example BERTH_PROVISIONING_FAIL_AFTER. `load_settings` lists
+everything that is wrong in one message; `describe()` yields the rows of docs/settings.md.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterator
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PREFIX = "BERTH"
+PREFIX = "BERTH_"
 
 
 class SettingsError(Exception):
@@ -27,13 +30,13 @@ class TableSettings(_Section):
     """Address of the storage account's table service, reached as berth's own identity: https://NAME.table.core.windows.net"""
     connection: SecretStr = SecretStr("")
     """A connection string instead of the endpoint: for Azurite, whose only credential is a key."""
-    try_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-    """Seconds that one try of a call may take. The service itself answers or gives up within 30."""
-    budget_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
-    """Seconds that a call may take with all its repeats."""
+    attempt_timeout: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds that one attempt of a call may take. The service itself ends a call after 30."""
+    total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
+    """Seconds that a call may take with all its retries."""
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _exactly_one(self) -> Self:
         if bool(self.endpoint) == bool(self.connection.get_secret_value()):
             raise ValueError("set exactly one of BERTH_TABLES_ENDPOINT and BERTH_TABLES_CONNECTION")
         return self
@@ -44,44 +47,57 @@ class KubernetesSettings(_Section):
 
     kubeconfig: str = ""
     """Path of the kubeconfig file for clusters reached by one of its contexts; empty takes the usual one."""
-    try_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Seconds that one try of a request may take (kubespawner's default)."""
-    budget_seconds: Annotated[float, Field(gt=0, le=300)] = 30.0
-    """Seconds that a request may take with all its repeats (kubespawner's default)."""
-    max_in_flight: Annotated[int, Field(ge=1, le=500)] = 50
-    """Requests at once to one cluster from one worker; the API server's own default ceiling is 600 for everybody."""
-    watch_seconds: Annotated[int, Field(ge=5, le=300)] = 30
-    """Seconds after which a watch is renewed; a silent connection goes unnoticed for no longer."""
-    watch_linger_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    """Seconds that a watch stays open after the last waiter left."""
+    attempt_timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """Seconds that one attempt of a request may take (kubespawner's default)."""
+    total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
+    """Seconds that a request may take with all its retries (kubespawner's default)."""
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 50
+    """Requests at once to one cluster from one worker; the API server's own default limit is 600 for all clients."""
+    watch_timeout: Annotated[int, Field(ge=5, le=300)] = 30
+    """Seconds after which a watch is renewed; a dead connection goes unnoticed for no longer."""
+    watch_idle_timeout: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """Seconds that a watch stays open while nobody waits."""
     crash_limit: Annotated[int, Field(ge=1, le=20)] = 3
-    """Restarts of a crashing container after which a tenant counts as unable ever to start."""
+    """Restarts of a crashing container after which a provisioning fails."""
     delete_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 1
     """Seconds that a deleted tenant's containers get to stop."""
 
 
 class ProvisioningSettings(_Section):
-    """How long a provisioning may take."""
+    """How many provisionings run, and how long one may take."""
 
     warn_after: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds of waiting after which the operation's message says that it takes longer than usual (kubespawner's)."""
     fail_after: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Seconds after which a tenant that is not ready has failed (Zero to JupyterHub's start time-out)."""
-    at_once: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings at once in all (Zero to JupyterHub's concurrent spawns); those beyond it wait in order."""
-    at_once_per_cluster: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings at once on one cluster, whose controllers are what sets the pace."""
-    waiting: Annotated[int, Field(ge=0, le=100_000)] = 500
-    """Signups that may wait; those beyond it are answered 429."""
+    """Seconds after which a tenant that is not ready has failed (Zero to JupyterHub's start timeout)."""
+    max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Provisionings that may start at once (Zero to JupyterHub's concurrent spawns); those beyond it are queued."""
+    max_concurrent_per_cluster: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Provisionings that may start at once on one cluster, whose controllers are the bottleneck."""
+    max_queued: Annotated[int, Field(ge=0, le=100_000)] = 500
+    """Signups that may be queued; those beyond it get the response 429."""
     retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
-    """Seconds after which a signup that was answered 429 should come back: so many, up to twice as many, by chance, so
-    that a burst does not come back as one (JupyterHub suggests 30 to 60)."""
-    progress_seconds: Annotated[float, Field(ge=0.5, le=30)] = 5.0
-    """Seconds between two looks at an operation while its tenant starts: how old a message or a cancellation can be."""
-    resume_after: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Seconds without a sign of life after which the reaper asks whether an operation's orchestration is there."""
+    """Seconds after which a signup that got 429 should be sent again: so many, up to twice as many, at random, so that
+    a burst does not come back as one (JupyterHub suggests 30 to 60)."""
+    progress_interval: Annotated[float, Field(ge=0.5, le=30)] = 5.0
+    """Seconds between two polls of an operation while its tenant starts: how old a message or a cancellation can be."""
+
+
+class RecoverySettings(_Section):
+    """When an operation counts as lost."""
+
+    schedule: Annotated[str, Field(min_length=1)]
+    """When to search for lost operations, as an NCRONTAB expression such as `0 * * * * *`, every minute in UTC. The
+    Functions host reads it."""
+    restart_after: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds without a heartbeat after which an operation is started again if its orchestration is lost."""
     stuck_after: Annotated[int, Field(ge=150, le=86400)] = 300
-    """Seconds without a sign of life after which an operation's orchestration is ended and started again (Coder's)."""
+    """Seconds without a heartbeat after which an operation's orchestration is ended and started again (Coder's)."""
+
+
+class IdempotencySettings(_Section):
+    """How long idempotency keys are kept."""
+
     key_hours: Annotated[float, Field(ge=0.01, le=720)] = 24.0
     """Hours for which an idempotency key is known (Stripe keeps them for at least 24)."""
 
@@ -110,61 +126,55 @@ class TenantSettings(_Section):
     """Days that a deleted tenant's slug stays taken, so that old links and cookies never reach a stranger."""
 
 
-class Settings(_Section):
+class Settings(BaseSettings):
     """The whole tree."""
 
-    tables: TableSettings
+    # The first underscore after the prefix ends the section's name; the rest is the field's.
+    model_config = SettingsConfigDict(
+        frozen=True, env_prefix=PREFIX, env_nested_delimiter="_", env_nested_max_split=1, extra="ignore"
+    )
+
+    # A section of which nothing is set is validated like an empty one, so that each missing field is named.
+    tables: TableSettings = Field(default={}, validate_default=True)
     kubernetes: KubernetesSettings = KubernetesSettings()
     provisioning: ProvisioningSettings = ProvisioningSettings()
-    tenants: TenantSettings
+    recovery: RecoverySettings = Field(default={}, validate_default=True)
+    idempotency: IdempotencySettings = IdempotencySettings()
+    tenants: TenantSettings = Field(default={}, validate_default=True)
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the tree from variables named BERTH_SECTION_FIELD.
 
-        Raises:
-            SettingsError: Something is missing, out of range, or has a name that no setting has.
-        """
-        tree: dict[str, dict[str, str]] = {name: {} for name in cls.model_fields}
-        unknown: list[str] = []
-        for variable, value in environment.items():
-            prefix, _, rest = variable.partition("_")
-            section, _, field = rest.lower().partition("_")
-            if prefix != PREFIX or section not in tree:
-                continue
-            if field in _fields(cls)[section]:
-                tree[section][field] = value
-            else:
-                unknown.append(f"  {variable}: there is no such setting")
-        try:
-            settings = cls.model_validate(tree)
-        except ValidationError as error:
-            wrong = [f"  {_variable(each['loc'])}: {each['msg']}" for each in error.errors()]
-            raise SettingsError("\n".join(["berth's settings are wrong:", *wrong, *unknown])) from None
-        if unknown:
-            raise SettingsError("\n".join(["berth's settings are wrong:", *unknown]))
-        return settings
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: Something is missing, out of range, or has a name that no setting has.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"  {_variable(*each['loc'])}: {_problem(each)}" for each in error.errors(include_input=False)]
+        raise SettingsError("\n".join(["berth's settings are wrong:", *wrong])) from None
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
     """Yield the variable, the default and the meaning of every setting."""
-    for section, fields in _fields(Settings).items():
-        for name, field in fields.items():
-            default = field.default
-            shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-            required = "required" if field.is_required() else str(shown)
-            yield f"{PREFIX}_{section}_{name}".upper(), required, field.description or ""
+    for section, field in Settings.model_fields.items():
+        assert isinstance(field.annotation, type)
+        assert issubclass(field.annotation, BaseModel)
+        for name, setting in field.annotation.model_fields.items():
+            yield _variable(section, name), _default(setting), setting.description or ""
 
 
-def _fields(tree: type[Settings]) -> dict[str, dict[str, Any]]:
-    sections: dict[str, dict[str, Any]] = {}
-    for name, field in tree.model_fields.items():
-        section = field.annotation
-        assert isinstance(section, type)
-        assert issubclass(section, BaseModel)
-        sections[name] = dict(section.model_fields)
-    return sections
+def _problem(error: ErrorDetails) -> str:
+    return "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    return "_".join([PREFIX, *(str(part) for part in location)]).upper()
+def _default(setting: FieldInfo) -> str:
+    if setting.is_required():
+        return "required"
+    default = setting.default
+    return str(default.get_secret_value() if isinstance(default, SecretStr) else default)
+
+
+def _variable(*location: int | str) -> str:
+    return PREFIX + "_".join(str(part) for part in location).upper()

@@ -1,7 +1,6 @@
 """The real parts that tests run on, each started once for the whole run."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
@@ -10,9 +9,9 @@ from local.kubernetes.control_plane import ControlPlane, Options, start_control_
 from local.ports import Ports
 from local.processes import Processes
 from local.table_server import ACCOUNT, KEY, Azurite, start_azurite
-from shared.adapters.retry import RetryBudget
-from shared.adapters.tables.connection import Tables
-from tests.stacks import Rig, rig
+from shared.adapters.retry import RetryPolicy
+from shared.adapters.tables.connection import AzureTableStorage
+from tests.support.stack import ProxiedStack, proxied_stack
 
 
 @pytest.fixture(scope="session")
@@ -39,42 +38,35 @@ async def control_plane(processes: Processes, ports: Ports) -> ControlPlane:
 
 
 @pytest.fixture(scope="session")
-async def tables(azurite: Azurite) -> AsyncIterator[Tables]:
+async def tables(azurite: Azurite) -> AsyncIterator[AzureTableStorage]:
     held = tables_at(azurite.endpoint)
     yield held
     await held.close()
 
 
 @pytest.fixture
-async def dead_tables() -> AsyncIterator[Tables]:
-    held = tables_at(f"http://127.0.0.1:9/{ACCOUNT}", budget=0.5)
+async def dead_tables() -> AsyncIterator[AzureTableStorage]:
+    held = tables_at(f"http://127.0.0.1:9/{ACCOUNT}", timeout=0.5)
     yield held
     await held.close()
 
 
-def tables_at(endpoint: str, *, budget: float = 10.0) -> Tables:
+def tables_at(endpoint: str, *, timeout: float = 10.0) -> AzureTableStorage:
     credential = AzureNamedKeyCredential(ACCOUNT, KEY)
-    return Tables(endpoint, credential, budget=RetryBudget(seconds=budget), try_seconds=5)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20.0) -> None:
-    """Poll until a condition holds; fail after the deadline."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
+    return AzureTableStorage(endpoint, credential, policy=RetryPolicy(total_timeout=timeout), attempt_timeout=5)
 
 
 @pytest.fixture(scope="session")
-async def shared_rig() -> AsyncIterator[Rig]:
-    async with rig() as held:
+async def shared_stack() -> AsyncIterator[ProxiedStack]:
+    async with proxied_stack() as held:
         await held.ended(await held.sign_up())  # the tables are made on first use, which tests do not count
         yield held
 
 
 @pytest.fixture
-async def berth(shared_rig: Rig) -> AsyncIterator[Rig]:
+async def berth(shared_stack: ProxiedStack) -> AsyncIterator[ProxiedStack]:
     """The whole stack at rest. Each test leaves it running and without faults."""
-    await shared_rig.at_rest()
-    shared_rig.reset()
-    yield shared_rig
-    shared_rig.reset()
+    await shared_stack.at_rest()
+    shared_stack.reset()
+    yield shared_stack
+    shared_stack.reset()

@@ -2,21 +2,16 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
 from grpc import RpcError, StatusCode
 
-from shared.domain.operations import Operation, OperationKind
-from shared.domain.workflow import Work
+from shared.domain.operations import Operation, OperationId
+from shared.domain.workflow import ORCHESTRATORS, Work
 from shared.errors import Permanent, Transient
 
-ORCHESTRATIONS = {
-    OperationKind.PROVISION: "provision_tenant",
-    OperationKind.DELETE: "delete_tenant",
-}
-_ALIVE = {
+_RUNNING = {
     OrchestrationStatus.PENDING,
     OrchestrationStatus.RUNNING,
     OrchestrationStatus.SUSPENDED,
@@ -25,7 +20,7 @@ _ALIVE = {
 
 
 class DurableWorkflows:
-    """Implements `shared.application.ports.Workflows`.
+    """Implements `shared.application.ports.workflows.Workflows`.
 
     An orchestration has the id of its operation, so starting it again never makes a second one.
     """
@@ -38,37 +33,37 @@ class DurableWorkflows:
         """Start the orchestration of an operation unless it is running; raises Transient."""
         work = Work(operation.slug, operation.id, self._fail_after)
         try:
-            async with _translated():
+            async with _map_errors():
                 await self._client.schedule_new_orchestration(
-                    ORCHESTRATIONS[operation.kind], input=asdict(work), instance_id=operation.id
+                    ORCHESTRATORS[operation.kind], input=work.encode(), instance_id=operation.id
                 )
         except Transient:
             if not await self.is_running(operation.id):
                 raise
 
-    async def is_running(self, operation_id: str) -> bool:
+    async def is_running(self, operation_id: OperationId) -> bool:
         """Whether the orchestration of an operation is pending or running; raises Transient."""
-        async with _translated():
+        async with _map_errors():
             state = await self._client.get_orchestration_state(operation_id, fetch_payloads=False)
-        return state is not None and state.runtime_status in _ALIVE
+        return state is not None and state.runtime_status in _RUNNING
 
-    async def terminate(self, operation_id: str) -> None:
+    async def terminate(self, operation_id: OperationId) -> None:
         """End the orchestration of an operation, which itself stays open; raises Transient."""
-        async with _translated():
-            await self._client.terminate_orchestration(operation_id, output="without a sign of life")
+        async with _map_errors():
+            await self._client.terminate_orchestration(operation_id, output="no heartbeat for too long")
 
     async def check(self) -> None:
         """Return if the task hub answers; raises Transient."""
-        await self.is_running("readiness-check")
+        await self.is_running(OperationId("dependency-check"))
 
 
 @asynccontextmanager
-async def _translated() -> AsyncGenerator[None]:
+async def _map_errors() -> AsyncGenerator[None]:
     try:
         yield
     except RpcError as error:
         code = getattr(error, "code", lambda: None)()
-        text = f"the task hub answered {code.name if isinstance(code, StatusCode) else 'nothing'}"
+        text = f"the task hub failed with {code.name if isinstance(code, StatusCode) else 'no status'}"
         if code in (StatusCode.INVALID_ARGUMENT, StatusCode.UNIMPLEMENTED, StatusCode.PERMISSION_DENIED):
             raise Permanent(text) from error
         raise Transient(text) from error

@@ -1,62 +1,79 @@
-"""Who may start now: a set number of provisionings at once, the others in the order of their signup.
+"""Admission: a bounded number of provisionings at once, the others queued in the order of their signup.
 
-Started ones are counted in the clusters' own rows. Only when all places to start are taken does anybody look at who
-waits; that look is shared by all who ask within a second.
+Slots in use are counted in the clusters' own rows. Only when all slots are in use is the queue read from the tables;
+that poll is shared by all who ask within a second.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from shared.application.ports import ClusterRecords, Stored, TenantRecords
-from shared.clock import Clock
-from shared.domain.clusters import Placement, candidates
-from shared.domain.operations import OperationKind, StepName
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.stored import Stored
+from shared.application.ports.tenants import TenantRepository
+from shared.domain.clusters import ClusterName
+from shared.domain.lifecycle import OperationKind, StepName
+from shared.domain.operations import OperationId
+from shared.domain.placement import ReservationResult, candidates
 from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
-from shared.errors import Busy, NoRoom
-from shared.settings import Settings
+from shared.errors import NoRoom, QueueFull
+from shared.events import log_event
+from shared.settings import ProvisioningSettings
 
-LOOK_SECONDS = 1.0
-SHORTEST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between two looks of one waiting tenant
-TYPICAL_SECONDS = 5.0  # that a provisioning holds its place to start; only the waits are derived from it
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0  # the queue is read from the tables no more often than this
+MIN_WAIT, MAX_WAIT = 1.0, 30.0  # seconds between two polls of one queued tenant
+TYPICAL_SECONDS = 5.0  # that a provisioning holds its slot; only the waits are derived from it
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A tenant that has to wait, its place in the queue, from 1, and the seconds after which to ask again."""
+class Queued:
+    """A tenant that has to wait, its position in the queue, from 1, and the seconds after which to ask again."""
 
     tenant: Stored[Tenant]
-    place: int
+    position: int
     wait: float
 
 
 class Admission:
-    """Lets tenants in, and finds each a cluster."""
+    """Lets tenants start, and finds each a cluster."""
 
-    def __init__(self, records: TenantRecords, clusters: ClusterRecords, clock: Clock, settings: Settings) -> None:
-        self._records = records
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        clock: Clock,
+        settings: ProvisioningSettings,
+    ) -> None:
+        self._tenants = tenants
         self._clusters = clusters
         self._clock = clock
-        self._limits = settings.provisioning
-        self._turn = asyncio.Lock()
-        self._queue: list[str] = []  # operation ids of all open provisionings, the oldest first
-        self._looked_at = float("-inf")
+        self._settings = settings
+        self._lock = asyncio.Lock()
+        self._queue: list[OperationId] = []  # all open provisionings, the oldest first
+        self._polled_at = float("-inf")
         self._arriving = 0  # signups that are being saved
-        self._arrived = 0  # those that were saved since the look began, and may not be in the queue
-        self._crowded = False
+        self._arrived = 0  # those that were saved since the last poll began, and may not be in the queue
+        self._slots_in_use = False  # all of them
 
     @asynccontextmanager
-    async def signup(self) -> AsyncGenerator[None]:
-        """Hold a place for one more signup while it is saved; raises Busy if too many are waiting already."""
-        if self._crowded or self._arriving + self._arrived >= self._limits.at_once:
-            await self._look()
-            if len(self._queue) + self._arriving + self._arrived >= self._limits.at_once + self._limits.waiting:
-                # Not all at the same moment: who came together shall not come back together.
-                again = self._limits.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
-                raise Busy("too many signups are waiting already", again)
+    async def arriving(self) -> AsyncGenerator[None]:
+        """Count one more signup while it is saved; raises QueueFull if too many are queued already."""
+        limit = self._settings.max_concurrent
+        if self._slots_in_use or self._arriving + self._arrived >= limit:
+            await self._poll()
+            if len(self._queue) + self._arriving + self._arrived >= limit + self._settings.max_queued:
+                # Each at another moment: signups that came together must not come back together.
+                wait = self._settings.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
+                log_event(logger, "signup refused: the queue is full", queued=len(self._queue), retry_after=wait)
+                raise QueueFull("too many signups are queued already", wait)
         self._arriving += 1
         try:
             yield
@@ -64,77 +81,86 @@ class Admission:
         finally:
             self._arriving -= 1
 
-    async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
-        """Reserve a place for a tenant and record it, or say how long to wait. A tenant with a place keeps it.
+    async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Queued:
+        """Reserve room and a slot for a tenant and record it, or return its position in the queue.
 
-        The choice is recorded before the place is taken, so that whatever was taken can be found and given back.
+        A tenant with a reservation keeps it. The choice of a cluster is recorded before anything is reserved there, so
+        that every reservation can be found and given back.
 
         Raises:
             NoRoom: No cluster of the region has room.
             Conflict: Somebody else changed the tenant.
         """
         value = tenant.value
-        if value.cluster and await self._clusters.has_place(value.cluster, value.slug):
-            return tenant
-        async with self._turn:
-            if self._crowded:
-                waiting = await self._waiting(tenant)
-                if waiting is not None:
-                    return waiting
+        if value.cluster and await self._clusters.has_reservation(ClusterName(value.cluster), value.slug):
+            return await self._start_applying(tenant)
+        async with self._lock:
+            if self._slots_in_use:
+                queued = await self._queued(tenant)
+                if queued is not None:
+                    return queued
             return await self._reserve(tenant)
 
-    async def _reserve(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Waiting:
+    async def _reserve(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Queued:
         value = tenant.value
         weight = PLANS[value.plan].weight
         clusters = await self._clusters.list()
         chosen = candidates(clusters, region=value.region, weight=weight)
-        placing = value.operation.begin(StepName.PLACE, self._clock.now())
-        busy = sum(cluster.starting for cluster in clusters) >= self._limits.at_once
-        for cluster in [] if busy else chosen:
-            if cluster.starting >= self._limits.at_once_per_cluster:
-                busy = True
+        placing = value.operation.start_step(StepName.PLACE, self._clock.now(), "reserving room on a cluster")
+        no_slot = sum(cluster.starting for cluster in clusters) >= self._settings.max_concurrent
+        per_cluster = self._settings.max_concurrent_per_cluster
+        for cluster in [] if no_slot else chosen:
+            if cluster.starting >= per_cluster:
+                no_slot = True
                 continue
-            message = f"applying the tenant's objects on {cluster.name}"
-            applying = replace(placing.begin(StepName.APPLY, self._clock.now(), message), cluster=cluster.name)
-            tenant = await self._records.save(
-                tenant.with_value(replace(value, cluster=cluster.name, operation=applying))
-            )
-            match await self._clusters.reserve(cluster, value.slug, weight, self._limits.at_once_per_cluster):
-                case Placement.PLACED:
-                    return tenant
-                case Placement.BUSY:
-                    busy = True
-                case Placement.FULL:
+            on_cluster = replace(value, cluster=cluster.name, operation=replace(placing, cluster=cluster.name))
+            tenant = await self._tenants.save(tenant.with_value(on_cluster))
+            result = await self._clusters.reserve(cluster, value.slug, weight=weight, max_starting=per_cluster)
+            log_event(logger, "reservation asked for", cluster=cluster.name, weight=weight, result=result)
+            match result:
+                case ReservationResult.RESERVED:
+                    return await self._start_applying(tenant)
+                case ReservationResult.NO_SLOT:
+                    no_slot = True
+                case ReservationResult.FULL:
                     pass
-        if not busy:
-            raise NoRoom(f"region {value.region} is full: the last free place was just taken")
-        self._crowded = True
-        if tenant.value.cluster:  # chosen in vain
-            tenant = await self._records.save(tenant.with_value(replace(value, cluster="", operation=placing)))
-        return await self._waiting(tenant) or Waiting(tenant, 1, SHORTEST_WAIT)
+        if not no_slot:
+            raise NoRoom(f"region {value.region} is full: the last free room was just taken")
+        self._slots_in_use = True
+        if tenant.value.cluster:  # nothing was reserved on it
+            tenant = await self._tenants.save(tenant.with_value(replace(value, cluster="", operation=placing)))
+        return await self._queued(tenant) or Queued(tenant, 1, MIN_WAIT)
 
-    async def _waiting(self, tenant: Stored[Tenant]) -> Waiting | None:
-        """Return a tenant's place in the queue, or None if it is among those who may start."""
-        await self._look()
+    async def _start_applying(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
+        """Record that the place step is done, so that its seconds include the reservation."""
+        value = tenant.value
+        message = f"applying the tenant's objects on {value.cluster}"
+        operation = value.operation.start_step(StepName.APPLY, self._clock.now(), message)
+        return await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+
+    async def _queued(self, tenant: Stored[Tenant]) -> Queued | None:
+        """Return a tenant's position in the queue, or None if it is among those that may start."""
+        await self._poll()
         operation_id = tenant.value.operation.id
+        limit = self._settings.max_concurrent
         ahead = self._queue.index(operation_id) if operation_id in self._queue else len(self._queue)
-        place = ahead - self._limits.at_once + 1
-        if place <= 0:
+        position = ahead - limit + 1
+        if position <= 0:
             return None
-        wait = TYPICAL_SECONDS * place / self._limits.at_once
-        return Waiting(tenant, place, min(LONGEST_WAIT, max(SHORTEST_WAIT, wait)))
+        wait = TYPICAL_SECONDS * position / limit
+        return Queued(tenant, position, min(MAX_WAIT, max(MIN_WAIT, wait)))
 
-    async def _look(self) -> None:
-        """Read who is open, unless that was done a moment ago."""
-        now = asyncio.get_running_loop().time()
-        if now - self._looked_at < LOOK_SECONDS:
+    async def _poll(self) -> None:
+        """Read the open provisionings from the tables, unless that was done a moment ago."""
+        now = self._clock.monotonic()
+        if now - self._polled_at < POLL_SECONDS:
             return
-        self._looked_at, arrived = now, self._arrived
+        self._polled_at, arrived = now, self._arrived
         operations = [
             tenant.value.operation
-            async for tenant in self._records.with_open_operation()
-            if tenant.value.operation.kind is OperationKind.PROVISION and not tenant.value.operation.is_giving_up
+            async for tenant in self._tenants.with_open_operation()
+            if tenant.value.operation.kind is OperationKind.PROVISION and not tenant.value.operation.is_aborting
         ]
         self._queue = [each.id for each in sorted(operations, key=lambda each: (each.created_at, each.id))]
         self._arrived -= arrived
-        self._crowded = len(self._queue) > self._limits.at_once
+        self._slots_in_use = len(self._queue) > self._settings.max_concurrent

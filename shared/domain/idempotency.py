@@ -6,7 +6,9 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-LONGEST_KEY = 255
+from shared.domain.operations import OperationId
+
+MAX_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +17,11 @@ class Claim:
 
     key: str
     fingerprint: str
-    operation_id: str
+    operation_id: OperationId
     expires_at: datetime
 
 
 def fingerprint(method: str, path: str, body: Any) -> str:
-    """Return a digest that is the same for requests that mean the same: the order of a body's members says nothing."""
+    """Return a digest that is the same for equal requests; the order of a body's fields does not matter."""
     text = json.dumps([method, path, body], sort_keys=True, ensure_ascii=False)
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,6 +1,6 @@
 """An operation: one change of one tenant that a caller asked for, as ordered steps that always reach an end.
 
-Every function here returns a new value; the times come from the caller, so that a replay gives the same answer.
+Every function here returns a new value; the times come from the caller, so that a replay gives the same result.
 """
 
 import re
@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from secrets import randbelow
+from typing import NewType
 
-SHORTEST_LOOK, LONGEST_LOOK = 2, 15  # seconds between two looks of somebody who waits for an operation
+from shared.domain.lifecycle import KindRules, OperationKind, StepName, rules_of
+from shared.domain.slugs import Slug
+
+OperationId = NewType("OperationId", str)
+
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 15  # between two polls of a caller who follows an operation
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o or u to misread
 _ID = re.compile(rf"([a-z0-9-]{{1,63}})\.[{_ALPHABET}]{{20}}")
 _MILLISECONDS_END = 1 << 50  # ten letters of base 32; no clock reaches it before the year 37000
-
-
-class OperationKind(StrEnum):
-    """What is being done to the tenant."""
-
-    PROVISION = "provision"
-    DELETE = "delete"
 
 
 class OperationState(StrEnum):
@@ -42,24 +41,9 @@ class StepState(StrEnum):
     SKIPPED = "skipped"
 
 
-class StepName(StrEnum):
-    """The steps of all kinds of operation."""
-
-    PLACE = "place"
-    APPLY = "apply"
-    START = "start"
-    REMOVE = "remove"
-
-
-STEPS: dict[OperationKind, tuple[StepName, ...]] = {
-    OperationKind.PROVISION: (StepName.PLACE, StepName.APPLY, StepName.START),
-    OperationKind.DELETE: (StepName.REMOVE,),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step, with the times between which it ran and the latest word from it."""
+    """One step, with the times between which it ran and its latest message."""
 
     name: StepName
     state: StepState = StepState.PENDING
@@ -83,9 +67,9 @@ class Operation:
     words a person can act on; `actor` is who asked for it; `cluster` is where it is done, once that is known.
     """
 
-    id: str
+    id: OperationId
     kind: OperationKind
-    slug: str
+    slug: Slug
     actor: str
     created_at: datetime
     heartbeat_at: datetime
@@ -98,22 +82,27 @@ class Operation:
     cancel_requested: bool = False
 
     @property
+    def rules(self) -> KindRules:
+        """What its kind does to a tenant."""
+        return rules_of(self.kind)
+
+    @property
     def is_open(self) -> bool:
         """Whether it has not reached its end."""
         return self.state in (OperationState.QUEUED, OperationState.RUNNING)
 
     @property
-    def is_giving_up(self) -> bool:
+    def is_aborting(self) -> bool:
         """Whether it cannot succeed any more, and what it made is being removed."""
         return self.cancel_requested or bool(self.reason)
 
     @property
     def percent(self) -> int:
-        """Share of its steps behind it, 0 to 100; 100 only at the end."""
+        """Share of its steps that are done, 0 to 100; 100 only at the end."""
         if not self.is_open:
             return 100
-        behind = sum(1.0 if step.finished_at else 0.5 for step in self.steps if step.started_at)
-        return min(99, round(100 * behind / len(self.steps)))
+        done = sum(1.0 if step.finished_at else 0.5 for step in self.steps if step.started_at)
+        return min(99, round(100 * done / len(self.steps)))
 
     @property
     def queued_seconds(self) -> float:
@@ -122,23 +111,23 @@ class Operation:
 
     @property
     def total_seconds(self) -> float:
-        """Seconds between the request and the end, or the last sign of life of an open one."""
+        """Seconds between the request and the end, or the last heartbeat of an open one."""
         return seconds_between(self.created_at, self.finished_at or self.heartbeat_at)
 
-    def silence(self, now: datetime) -> float:
-        """Seconds without a sign of life.
+    def heartbeat_age(self, now: datetime) -> float:
+        """Seconds since the last heartbeat.
 
-        One from the future says no more than one from long ago: the clock was set back since.
+        A heartbeat in the future counts like one equally long ago: the clock was set back since.
         """
         return abs((now - self.heartbeat_at).total_seconds())
 
-    def look_again(self, now: datetime) -> int:
-        """Seconds after which another look is worth the while: a tenth of the time that it took until now.
+    def poll_after(self, now: datetime) -> int:
+        """Seconds after which a caller should poll again: a tenth of the operation's age, from 2 to 15.
 
-        So a burst of waiting callers does not take the time away from those who are being served.
+        So a burst of waiting callers does not take time away from the operations that run.
         """
         age = seconds_between(self.created_at, now)
-        return round(min(LONGEST_LOOK, max(SHORTEST_LOOK, age / 10)))
+        return round(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, age / 10)))
 
     def step(self, name: StepName) -> Step:
         """Return the step of that name; raises KeyError when this operation never had it."""
@@ -147,10 +136,10 @@ class Operation:
                 return step
         raise KeyError(name)
 
-    def begin(self, name: StepName, now: datetime, message: str = "") -> "Operation":
+    def start_step(self, name: StepName, now: datetime, message: str = "") -> "Operation":
         """Start a step, ending the one that ran before it; adds the step if it is not part of the plan.
 
-        Starting a step again, as a repeated activity does, is no more than a sign of life.
+        Starting a step again, as a repeated activity does, only writes a heartbeat.
         """
         if any(step.name == name and step.state is not StepState.PENDING for step in self.steps):
             return replace(self, heartbeat_at=now)
@@ -172,15 +161,15 @@ class Operation:
             heartbeat_at=now,
         )
 
-    def say(self, message: str, now: datetime) -> "Operation":
+    def with_message(self, message: str, now: datetime) -> "Operation":
         """Put a new message on the running step."""
         steps = tuple(
             replace(step, message=message) if step.state is StepState.RUNNING else step for step in self.steps
         )
         return replace(self, steps=steps, heartbeat_at=now)
 
-    def stop_step(self, now: datetime, reason: str) -> "Operation":
-        """End the running step as failed and skip those not begun; the operation itself goes on, to clean up."""
+    def fail_step(self, now: datetime, reason: str) -> "Operation":
+        """End the running step as failed and skip those not begun; the operation stays open, for its compensation."""
         steps: list[Step] = []
         for step in self.steps:
             if step.state is StepState.RUNNING:
@@ -204,7 +193,7 @@ class Operation:
         return replace(self, steps=steps, state=state, finished_at=now, heartbeat_at=now)
 
 
-def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime) -> Operation:
+def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime) -> Operation:
     """Make an operation that nothing has worked on yet."""
     return Operation(
         id=new_operation_id(slug, now),
@@ -213,13 +202,13 @@ def new_operation(kind: OperationKind, slug: str, *, actor: str, now: datetime) 
         actor=actor,
         created_at=now,
         heartbeat_at=now,
-        steps=tuple(Step(name) for name in STEPS[kind]),
+        steps=tuple(Step(name) for name in rules_of(kind).steps),
     )
 
 
-def new_operation_id(slug: str, now: datetime) -> str:
+def new_operation_id(slug: Slug, now: datetime) -> OperationId:
     """Make an id that names its tenant, sorts newest first within it, and cannot be guessed (50 random bits)."""
-    return f"{slug}.{newest_first(now)}{_base32(randbelow(1 << 50))}"
+    return OperationId(f"{slug}.{newest_first(now)}{_base32(randbelow(1 << 50))}")
 
 
 def seconds_between(earlier: datetime, later: datetime) -> float:
@@ -228,17 +217,17 @@ def seconds_between(earlier: datetime, later: datetime) -> float:
 
 
 def newest_first(now: datetime) -> str:
-    """Ten letters that sort a later time before an earlier one, to the millisecond."""
+    """Return ten letters that sort a later time before an earlier one, to the millisecond."""
     return _base32(_MILLISECONDS_END - 1 - int(now.timestamp() * 1000))
 
 
-def slug_of(operation_id: str) -> str:
+def slug_of(operation_id: str) -> Slug:
     """Return the slug inside an operation id, or an empty string when it is not one.
 
-    What it returns can be the key of a record: nobody's text gets that far.
+    The result is safe as part of a key: only letters, digits and hyphens get that far.
     """
     found = _ID.fullmatch(operation_id)
-    return found[1] if found else ""
+    return Slug(found[1] if found else "")
 
 
 def _base32(value: int) -> str:

@@ -1,43 +1,20 @@
-"""A tenant and its lifecycle.
+"""A tenant: a customer's entry, with the one operation that is running on it, or the last that ran.
 
-    provisioning -> active -> deleting -> deleted (a tombstone; the slug stays taken until its quarantine ends)
-         |                      ^
-         +-> failed ------------+
-
-A tenant carries the one operation that is running on it, or the last that ran. Both change in the same conditional
-write, so two operations can never run on one tenant.
+Both change in the same conditional write, so two operations can never run on one tenant.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from shared.domain.operations import Operation, OperationKind, OperationState
+from shared.domain.lifecycle import StepName, TenantState
+from shared.domain.operations import Operation, OperationId, OperationState
+from shared.domain.slugs import Slug
 from shared.errors import Conflict
-
-
-class TenantState(StrEnum):
-    """Where a tenant stands in its lifecycle."""
-
-    PROVISIONING = "provisioning"
-    ACTIVE = "active"
-    FAILED = "failed"
-    DELETING = "deleting"
-    DELETED = "deleted"
-
-
-TRANSITIONS: dict[TenantState, frozenset[TenantState]] = {
-    TenantState.PROVISIONING: frozenset({TenantState.ACTIVE, TenantState.FAILED}),
-    TenantState.ACTIVE: frozenset({TenantState.DELETING}),
-    TenantState.FAILED: frozenset({TenantState.DELETING, TenantState.PROVISIONING}),
-    TenantState.DELETING: frozenset({TenantState.DELETED}),
-    TenantState.DELETED: frozenset(),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the cluster last said about the tenant's workload, and when."""
+    """What the cluster last reported about the tenant's workload, and when."""
 
     ready: bool
     message: str
@@ -52,7 +29,7 @@ class Tenant:
     again. A tombstone holds no personal data.
     """
 
-    slug: str
+    slug: Slug
     state: TenantState
     plan: str
     region: str
@@ -66,59 +43,61 @@ class Tenant:
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
-    def to(self, state: TenantState, now: datetime) -> "Tenant":
-        """Move to another state of the lifecycle; raises Conflict for a move that it does not have."""
-        if state not in TRANSITIONS[self.state]:
-            raise Conflict(f"{self.slug} is {self.state} and cannot become {state}")
-        return replace(self, state=state, changed_at=now)
-
     def begin(self, operation: Operation, now: datetime) -> "Tenant":
         """Take on a new operation; raises Conflict while another one is open or when the state does not allow it."""
         if self.operation.is_open:
             raise Conflict(
                 f"{self.slug} is busy: operation {self.operation.id} ({self.operation.kind}) is "
-                f"{self.operation.state}; follow it at /api/operations/{self.operation.id}"
+                f"{self.operation.state}; wait until it has ended"
             )
-        target = {
-            OperationKind.PROVISION: TenantState.PROVISIONING,
-            OperationKind.DELETE: TenantState.DELETING,
-        }[operation.kind]
-        return replace(self.to(target, now), operation=operation)
+        if self.state not in operation.rules.starts_from:
+            allowed = ", ".join(sorted(state for state in operation.rules.starts_from if state))
+            raise Conflict(f"{self.slug} is {self.state}; {operation.kind} starts only from: {allowed}")
+        return replace(self, state=operation.rules.during, changed_at=now, operation=operation)
 
     def succeed(self, now: datetime, *, quarantine: timedelta) -> "Tenant":
-        """End the open operation well: a provisioned tenant is active, a deleted one is a tombstone."""
-        ended = replace(self, operation=self.operation.finish(OperationState.SUCCEEDED, now))
-        if self.operation.kind is OperationKind.PROVISION:
-            return ended.to(TenantState.ACTIVE, now)
-        return replace(
-            ended.to(TenantState.DELETED, now),
-            email="",
-            display_name="",
-            cluster="",
-            observed=None,
-            quarantine_until=now + quarantine,
-        )
+        """End the open operation well; raises Conflict if it has ended.
+
+        A tenant whose life cycle ends with it becomes a tombstone: no personal data, and the slug stays taken for
+        `quarantine`.
+        """
+        ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
+        if ended.state is not TenantState.DELETED:
+            return ended
+        return replace(ended, email="", display_name="", cluster="", observed=None, quarantine_until=now + quarantine)
 
     def fail(self, now: datetime) -> "Tenant":
-        """End a provisioning that failed or was cancelled, after everything made for it was removed."""
-        state = OperationState.CANCELLED if self.operation.cancel_requested else OperationState.FAILED
-        ended = replace(self, operation=self.operation.finish(state, now), cluster="", observed=None)
-        return ended.to(TenantState.FAILED, now)
+        """End an operation that failed or was cancelled, after its compensation.
+
+        Raises Conflict if it has ended, or if its kind is retried until it succeeds.
+        """
+        rules = self.operation.rules
+        cancelled = self.operation.cancel_requested
+        target = rules.after_cancel if cancelled else rules.after_failure
+        if target is None:
+            raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
+        ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
+        return replace(ended, cluster="", observed=None) if rules.compensation is StepName.REMOVE else ended
 
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""
         return self.state is TenantState.DELETED and self.quarantine_until is not None and now >= self.quarantine_until
+
+    def _end(self, outcome: OperationState, target: TenantState, now: datetime) -> "Tenant":
+        if not self.operation.is_open:
+            raise Conflict(f"operation {self.operation.id} has {self.operation.state} already")
+        return replace(self, state=target, changed_at=now, operation=self.operation.finish(outcome, now))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One change of a tenant: who, what, why, and the state before and after it."""
 
-    slug: str
+    slug: Slug
     at: datetime
     actor: str
     action: str
     reason: str
     before: str
     after: str
-    operation_id: str
+    operation_id: OperationId

@@ -1,7 +1,13 @@
-"""What orchestrators and activities say to each other. Small on purpose: it is stored with every step."""
+"""What orchestrators and activities exchange. Small on purpose: the task hub stores it with every step."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any, Self
+
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import OperationId
+from shared.domain.slugs import Slug
 
 
 class Activity(StrEnum):
@@ -12,11 +18,18 @@ class Activity(StrEnum):
     REMOVE = "remove_tenant"
 
 
+ORCHESTRATORS: Mapping[OperationKind, str] = {
+    OperationKind.PROVISION: "provision_tenant",
+    OperationKind.DELETE: "delete_tenant",
+}
+"""The registered name of the orchestrator of each kind of operation."""
+
+
 class Verdict(StrEnum):
     """What an activity came to."""
 
     DONE = "done"
-    AGAIN = "again"
+    RETRY = "retry"
     QUEUED = "queued"
     FAILED = "failed"
     ENDED = "ended"
@@ -24,23 +37,49 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """An orchestration's input, and with the reason of a failure that of an activity which cleans up after it."""
+    """An orchestration's input, and its activities'.
 
-    slug: str
-    operation_id: str
+    `fail_after` is in seconds; `reason` says why the operation failed, for the activity that compensates.
+    """
+
+    slug: Slug
+    operation_id: OperationId
     fail_after: float
     reason: str = ""
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what `encode` made JSON of."""
+        return cls(
+            slug=Slug(payload["slug"]),
+            operation_id=OperationId(payload["operation_id"]),
+            fail_after=float(payload["fail_after"]),
+            reason=str(payload["reason"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """An activity's result.
 
-    DONE goes on to the next step; AGAIN asks to be called once more after `wait` seconds, and QUEUED too, in which case
-    that time does not count against the deadline; FAILED gives the reason for
-    which the operation cannot succeed; ENDED says that the operation is over, whoever ended it.
+    DONE goes on to the next step; RETRY asks to be called again after `wait` seconds, and so does QUEUED, whose time
+    does not count against the deadline; FAILED gives the reason for which the operation cannot succeed; ENDED says
+    that the operation is over, whoever ended it.
     """
 
     verdict: Verdict
     reason: str = ""
     wait: float = 0.0
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what `encode` made JSON of; raises ValueError for a verdict that does not exist."""
+        return cls(Verdict(payload["verdict"]), str(payload["reason"]), float(payload["wait"]))

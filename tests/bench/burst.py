@@ -19,9 +19,10 @@ import httpx
 import psutil
 
 from cli.api import Api, Json
+from cli.invariants import violations
 from local.kubernetes.control_plane import Options
 from local.stack import Stack
-from tests.stacks import new_slug, signup, violations
+from tests.support.builders import new_slug, signup_body
 
 MEGABYTE = 1 << 20
 PATIENCE_SECONDS = 1200.0
@@ -88,7 +89,7 @@ async def burst(stack: Stack, signups: int) -> Burst:
 async def _sign_up(http: httpx.AsyncClient) -> Signup:
     began = time.monotonic()
     refusals = breaks = 0
-    body, key = signup(new_slug()), {"Idempotency-Key": token_hex(8)}
+    body, key = signup_body(new_slug()), {"Idempotency-Key": token_hex(8)}
 
     async def send(method: str, path: str, content: Json | None = None) -> httpx.Response:
         nonlocal breaks

@@ -15,27 +15,25 @@ import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles
 
 import psutil
-from pydantic import SecretStr
 
 from cli.api import Api
 from local.kubernetes.control_plane import BERTH, Options, kubectl
 from local.stack import Stack
+from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
-from shared.adapters.manifests import TemplateManifests
-from shared.clock import SystemClock
+from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.naming import namespace_name
-from shared.domain.operations import OperationKind, new_operation
-from shared.domain.tenants import Tenant, TenantState
-from shared.settings import KubernetesSettings, TenantSettings
-from tests.stacks import new_slug, rig, signup
+from shared.domain.slugs import namespace_name
+from shared.domain.tenants import Tenant
+from shared.settings import KubernetesSettings
+from tests.support.builders import TENANT_SETTINGS, new_slug, new_tenant, signup_body
+from tests.support.stack import proxied_stack
 
 type Provision = Callable[[int], Awaitable[float]]
 """Provisions one tenant while that many are in flight, and returns its seconds."""
@@ -91,7 +89,7 @@ async def _run(provision: Provision, samples: int, width: int) -> tuple[list[flo
 
 async def _berth(api: Api, in_flight: int) -> float:
     began = time.time()
-    operation = await api.call("POST", "tenants", signup(new_slug()))
+    operation = await api.call("POST", "tenants", signup_body(new_slug()))
     # Fifty callers that ask every 50 ms would measure the asking: all of them together ask 20 times a second.
     async for each in api.follow(operation, every=0.05 * in_flight):
         operation = each
@@ -130,21 +128,14 @@ async def _cluster(stack: Stack) -> KubernetesApiCluster:
 
 
 def _bundle() -> tuple[Tenant, list[dict[str, object]]]:
-    now = datetime.now(UTC)
-    operation = new_operation(OperationKind.PROVISION, new_slug(), actor="bench", now=now)
-    tenant = Tenant(
-        operation.slug, TenantState.PROVISIONING, "trial", "local", "1.0.0", "a@example.com", "A", now, now, operation
-    )
-    settings = TenantSettings(
-        image="registry.example.com/product", default_version="1.0.0", secret_seed=SecretStr("0123456789abcdef")
-    )
-    return replace(tenant), [dict(each) for each in TemplateManifests(settings).render(tenant)]
+    tenant = new_tenant(new_slug(), created_at=datetime.now(UTC))
+    return tenant, [dict(each) for each in YamlTenantTemplates(TENANT_SETTINGS).render(tenant)]
 
 
 async def _cost(samples: int) -> None:
     """Print what one tenant costs, counted by the API server's audit log and by a proxy before the tables."""
-    quiet = {"REAPER_SCHEDULE": "0 0 0 1 1 *"}  # its looking around is not part of a tenant
-    async with rig(quiet) as held:
+    quiet = {"BERTH_RECOVERY_SCHEDULE": "0 0 0 1 1 *"}  # recovery's queries are not part of a tenant
+    async with proxied_stack(quiet) as held:
         for _ in range(WARM_UP):
             await held.ended(await held.sign_up())
         plane = held.stack.control_plane
@@ -152,7 +143,7 @@ async def _cost(samples: int) -> None:
         audited, logged = _lines(plane.audit_log), _lines(held.stack.processes.log("host"))
         parts = {name: psutil.Process(pid) for name, pid in held.stack.processes.pids().items()}
         before = {name: sum(part.cpu_times()[:2]) for name, part in parts.items()}
-        # One after another. What berth asks to answer the polling is taken off.
+        # One after another. The queries of the polls are subtracted.
         polls = 0
         for _ in range(samples):
             operation = await held.sign_up()

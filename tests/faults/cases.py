@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from itertools import product
 
 from cli.api import Json
-from shared.domain.naming import namespace_name
-from tests.fault_proxy import FaultProxy
+from shared.domain.slugs import namespace_name
 from tests.faults import faults
 from tests.faults.clock import SteppedClock
 from tests.faults.scenarios import SCENARIOS, insist
-from tests.stacks import Rig, new_slug, signup
+from tests.support.builders import new_slug, signup_body
+from tests.support.fault_proxy import FaultProxy
+from tests.support.stack import ProxiedStack
 
 SERVICES = ("kubernetes", "tables")
 STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
@@ -42,14 +43,14 @@ type Writes = Mapping[tuple[str, str], int]
 class Field:
     """What a round is played on: the stack, its host's clock, and dice and a number, from 0, of the round's own."""
 
-    rig: Rig
+    stack: ProxiedStack
     clock: SteppedClock
     writes: Writes
     dice: random.Random
     number: int
 
     def proxy(self, service: str) -> FaultProxy:
-        return {"kubernetes": self.rig.kubernetes, "tables": self.rig.tables}[service]
+        return {"kubernetes": self.stack.kubernetes, "tables": self.stack.tables}[service]
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ class Case:
     in_short: bool = True
 
 
-async def count_writes(rig: Rig) -> Writes:
+async def count_writes(stack: ProxiedStack) -> Writes:
     """Play every scenario undisturbed, and count its writes."""
     slugs = {name: [new_slug()] for name in SCENARIOS}
-    await _prepare(rig, slugs)
-    await _act(rig, slugs)
-    await rig.at_rest()
-    proxies = {"kubernetes": rig.kubernetes, "tables": rig.tables}
+    await _prepare(stack, slugs)
+    await _act(stack, slugs)
+    await stack.at_rest()
+    proxies = {"kubernetes": stack.kubernetes, "tables": stack.tables}
     return {
         (name, service): proxy.writes_of[slug] for name, [slug] in slugs.items() for service, proxy in proxies.items()
     }
@@ -95,18 +96,18 @@ def cases() -> Iterator[Case]:
     yield Case("clock stepped", _step_clock)
 
 
-async def _prepare(rig: Rig, slugs: Mapping[str, Sequence[str]]) -> None:
+async def _prepare(stack: ProxiedStack, slugs: Mapping[str, Sequence[str]]) -> None:
     for name, those in slugs.items():
-        await asyncio.gather(*(SCENARIOS[name].prepare(rig, slug) for slug in those))
+        await asyncio.gather(*(SCENARIOS[name].prepare(stack, slug) for slug in those))
         if name == "delete":
-            await rig.at_rest()  # so that none of the writes counted below is of what came before
-    rig.reset()
+            await stack.at_rest()  # so that none of the writes counted below is of what came before
+    stack.reset()
 
 
-async def _act(rig: Rig, slugs: Mapping[str, Sequence[str]], *, may_fail: bool = False) -> None:
+async def _act(stack: ProxiedStack, slugs: Mapping[str, Sequence[str]], *, may_fail: bool = False) -> None:
     """Play scenarios to their end; raises AssertionError for one that ends as it must not."""
     acts = [(SCENARIOS[name], slug) for name, those in slugs.items() for slug in those]
-    ended = await asyncio.gather(*(scenario.act(rig, slug) for scenario, slug in acts))
+    ended = await asyncio.gather(*(scenario.act(stack, slug) for scenario, slug in acts))
     wrong = [
         f"{operation['kind']} {operation['state']}: {operation['reason']}"
         for (scenario, _), operation in zip(acts, ended, strict=True)
@@ -118,19 +119,19 @@ async def _act(rig: Rig, slugs: Mapping[str, Sequence[str]], *, may_fail: bool =
 async def _under(field: Field, fault: Fault, *, may_fail: bool = False) -> None:
     """Play all scenarios at once, under a fault that does not care which it hits."""
     slugs = {name: [new_slug()] for name in SCENARIOS}
-    await _prepare(field.rig, slugs)
+    await _prepare(field.stack, slugs)
     async with fault:
-        await _act(field.rig, slugs, may_fail=may_fail)
+        await _act(field.stack, slugs, may_fail=may_fail)
 
 
 def _kill(victim: str, scenario: str, service: str, edge: str) -> Callable[[Field], Awaitable[None]]:
     async def play(field: Field) -> None:
         slug, number = new_slug(), _write(field, scenario, service)
-        await _prepare(field.rig, {scenario: [slug]})
+        await _prepare(field.stack, {scenario: [slug]})
         # What a cancellation still has to write depends on how far the provisioning has come.
         must = scenario != "cancel"
-        async with faults.kill(field.rig, field.proxy(service), victim, faults.Moment(slug, number, edge), must=must):
-            await _act(field.rig, {scenario: [slug]})
+        async with faults.kill(field.stack, field.proxy(service), victim, faults.Moment(slug, number, edge), must=must):
+            await _act(field.stack, {scenario: [slug]})
 
     return play
 
@@ -156,19 +157,19 @@ def _lose(scenario: str) -> Callable[[Field], Awaitable[None]]:
     async def play(field: Field) -> None:
         """One tenant for each write, all at once."""
         writes = [(service, number + 1) for service in SERVICES for number in range(field.writes[scenario, service])]
-        lost = {new_slug(): write for write in writes}
+        lost = {str(new_slug()): write for write in writes}
         slugs = {scenario: list(lost)}
-        await _prepare(field.rig, slugs)
+        await _prepare(field.stack, slugs)
         proxies = {service: field.proxy(service) for service in SERVICES}
         async with faults.lost_answers(proxies, lost, must=scenario != "cancel"):
-            await _act(field.rig, slugs)
+            await _act(field.stack, slugs)
 
     return play
 
 
 def _break_watches(how: str) -> Callable[[Field], Awaitable[None]]:
     async def play(field: Field) -> None:
-        await _under(field, faults.broken_watches(field.rig.kubernetes, how))
+        await _under(field, faults.broken_watches(field.stack.kubernetes, how))
 
     return play
 
@@ -176,8 +177,8 @@ def _break_watches(how: str) -> Callable[[Field], Awaitable[None]]:
 async def _delete_namespace(field: Field) -> None:
     slug, number = new_slug(), _write(field, "provision", "kubernetes")
     command = ("delete", "namespace", namespace_name(slug), "--wait=false")
-    async with faults.kubectl_at(field.rig, faults.Moment(slug, number, "after"), *command):
-        await _act(field.rig, {"provision": [slug]}, may_fail=True)
+    async with faults.kubectl_at(field.stack, faults.Moment(slug, number, "after"), *command):
+        await _act(field.stack, {"provision": [slug]}, may_fail=True)
 
 
 async def _interfere(field: Field) -> None:
@@ -192,28 +193,28 @@ async def _interfere(field: Field) -> None:
     }
     command = ("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-")
     moment = faults.Moment(slug, number, "after")
-    async with faults.kubectl_at(field.rig, moment, *command, stdin=json.dumps(quota)):
-        await _act(field.rig, {"provision": [slug]})
-    await _act(field.rig, {"delete": [slug]})
+    async with faults.kubectl_at(field.stack, moment, *command, stdin=json.dumps(quota)):
+        await _act(field.stack, {"provision": [slug]})
+    await _act(field.stack, {"delete": [slug]})
 
 
 async def _fill(field: Field) -> None:
     """Five want the two places that are left."""
-    rig = field.rig
-    [cluster] = await rig.operators.all("clusters")
+    stack = field.stack
+    [cluster] = await stack.operators.all("clusters")
     path = f"clusters/{cluster['name']}"
-    await rig.operators.call("PATCH", path, {"capacity": cluster["allocated"] + 2})
+    await stack.operators.call("PATCH", path, {"capacity": cluster["allocated"] + 2})
     try:
-        begun = await asyncio.gather(*(insist(rig, "POST", "tenants", signup(new_slug())) for _ in range(5)))
-        ended = await asyncio.gather(*(rig.ended(operation) for operation in begun))
+        begun = await asyncio.gather(*(insist(stack, "POST", "tenants", signup_body(new_slug())) for _ in range(5)))
+        ended = await asyncio.gather(*(stack.ended(operation) for operation in begun))
     finally:
-        await rig.operators.call("PATCH", path, {"capacity": cluster["capacity"]})
+        await stack.operators.call("PATCH", path, {"capacity": cluster["capacity"]})
     outcomes = sorted((operation["state"], FULL in operation["reason"]) for operation in ended)
     assert outcomes == [("failed", True)] * 3 + [("succeeded", False)] * 2, [each["reason"] for each in ended]
 
 
 async def _crash(field: Field) -> None:
-    await _under(field, _soon(field, field.rig.stack.control_plane.crash))
+    await _under(field, _soon(field, field.stack.stack.control_plane.crash))
 
 
 async def _step_clock(field: Field) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from local.kubernetes.control_plane import kubectl
-from tests.fault_proxy import Exchange, FaultProxy, Hook, never
-from tests.stacks import Rig
+from tests.support.fault_proxy import Exchange, FaultProxy, Hook, never
+from tests.support.stack import ProxiedStack
 
 OUTAGE_SECONDS = 3.0
 ANSWERS: Mapping[str, tuple[int, Mapping[str, str]]] = {
@@ -77,7 +77,9 @@ async def broken_watches(proxy: FaultProxy, how: str) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def kill(rig: Rig, proxy: FaultProxy, victim: str, moment: Moment, *, must: bool) -> AsyncGenerator[None]:
+async def kill(
+    stack: ProxiedStack, proxy: FaultProxy, victim: str, moment: Moment, *, must: bool
+) -> AsyncGenerator[None]:
     """Kill one part of the stack or both, which starts them again; if it `must`, the moment has to come."""
     struck = asyncio.Event()
 
@@ -85,7 +87,7 @@ async def kill(rig: Rig, proxy: FaultProxy, victim: str, moment: Moment, *, must
         if moment.is_now(exchange) and not struck.is_set():
             struck.set()
             for part in victim.split(" and "):
-                rig.stack.processes.kill(part)
+                stack.stack.processes.kill(part)
             if victim.startswith("host"):
                 raise ConnectionError  # a write that is still to come does not, and one that was made is not answered
 
@@ -117,16 +119,16 @@ async def lost_answers(
 
 
 @asynccontextmanager
-async def kubectl_at(rig: Rig, moment: Moment, *arguments: str, stdin: str = "") -> AsyncGenerator[None]:
+async def kubectl_at(stack: ProxiedStack, moment: Moment, *arguments: str, stdin: str = "") -> AsyncGenerator[None]:
     """Run kubectl, as an administrator would, at a tenant's write to Kubernetes."""
     done = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
         if moment.is_now(exchange) and not done.is_set():
             done.set()
-            await kubectl(rig.stack.control_plane, *arguments, stdin=stdin)
+            await kubectl(stack.stack.control_plane, *arguments, stdin=stdin)
 
-    setattr(rig.kubernetes, moment.edge, hook)
+    setattr(stack.kubernetes, moment.edge, hook)
     yield
     assert done.is_set(), f"there was no write {moment.number}"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.faults.cases import Case, Field, cases, count_writes
 from tests.faults.clock import SteppedClock
-from tests.stacks import Rig, rig
+from tests.support.stack import ProxiedStack, proxied_stack
 
 REST_SECONDS = 60.0
 # Undisturbed, a provisioning makes 13 requests to Kubernetes and 8 writes to the tables. Each may be repeated about ten
@@ -27,8 +27,8 @@ MOST_REQUESTS = 300
 ROW = "{:62}{:>7}{:>12}{:>11}{:>9}"
 ENVIRONMENT = {
     "BERTH_PROVISIONING_FAIL_AFTER": "40",  # well over what any fault here lasts
-    "BERTH_KUBERNETES_TRY_SECONDS": "2",
-    "BERTH_TABLES_TRY_SECONDS": "2",
+    "BERTH_KUBERNETES_ATTEMPT_TIMEOUT": "2",
+    "BERTH_TABLES_ATTEMPT_TIMEOUT": "2",
 }
 
 
@@ -46,13 +46,13 @@ async def playing_field(seed: int) -> AsyncGenerator[Field]:
     """Run a stack to play on."""
     with tempfile.TemporaryDirectory() as directory:
         clock = SteppedClock(Path(directory) / "clock")
-        async with rig({**ENVIRONMENT, **clock.environment}) as held:
+        async with proxied_stack({**ENVIRONMENT, **clock.environment}) as held:
             yield Field(held, clock, await count_writes(held), random.Random(seed), 0)
 
 
 async def play(case: Case, field: Field) -> Result:
     """Play one round of a case and look at what is left of it."""
-    berth = field.rig
+    berth = field.stack
     began = time.monotonic()
     errors = len(_errors(berth))
     berth.reset()
@@ -64,7 +64,7 @@ async def play(case: Case, field: Field) -> Result:
     berth.kubernetes.pass_everything()
     berth.tables.pass_everything()
     field.clock.step(0)
-    violations += await berth.unrest(seconds=REST_SECONDS)
+    violations += await berth.violations_after(seconds=REST_SECONDS)
     most = 0
     for name, requests in (("Kubernetes", berth.kubernetes.requests_of), ("the tables", berth.tables.writes_of)):
         for slug, count in requests.items():
@@ -75,7 +75,7 @@ async def play(case: Case, field: Field) -> Result:
     return Result(violations, most, time.monotonic() - began)
 
 
-def _errors(berth: Rig) -> list[str]:
+def _errors(berth: ProxiedStack) -> list[str]:
     """Return the errors in the host's log and the exceptions of activities, which translate what is to be expected."""
     records = re.split(r"^(?=\d\d:\d\d:\d\d)", berth.stack.processes.log("host").read_text(), flags=re.MULTILINE)
     return [record.strip() for record in records if re.match(r"\S+ ERROR |.* activity .* raised ", record)]

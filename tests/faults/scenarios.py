@@ -8,19 +8,20 @@ from secrets import token_hex
 import httpx
 
 from cli.api import Json, ProblemError
-from tests.stacks import Rig, signup
+from tests.support.builders import signup_body
+from tests.support.stack import ProxiedStack
 
 COME_BACK = (429, 503)  # answers that say: send the same request again
 PATIENCE = 180.0  # seconds for any one change, with the fault in the middle of it
 
 
-async def insist(rig: Rig, method: str, path: str, body: Json | None = None) -> Json:
+async def insist(stack: ProxiedStack, method: str, path: str, body: Json | None = None) -> Json:
     """Send a change under one idempotency key until it is answered; raises ProblemError for any other refusal."""
     key = token_hex(8)
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                return await rig.api.call(method, path, body, headers={"Idempotency-Key": key})
+                return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
             except ProblemError as error:
                 if error.status not in COME_BACK:
                     raise
@@ -29,56 +30,56 @@ async def insist(rig: Rig, method: str, path: str, body: Json | None = None) -> 
             await asyncio.sleep(0.2)
 
 
-async def provision(rig: Rig, slug: str) -> Json:
-    return await rig.ended(await insist(rig, "POST", "tenants", signup(slug)), seconds=PATIENCE)
+async def provision(stack: ProxiedStack, slug: str) -> Json:
+    return await stack.ended(await insist(stack, "POST", "tenants", signup_body(slug)), seconds=PATIENCE)
 
 
-async def delete(rig: Rig, slug: str) -> Json:
-    return await rig.ended(await insist(rig, "DELETE", f"tenants/{slug}"), seconds=PATIENCE)
+async def delete(stack: ProxiedStack, slug: str) -> Json:
+    return await stack.ended(await insist(stack, "DELETE", f"tenants/{slug}"), seconds=PATIENCE)
 
 
-async def cancel(rig: Rig, slug: str) -> Json:
+async def cancel(stack: ProxiedStack, slug: str) -> Json:
     """Cancel what runs on a tenant. It may have ended by then, which is a fair answer too."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                tenant = await rig.api.call("GET", f"tenants/{slug}")
+                tenant = await stack.api.call("GET", f"tenants/{slug}")
                 break
             except (httpx.HTTPError, ProblemError):
                 await asyncio.sleep(0.2)
     operation: Json = {"id": tenant["operation"]}
     try:
-        await insist(rig, "POST", f"operations/{operation['id']}/cancel")
+        await insist(stack, "POST", f"operations/{operation['id']}/cancel")
     except ProblemError as error:
         if error.status != 409:
             raise
-    return await rig.ended(operation, seconds=PATIENCE)
+    return await stack.ended(operation, seconds=PATIENCE)
 
 
-async def nothing(rig: Rig, slug: str) -> None:
+async def nothing(stack: ProxiedStack, slug: str) -> None:
     pass
 
 
-async def a_tenant(rig: Rig, slug: str) -> None:
-    operation = await rig.ended(await rig.sign_up(slug))
+async def a_tenant(stack: ProxiedStack, slug: str) -> None:
+    operation = await stack.ended(await stack.sign_up(slug))
     assert operation["state"] == "succeeded", operation["reason"]
 
 
-async def a_slow_signup(rig: Rig, slug: str) -> None:
+async def a_slow_signup(stack: ProxiedStack, slug: str) -> None:
     """Sign up, and wait until the objects are applied and the pod is waited for."""
-    operation = await rig.sign_up(slug, version="slow-1")
+    operation = await stack.sign_up(slug, version="slow-1")
     async with asyncio.timeout(30):
         while operation["steps"][2]["state"] == "pending":
             await asyncio.sleep(0.05)
-            operation = await rig.api.call("GET", f"operations/{operation['id']}")
+            operation = await stack.api.call("GET", f"operations/{operation['id']}")
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One change of one tenant: what comes before the fault, the change, and the states in which it may end."""
 
-    prepare: Callable[[Rig, str], Awaitable[None]]
-    act: Callable[[Rig, str], Awaitable[Json]]
+    prepare: Callable[[ProxiedStack, str], Awaitable[None]]
+    act: Callable[[ProxiedStack, str], Awaitable[Json]]
     ends: frozenset[str]
 
 

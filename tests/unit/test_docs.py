@@ -9,8 +9,8 @@ from shared.settings import describe
 ROOT = Path(__file__).parents[2]
 HEAD = """# Settings
 
-Each is an app setting, read once when a worker first needs one. Where any is wrong or missing, a message lists all that
-is wrong. `REAPER_SCHEDULE`, a timer's schedule, is read by the Functions host itself.
+Each is an app setting. A worker reads them once, when it first needs one; if any is wrong or missing, one message lists
+everything that is wrong.
 
 | setting | default | meaning |
 |---|---|---|

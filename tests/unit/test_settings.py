@@ -1,44 +1,83 @@
 """Settings: read once, every mistake in one message."""
 
+import os
+from collections.abc import Callable, Mapping
+
 import pytest
 
-from shared.settings import Settings, SettingsError, describe
+from shared.settings import Settings, SettingsError, describe, load_settings
 
 GOOD = {
     "BERTH_TABLES_ENDPOINT": "https://berth.table.core.windows.net",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_TENANTS_SECRET_SEED": "0123456789abcdef",
-    "PATH": "/bin",
+    "BERTH_RECOVERY_SCHEDULE": "0 * * * * *",
 }
 
+type Load = Callable[[Mapping[str, str]], Settings]
 
-def test_what_is_not_set_has_its_default() -> None:
-    settings = Settings.from_environment({**GOOD, "BERTH_PROVISIONING_FAIL_AFTER": "120"})
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load the settings from these variables alone."""
+    for name in [name for name in os.environ if name.startswith("BERTH_")]:
+        monkeypatch.delenv(name)
+
+    def load(variables: Mapping[str, str]) -> Settings:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            return load_settings()
+
+    return load
+
+
+def test_a_setting_that_is_not_set_has_its_default(environment: Load) -> None:
+    settings = environment({**GOOD, "BERTH_PROVISIONING_FAIL_AFTER": "120"})
     assert settings.provisioning.fail_after == 120
-    assert settings.kubernetes.try_seconds == 3.0
+    assert settings.kubernetes.attempt_timeout == 3.0
 
 
-def test_every_mistake_is_in_one_message() -> None:
+def test_fields_with_underscores_are_found(environment: Load) -> None:
+    variables = {"BERTH_KUBERNETES_MAX_CONCURRENT_REQUESTS": "7", "BERTH_KUBERNETES_WATCH_IDLE_TIMEOUT": "1"}
+    settings = environment(GOOD | variables)
+    assert (settings.kubernetes.max_concurrent_requests, settings.kubernetes.watch_idle_timeout) == (7, 1)
+
+
+def test_variables_of_other_things_are_ignored(environment: Load) -> None:
+    environment({**GOOD, "BERTH_URL": "https://example.com", "BERTH_KEY": "key", "BERTH_KUBE_BINARIES": "/x"})
+
+
+def test_every_mistake_is_in_one_message(environment: Load) -> None:
     wrong = {
         "BERTH_PROVISIONING_FAIL_AFTER": "soon",
-        "BERTH_KUBERNETES_MAX_IN_FLIGHT": "0",
+        "BERTH_KUBERNETES_MAX_CONCURRENT_REQUESTS": "0",
         "BERTH_TABLES_ENDPIONT": "x",
     }
     with pytest.raises(SettingsError) as caught:
-        Settings.from_environment(wrong)
+        environment(wrong)
     message = str(caught.value)
-    for variable in (*wrong, "BERTH_TENANTS_IMAGE", "BERTH_TENANTS_DEFAULT_VERSION", "BERTH_TABLES_CONNECTION"):
+    missing = (
+        "BERTH_TENANTS_IMAGE",
+        "BERTH_TENANTS_DEFAULT_VERSION",
+        "BERTH_RECOVERY_SCHEDULE",
+        "BERTH_TABLES_CONNECTION",
+    )
+    for variable in (*wrong, *missing):
         assert variable in message
+    with pytest.raises(SettingsError, match="exactly one of BERTH_TABLES_ENDPOINT and BERTH_TABLES_CONNECTION"):
+        environment({**GOOD, "BERTH_TABLES_CONNECTION": "x"})
 
 
-def test_a_secret_is_in_no_message() -> None:
+def test_a_secret_is_in_no_message(environment: Load) -> None:
     secret = "AccountKey=c2VjcmV0"
-    settings = Settings.from_environment({**GOOD, "BERTH_TABLES_ENDPOINT": "", "BERTH_TABLES_CONNECTION": secret})
+    settings = environment({**GOOD, "BERTH_TABLES_ENDPOINT": "", "BERTH_TABLES_CONNECTION": secret})
     assert secret not in repr(settings)
     with pytest.raises(SettingsError) as caught:
-        Settings.from_environment({**GOOD, "BERTH_TABLES_CONNECTION": secret})
+        environment({**GOOD, "BERTH_TABLES_CONNECTION": secret, "BERTH_TENANTS_SECRET_SEED": "short-seed"})
     assert secret not in str(caught.value)
+    assert "short-seed" not in str(caught.value)
 
 
 def test_every_setting_says_what_it_means() -> None:

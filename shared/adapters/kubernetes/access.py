@@ -19,12 +19,12 @@ from shared.settings import KubernetesSettings
 
 # The AKS server application, the same for every cluster: https://azure.github.io/kubelogin/concepts/aks.html
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
-RENEW_AHEAD_SECONDS = 300  # as azure-identity itself, which from then on asks for a new one
-PATIENCE_SECONDS = 10.0  # with one renewal; the managed identity endpoint answers within one, or is away for a minute
+RENEW_AHEAD_SECONDS = 300  # as azure-identity itself, which requests a new one from then on
+RENEWAL_TIMEOUT = 10.0  # seconds; the managed identity endpoint responds within one, or is away for a minute
 
 
 class EntraTokens:
-    """Bearer tokens for AKS, renewed ahead of their end; all who need a new one at once share what came of asking."""
+    """Bearer tokens for AKS, renewed ahead of their end; all who need a new one at once share one renewal."""
 
     def __init__(self, credential: AsyncTokenCredential) -> None:
         self._credential = credential
@@ -37,9 +37,9 @@ class EntraTokens:
         azure-identity keeps tokens too: if it knows no other, it is the refused one again.
 
         Raises:
-            Transient: There is none to be had now, whatever azure-identity says of it: DefaultAzureCredential raises
+            Transient: No token can be had now, whatever azure-identity calls it: DefaultAzureCredential raises
                 ClientAuthenticationError for a refusal as for a connection that broke, and CredentialUnavailableError
-                may be a managed identity endpoint that did not answer or has not heard of a new identity yet. No tenant
+                may be a managed identity endpoint that did not respond or does not know a new identity yet. No tenant
                 is at fault for berth's identity, and none could be removed without it.
         """
         held = self._held
@@ -50,12 +50,12 @@ class EntraTokens:
     async def _renewed(self) -> AccessToken:
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew(), name="renew the token for AKS")
-            self._renewal.add_done_callback(_looked_at)
+            self._renewal.add_done_callback(_take_exception)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(RENEWAL_TIMEOUT):
                 return await asyncio.shield(self._renewal)  # which others wait for too
         except (AzureError, TimeoutError) as error:
-            # Only its type: azure-identity puts into the text whatever the other side answered.
+            # Only its type: azure-identity puts into the text whatever the response said.
             raise Transient(f"no token for the cluster: {type(error).__name__}") from error
 
     async def _renew(self) -> AccessToken:
@@ -63,8 +63,8 @@ class EntraTokens:
         return self._held
 
 
-def _looked_at(renewal: asyncio.Task[AccessToken]) -> None:
-    """Take note of a renewal's error, which nobody may be waiting for any more."""
+def _take_exception(renewal: asyncio.Task[AccessToken]) -> None:
+    """Retrieve a renewal's error, so that asyncio does not report it when nobody waits any more."""
     if not renewal.cancelled():
         renewal.exception()
 

@@ -1,4 +1,4 @@
-"""Requests to one API server: static paths, raw JSON, time limits, repeats, and our own errors.
+"""Requests to one API server: static paths, raw JSON, timeouts, retries, and our own errors.
 
 The official client brings the connection pool and the authentication; its models are left out, because they cost ten
 times what the JSON itself costs to read.
@@ -6,6 +6,7 @@ times what the JSON itself costs to read.
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Protocol, cast
@@ -14,16 +15,19 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
-from shared.adapters.retry import RetryBudget, retry_after, with_retry
+from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
+from shared.events import log_event
 from shared.settings import KubernetesSettings
+
+logger = logging.getLogger(__name__)
 
 type Json = dict[str, Any]
 type Query = Mapping[str, str | int]
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
-_LONGEST_QUOTE = 300
+_MAX_QUOTE = 300
 
 
 class Forbidden(Permanent):
@@ -34,7 +38,7 @@ class TokenSource(Protocol):
     """Gives bearer tokens."""
 
     async def token(self, *, refused: str = "") -> str:
-        """Return a token that is valid for a while yet, and another one than `refused` if there is any."""
+        """Return a token that is valid for a while yet, and not `refused` if there is another."""
         ...
 
 
@@ -43,21 +47,21 @@ class KubernetesClient:
 
     Args:
         configuration: Address, certificates and credentials, as the official client holds them.
-        settings: Time limits and the number of requests at once.
+        settings: Timeouts and the number of requests at once.
         tokens: Where bearer tokens come from, if the configuration has no credentials of its own.
     """
 
     def __init__(
         self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
     ) -> None:
-        configuration.connection_pool_maxsize = settings.max_in_flight + 2  # and the two watches
+        configuration.connection_pool_maxsize = settings.max_concurrent_requests + 2  # and the two watches
         self._configuration = configuration
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
         self._settings = settings
-        self._budget = RetryBudget(seconds=settings.budget_seconds)
+        self._policy = RetryPolicy(total_timeout=settings.total_timeout)
         self._tokens = tokens
-        self._places = asyncio.Semaphore(settings.max_in_flight)
+        self._semaphore = asyncio.Semaphore(settings.max_concurrent_requests)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -70,29 +74,29 @@ class KubernetesClient:
         body: Mapping[str, Any] | None = None,
         *,
         media_type: str = JSON,
-        repeat: bool = True,
+        retry: bool = True,
+        retry_conflict: bool = False,
         query: Query | None = None,
     ) -> Json:
-        """Send a request, again and again if it fails for a moment, and return the JSON answer.
+        """Send a request, with retries if it fails for a moment, and return the JSON response.
+
+        Args:
+            method: The HTTP method.
+            path: The path, which begins with a slash.
+            body: The JSON body.
+            media_type: The body's media type.
+            retry: Whether to retry at all; a health check does not.
+            retry_conflict: Whether a 409 is retried too: an apply that is sent again resolves a concurrent write.
+            query: The query's parameters.
 
         Raises:
-            NotFound, Conflict, Permanent: As the API server said.
-            Transient: It did not come about within the budget.
+            NotFound, Conflict, Permanent: As the API server responded.
+            Transient: It did not succeed within the total timeout.
         """
-        began = asyncio.get_running_loop().time()
 
         async def attempt() -> Json:
-            try:
-                return await once()
-            except Forbidden as error:
-                # An API server that has just started refuses everything until it has read its rules.
-                if asyncio.get_running_loop().time() - began > self._budget.seconds / 3:
-                    raise
-                raise Transient(str(error), 1.0) from error
-
-        async def once() -> Json:
-            async with self._places:
-                timeout = aiohttp.ClientTimeout(total=self._settings.try_seconds)
+            async with self._semaphore:
+                timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
                 response = await self._send(method, path, body, media_type, timeout, query)
                 try:
                     return await _read(response)
@@ -101,22 +105,42 @@ class KubernetesClient:
                 finally:
                     response.release()
 
-        if not repeat:
-            return await once()
+        if not retry:
+            return await attempt()
+        loop = asyncio.get_running_loop()
+        forbidden_until = loop.time() + self._policy.total_timeout / 3
+
+        async def retried() -> Json:
+            try:
+                return await attempt()
+            except Forbidden as error:
+                # An API server that has just started refuses everything until it has read its rules.
+                if loop.time() > forbidden_until:
+                    raise
+                raise Transient(str(error), 1.0) from error
+            except Conflict as error:
+                if not retry_conflict:
+                    raise
+                raise Transient(str(error)) from error
+
         try:
-            return await with_retry(attempt, self._budget)
+            return await with_retry(retried, self._policy, dependency="kubernetes")
         except Transient as error:
             if isinstance(error.__cause__, Forbidden):
+                _log_refusal(method, path, error.__cause__)
                 raise error.__cause__ from None
             raise
+        except Permanent as error:
+            _log_refusal(method, path, error)
+            raise
 
-    async def stream(self, path: str, *, silence: float, query: Query) -> AsyncGenerator[Json]:
+    async def stream(self, path: str, *, read_timeout: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.
 
         Raises:
-            Transient: The connection broke, or nothing came for `silence` seconds.
+            Transient: The connection broke, or nothing came for `read_timeout` seconds.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.try_seconds, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.attempt_timeout, sock_read=read_timeout)
         response = await self._send("GET", path, None, JSON, timeout, query)
         try:
             if response.status != 200:
@@ -146,10 +170,10 @@ class KubernetesClient:
                 headers["Authorization"] = authorization
             try:
                 rest: Any = self._api.rest_client  # untyped
-                answer = await rest.request(method, url, headers=headers, body=content, _request_timeout=timeout)
+                wrapped = await rest.request(method, url, headers=headers, body=content, _request_timeout=timeout)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Transient(f"the API server cannot be reached: {type(error).__name__}") from error
-            return cast("aiohttp.ClientResponse", answer.response)
+            return cast("aiohttp.ClientResponse", wrapped.response)
 
         if self._tokens is None:
             return await attempt(
@@ -163,6 +187,10 @@ class KubernetesClient:
         return response
 
 
+def _log_refusal(method: str, path: str, error: Permanent) -> None:
+    log_event(logger, "kubernetes refused", level=logging.WARNING, method=method, path=path, cause=str(error))
+
+
 def _yaml(body: Mapping[str, Any]) -> bytes:
     """Return JSON that is YAML as well: YAML has JSON's escapes, but no pairs of them for what is beyond 16 bits."""
     text = json.dumps(body, ensure_ascii=False)
@@ -171,26 +199,26 @@ def _yaml(body: Mapping[str, Any]) -> bytes:
 
 async def _read(response: aiohttp.ClientResponse) -> Json:
     try:
-        answer: Any = json.loads(await response.text())
+        content: Any = json.loads(await response.text())
     except ValueError:
-        answer = None
-    found = cast("Json", answer) if isinstance(answer, dict) else {}
+        content = None
+    found = cast("Json", content) if isinstance(content, dict) else {}
     if response.status >= 400:
         raise _error(response.status, found, retry_after(response.headers))
     return found
 
 
-def _error(status: int, answer: Json, wait: float | None) -> BerthError:
-    """Translate an error answer. Only a Status object's message is quoted: another body could be anybody's."""
-    said = str(answer.get("message", "")) if answer.get("kind") == "Status" else ""
-    text = f"the API server answered {status}" + (f": {said[:_LONGEST_QUOTE]}" if said else "")
+def _error(status: int, body: Json, wait: float | None) -> BerthError:
+    """Map an error response to our own error. Only a Status object's message is quoted: others may hold anything."""
+    said = str(body.get("message", "")) if body.get("kind") == "Status" else ""
+    text = f"the API server responded {status}" + (f": {said[:_MAX_QUOTE]}" if said else "")
     match status:
         case 404:
             return NotFound(text)
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Transient(text, wait)
         case 403 if "is being terminated" in said or "status unknown for quota" in said:
-            return Transient(text, wait)  # the namespace's predecessor, or its new quota, will be dealt with shortly
+            return Transient(text, wait)  # the namespace's predecessor, or its new quota, will be handled shortly
         case 403:
             return Forbidden(text)
         case 409 | 410:

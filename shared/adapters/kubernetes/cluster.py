@@ -6,9 +6,8 @@ from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
 from shared.adapters.kubernetes.watch import SharedWatch
-from shared.adapters.retry import RetryBudget, with_retry
-from shared.clock import Clock
-from shared.domain.readiness import Observation, diagnose
+from shared.application.ports.clock import Clock
+from shared.domain.pod_status import PodStatus, diagnose
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
@@ -34,14 +33,14 @@ PODS = "/api/v1/namespaces/{}/pods"
 
 
 class KubernetesApiCluster:
-    """Implements `shared.application.ports.KubernetesCluster`."""
+    """Implements `shared.application.ports.clusters.KubernetesCluster`."""
 
     def __init__(self, client: KubernetesClient, settings: KubernetesSettings, clock: Clock) -> None:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self._pods = SharedWatch(client, "/api/v1/pods", settings, _what_matters)
-        self._namespaces = SharedWatch(client, PATHS["Namespace"], settings, _what_matters)
+        self._pods = SharedWatch(client, "/api/v1/pods", settings, _project)
+        self._namespaces = SharedWatch(client, PATHS["Namespace"], settings, _project)
 
     async def close(self) -> None:
         """Stop watching and close the connections."""
@@ -50,8 +49,8 @@ class KubernetesApiCluster:
         await self._client.close()
 
     async def check(self) -> None:
-        """Return if the API server answers; raises Transient or Permanent. Not repeated: it is a health check."""
-        await self._client.request("GET", "/version", repeat=False)
+        """Return if the API server answers; raises Transient or Permanent. Not retried: it is a health check."""
+        await self._client.request("GET", "/version", retry=False)
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
@@ -64,34 +63,34 @@ class KubernetesApiCluster:
         for group in (first, between, last):
             await asyncio.gather(*(self._apply(each) for each in group))
 
-    async def wait_until_ready(self, namespace: str, *, timeout: float) -> Observation:
-        """Return what was last observed: ready, unable ever to start, or simply not ready after `timeout` seconds.
+    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
+        """Return the status as soon as it is ready or permanent, else the one after `timeout` seconds.
 
         Raises:
             NotFound: Somebody removed the namespace.
         """
 
-        def decided(pods: Sequence[Mapping[str, Any]]) -> Observation | None:
-            observation = self._diagnose(pods)
-            return observation if observation.ready or observation.permanent else None
+        def decided(pods: Sequence[Mapping[str, Any]]) -> PodStatus | None:
+            status = self._diagnose(pods)
+            return status if status.ready or status.permanent else None
 
-        observation = await self._pods.wait(namespace, decided, timeout=timeout)
-        if observation is None:
-            observation = await self._look(namespace)
-            if not observation.ready and observation.reason in ("", "ContainerCreating"):
-                await self._expect(namespace)
-                observation = await self._explain(namespace, observation)
-        elif observation.ready:
-            # A watch can be behind, and could tell of the pod of a namesake that was here before. And a pod goes some
-            # seconds after its namespace was removed.
-            observation, _ = await asyncio.gather(self._look(namespace), self._expect(namespace))
-        return observation
+        status = await self._pods.wait(namespace, decided, timeout=timeout)
+        if status is None:
+            status = await self._list_pods(namespace)
+            if not status.ready and status.reason in ("", "ContainerCreating"):
+                await self._ensure_exists(namespace)
+                status = await self._add_warning(namespace, status)
+        elif status.ready:
+            # A watch can be behind, and could show the pod of an earlier namespace of the same name. And a
+            # pod is deleted some seconds after its namespace.
+            status, _ = await asyncio.gather(self._list_pods(namespace), self._ensure_exists(namespace))
+        return status
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone; raises Transient if it is not by then.
 
-        Workload and volumes go first. The namespace controller looks 5 s after a namespace's deletion, and if there is
-        a pod or a volume left by then, only much later again.
+        Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
+        is a pod or a volume left by then, only much later again.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -113,52 +112,51 @@ class KubernetesApiCluster:
                 return
             left = deadline - clock()
             if left <= 0:
-                raise Transient(f"the namespace {namespace} is still being removed: {_what_remains(state)}")
-            await self._namespaces.wait(namespace, lambda those: True if not those else None, timeout=min(left, 2.0))
+                raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
+            await self._namespaces.wait(
+                namespace, lambda namespaces: True if not namespaces else None, timeout=min(left, 2.0)
+            )
 
     async def _apply(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]
         path = f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
 
-        async def attempt() -> None:
-            try:
-                await self._client.request("PATCH", path, manifest, media_type=APPLY, query=OURS)
-            except Conflict as error:
-                raise Transient(str(error)) from error  # somebody wrote at the same moment; applying again settles it
+        await self._client.request("PATCH", path, manifest, media_type=APPLY, query=OURS, retry_conflict=True)
 
-        await with_retry(attempt, RetryBudget(seconds=self._settings.budget_seconds))
-
-    async def _look(self, namespace: str) -> Observation:
+    async def _list_pods(self, namespace: str) -> PodStatus:
         listed = await self._client.request("GET", PODS.format(namespace))
         return self._diagnose(listed["items"])
 
-    def _diagnose(self, pods: Sequence[Mapping[str, Any]]) -> Observation:
+    def _diagnose(self, pods: Sequence[Mapping[str, Any]]) -> PodStatus:
         pod = max(pods, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
         return diagnose(pod, now=self._clock.now(), crash_limit=self._settings.crash_limit)
 
-    async def _expect(self, namespace: str) -> None:
-        """Return if a namespace is there to stay; raises NotFound."""
+    async def _ensure_exists(self, namespace: str) -> None:
+        """Return if a namespace exists and is not being removed; raises NotFound."""
         found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         if found["metadata"].get("deletionTimestamp"):
             raise NotFound(f"somebody removed the namespace {namespace}")
 
-    async def _explain(self, namespace: str, observation: Observation) -> Observation:
-        """Add the last warning among the namespace's events to an observation that has no reason of its own."""
+    async def _add_warning(self, namespace: str, status: PodStatus) -> PodStatus:
+        """Add the last warning among the namespace's events to a status that has no reason of its own."""
         listed = await self._client.request(
             "GET", f"/api/v1/namespaces/{namespace}/events", query={"fieldSelector": "type=Warning", "limit": 100}
         )
-        # A pod that has its node by now has left behind what the scheduler said before.
-        over = "FailedScheduling" if observation.reason == "ContainerCreating" else ""
-        warnings: list[Json] = [event for event in listed["items"] if event.get("reason") != over]
+        # A pod that has a node by now makes the scheduler's earlier warnings obsolete.
+        obsolete = "FailedScheduling" if status.reason == "ContainerCreating" else ""
+        warnings: list[Json] = [event for event in listed["items"] if event.get("reason") != obsolete]
         if not warnings:
-            return observation
+            return status
         last = max(warnings, key=lambda event: event["metadata"]["creationTimestamp"])
         reason = str(last.get("reason", ""))
-        message = f"{observation.message}; Kubernetes says: {str(last.get('message', reason))[:300]}"
-        return Observation(ready=False, reason=reason, message=message, permanent=False, at=observation.at)
+        message = f"{status.message}; Kubernetes says: {str(last.get('message', reason))[:300]}"
+        return PodStatus(ready=False, reason=reason, message=message, permanent=False, at=status.at)
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
-        """Ask for a namespace's deletion and return it as it is now, or None if it is gone; a namesake is let be."""
+        """Request a namespace's deletion and return it as it is now, or None if it is gone.
+
+        A later namespace of the same name, with another uid, stays.
+        """
         path = f"{PATHS['Namespace']}/{namespace}"
         try:
             state = await self._client.request("GET", path)
@@ -173,16 +171,16 @@ class KubernetesApiCluster:
         return state
 
 
-def _what_matters(item: Json) -> Json:
+def _project(item: Json) -> Json:
     metadata = item["metadata"]
     kept = {name: metadata.get(name) for name in ("name", "namespace", "creationTimestamp", "deletionTimestamp")}
     return {"metadata": kept, "status": item.get("status", {})}
 
 
-def _what_remains(namespace: Json) -> str:
-    said = [
+def _remaining(namespace: Json) -> str:
+    messages = [
         str(condition.get("message"))
         for condition in namespace.get("status", {}).get("conditions", [])
         if condition.get("status") == "True"
     ]
-    return "; ".join(said)[:300] or "Kubernetes has not said what remains"
+    return "; ".join(messages)[:300] or "Kubernetes does not say what is left"

@@ -1,7 +1,7 @@
 """One watch of a kind of object on a cluster, shared by all who wait in this worker.
 
-It lists once and then follows the changes. A stream that ends, breaks, goes silent or is told 410 Gone is taken up
-again, by a new list where the old position is lost, so that a deletion in the gap is noticed too.
+It lists once and then follows the changes. A stream that ends, breaks, sends nothing any more or gets 410 Gone is
+opened again, after a new list where the old position is lost, so that a deletion in the gap is noticed too.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from shared.settings import KubernetesSettings
 logger = logging.getLogger(__name__)
 
 SELECTOR = "app.kubernetes.io/managed-by=berth"
-SLACK_SECONDS = 5.0  # that a watch's end may be late before the connection counts as silent
-SHORTEST_SECONDS = 1.0  # that a watch lasts which is nothing out of the ordinary
-LONGEST_PAUSE = 5.0
+SLACK_SECONDS = 5.0  # that a watch's end may be late before the connection counts as dead
+MIN_SECONDS = 1.0  # a watch that ends sooner is not reopened at once
+MAX_PAUSE = 5.0
 _JITTER = random.Random()  # noqa: S311 - not a secret
 
 
@@ -31,8 +31,8 @@ class SharedWatch:
     Args:
         client: The cluster.
         path: The kind's list path over all namespaces.
-        settings: How often to renew, and how long to stay without a waiter.
-        keep: What of an object is worth keeping in memory.
+        settings: How often to renew, and how long to stay open while nobody waits.
+        project: Returns the part of an object that is kept in memory.
     """
 
     def __init__(
@@ -40,23 +40,23 @@ class SharedWatch:
         client: KubernetesClient,
         path: str,
         settings: KubernetesSettings,
-        keep: Callable[[Json], Json],
+        project: Callable[[Json], Json],
     ) -> None:
         self._client = client
         self._path = path
         self._settings = settings
-        self._keep = keep
+        self._project = project
         self._objects: defaultdict[str, dict[str, Json]] = defaultdict(dict)
         self._changed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._synced = asyncio.Event()
-        self._trouble = "it has not answered yet"
+        self._last_error = "it has not responded yet"
         self._waiters = 0
         self._task: asyncio.Task[None] | None = None
 
     async def wait[T](
-        self, namespace: str, look: Callable[[Sequence[Mapping[str, Any]]], T | None], *, timeout: float
+        self, namespace: str, find: Callable[[Sequence[Mapping[str, Any]]], T | None], *, timeout: float
     ) -> T | None:
-        """Return the first thing that `look` finds in a namespace's objects, looking at every change.
+        """Return the first thing that `find` returns for a namespace's objects, called after every change.
 
         Returns None if it finds nothing for `timeout` seconds; raises Transient if the cluster cannot be watched.
         """
@@ -67,13 +67,13 @@ class SharedWatch:
             async with asyncio.timeout(timeout):
                 await self._synced.wait()
                 while True:
-                    found = look(list(self._objects.get(namespace, {}).values()))
+                    found = find(list(self._objects.get(namespace, {}).values()))
                     if found is not None:
                         return found
                     await self._changed[namespace].wait()
         except TimeoutError:
             if not self._synced.is_set():
-                raise Transient(f"the cluster cannot be watched: {self._trouble}") from None
+                raise Transient(f"the cluster cannot be watched: {self._last_error}") from None
             return None
         finally:
             self._waiters -= 1
@@ -93,7 +93,7 @@ class SharedWatch:
         clock = asyncio.get_running_loop().time
         while True:
             idle_since = None if self._waiters else idle_since or clock()
-            if idle_since is not None and clock() - idle_since > self._settings.watch_linger_seconds:
+            if idle_since is not None and clock() - idle_since > self._settings.watch_idle_timeout:
                 break
             began, wait = clock(), 0.0
             try:
@@ -103,13 +103,13 @@ class SharedWatch:
             except Conflict:
                 version = ""  # 410 Gone: the position is too old
             except BerthError as error:
-                self._trouble = str(error)
+                self._last_error = str(error)
                 logger.info("watch %s: %s", self._path, error)
                 wait = (error.retry_after or 0.0) if isinstance(error, Transient) else 0.0
-            # Whatever ends at once, for good reasons or bad, is not to be begun again at once.
-            failures = failures + 1 if clock() - began < SHORTEST_SECONDS else 0
+            # Whatever ended at once, for good reasons or bad, must not be started again at once.
+            failures = failures + 1 if clock() - began < MIN_SECONDS else 0
             if failures or wait:
-                ceiling = min(LONGEST_PAUSE, 0.05 * 2**failures)
+                ceiling = min(MAX_PAUSE, 0.05 * 2**failures)
                 await asyncio.sleep(max(_JITTER.uniform(0, ceiling), wait))
         self._synced.clear()
         self._objects.clear()
@@ -121,25 +121,25 @@ class SharedWatch:
         while True:
             query = {"continue": position} if position else {}
             page = await self._client.request(
-                "GET", self._path, repeat=False, query={"labelSelector": SELECTOR, "limit": 500, **query}
+                "GET", self._path, retry=False, query={"labelSelector": SELECTOR, "limit": 500, **query}
             )
             for item in page["items"]:
-                found[_namespace(item)][item["metadata"]["name"]] = self._keep(item)
+                found[_namespace(item)][item["metadata"]["name"]] = self._project(item)
             position = page["metadata"].get("continue", "")
             if not position:
                 break
         before, self._objects = self._objects, found
         self._synced.set()
         for namespace in before.keys() | found.keys():
-            self._tell(namespace)
+            self._notify(namespace)
         return page["metadata"]["resourceVersion"]
 
     async def _stream(self, version: str) -> str:
         """Follow the changes since `version` and return the position at the stream's end."""
-        seconds = self._settings.watch_seconds
+        seconds = self._settings.watch_timeout
         events = self._client.stream(
             self._path,
-            silence=seconds + SLACK_SECONDS,
+            read_timeout=seconds + SLACK_SECONDS,
             query={
                 "labelSelector": SELECTOR,
                 "watch": "true",
@@ -165,10 +165,10 @@ class SharedWatch:
             if not self._objects[namespace]:
                 del self._objects[namespace]
         else:
-            self._objects[namespace][name] = self._keep(item)
-        self._tell(namespace)
+            self._objects[namespace][name] = self._project(item)
+        self._notify(namespace)
 
-    def _tell(self, namespace: str) -> None:
+    def _notify(self, namespace: str) -> None:
         changed = self._changed.pop(namespace, None)
         if changed is not None:
             changed.set()

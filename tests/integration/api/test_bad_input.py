@@ -16,7 +16,8 @@ from cli.api import Json
 from local.kubernetes.control_plane import kubectl
 from tests.integration.api import bad_bodies, bad_requests
 from tests.integration.api.bad_bodies import Case
-from tests.stacks import Rig, signup
+from tests.support.builders import signup_body
+from tests.support.stack import ProxiedStack
 
 AT_ONCE = 16
 GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
@@ -51,7 +52,7 @@ LEGAL_ACTOR = "Jürgen {{ 7*7 }} ' or 1 eq 1 🚢 <b> \\"
 class Wire:
     """Sends requests to the letter, many at once."""
 
-    def __init__(self, berth: Rig, tenant: Json) -> None:
+    def __init__(self, berth: ProxiedStack, tenant: Json) -> None:
         self._berth = berth
         self._tenant = tenant
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -112,7 +113,7 @@ class Wire:
             yield f"speaks of its inside: {answer.text[:300]}"
 
 
-async def kept(berth: Rig) -> Json:
+async def kept(berth: ProxiedStack) -> Json:
     """Return all that is kept: every row of every table, and the tenants' namespaces."""
     plane = berth.stack.control_plane
     selector = ["-l", "app.kubernetes.io/managed-by=berth"]
@@ -125,13 +126,13 @@ async def kept(berth: Rig) -> Json:
     return held | dict.fromkeys((await namespaces).split(), "namespace")
 
 
-async def present(berth: Rig) -> Json:
+async def present(berth: ProxiedStack) -> Json:
     """Return a tenant that is there and could come to harm."""
     active = await berth.api.call("GET", "tenants", state="active", limit=1)
     return active["items"][0]
 
 
-async def refused(berth: Rig, cases: Sequence[Case]) -> None:
+async def refused(berth: ProxiedStack, cases: Sequence[Case]) -> None:
     """Send all cases, and fail unless each gets its answer and none leaves a trace."""
     async with Wire(berth, await present(berth)) as wire:
         before = await kept(berth)
@@ -158,11 +159,11 @@ async def refused(berth: Rig, cases: Sequence[Case]) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-async def test_bad_input_is_refused_and_leaves_no_trace(berth: Rig, group: str) -> None:
+async def test_bad_input_is_refused_and_leaves_no_trace(berth: ProxiedStack, group: str) -> None:
     await refused(berth, list(GROUPS[group]()))
 
 
-async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(berth: Rig) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(berth: ProxiedStack) -> None:
     def case(request: str, status: int) -> Case:
         method, path = request.split(":", 1)
         content, headers = (b"", ()) if method in ("GET", "DELETE") else (bad_bodies.GOOD.encode(), bad_bodies.JSON)
@@ -175,7 +176,7 @@ async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(bert
     )
 
 
-async def test_bytes_that_are_no_http_leave_no_trace(berth: Rig) -> None:
+async def test_bytes_that_are_no_http_leave_no_trace(berth: ProxiedStack) -> None:
     port = httpx.URL(berth.stack.api_url).port
     assert port is not None
     head = f"Host: 127.0.0.1\r\nx-functions-key: {berth.stack.function_key}\r\nContent-Type: application/json\r\n"
@@ -201,12 +202,12 @@ async def test_bytes_that_are_no_http_leave_no_trace(berth: Rig) -> None:
     assert (berth.tables.writes, berth.kubernetes.writes, await kept(berth)) == (0, 0, before)
 
 
-async def test_what_is_odd_but_legal_comes_back_to_the_letter(berth: Rig) -> None:
+async def test_what_is_odd_but_legal_comes_back_to_the_letter(berth: ProxiedStack) -> None:
     def body(number: int) -> Json:
         slug = LEGAL_SLUGS[number] if number < len(LEGAL_SLUGS) else f"legal-{number}"
         email = LEGAL_EMAILS[number % len(LEGAL_EMAILS)]
         version = LEGAL_VERSIONS[number % len(LEGAL_VERSIONS)]
-        return signup(slug, display_name=LEGAL_NAMES[number], email=email, version=version)
+        return signup_body(slug, display_name=LEGAL_NAMES[number], email=email, version=version)
 
     bodies = [body(number) for number in range(len(LEGAL_NAMES))]
     async with Wire(berth, await present(berth)) as wire:
@@ -238,7 +239,7 @@ async def test_what_is_odd_but_legal_comes_back_to_the_letter(berth: Rig) -> Non
         assert {entry["actor"] for entry in trail} == {LEGAL_ACTOR}
 
 
-async def test_any_slug_may_be_asked_about(berth: Rig) -> None:
+async def test_any_slug_may_be_asked_about(berth: ProxiedStack) -> None:
     berth.reset()
     for slug in ("ACME", "a' or 1 eq 1", "{{7*7}}", "a\0\r\nb", "ünï 🚢", "a\\b#c?d", "kube-system", "a" * 2000):
         async with Wire(berth, await present(berth)) as wire:

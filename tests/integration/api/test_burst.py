@@ -5,8 +5,8 @@ from local.stack import Stack
 from tests.bench.burst import MEGABYTE, burst
 
 SETTINGS = {
-    "BERTH_PROVISIONING_AT_ONCE": "4",
-    "BERTH_PROVISIONING_WAITING": "12",
+    "BERTH_PROVISIONING_MAX_CONCURRENT": "4",
+    "BERTH_PROVISIONING_MAX_QUEUED": "12",
     "BERTH_PROVISIONING_RETRY_AFTER": "3",
 }
 SIGNUPS = 36

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cli.api import Api, Json
+from cli.invariants import violations
 from local.stack import Stack
-from tests.conftest import until
-from tests.stacks import violations
+from tests.support.polling import until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 20  # for each operation, beside the hundreds of cases that cover the schemas

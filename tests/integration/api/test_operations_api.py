@@ -7,17 +7,18 @@ import httpx
 import pytest
 
 from cli.api import Json, ProblemError
-from tests.conftest import until
 from tests.integration.api.test_tenants_api import raw
-from tests.stacks import Rig, new_slug, signup
+from tests.support.builders import new_slug, signup_body
+from tests.support.polling import until
+from tests.support.stack import ProxiedStack
 
 
-async def post(berth: Rig, path: str, body: Json | None = None, *, key: str = "") -> httpx.Response:
+async def post(berth: ProxiedStack, path: str, body: Json | None = None, *, key: str = "") -> httpx.Response:
     return await raw(berth, "POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
 
 
-async def test_a_hundred_times_the_same_request_is_one_operation(berth: Rig) -> None:
-    body, key = signup(new_slug()), token_hex(8)
+async def test_a_hundred_times_the_same_request_is_one_operation(berth: ProxiedStack) -> None:
+    body, key = signup_body(new_slug()), token_hex(8)
     answers = await asyncio.gather(*(post(berth, "tenants", body, key=key) for _ in range(100)))
     assert {answer.status_code for answer in answers} == {202}
     [operation_id] = {answer.json()["id"] for answer in answers}
@@ -28,8 +29,8 @@ async def test_a_hundred_times_the_same_request_is_one_operation(berth: Rig) -> 
     await berth.at_rest()
 
 
-async def test_a_key_with_another_request_is_refused(berth: Rig) -> None:
-    body, key = signup(new_slug()), token_hex(8)
+async def test_a_key_with_another_request_is_refused(berth: ProxiedStack) -> None:
+    body, key = signup_body(new_slug()), token_hex(8)
     first = (await post(berth, "tenants", body, key=key)).json()
     for path, other in (
         ("tenants", body | {"plan": "business"}),
@@ -41,23 +42,23 @@ async def test_a_key_with_another_request_is_refused(berth: Rig) -> None:
     await berth.ended(first)
 
 
-async def test_a_request_that_came_to_nothing_can_be_sent_again_with_its_key(berth: Rig) -> None:
+async def test_a_request_that_came_to_nothing_can_be_sent_again_with_its_key(berth: ProxiedStack) -> None:
     taken = await berth.sign_up()
-    body, key = signup(taken["tenant"]), token_hex(8)
+    body, key = signup_body(taken["tenant"]), token_hex(8)
     assert (await post(berth, "tenants", body, key=key)).status_code == 409
     assert (await post(berth, "tenants", body, key=key)).status_code == 409
-    other = await post(berth, "tenants", signup(new_slug()), key=key)
+    other = await post(berth, "tenants", signup_body(new_slug()), key=key)
     assert (other.status_code, other.json()["type"]) == (422, "/api/problems/key-reused")
     await berth.ended(taken)
 
 
 @pytest.mark.parametrize("key", ["k" * 256, "snow\N{SNOWMAN}"])
-async def test_a_key_has_bounds(berth: Rig, key: str) -> None:
+async def test_a_key_has_bounds(berth: ProxiedStack, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
-    assert (await raw(berth, "POST", "tenants", json=signup(new_slug()), headers=headers)).status_code == 422
+    assert (await raw(berth, "POST", "tenants", json=signup_body(new_slug()), headers=headers)).status_code == 422
 
 
-async def test_a_cancelled_signup_leaves_nothing(berth: Rig) -> None:
+async def test_a_cancelled_signup_leaves_nothing(berth: ProxiedStack) -> None:
     async def cancel_after(pause: float) -> None:
         operation = await berth.sign_up(version="slow-1")
         await asyncio.sleep(pause)  # not to wait for something, but to hit different steps
@@ -71,7 +72,7 @@ async def test_a_cancelled_signup_leaves_nothing(berth: Rig) -> None:
     await berth.at_rest()
 
 
-async def test_what_has_ended_cannot_be_cancelled(berth: Rig) -> None:
+async def test_what_has_ended_cannot_be_cancelled(berth: ProxiedStack) -> None:
     operation = await berth.ended(await berth.sign_up())
     assert (await post(berth, f"operations/{operation['id']}/cancel")).status_code == 409
     deletion = await berth.api.call("DELETE", f"tenants/{operation['tenant']}")
@@ -79,7 +80,7 @@ async def test_what_has_ended_cannot_be_cancelled(berth: Rig) -> None:
     assert (await berth.ended(deletion))["state"] == "succeeded"
 
 
-async def test_a_failed_tenant_can_be_retried_with_another_version(berth: Rig) -> None:
+async def test_a_failed_tenant_can_be_retried_with_another_version(berth: ProxiedStack) -> None:
     failed = await berth.ended(await berth.sign_up(version="missing-1"))
     assert failed["state"] == "failed"
     again = await berth.api.call("POST", f"tenants/{failed['tenant']}/retry", {"version": "1.0.0"})
@@ -92,7 +93,7 @@ async def test_a_failed_tenant_can_be_retried_with_another_version(berth: Rig) -
     await berth.at_rest()
 
 
-async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: Rig) -> None:
+async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: ProxiedStack) -> None:
     slug = new_slug()
     assert (await berth.api.call("GET", f"slugs/{slug}")) == {"slug": slug, "free": True, "reason": ""}
     await berth.ended(await berth.sign_up(slug))
@@ -103,7 +104,7 @@ async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: Rig) 
     assert not (await berth.api.call("GET", "slugs/No%20Slug"))["free"]
 
 
-async def test_the_audit_trail_says_who_what_and_why(berth: Rig) -> None:
+async def test_the_audit_trail_says_who_what_and_why(berth: ProxiedStack) -> None:
     slug = new_slug()
     await berth.ended(await berth.sign_up(slug))
     deletion = await raw(berth, "DELETE", f"tenants/{slug}", headers={"Berth-Actor": "night shift"})
@@ -118,7 +119,7 @@ async def test_the_audit_trail_says_who_what_and_why(berth: Rig) -> None:
     ]
 
 
-async def test_an_empty_task_hub_in_place_of_the_old_one_loses_no_operation(berth: Rig) -> None:
+async def test_an_empty_task_hub_in_place_of_the_old_one_loses_no_operation(berth: ProxiedStack) -> None:
     operations = [await berth.sign_up(version=version) for version in ("slow-1", "missing-1", "1.0.0")]
     berth.stack.processes.kill("task-hub")  # the stack starts an empty one in its place
     ended = [await berth.ended(operation) for operation in operations]

@@ -13,17 +13,17 @@ import pytest
 from cli.api import Api, Json, ProblemError
 from local.kubernetes.control_plane import Options, kubectl
 from local.stack import ROOT, Stack
-from tests.conftest import until
-from tests.description import DescribedApi
-from tests.stacks import new_slug, signup
+from tests.support.builders import new_slug, signup_body
+from tests.support.described_api import DescribedApi
+from tests.support.polling import until
 
 SETTINGS = {
-    "BERTH_PROVISIONING_AT_ONCE": "2",
-    "BERTH_PROVISIONING_WAITING": "4",
+    "BERTH_PROVISIONING_MAX_CONCURRENT": "2",
+    "BERTH_PROVISIONING_MAX_QUEUED": "4",
     "BERTH_PROVISIONING_RETRY_AFTER": "1",
-    "BERTH_PROVISIONING_PROGRESS_SECONDS": "1",
-    "BERTH_PROVISIONING_RESUME_AFTER": "2",
-    "REAPER_SCHEDULE": "*/2 * * * * *",
+    "BERTH_PROVISIONING_PROGRESS_INTERVAL": "1",
+    "BERTH_RECOVERY_RESTART_AFTER": "2",
+    "BERTH_RECOVERY_SCHEDULE": "*/2 * * * * *",
 }
 
 
@@ -56,7 +56,7 @@ async def ended(api: Api, operation: Json) -> Json:
 
 
 async def provision(api: Api, **members: str) -> Json:
-    return await ended(api, await api.call("POST", "tenants", signup(new_slug(), **members)))
+    return await ended(api, await api.call("POST", "tenants", signup_body(new_slug(), **members)))
 
 
 async def test_tenants_spread_over_clusters_and_are_where_they_are_said_to_be(stack: Stack, api: Api) -> None:
@@ -159,11 +159,11 @@ async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_b
     async with asyncio.timeout(60):
         while len(operations) < 9:
             try:
-                operations.append(await api.call("POST", "tenants", signup(new_slug(), version="slow-1")))
+                operations.append(await api.call("POST", "tenants", signup_body(new_slug(), version="slow-1")))
             except ProblemError as error:
                 refused.add((error.status, error.problem["type"]))
                 await asyncio.sleep(1)  # as Retry-After says
-    assert refused == {(429, "/api/problems/busy")}
+    assert refused == {(429, "/api/problems/queue-full")}
     seen: set[str] = set()
 
     async def watch(operation: Json) -> Json:
@@ -184,7 +184,7 @@ async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_b
 
 
 async def test_who_has_a_place_keeps_it_when_all_are_taken_and_all_work_is_lost(stack: Stack, api: Api) -> None:
-    begun = [await api.call("POST", "tenants", signup(new_slug(), version="slow-1")) for _ in range(3)]
+    begun = [await api.call("POST", "tenants", signup_body(new_slug(), version="slow-1")) for _ in range(3)]
     async with asyncio.timeout(30):  # until two have their places and the third waits
         while sum(each["steps"][1]["state"] != "pending" for each in begun) < 2:
             begun = await asyncio.gather(*(api.call("GET", f"operations/{each['id']}") for each in begun))

@@ -8,11 +8,12 @@ import pytest
 
 from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
-from tests.description import is_as_described
-from tests.stacks import Rig, new_slug, signup
+from tests.support.builders import new_slug, signup_body
+from tests.support.described_api import is_as_described
+from tests.support.stack import ProxiedStack
 
 
-async def raw(berth: Rig, method: str, path: str, *, key: str = "", **arguments: object) -> httpx.Response:
+async def raw(berth: ProxiedStack, method: str, path: str, *, key: str = "", **arguments: object) -> httpx.Response:
     headers = {"x-functions-key": key or berth.stack.function_key}
     url, hooks = f"{berth.stack.api_url}/api/", {"response": [is_as_described]}
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, event_hooks=hooks) as http:
@@ -21,9 +22,9 @@ async def raw(berth: Rig, method: str, path: str, *, key: str = "", **arguments:
         return await http.request(method, path, headers=headers | given, **arguments)  # pyright: ignore[reportArgumentType]
 
 
-async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(berth: Rig) -> None:
+async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(berth: ProxiedStack) -> None:
     slug = new_slug()
-    answer = await raw(berth, "POST", "tenants", json=signup(slug))
+    answer = await raw(berth, "POST", "tenants", json=signup_body(slug))
     assert answer.status_code == 202
     operation = answer.json()
     assert answer.headers["Location"] == f"/api/operations/{operation['id']}"
@@ -50,7 +51,7 @@ async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(bert
     await berth.at_rest()
 
 
-async def test_a_taken_slug_is_409_for_all_but_one(berth: Rig) -> None:
+async def test_a_taken_slug_is_409_for_all_but_one(berth: ProxiedStack) -> None:
     slug = new_slug()
     answers = await asyncio.gather(*(berth.sign_up(slug) for _ in range(10)), return_exceptions=True)
     problems = [each for each in answers if isinstance(each, ProblemError)]
@@ -60,14 +61,14 @@ async def test_a_taken_slug_is_409_for_all_but_one(berth: Rig) -> None:
     assert (await berth.ended(operation))["state"] == "succeeded"
 
 
-async def test_a_second_operation_names_the_first(berth: Rig) -> None:
+async def test_a_second_operation_names_the_first(berth: ProxiedStack) -> None:
     operation = await berth.sign_up(version="slow-1")
     with pytest.raises(ProblemError, match=re.escape(operation["id"])):
         await berth.api.call("DELETE", f"tenants/{operation['tenant']}")
     assert (await berth.ended(operation))["state"] == "succeeded"
 
 
-async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothing(berth: Rig) -> None:
+async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothing(berth: ProxiedStack) -> None:
     async def fails(version: str, reason: str) -> None:
         operation = await berth.ended(await berth.sign_up(version=version))
         assert operation["state"] == "failed"
@@ -85,7 +86,7 @@ async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothi
     await berth.at_rest()
 
 
-async def test_a_wait_says_what_it_waits_for(berth: Rig) -> None:
+async def test_a_wait_says_what_it_waits_for(berth: ProxiedStack) -> None:
     plane = berth.stack.control_plane
     await kubectl(plane, "cordon", "node-0", "node-1", "node-2")
     try:
@@ -113,8 +114,8 @@ async def test_a_wait_says_what_it_waits_for(berth: Rig) -> None:
         ({"replicas": "3"}, "/replicas"),
     ],
 )
-async def test_a_bad_member_is_pointed_at(berth: Rig, members: dict[str, str], pointer: str) -> None:
-    answer = await raw(berth, "POST", "tenants", json=signup(new_slug()) | members)
+async def test_a_bad_member_is_pointed_at(berth: ProxiedStack, members: dict[str, str], pointer: str) -> None:
+    answer = await raw(berth, "POST", "tenants", json=signup_body(new_slug()) | members)
     problem = answer.json()
     assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (422, "application/problem+json")
     assert [each["pointer"] for each in problem["errors"]] == [pointer]
@@ -133,26 +134,26 @@ async def test_a_bad_member_is_pointed_at(berth: Rig, members: dict[str, str], p
         (b"slug=abc", "application/x-www-form-urlencoded", 415),
     ],
 )
-async def test_what_is_no_json_is_refused(berth: Rig, body: bytes, media_type: str, status: int) -> None:
+async def test_what_is_no_json_is_refused(berth: ProxiedStack, body: bytes, media_type: str, status: int) -> None:
     answer = await raw(berth, "POST", "tenants", content=body, headers={"Content-Type": media_type})
     assert answer.status_code == status
     assert answer.json()["detail"]
 
 
-async def test_keys(berth: Rig) -> None:
+async def test_keys(berth: ProxiedStack) -> None:
     assert (await raw(berth, "GET", "tenants", key="wrong")).status_code == 401
     assert (await raw(berth, "GET", "clusters")).status_code == 401
     assert (await raw(berth, "GET", "clusters", key=berth.stack.master_key)).status_code == 200
     assert (await raw(berth, "GET", "healthz", key="none")).status_code == 200
 
 
-async def test_what_is_not_there_is_404(berth: Rig) -> None:
+async def test_what_is_not_there_is_404(berth: ProxiedStack) -> None:
     for path in ("tenants/nobody-here", "tenants/No!", "operations/nonsense", "operations/acme.00000000000000000000"):
         answer = await raw(berth, "GET", path)
         assert (answer.status_code, answer.json()["title"]) == (404, "Not found")
 
 
-async def test_readiness_names_what_does_not_answer(berth: Rig) -> None:
+async def test_readiness_names_what_does_not_answer(berth: ProxiedStack) -> None:
     assert (await raw(berth, "GET", "readyz")).json()["ready"] is True
 
     async def drop(_: object) -> None:
@@ -165,7 +166,7 @@ async def test_readiness_names_what_does_not_answer(berth: Rig) -> None:
     assert answer.json()["checks"]["tables"] == "ok"
 
 
-async def test_tenants_are_listed_by_page_and_filter(berth: Rig) -> None:
+async def test_tenants_are_listed_by_page_and_filter(berth: ProxiedStack) -> None:
     operations = [await berth.sign_up(plan="standard") for _ in range(3)]
     for operation in operations:
         await berth.ended(operation)

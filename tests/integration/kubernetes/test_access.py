@@ -18,23 +18,23 @@ from azure.identity import CredentialUnavailableError
 
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.ports import Ports
+from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes import access
 from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, connect
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
-from shared.adapters.kubernetes.pool import ClusterPool
-from shared.adapters.manifests import TemplateManifests
-from shared.adapters.tables.cluster_records import TableClusterRecords
-from shared.adapters.tables.connection import Tables
-from shared.clock import SystemClock
-from shared.domain.clusters import AzureAccess, Cluster, ClusterState
-from shared.domain.naming import namespace_name
+from shared.adapters.kubernetes.connections import ClusterConnectionPool
+from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.connection import AzureTableStorage
+from shared.adapters.templates import YamlTenantTemplates
+from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
+from shared.domain.slugs import namespace_name
 from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.conftest import until
-from tests.fault_proxy import Exchange, FaultProxy
 from tests.integration.kubernetes.test_cluster import new_tenant
-from tests.unit.test_manifests import SETTINGS
+from tests.support.builders import TENANT_SETTINGS
+from tests.support.fault_proxy import Exchange, FaultProxy
+from tests.support.polling import until
 
 PODS = "/api/v1/pods"
 GOOD_SECONDS = 600.0
@@ -99,7 +99,7 @@ class Entered:
 
     async def pods(self, times: int = 1) -> None:
         """List the pods so many times at once."""
-        await asyncio.gather(*(self.client.request("GET", PODS, repeat=False) for _ in range(times)))
+        await asyncio.gather(*(self.client.request("GET", PODS, retry=False) for _ in range(times)))
 
     async def refused(self) -> bool:
         """Whether the API server refuses the token that was given last; it remembers good ones for ten seconds."""
@@ -133,7 +133,7 @@ async def entered(control_plane: ControlPlane, ports: Ports, account: ServiceAcc
     calling = ssl.create_default_context(cafile=str(control_plane.authority.certificate))
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
     way_in = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
-    settings = KubernetesSettings(watch_seconds=5, budget_seconds=1, try_seconds=30)
+    settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30)
     client = await connect(way_in, settings, account)
     held = Entered(account, proxy, client, KubernetesApiCluster(client, settings, SystemClock()))
     yield held
@@ -146,7 +146,7 @@ async def test_a_tenant_is_made_and_removed_with_tokens_for_the_aks_server_appli
 ) -> None:
     value = new_tenant()
     namespace = namespace_name(value.slug)
-    await entered.cluster.apply(TemplateManifests(SETTINGS).render(value))
+    await entered.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await entered.cluster.wait_until_ready(namespace, timeout=20)).ready
     await entered.cluster.remove(namespace, timeout=30)
     assert entered.account.asked == [("6dae42f8-4368-4678-94ff-3960e28e3630/.default",)] == [(AKS_SCOPE,)]
@@ -213,7 +213,7 @@ async def test_no_token_is_transient_and_asked_for_once_by_all(entered: Entered,
     entered.account.error = kind(message="eyJ-what-entra-said")
     entered.account.answers.clear()
     asking = asyncio.gather(
-        *(entered.client.request("GET", PODS, repeat=False) for _ in range(40)), return_exceptions=True
+        *(entered.client.request("GET", PODS, retry=False) for _ in range(40)), return_exceptions=True
     )
     await until(lambda: _asked(entered.account))
     entered.account.answers.set()
@@ -237,7 +237,7 @@ async def test_a_passing_error_is_passed_over(entered: Entered) -> None:
 async def test_nobody_waits_long_for_a_token_and_its_coming_late_helps_the_next(
     entered: Entered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.2)
     entered.account.answers.clear()
     with pytest.raises(Transient, match="no token for the cluster: TimeoutError"):
         await entered.pods()
@@ -267,18 +267,18 @@ async def test_a_watch_goes_on_with_another_token_when_it_is_refused(entered: En
     entered.account.seconds, entered.account.broken = GOOD_SECONDS, 1
     await until(lambda: watched(3))
     assert (lists, len(entered.account.asked)) == (1, 3)
-    await entered.cluster.apply(TemplateManifests(SETTINGS).render(value))
+    await entered.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await waiting).ready
     assert (lists, len(entered.account.asked)) == (1, 3)
 
 
-async def test_all_clusters_of_a_pool_ask_the_same_identity(account: ServiceAccount, tables: Tables) -> None:
-    records = TableClusterRecords(tables)
+async def test_all_clusters_of_a_pool_ask_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
+    records = TableClusterRepository(tables, SystemClock())
     way_in = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
-    names = ["c" + token_hex(4) for _ in range(2)]
+    names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
         await records.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, way_in))
-    pool = ClusterPool(records, KubernetesSettings(), SystemClock(), account)
+    pool = ClusterConnectionPool(records, KubernetesSettings(), SystemClock(), account)
     for name in names:
         await (await pool.connect(name)).check()
     await pool.close()

@@ -3,31 +3,30 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
-from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
-from shared.adapters.manifests import TemplateManifests
-from shared.clock import SystemClock
+from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.naming import namespace_name
+from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.unit.test_manifests import SETTINGS, tenant
+from tests.support.builders import TENANT_SETTINGS, new_slug
+from tests.support.builders import new_tenant as tenant
 
 
 @pytest.fixture(scope="module")
 async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
     kubeconfig = control_plane.directory / "tests.kubeconfig"
     kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(watch_seconds=5, kubeconfig=str(kubeconfig))
+    settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
     client = await connect(KubeconfigAccess("local"), settings)
     held = KubernetesApiCluster(client, settings, SystemClock())
     yield held
@@ -35,11 +34,11 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
 
 
 def new_tenant(version: str = "1.0.0") -> Tenant:
-    return replace(tenant(version=version), slug="t" + token_hex(6), created_at=datetime.now(UTC))
+    return tenant(new_slug(), version=version, created_at=datetime.now(UTC))
 
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
-    await cluster.apply(TemplateManifests(SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     return namespace_name(value.slug)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
-from shared.adapters.manifests import TemplateManifests
-from shared.domain.naming import namespace_name
+from shared.adapters.templates import YamlTenantTemplates
+from shared.domain.slugs import namespace_name
 from tests.integration.kubernetes.test_cluster import new_tenant
-from tests.unit.test_manifests import SETTINGS
+from tests.support.builders import TENANT_SETTINGS
 
 type Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ type Json = dict[str, Any]
 async def home(control_plane: ControlPlane) -> AsyncIterator[tuple[str, Json]]:
     """A tenant's namespace, and a pod that is allowed in it."""
     value = new_tenant()
-    objects = TemplateManifests(SETTINGS).render(value)
+    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=stdin)
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]

@@ -11,18 +11,18 @@ from aiohttp import web
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from local.ports import Ports
+from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
-from shared.adapters.manifests import TemplateManifests
-from shared.clock import SystemClock
+from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.naming import namespace_name
+from shared.domain.slugs import namespace_name
 from shared.errors import NotFound
 from shared.settings import KubernetesSettings
-from tests.conftest import until
-from tests.fault_proxy import Exchange, FaultProxy, never
 from tests.integration.kubernetes.test_cluster import new_tenant
-from tests.unit.test_manifests import SETTINGS
+from tests.support.builders import TENANT_SETTINGS
+from tests.support.fault_proxy import Exchange, FaultProxy, never
+from tests.support.polling import until
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Watched:
     async def becomes_ready(self) -> None:
         """Let a tenant become ready, seen through the watch."""
         value = new_tenant()
-        await self.cluster.apply(TemplateManifests(SETTINGS).render(value))
+        await self.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
         assert (await self.cluster.wait_until_ready(namespace_name(value.slug), timeout=20)).ready
 
 
@@ -58,7 +58,7 @@ async def watched(control_plane: ControlPlane, ports: Ports) -> AsyncIterator[Wa
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
     config = control_plane.directory / "watched.kubeconfig"
     config.write_text(json.dumps(control_plane.context(BERTH, server=await proxy.start(ports.take()))))
-    settings = KubernetesSettings(kubeconfig=str(config), watch_seconds=5)
+    settings = KubernetesSettings(kubeconfig=str(config), watch_timeout=5)
     client = await connect(KubeconfigAccess("local"), settings)
     held = Watched(KubernetesApiCluster(client, settings, SystemClock()), proxy)
     held.proxy.before = held.count
@@ -142,7 +142,7 @@ async def test_an_api_server_that_asks_for_patience_gets_it(watched: Watched) ->
 async def test_a_removal_in_a_gap_of_the_watch_is_noticed(watched: Watched, control_plane: ControlPlane) -> None:
     value = new_tenant()
     namespace = namespace_name(value.slug)
-    await watched.cluster.apply(TemplateManifests(SETTINGS).render(value))
+    await watched.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await watched.cluster.wait_until_ready(namespace, timeout=20)).ready
 
     async def cut(_: Exchange) -> None:

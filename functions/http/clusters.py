@@ -1,0 +1,78 @@
+"""HTTP for operators: register clusters and see what is on them. Needs the host's master key."""
+
+import re
+
+import azure.functions as func
+
+from functions.container import container
+from functions.http.endpoint import endpoint
+from functions.http.problems import Kind
+from functions.http.replying import json_response
+from functions.http.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
+from functions.http.responses import Cluster, ClusterList
+from functions.http.routes import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
+from functions.http.validation import read
+from shared.domain.clusters import ClusterName
+from shared.errors import Invalid
+
+
+@endpoint(
+    Route(
+        method="GET",
+        path="clusters",
+        summary="List the registered clusters with their allocation",
+        level=func.AuthLevel.ADMIN,
+        responses=ok("All clusters.", ClusterList),
+        problems=USUAL_PROBLEMS,
+    )
+)
+async def list_clusters(req: func.HttpRequest) -> func.HttpResponse:
+    """List the registered clusters with their allocation."""
+    clusters = await container().clusters.list()
+    return json_response(ClusterList(items=tuple(Cluster.of(cluster) for cluster in clusters)))
+
+
+@endpoint(
+    Route(
+        method="PUT",
+        path="clusters/{name}",
+        summary="Register a cluster, or replace its whole registration",
+        level=func.AuthLevel.ADMIN,
+        parameters=(CLUSTER,),
+        body=ClusterRegistration,
+        responses=ok("The cluster with its allocation.", Cluster),
+        problems=(*BODY_PROBLEMS, *USUAL_PROBLEMS),
+    )
+)
+async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
+    """Register a cluster, or replace its whole registration."""
+    name = _name(req)
+    cluster = read(req, ClusterRegistration).to_domain(name)
+    return json_response(Cluster.of(await container().clusters.register(cluster)))
+
+
+@endpoint(
+    Route(
+        method="PATCH",
+        path="clusters/{name}",
+        summary="Change a cluster's state or capacity",
+        level=func.AuthLevel.ADMIN,
+        parameters=(CLUSTER,),
+        body=ClusterChange,
+        responses=ok("The cluster with its allocation.", Cluster),
+        problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def change_cluster(req: func.HttpRequest) -> func.HttpResponse:
+    """Change a cluster's state or capacity, and nothing that another operator changes at the same moment."""
+    name = _name(req)
+    change = read(req, ClusterChange)
+    cluster = await container().registry.change(name, state=change.state, capacity=change.capacity)
+    return json_response(Cluster.of(cluster))
+
+
+def _name(req: func.HttpRequest) -> ClusterName:
+    name = req.route_params["name"]
+    if not re.fullmatch(CLUSTER_NAME, name):
+        raise Invalid(("", "name a cluster with 1 to 40 lower-case letters, digits and hyphens"))
+    return ClusterName(name)

@@ -1,0 +1,58 @@
+"""HTTP: follow an operation, and cancel it."""
+
+import azure.functions as func
+
+from functions.container import container
+from functions.http.endpoint import endpoint
+from functions.http.problems import Kind
+from functions.http.replying import accepted, caller_of, json_response
+from functions.http.responses import Operation
+from functions.http.routes import (
+    ACCEPTED,
+    ACTOR,
+    KEY,
+    OPERATION,
+    POLL_AFTER,
+    USUAL_PROBLEMS,
+    WAIT,
+    Header,
+    Route,
+    ok,
+)
+
+
+@endpoint(
+    Route(
+        method="GET",
+        path="operations/{id}",
+        summary="Show an operation",
+        parameters=(OPERATION,),
+        responses=ok(
+            "The operation as it stands.",
+            Operation,
+            Header("Retry-After", WAIT, f"{POLL_AFTER}, while it is open.", always=False),
+        ),
+        problems=(Kind.NOT_FOUND, *USUAL_PROBLEMS),
+    )
+)
+async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
+    """Show an operation; while it is open, Retry-After says when to poll again."""
+    operation = await container().tenants.get_operation(req.route_params["id"])
+    wait = operation.poll_after(container().clock.now())
+    headers = {"Retry-After": str(wait)} if operation.is_open else {}
+    return json_response(Operation.of(operation), headers=headers)
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="operations/{id}/cancel",
+        summary="Ask an operation to end and to undo what it did; asking again is safe",
+        parameters=(OPERATION, KEY, ACTOR),
+        responses=(ACCEPTED,),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def cancel_operation(req: func.HttpRequest) -> func.HttpResponse:
+    """Ask an operation to end and to undo what it did."""
+    return accepted(await container().cancel.cancel(req.route_params["id"], caller_of(req)))

@@ -1,0 +1,80 @@
+"""Errors as RFC 9457 problems. Each kind has a section in docs/problems.md that says what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from shared.errors import BerthError, Conflict, Invalid, KeyReused, NotFound, Permanent, QueueFull, Transient
+
+MEDIA_TYPE = "application/problem+json"
+DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
+
+
+class Kind(Enum):
+    """What can go wrong for a caller: a label, the status of the response, and the title."""
+
+    INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
+    KEY_REUSED = ("key-reused", 422, "The idempotency key stands for another request")
+    NOT_FOUND = ("not-found", 404, "Not found")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This path has other methods")
+    CONFLICT = ("conflict", 409, "The current state does not allow this")
+    TOO_LARGE = ("too-large", 413, "The body is too large")
+    MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
+    QUEUE_FULL = ("queue-full", 429, "The queue of signups is full")
+    INTERNAL = ("internal", 500, "Something went wrong in berth")
+    DEPENDENCY_REFUSED = ("dependency-refused", 502, "A service that berth depends on refused this")
+    UNAVAILABLE = ("unavailable", 503, "Not possible at the moment")
+
+    def __init__(self, label: str, status: int, title: str) -> None:
+        self.label = label
+        self.status = status
+        self.title = title
+
+    @property
+    def type(self) -> str:
+        """The `type` of its documents, which is also where its page is."""
+        return f"/api/problems/{self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem and the headers of its response. `detail` tells the caller what to do."""
+
+    kind: Kind
+    detail: str
+    errors: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class ProblemError(BerthError):
+    """A request that is turned away with a problem, such as 405, 413 or 415, before a use case sees it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def problem_of(error: BerthError) -> Problem:
+    """Return the problem that an error is to a caller."""
+    match error:
+        case Invalid():
+            detail = "Fix the fields named in `errors` and send the request again."
+            return Problem(Kind.INVALID_REQUEST, detail, error.errors)
+        case KeyReused():
+            return Problem(Kind.KEY_REUSED, str(error))
+        case NotFound():
+            return Problem(Kind.NOT_FOUND, str(error))
+        case Conflict():
+            return Problem(Kind.CONFLICT, str(error))
+        case Transient():
+            wait = max(1, round(error.retry_after or DEFAULT_RETRY_AFTER))
+            detail = f"{error}. Send the same request again in {wait} s."
+            kind = Kind.QUEUE_FULL if isinstance(error, QueueFull) else Kind.UNAVAILABLE
+            return Problem(kind, detail, headers={"Retry-After": str(wait)})
+        case Permanent():
+            return Problem(Kind.DEPENDENCY_REFUSED, str(error))
+        case _:
+            return Problem(Kind.INTERNAL, INTERNAL)
+
+
+INTERNAL = "This is a bug in berth; see its log. Send the same request again; if it fails again, tell operations."

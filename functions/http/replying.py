@@ -1,0 +1,50 @@
+"""What the handlers share: who calls, the size of a page, and the usual responses."""
+
+from collections.abc import Mapping
+
+import azure.functions as func
+from pydantic import BaseModel
+
+from functions.http import responses
+from functions.http.endpoint import request_path
+from functions.http.requests import DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH
+from functions.http.validation import header
+from shared.application.idempotent_start import Caller
+from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
+from shared.domain.operations import MIN_POLL_SECONDS, Operation
+from shared.errors import Invalid
+
+
+def json_response(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
+    """Return a JSON response."""
+    text = body.model_dump_json()
+    return func.HttpResponse(text, status_code=status, headers=dict(headers or {}), mimetype="application/json")
+
+
+def accepted(operation: Operation) -> func.HttpResponse:
+    """Respond with an operation that was begun, and where to follow it."""
+    headers = {"Location": f"/api/operations/{operation.id}", "Retry-After": str(MIN_POLL_SECONDS)}
+    return json_response(responses.Operation.of(operation), status=202, headers=headers)
+
+
+def page_size(req: func.HttpRequest) -> int:
+    """Return the query's `limit`, or the usual one."""
+    return int(req.params.get("limit", DEFAULT_LIMIT))
+
+
+def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
+    """Return who calls, by the header Berth-Actor, and the Idempotency-Key with the fingerprint of the request.
+
+    Raises:
+        Invalid: One of them is too long or not plain text, or the key is there but empty, so that it would protect from
+            nothing.
+    """
+    actor = header(req, "Berth-Actor") or DEFAULT_ACTOR
+    if len(actor) > MAX_ACTOR_LENGTH or not actor.isprintable():
+        raise Invalid(("Berth-Actor", f"use at most {MAX_ACTOR_LENGTH} printable characters"))
+    key = header(req, "Idempotency-Key")
+    empty = not key and "Idempotency-Key" in req.headers
+    if empty or len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):
+        raise Invalid(("Idempotency-Key", f"use 1 to {MAX_KEY_LENGTH} printable ASCII characters"))
+    content = None if body is None else body.model_dump(mode="json")
+    return Caller(actor, key, fingerprint(req.method, request_path(req), content) if key else "")

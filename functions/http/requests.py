@@ -1,0 +1,185 @@
+"""The JSON of the requests, and what else callers send. The API's description is made from these models."""
+
+import ssl
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
+from pydantic.config import JsonDict
+
+from shared.application.signup import SignupRequest
+from shared.domain import clusters, slugs
+from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
+from shared.domain.plans import PLANS
+from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
+
+DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters: a person or a program, with room for an address
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
+
+
+def _slug(value: str) -> str:
+    problem = check_slug(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
+def _plan(value: str) -> str:
+    if value not in PLANS:
+        raise ValueError(f"there is no such plan; plans: {', '.join(PLANS)}")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("leave out control, invisible and unassigned characters, line breaks and surrounding spaces")
+    return value
+
+
+def _address_alone(value: Any) -> Any:
+    # pydantic would take the address out of `Name <address>` and silently drop the rest.
+    if isinstance(value, str) and ("<" in value or value != value.strip()):
+        raise ValueError("give the address alone, without a name, brackets or surrounding spaces")
+    return value
+
+
+def _server(value: str) -> str:
+    if urlsplit(value).port == 0:  # one beyond 65535 is a ValueError already
+        raise ValueError("give a port from 1 to 65535")
+    return value
+
+
+def _certificates(value: str) -> str:
+    # By the library that will read it to connect: one that it cannot read would make a cluster unreachable.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
+    except (ssl.SSLError, ValueError, TypeError) as error:  # the last for what is not ASCII
+        raise ValueError("give certificates in PEM form, from BEGIN CERTIFICATE to END CERTIFICATE") from error
+    return value
+
+
+def _digits(value: Any) -> Any:
+    if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAX_LIMIT))):
+        raise ValueError(f"give a whole number from 1 to {MAX_LIMIT}")
+    return value
+
+
+def _given(field: str) -> JsonDict:
+    return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+
+
+# Where a validator says it better to a person, the schema says the same to programs.
+_SLUG_SCHEMA: JsonDict = {
+    "minLength": MIN_LENGTH,
+    "maxLength": MAX_LENGTH,
+    "pattern": f"^{LABEL}$",
+    "not": {"anyOf": [{"pattern": "--"}, {"pattern": "^kube-"}, {"enum": [*sorted(RESERVED)]}]},
+}
+Slug = Annotated[str, AfterValidator(_slug), Field(examples=["acme"], json_schema_extra=_SLUG_SCHEMA)]
+PlanName = Annotated[str, AfterValidator(_plan), Field(json_schema_extra={"enum": list(PLANS)})]
+Region = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$", examples=["westeurope"])]
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", examples=["1.4.2"])]
+DisplayName = Annotated[
+    str,
+    AfterValidator(_one_line),
+    Field(min_length=1, max_length=100, examples=["Acme Ltd"], json_schema_extra={"pattern": r"^\S(.*\S)?$"}),
+]
+Capacity = Annotated[int, Field(ge=1, le=100_000)]
+CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
+Limit = Annotated[
+    int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Signup(_Request):
+    """A new tenant."""
+
+    slug: Slug
+    """Part of the tenant's address; it never changes."""
+    plan: PlanName
+    region: Region
+    """One for which a cluster is registered."""
+    email: Annotated[EmailStr, BeforeValidator(_address_alone), Field(max_length=254, examples=["owner@example.com"])]
+    display_name: DisplayName
+    version: Version = ""
+    """The tag of the product's image; without it, the tenant gets the default one."""
+
+    def to_domain(self) -> SignupRequest:
+        """Return what the use case takes."""
+        return SignupRequest(**{**self.model_dump(), "slug": slugs.Slug(self.slug)})
+
+
+class Retry(_Request):
+    """What changes when a failed tenant is provisioned once more."""
+
+    version: Version = ""
+    """The tag of the product's image; without it, the tenant keeps the one it has."""
+
+
+class ClusterRegistration(_Request):
+    """A cluster that takes tenants."""
+
+    class Access(_Request):
+        """How to reach it: by a context of the kubeconfig file, or with berth's own Microsoft Entra identity.
+
+        Either `kubeconfig_context` alone, or `server` and `ca_pem`. One model for both: a union's errors would
+        point at its alternatives, which the caller does not know.
+        """
+
+        model_config = ConfigDict(
+            json_schema_extra={"oneOf": [{"required": ["kubeconfig_context"]}, {"required": ["server", "ca_pem"]}]}
+        )
+
+        kubeconfig_context: Annotated[str, AfterValidator(_one_line), Field(min_length=1, max_length=100)] = ""
+        server: Annotated[
+            str,
+            AfterValidator(_server),
+            Field(max_length=300, pattern=r"^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"),
+        ] = ""
+        """The https address of its API server."""
+        ca_pem: Annotated[
+            str, AfterValidator(_certificates), Field(max_length=20_000, pattern=r"^-----BEGIN CERTIFICATE-----")
+        ] = ""
+        """The certificate authority that signed the API server's certificate."""
+
+        @model_validator(mode="after")
+        def _exactly_one(self) -> Self:
+            if self.model_fields_set not in ({"kubeconfig_context"}, {"server", "ca_pem"}):
+                raise ValueError("give either kubeconfig_context alone, or server and ca_pem")
+            return self
+
+    region: Region
+    capacity: Capacity
+    """The plan weights that fit on it, a trial's being 1."""
+    state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
+    access: Access
+
+    def to_domain(self, name: str) -> Cluster:
+        """Return what the use case takes."""
+        given = self.access
+        if given.kubeconfig_context:
+            access = KubeconfigAccess(given.kubeconfig_context)
+        else:
+            access = AzureAccess(given.server, given.ca_pem)
+        return Cluster(clusters.ClusterName(name), self.region, self.capacity, self.state, access)
+
+
+class ClusterChange(_Request):
+    """What changes of a cluster; what is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
+
+    state: Annotated[ClusterState | None, Field(strict=False)] = None
+    capacity: Capacity | None = None
+    """In plan weights. Below what is allocated it moves nobody, and lets no new tenants in."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.state is None and self.capacity is None:
+            raise ValueError("give a state, a capacity, or both")
+        return self

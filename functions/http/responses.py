@@ -1,0 +1,308 @@
+"""The JSON of the responses. The API's description is made from these models.
+
+All times are ISO 8601 in UTC, to the millisecond.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from functions.http import problems
+from shared.application.ports import stored
+from shared.domain import clusters, operations, tenants
+from shared.domain.clusters import ClusterState
+from shared.domain.lifecycle import OperationKind, StepName, TenantState
+from shared.domain.operations import OperationState, StepState
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(_iso),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"T[0-9:]{8}\.[0-9]{3}Z$"}),
+]
+
+
+class _Response(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Step(_Response):
+    """One step of an operation."""
+
+    name: StepName
+    state: StepState
+    message: str
+    """Its latest message, such as what it waits for or why it failed."""
+    started_at: Moment | None
+    finished_at: Moment | None
+    seconds: float | None
+    """How long it took, in seconds; null unless it ran and ended."""
+
+    @classmethod
+    def of(cls, step: operations.Step) -> Self:
+        """Return a step as callers see it."""
+        return cls(
+            name=step.name,
+            state=step.state,
+            message=step.message,
+            started_at=step.started_at,
+            finished_at=step.finished_at,
+            seconds=step.seconds,
+        )
+
+
+class OperationLinks(_Response):
+    """Paths from an operation."""
+
+    self: str
+    tenant: str
+
+
+class Operation(_Response):
+    """One change of one tenant, as steps that always reach an end."""
+
+    id: str
+    kind: OperationKind
+    tenant: str
+    """The tenant's slug."""
+    state: OperationState
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """The share of its steps that are done; 100 only at the end."""
+    reason: str
+    """Why it failed or was cancelled; else empty."""
+    cancel_requested: bool
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    """When it reached its end; null while it is open."""
+    updated_at: Moment
+    """When something last wrote progress."""
+    steps: tuple[Step, ...]
+    links: OperationLinks
+
+    @classmethod
+    def of(cls, operation: operations.Operation) -> Self:
+        """Return an operation as callers see it."""
+        return cls(
+            id=operation.id,
+            kind=operation.kind,
+            tenant=operation.slug,
+            state=operation.state,
+            percent=operation.percent,
+            reason=operation.reason,
+            cancel_requested=operation.cancel_requested,
+            created_at=operation.created_at,
+            started_at=operation.started_at,
+            finished_at=operation.finished_at,
+            updated_at=operation.heartbeat_at,
+            steps=tuple(Step.of(step) for step in operation.steps),
+            links=OperationLinks(self=f"/api/operations/{operation.id}", tenant=f"/api/tenants/{operation.slug}"),
+        )
+
+
+class Observed(_Response):
+    """What the cluster last reported about a tenant's workload."""
+
+    ready: bool
+    message: str
+    at: Moment
+
+
+class TenantLinks(_Response):
+    """Paths from a tenant."""
+
+    self: str
+    operation: str
+
+
+class Tenant(_Response):
+    """One customer's instance: what is recorded, and what was observed and when."""
+
+    slug: str
+    state: TenantState
+    plan: str
+    region: str
+    version: str
+    """The tag of the product's image."""
+    email: str
+    """Empty once the tenant is deleted."""
+    display_name: str
+    """Empty once the tenant is deleted."""
+    cluster: str
+    """Empty until the tenant was placed, and after it was removed."""
+    url: str
+    """Where the tenant's users find it."""
+    created_at: Moment
+    changed_at: Moment
+    observed: Observed | None
+    operation: str
+    """The id of the operation that runs on it, or the last that ran."""
+    quarantine_until: Moment | None
+    """When the slug of a deleted tenant is free again."""
+    links: TenantLinks
+
+    @classmethod
+    def of(cls, tenant: tenants.Tenant, *, domain: str) -> Self:
+        """Return a tenant as callers see it; `domain` is the one under which tenants have their addresses."""
+        observed = tenant.observed
+        return cls(
+            slug=tenant.slug,
+            state=tenant.state,
+            plan=tenant.plan,
+            region=tenant.region,
+            version=tenant.version,
+            email=tenant.email,
+            display_name=tenant.display_name,
+            cluster=tenant.cluster,
+            url=f"https://{tenant.slug}.{domain}",
+            created_at=tenant.created_at,
+            changed_at=tenant.changed_at,
+            observed=observed and Observed(ready=observed.ready, message=observed.message, at=observed.at),
+            operation=tenant.operation.id,
+            quarantine_until=tenant.quarantine_until,
+            links=TenantLinks(self=f"/api/tenants/{tenant.slug}", operation=f"/api/operations/{tenant.operation.id}"),
+        )
+
+
+class AuditEntry(_Response):
+    """One change of a tenant: who, what, why, and the state before and after it."""
+
+    at: Moment
+    actor: str
+    """Who asked, by the header Berth-Actor."""
+    action: str
+    reason: str
+    before: str
+    """The tenant's state before; `none` for a new tenant."""
+    after: str
+    operation: str
+    """The id of the operation that it was part of."""
+
+    @classmethod
+    def of(cls, entry: tenants.AuditEntry) -> Self:
+        """Return an audit entry as callers see it."""
+        return cls(
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            reason=entry.reason,
+            before=entry.before,
+            after=entry.after,
+            operation=entry.operation_id,
+        )
+
+
+class Cluster(_Response):
+    """A registered cluster, without how to reach it. Numbers are in plan weights, a trial's being 1."""
+
+    name: str
+    region: str
+    state: ClusterState
+    capacity: int
+    allocated: int
+    free: int
+
+    @classmethod
+    def of(cls, cluster: clusters.Cluster) -> Self:
+        """Return a cluster as operators see it."""
+        return cls(
+            name=cluster.name,
+            region=cluster.region,
+            state=cluster.state,
+            capacity=cluster.capacity,
+            allocated=cluster.allocated,
+            free=cluster.free,
+        )
+
+
+class _Page[M: _Response](_Response):
+    items: tuple[M, ...]
+    next: str
+    """Send it as the query's `next` for what follows; empty on the last page."""
+
+
+class TenantPage(_Page[Tenant]):
+    """A part of the list of tenants."""
+
+    @classmethod
+    def of(cls, page: stored.Page[tenants.Tenant], *, domain: str) -> Self:
+        """Return a page of tenants as callers see it."""
+        return cls(items=tuple(Tenant.of(each, domain=domain) for each in page.items), next=page.next_token)
+
+
+class AuditPage(_Page[AuditEntry]):
+    """A part of a tenant's changes, the newest first."""
+
+    @classmethod
+    def of(cls, page: stored.Page[tenants.AuditEntry]) -> Self:
+        """Return a page of audit entries as callers see it."""
+        return cls(items=tuple(AuditEntry.of(each) for each in page.items), next=page.next_token)
+
+
+class ClusterList(_Response):
+    """All registered clusters."""
+
+    items: tuple[Cluster, ...]
+
+
+class Slug(_Response):
+    """Whether a slug is free; never whose it is."""
+
+    slug: str
+    free: bool
+    reason: str
+    """Why it is not free, as a sentence for its chooser; else empty."""
+
+
+class Health(_Response):
+    """The process serves requests."""
+
+    status: Literal["ok"]
+
+
+class Readiness(_Response):
+    """Whether all that berth depends on responds."""
+
+    ready: bool
+    checks: dict[str, str]
+    """`ok` or what is wrong, for tables, task hub and each cluster."""
+
+
+class InvalidField(_Response):
+    """One thing that is wrong with a request."""
+
+    pointer: str
+    """A field of the body as a JSON pointer, `?NAME` for a parameter of the query, or the name of a header."""
+    detail: str
+
+
+class Problem(_Response):
+    """A problem document (RFC 9457)."""
+
+    type: str
+    """Its kind, and the path of a page about it."""
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    """What happened and what to do about it."""
+    instance: str
+    """The path of the request."""
+    errors: Annotated[tuple[InvalidField, ...], Field(exclude_if=lambda errors: not errors)]
+    """All that is wrong with the request, where it is not valid."""
+
+    @classmethod
+    def of(cls, problem: problems.Problem, *, instance: str) -> Self:
+        """Return a problem as its document; `instance` is the path of the request."""
+        return cls(
+            type=problem.kind.type,
+            title=problem.kind.title,
+            status=problem.kind.status,
+            detail=problem.detail,
+            instance=instance,
+            errors=tuple(InvalidField(pointer=pointer, detail=text) for pointer, text in problem.errors),
+        )

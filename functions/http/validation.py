@@ -1,0 +1,119 @@
+"""Strict checks of what callers send: what nobody would read is refused, so that a caller notices a mistake."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+import azure.functions as func
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from functions.http.problems import Kind, Problem, ProblemError
+from functions.http.routes import Route
+from shared.errors import Invalid
+
+MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
+LONGEST_NUMBER = 100  # digits: Python itself refuses 4300, in words for its programmers
+_HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
+
+
+def check_query_and_body(req: func.HttpRequest, route: Route) -> None:
+    """Raise Invalid for a query or a body that the route does not take."""
+    known = {each.name: each for each in route.parameters if each.location == "query"}
+    # Not from req.params, where the host has joined repeated parameters.
+    given = parse_qsl(req.url.partition("?")[2], keep_blank_values=True)
+    count = Counter(name for name, _ in given)
+    wrong: dict[str, str] = {}
+    for name, value in given:
+        if name == "code":  # a function key, which the host reads
+            continue
+        if name not in known:
+            wrong[name] = f"use {', '.join(known)} only" if known else "this request takes no parameters"
+        elif count[name] > 1:
+            wrong[name] = "give it once"
+        elif not value:
+            wrong[name] = "give it a value, or leave it out"
+        else:
+            try:
+                TypeAdapter(known[name].type).validate_python(value)
+            except ValidationError as error:
+                wrong[name] = _sentence(error.errors()[0])
+    if wrong:
+        raise Invalid(*((f"?{name}", text) for name, text in wrong.items()))
+    if route.body is None and req.get_body():
+        raise Invalid(("", "send this request without a body"))
+
+
+def read[M: BaseModel](req: func.HttpRequest, model: type[M]) -> M:
+    """Return the request's JSON body as a model.
+
+    Raises:
+        ProblemError: The body is too large, or not JSON by its media type, or compressed.
+        Invalid: It is not well-formed JSON, or does not fit the model.
+    """
+    body = req.get_body()
+    if len(body) > MAX_BODY_BYTES:
+        raise ProblemError(Problem(Kind.TOO_LARGE, f"Send at most {MAX_BODY_BYTES} bytes."))
+    media_type = header(req, "Content-Type").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemError(Problem(Kind.MEDIA_TYPE, "Send JSON with the header Content-Type: application/json."))
+    if header(req, "Content-Encoding").strip().lower() not in ("", "identity"):
+        raise ProblemError(Problem(Kind.MEDIA_TYPE, "Send the body without Content-Encoding."))
+    try:
+        return model.model_validate(_strict_json(body))
+    except ValidationError as error:
+        raise Invalid(*((_pointer(each["loc"]), _sentence(each)) for each in error.errors())) from None
+
+
+def header(req: func.HttpRequest, name: str) -> str:
+    """Return a header of the request, or an empty string."""
+    headers = cast("Mapping[str, str]", req.headers)  # untyped there
+    return headers.get(name, "")
+
+
+def _strict_json(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body.decode(), object_pairs_hook=_members, parse_constant=_no_constant, parse_int=_integer)
+    except UnicodeDecodeError:
+        raise Invalid(("", "the body is not UTF-8")) from None
+    except RecursionError:
+        raise Invalid(("", "the body is nested too deeply")) from None
+    except ValueError as error:
+        raise Invalid(("", f"the body is not JSON: {error}")) from None
+    if not isinstance(value, dict):
+        raise Invalid(("", "the body is not a JSON object"))
+    return cast("dict[str, Any]", value)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ValueError(f"the member {json.dumps(name)} stands twice")
+        if _HALF_A_PAIR.search(name):  # which pydantic, made for text that can be written down, does not point at
+            raise ValueError(f"the member {json.dumps(name)} is not Unicode")
+        members[name] = value
+    return members
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number has more than {LONGEST_NUMBER} digits")
+    return int(text)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    if error["type"] == "model_type":
+        return "Input should be a JSON object"  # pydantic would name our class
+    # pydantic puts this prefix before a validator's own message.
+    return str(error["msg"]).removeprefix("Value error, ")

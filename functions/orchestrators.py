@@ -1,0 +1,96 @@
+"""The durable orchestrations. Deterministic: they decide on their input and their activities' results alone."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import azure.durable_functions as df
+from durabletask import task
+
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
+
+bp = df.Blueprint()
+
+type Steps[R] = Generator[task.Task[Any], Any, R]
+
+# Activities turn the errors that they expect into outcomes; this is for the others, such as a worker out of memory.
+UNEXPECTED = task.RetryPolicy(
+    first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
+)
+MAX_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made
+ROUNDS = 60  # of waiting or removing, before the orchestration starts afresh to keep its history short
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Apply a tenant's objects and wait until it is ready; remove everything again if it cannot become ready."""
+    work = Work.decode(payload)
+    if not work.reason:
+        outcome = yield from _apply_when_admitted(ctx, work)
+        if outcome.verdict is Verdict.QUEUED:
+            ctx.continue_as_new(work.encode())
+            return outcome.verdict
+        deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
+        outcome = yield from _retry(ctx, Activity.APPLY, work, outcome, deadline)
+        if outcome.verdict is Verdict.QUEUED:
+            ctx.continue_as_new(work.encode())
+            return outcome.verdict
+        if outcome.verdict is Verdict.DONE:
+            outcome = yield from _call(ctx, Activity.AWAIT, work)
+            outcome = yield from _retry(ctx, Activity.AWAIT, work, outcome, deadline)
+        if outcome.verdict is not Verdict.FAILED:
+            return outcome.verdict
+        work = replace(work, reason=outcome.reason)
+    return (yield from _remove(ctx, work))
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Remove everything that a tenant has."""
+    return (yield from _remove(ctx, Work.decode(payload)))
+
+
+def _apply_when_admitted(ctx: task.OrchestrationContext, work: Work) -> Steps[Outcome]:
+    """Apply a tenant's objects when it has left the queue; still QUEUED after many rounds."""
+    outcome = yield from _call(ctx, Activity.APPLY, work)
+    for _ in range(ROUNDS):
+        if outcome.verdict is not Verdict.QUEUED:
+            break
+        yield ctx.create_timer(timedelta(seconds=outcome.wait))
+        outcome = yield from _call(ctx, Activity.APPLY, work)
+    return outcome
+
+
+def _retry(
+    ctx: task.OrchestrationContext, activity: Activity, work: Work, outcome: Outcome, deadline: datetime
+) -> Steps[Outcome]:
+    """Call an activity again for as long as its outcome asks for it and the deadline allows."""
+    while outcome.verdict is Verdict.RETRY:
+        if ctx.current_utc_datetime >= deadline:
+            return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
+        if outcome.wait:
+            yield ctx.create_timer(timedelta(seconds=outcome.wait))
+        outcome = yield from _call(ctx, activity, work)
+    return outcome
+
+
+def _remove(ctx: task.OrchestrationContext, work: Work) -> Steps[str]:
+    """Remove a tenant, however long that takes: whatever was made must not be left behind."""
+    pause = 1.0
+    for _ in range(ROUNDS):
+        outcome = yield from _call(ctx, Activity.REMOVE, work)
+        if outcome.verdict not in (Verdict.RETRY, Verdict.FAILED):
+            return outcome.verdict
+        yield ctx.create_timer(timedelta(seconds=max(pause, outcome.wait)))
+        pause = min(MAX_PAUSE, pause * 2)
+    ctx.continue_as_new(work.encode())
+    return Verdict.RETRY
+
+
+def _call(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
+    try:
+        result = yield ctx.call_activity(activity, input=work.encode(), retry_policy=UNEXPECTED)
+    except task.TaskFailedError as error:
+        return Outcome(Verdict.FAILED, f"{activity} broke off: {error.details.error_type}")
+    return Outcome.decode(result)

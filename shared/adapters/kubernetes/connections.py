@@ -1,0 +1,57 @@
+"""One client for each cluster and worker, made when first used and again when the registration changes."""
+
+import asyncio
+
+from azure.core.credentials_async import AsyncTokenCredential
+
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterRepository
+from shared.domain.clusters import ClusterAccess, ClusterName
+from shared.errors import NotFound
+from shared.settings import KubernetesSettings
+
+
+class ClusterConnectionPool:
+    """Implements `shared.application.ports.clusters.ClusterConnections`.
+
+    Args:
+        clusters: The registrations.
+        settings: Time limits and the number of requests at once, for each cluster.
+        clock: The present time.
+        identity: berth's own, for the clusters reached by it; whoever made it closes it, after this pool.
+    """
+
+    def __init__(
+        self, clusters: ClusterRepository, settings: KubernetesSettings, clock: Clock, identity: AsyncTokenCredential
+    ) -> None:
+        self._clusters = clusters
+        self._settings = settings
+        self._clock = clock
+        self._identity = identity
+        self._lock = asyncio.Lock()
+        self._open: dict[ClusterName, tuple[ClusterAccess, KubernetesApiCluster]] = {}
+
+    async def connect(self, name: ClusterName) -> KubernetesApiCluster:
+        """Return the client of a registered cluster; raises NotFound."""
+        async with self._lock:
+            access = await self._access(name)
+            held, cluster = self._open.get(name, (None, None))
+            if cluster is None or held != access:
+                # A replaced client stays open for those who wait on it, and closes with the worker.
+                client = await connect(access, self._settings, self._identity)
+                cluster = KubernetesApiCluster(client, self._settings, self._clock)
+                self._open[name] = access, cluster
+            return cluster
+
+    async def close(self) -> None:
+        """Close all clients."""
+        for _, cluster in self._open.values():
+            await cluster.close()
+
+    async def _access(self, name: ClusterName) -> ClusterAccess:
+        for cluster in await self._clusters.registered():
+            if cluster.name == name:
+                return cluster.access
+        raise NotFound(f"no cluster {name} is registered")

@@ -1,0 +1,76 @@
+"""Partition keys and row keys of the table `tenants`, and the tokens of its lists."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import sha256
+
+from shared.domain.operations import newest_first
+from shared.domain.slugs import Slug
+from shared.domain.tenants import AuditEntry
+
+SHARDS = "0123456789abcdef"
+
+_POSITION = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
+_AUDIT_POSITION = re.compile(r"[0-9a-z]{20}[a-z]{1,20}")  # the end of an audit entry's row key
+
+
+def shard(slug: Slug) -> str:
+    """Return one of 16 hexadecimal digits, spread evenly over slugs."""
+    return sha256(slug.encode()).hexdigest()[0]
+
+
+def tenant_key(slug: str) -> str:
+    """Return the row key of a tenant."""
+    return f"tenant:{slug}"
+
+
+def operation_key(operation_id: str) -> str:
+    """Return the row key of an ended operation."""
+    return f"operation:{operation_id}"
+
+
+def audit_key(slug: Slug, end: str) -> str:
+    """Return the row key of an audit entry, from `audit_end` or a list's token."""
+    return f"audit:{slug}:{end}"
+
+
+def audit_end(entry: AuditEntry) -> str:
+    """Return the part of an audit entry's row key that sorts it, the newest first."""
+    # The operation's own letters keep two entries of one millisecond apart.
+    return f"{newest_first(entry.at)}{entry.operation_id[-10:]}{entry.after}"
+
+
+def write_tenant_token(slug: Slug) -> str:
+    """Return the token of a list of tenants that continues after a slug."""
+    return _encode(f"{shard(slug)}{slug}")
+
+
+def read_tenant_token(token: str) -> tuple[str, str]:
+    """Return the shard and slug after which a list continues; raises ValueError for a token that is not ours."""
+    text = _decode(token, _POSITION)
+    return text[0], text[1:]
+
+
+def write_audit_token(end: str) -> str:
+    """Return the token of an audit trail that continues after the row with that `audit_end`."""
+    return _encode(end)
+
+
+def read_audit_token(token: str) -> str:
+    """Return the `audit_end` after which a trail continues; raises ValueError for a token that is not ours."""
+    return _decode(token, _AUDIT_POSITION)
+
+
+def _encode(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode()
+
+
+def _decode(token: str, form: re.Pattern[str]) -> str:
+    """Return what a token says. Callers send it back, so it must be exactly what `_encode` returns."""
+    try:
+        text = urlsafe_b64decode(token.encode()).decode()
+    except ValueError as error:
+        raise ValueError("this is not the `next` of a list; leave it out to begin at the start") from error
+    if not form.fullmatch(text) or _encode(text) != token:
+        raise ValueError("this is not the `next` of a list; leave it out to begin at the start")
+    return text

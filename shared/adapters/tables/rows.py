@@ -1,0 +1,60 @@
+"""Rows are read tolerantly: a newer version may write beside this one, and a rollback finds what it has left.
+
+A row carries the version of its schema, which grows when an older berth could no longer read it. A row of a newer
+schema, or one with a state, plan or kind that does not exist here, is unreadable: lists skip it, log an error and count
+it; who asks for just that row gets an error. It is never written over.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from shared.adapters.tables.storage import Row
+from shared.errors import Permanent
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_COLUMN = "schema_version"
+
+skipped_rows: Counter[str] = Counter()
+"""How many unreadable rows this worker has skipped, by table."""
+
+
+class UnreadableRow(Permanent):
+    """A row that this version of berth cannot read."""
+
+
+def with_schema(row: Row) -> Row:
+    """Return a row with the version of its schema."""
+    return {**row, _COLUMN: SCHEMA_VERSION}
+
+
+def read_row[T](table: str, row: Row, parse: Callable[[Row], T]) -> T:
+    """Return what a row says; raises UnreadableRow.
+
+    Args:
+        table: Where the row is, for the message.
+        row: The row.
+        parse: Makes a value of it; whatever it raises means that the row is unreadable.
+    """
+    found = row.get(_COLUMN, SCHEMA_VERSION)  # rows of before the column have the first schema
+    name = f"the row {row['RowKey']} of the table {table}"
+    if not isinstance(found, int) or found > SCHEMA_VERSION:
+        raise UnreadableRow(f"{name} was written by a newer version of berth")
+    try:
+        return parse(row)
+    except (ValueError, KeyError, TypeError) as error:
+        # Not the text of the error: it can quote the row.
+        raise UnreadableRow(f"{name} cannot be read: {type(error).__name__}") from error
+
+
+def read_or_skip[T](table: str, row: Row, parse: Callable[[Row], T]) -> T | None:
+    """Return what a row says, or None for an unreadable one, which is logged and counted."""
+    try:
+        return read_row(table, row, parse)
+    except UnreadableRow as error:
+        skipped_rows[table] += 1
+        log_event(logger, "row skipped", level=logging.ERROR, table=table, row=row["RowKey"], cause=str(error))
+        return None

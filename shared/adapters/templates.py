@@ -1,0 +1,140 @@
+"""A tenant's Kubernetes objects, from the YAML templates under shared/templates/tenant/.
+
+The templates are Jinja2 (alive, and known to operators from Ansible and Helm-like tools). Whatever `{{ }}` yields is
+written as one quoted YAML scalar, so that no value can become structure; a name that does not exist is an error.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
+
+from shared.domain.plans import PLANS
+from shared.domain.slugs import namespace_name
+from shared.domain.tenants import Tenant
+from shared.errors import Permanent
+from shared.settings import TenantSettings
+
+FOLDER = Path(__file__).parents[1] / "templates/tenant"
+QUOTA_FACTOR = 2  # room for a new pod beside the one that it replaces
+
+type Manifest = dict[str, Any]
+
+
+class YamlTenantTemplates:
+    """Implements `shared.application.ports.clusters.TenantTemplates`.
+
+    Args:
+        settings: What is the same for all tenants.
+        folder: Where the templates are; they are read once, in the order of their names.
+    """
+
+    def __init__(self, settings: TenantSettings, folder: Path = FOLDER) -> None:
+        self._settings = settings
+        environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
+        self._templates = [_template(environment, path) for path in sorted(folder.glob("*.yaml"))]
+        if not self._templates:
+            raise Permanent(f"there are no templates in {folder.name}")
+
+    def render(self, tenant: Tenant) -> Sequence[Manifest]:
+        """Return a tenant's objects in the order of the files; raises Permanent for a template that is wrong."""
+        values = template_values(tenant, self._settings)
+        return [manifest for name, template in self._templates for manifest in _objects(name, template, values)]
+
+
+def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str | int]:
+    """Return all names that a template may use, with their values."""
+    plan = PLANS[tenant.plan]
+    return {
+        "slug": tenant.slug,
+        "namespace": namespace_name(tenant.slug),
+        "display_name": tenant.display_name,
+        "plan": plan.name,
+        "version": tenant.version,
+        "operation_id": tenant.operation.id,
+        "host": f"{tenant.slug}.{settings.domain}",
+        "image": settings.image,
+        "port": settings.port,
+        "tenant_secret": _tenant_secret(tenant, settings),
+        "ingress_class": settings.ingress_class,
+        "ingress_namespace": settings.ingress_namespace,
+        "storage_class": settings.storage_class,
+        "cpu_request": plan.cpu_request,
+        "cpu_limit": plan.cpu_limit,
+        "memory_request": plan.memory_request,
+        "memory_limit": plan.memory_limit,
+        "volume": plan.volume,
+        "quota_cpu_request": _times(plan.cpu_request, QUOTA_FACTOR),
+        "quota_cpu_limit": _times(plan.cpu_limit, QUOTA_FACTOR),
+        "quota_memory_request": _times(plan.memory_request, QUOTA_FACTOR),
+        "quota_memory_limit": _times(plan.memory_limit, QUOTA_FACTOR),
+        "quota_storage": _times(plan.volume, QUOTA_FACTOR),
+    }
+
+
+def _template(environment: Environment, path: Path) -> tuple[str, Template]:
+    try:
+        return path.name, environment.from_string(path.read_text(encoding="utf-8"))
+    except TemplateError as error:
+        raise Permanent(f"template {path.name}: {error}") from error
+
+
+def _objects(name: str, template: Template, values: Mapping[str, str | int]) -> list[Manifest]:
+    try:
+        documents = list(yaml.load_all(template.render(values), _Loader))
+    except (TemplateError, yaml.YAMLError, ValueError) as error:
+        raise Permanent(f"template {name}: {error}") from error
+    for document in documents:
+        if not isinstance(document, dict) or not {"apiVersion", "kind", "metadata"} <= document.keys():
+            raise Permanent(f"template {name}: a document is not a Kubernetes object")
+    return documents
+
+
+def _scalar(value: object) -> str | Undefined:
+    """Write a value as one YAML scalar. A double-quoted one can hold all of Unicode and has no way out but its end."""
+    match value:
+        case Undefined():
+            return value  # rendering it names the missing name
+        case bool() | int():
+            return json.dumps(value)
+        case str():
+            # JSON's escapes are YAML's too, but YAML writes what is beyond 16 bits in one piece.
+            return re.sub(r"[^\x20-\x7e]", _escape, json.dumps(value, ensure_ascii=False))
+        case _:
+            raise ValueError(f"a template can use text and whole numbers, not {type(value).__name__}")
+
+
+def _escape(letter: re.Match[str]) -> str:
+    return f"\\U{ord(letter[0]):08x}"
+
+
+def _tenant_secret(tenant: Tenant, settings: TenantSettings) -> str:
+    """Derive a secret that is the tenant's alone, not its slug's next owner's, and the same at every apply."""
+    seed = settings.secret_seed.get_secret_value().encode()
+    return hmac.new(seed, f"{tenant.slug} {tenant.created_at.isoformat()}".encode(), sha256).hexdigest()
+
+
+def _times(quantity: str, factor: int) -> str:
+    number = quantity.rstrip("mMGi")
+    return f"{int(number) * factor}{quantity[len(number) :]}"
+
+
+class _Loader(yaml.CSafeLoader):
+    """Refuses a key that occurs twice in one mapping; YAML's own loader silently takes the last."""
+
+
+def _unique_mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key} occurs twice", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)

@@ -1,0 +1,59 @@
+"""Cancelling: ask a running operation to end and to undo what it did."""
+
+from dataclasses import replace
+
+from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.ports.clock import Clock
+from shared.application.ports.tenants import TenantRepository
+from shared.application.transitions import save_transition
+from shared.domain.operations import Operation
+from shared.errors import Conflict
+
+MAX_TRIES = 10  # against the writes of the operation's own progress
+
+
+class Cancel:
+    """Takes requests to cancel."""
+
+    def __init__(self, *, tenants: TenantRepository, start: IdempotentStart, clock: Clock) -> None:
+        self._tenants = tenants
+        self._start = start
+        self._clock = clock
+
+    async def cancel(self, operation_id: str, caller: Caller) -> Operation:
+        """Ask an operation to end; its compensation then runs, and its tenant gets the state that its kind says.
+
+        Asking again is safe.
+
+        Raises:
+            NotFound: There is no such operation.
+            Conflict: Its kind cannot be cancelled, or it has ended otherwise.
+            KeyReused: The idempotency key stands for another request.
+        """
+        known = await self._tenants.get_operation(operation_id)  # no key is taken for what is not there
+        await self._start.claim(caller, known.id)
+        for _ in range(MAX_TRIES):
+            operation = await self._tenants.get_operation(operation_id)
+            if operation.cancel_requested:
+                return operation
+            if not operation.is_open:
+                raise Conflict(f"operation {operation_id} has {operation.state} already")
+            if operation.rules.after_cancel is None:
+                raise Conflict("a deletion cannot be cancelled: part of the tenant may be gone already")
+            stored = await self._tenants.get(operation.slug)
+            if stored.value.operation.id != operation_id:
+                continue
+            asked = replace(stored.value.operation, cancel_requested=True)
+            tenant = stored.with_value(replace(stored.value, operation=asked, changed_at=self._clock.now()))
+            try:
+                await save_transition(
+                    self._tenants,
+                    tenant,
+                    before=stored.value.state,
+                    reason="cancellation requested",
+                    actor=caller.actor,
+                )
+            except Conflict:
+                continue
+            return asked
+        raise Conflict(f"operation {operation_id} is changing too fast to be cancelled; send the request again")

@@ -1,0 +1,38 @@
+"""What an operator may change of a registered cluster without registering it anew."""
+
+from dataclasses import replace
+
+from shared.application.ports.clusters import ClusterRepository
+from shared.domain.clusters import Cluster, ClusterName, ClusterState
+from shared.errors import Conflict
+
+MAX_TRIES = 10  # against other operators' changes of the same cluster
+
+
+class ClusterRegistry:
+    """Changes registrations so that no operator undoes what another one does at the same moment."""
+
+    def __init__(self, clusters: ClusterRepository) -> None:
+        self._clusters = clusters
+
+    async def change(self, name: ClusterName, *, state: ClusterState | None, capacity: int | None) -> Cluster:
+        """Change a cluster's state, its capacity in plan weights, or both, and return it with its allocation.
+
+        None leaves a field as it is. A capacity below what is allocated moves nobody and lets no new tenants in.
+
+        Raises:
+            NotFound: No such cluster is registered.
+            Conflict: Others change it all the time.
+        """
+        for _ in range(MAX_TRIES):
+            stored = await self._clusters.get(name)
+            before = stored.value
+            after = replace(before, state=state or before.state, capacity=capacity or before.capacity)
+            # An earlier try may have written this already, if only its response was lost.
+            if after != before:
+                try:
+                    await self._clusters.save(stored.with_value(after))
+                except Conflict:
+                    continue
+            return after
+        raise Conflict(f"cluster {name} is changing too fast; send the request again")

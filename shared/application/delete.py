@@ -1,0 +1,37 @@
+"""Deleting: start to remove a tenant with everything it has."""
+
+from dataclasses import replace
+
+from shared.application.existing_tenant import existing_tenant
+from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.application.transitions import save_transition
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import Operation
+from shared.domain.slugs import Slug
+
+
+class Delete:
+    """Takes requests to delete."""
+
+    def __init__(self, *, tenants: TenantRepository, start: IdempotentStart) -> None:
+        self._tenants = tenants
+        self._start = start
+
+    async def delete(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation:
+        """Start to remove a tenant.
+
+        Raises:
+            NotFound: There is no such tenant, or it is deleted already.
+            Conflict: Another operation is running on it.
+            KeyReused: The idempotency key stands for another request.
+        """
+
+        async def save(operation: Operation) -> None:
+            stored = await existing_tenant(self._tenants, slug)
+            before = stored.value
+            tenant = before.begin(replace(operation, cluster=before.cluster), operation.created_at)
+            await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
+
+        return await self._start.begin(OperationKind.DELETE, slug, caller, workflows, save)

@@ -1,0 +1,52 @@
+"""Whether everything that berth depends on answers, and what does not."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol
+
+from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.domain.clusters import ClusterName
+from shared.errors import BerthError
+
+OK = "ok"
+
+
+class Dependency(Protocol):
+    """A part that can be asked whether it answers."""
+
+    async def check(self) -> None:
+        """Return if it answers; raises Transient or Permanent."""
+        ...
+
+
+class DependencyChecks:
+    """Asks all dependencies at once."""
+
+    def __init__(self, *, tables: Dependency, clusters: ClusterRepository, connections: ClusterConnections) -> None:
+        self._tables = tables
+        self._clusters = clusters
+        self._connections = connections
+
+    async def run(self, task_hub: Dependency, *, timeout: float = 5.0) -> dict[str, str]:
+        """Return each dependency's name with `ok` or what is wrong; none may take longer than `timeout` seconds."""
+        checks: dict[str, Awaitable[None]] = {"tables": self._tables.check(), "task hub": task_hub.check()}
+        results = await asyncio.gather(*(_result(check, timeout) for check in checks.values()))
+        found = dict(zip(checks, results, strict=True))
+        if found["tables"] != OK:
+            return found
+        names = [cluster.name for cluster in await self._clusters.registered()]
+        results = await asyncio.gather(*(_result(self._check_cluster(name), timeout) for name in names))
+        return found | {f"cluster {name}": result for name, result in zip(names, results, strict=True)}
+
+    async def _check_cluster(self, name: ClusterName) -> None:
+        await (await self._connections.connect(name)).check()
+
+
+async def _result(check: Awaitable[None], timeout: float) -> str:
+    try:
+        await asyncio.wait_for(check, timeout)
+    except TimeoutError:
+        return f"no response within {timeout:g} s"
+    except BerthError as error:
+        return str(error)
+    return OK

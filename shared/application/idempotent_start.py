@@ -1,0 +1,111 @@
+"""Starting an operation: written down first, then handed to the task hub, and once only for one idempotency key."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from shared.application.ports.clock import Clock
+from shared.application.ports.idempotency import IdempotencyRepository
+from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.domain.idempotency import Claim
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import Operation, OperationId, new_operation
+from shared.domain.slugs import Slug
+from shared.errors import Conflict, KeyReused, NotFound, QueueFull, Transient
+from shared.events import log_event
+from shared.settings import IdempotencySettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, by their own account, and the idempotency key with the request's fingerprint; both may be empty."""
+
+    actor: str
+    key: str = ""
+    fingerprint: str = ""
+
+
+class IdempotentStart:
+    """Begins operations for the use cases.
+
+    The same idempotency key gives the same operation again; a key that stands for another request raises KeyReused.
+    """
+
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        keys: IdempotencyRepository,
+        clock: Clock,
+        settings: IdempotencySettings,
+    ) -> None:
+        self._tenants = tenants
+        self._keys = keys
+        self._clock = clock
+        self._settings = settings
+
+    async def begin(
+        self,
+        kind: OperationKind,
+        slug: Slug,
+        caller: Caller,
+        workflows: Workflows,
+        save: Callable[[Operation], Awaitable[None]],
+    ) -> Operation:
+        """Write a new operation down and start it, unless the caller's key says that this was done before.
+
+        Args:
+            kind: What the operation does.
+            slug: The tenant.
+            caller: Who asks.
+            workflows: Where the orchestration is started.
+            save: Writes the tenant with the operation; raises Conflict, NotFound or QueueFull if that is not allowed.
+        """
+        operation = new_operation(kind, slug, actor=caller.actor, now=self._clock.now())
+        held_id = await self.claim(caller, operation.id)
+        if held_id != operation.id:
+            known = await self._find(held_id)
+            if known is not None:
+                return known
+            # The first request with this key is at this point too, or broke off here: continue in its place.
+            operation = replace(operation, id=held_id)
+        try:
+            await save(operation)
+        except (QueueFull, Conflict, NotFound):
+            known = await self._find(operation.id) if caller.key else None
+            if known is None:
+                raise
+            return known  # another request with this key was faster
+        try:
+            await workflows.start(operation)
+        except Transient as error:  # it is written down, so the recovery will start it
+            log_event(
+                logger,
+                "operation not started yet",
+                level=logging.WARNING,
+                tenant=slug,
+                operation=operation.id,
+                cause=str(error),
+            )
+        return operation
+
+    async def claim(self, caller: Caller, operation_id: OperationId) -> OperationId:
+        """Take the caller's key, if there is one, and return the operation that it stands for; raises KeyReused."""
+        if not caller.key:
+            return operation_id
+        now = self._clock.now()
+        expires = now + timedelta(hours=self._settings.key_hours)
+        held = await self._keys.claim(Claim(caller.key, caller.fingerprint, operation_id, expires), now=now)
+        if held.fingerprint != caller.fingerprint:
+            raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
+        return held.operation_id
+
+    async def _find(self, operation_id: OperationId) -> Operation | None:
+        try:
+            return await self._tenants.get_operation(operation_id)
+        except NotFound:
+            return None

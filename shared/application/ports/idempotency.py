@@ -1,0 +1,18 @@
+"""The repository of idempotency keys."""
+
+from datetime import datetime
+from typing import Protocol
+
+from shared.domain.idempotency import Claim
+
+
+class IdempotencyRepository(Protocol):
+    """The idempotency keys."""
+
+    async def claim(self, claim: Claim, *, now: datetime) -> Claim:
+        """Take a key, and return what it stands for: this claim, or an earlier one that has not expired."""
+        ...
+
+    async def purge(self, *, now: datetime) -> int:
+        """Delete what has expired, and return how many keys those were."""
+        ...

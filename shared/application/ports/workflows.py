@@ -1,0 +1,21 @@
+"""The durable orchestrations."""
+
+from typing import Protocol
+
+from shared.domain.operations import Operation, OperationId
+
+
+class Workflows(Protocol):
+    """Starts and ends the orchestration of an operation. All methods raise Transient when the task hub is away."""
+
+    async def start(self, operation: Operation) -> None:
+        """Start the orchestration of an operation unless it is running."""
+        ...
+
+    async def is_running(self, operation_id: OperationId) -> bool:
+        """Whether the orchestration of an operation is pending or running."""
+        ...
+
+    async def terminate(self, operation_id: OperationId) -> None:
+        """End the orchestration of an operation, which itself stays open."""
+        ...

@@ -1,0 +1,53 @@
+"""Writing a tenant together with the audit entry of its change, and logging it: one place for all transitions."""
+
+import logging
+
+from shared.application.ports.stored import Stored
+from shared.application.ports.tenants import TenantRepository
+from shared.domain.tenants import AuditEntry, Tenant
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
+
+NEW = "none"  # the state before, of a tenant that was not there
+
+
+async def save_transition(
+    tenants: TenantRepository, tenant: Stored[Tenant], *, before: str, reason: str, actor: str = ""
+) -> Stored[Tenant]:
+    """Write a tenant and the audit entry of its change in one transaction.
+
+    Args:
+        tenants: Where to write.
+        tenant: The tenant as it is to be, with the ETag of the row that it replaces.
+        before: The state that it had.
+        reason: Why it changed.
+        actor: Who changed it; by default who asked for its operation.
+
+    Raises:
+        Conflict: Somebody else wrote the row since it was read, or it exists and should not.
+    """
+    value = tenant.value
+    entry = AuditEntry(
+        slug=value.slug,
+        at=value.changed_at,
+        actor=actor or value.operation.actor,
+        action=value.operation.kind,
+        reason=reason,
+        before=before,
+        after=value.state,
+        operation_id=value.operation.id,
+    )
+    saved = await tenants.save(tenant, audit=entry)
+    log_event(
+        logger,
+        "transition",
+        tenant=value.slug,
+        operation=value.operation.id,
+        kind=value.operation.kind,
+        before=before,
+        after=value.state,
+        operation_state=value.operation.state,
+        reason=reason,
+    )
+    return saved

@@ -1,0 +1,99 @@
+"""The life cycle of a tenant as a table: each kind of operation, and the states between which it moves a tenant.
+
+    provisioning -> active -> deleting -> deleted (a tombstone; the slug stays taken until its quarantine ends)
+         |                      ^
+         +-> failed ------------+
+
+A new kind of operation is one more row of `RULES`. Whatever depends on the kind reads it there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.errors import Permanent
+
+
+class TenantState(StrEnum):
+    """Where a tenant stands in its life cycle."""
+
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    FAILED = "failed"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+class OperationKind(StrEnum):
+    """What is being done to the tenant."""
+
+    PROVISION = "provision"
+    DELETE = "delete"
+
+
+class StepName(StrEnum):
+    """The steps of all kinds of operation."""
+
+    PLACE = "place"
+    APPLY = "apply"
+    START = "start"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRules:
+    """What one kind of operation does to a tenant.
+
+    Attributes:
+        steps: The steps of its plan, in order.
+        starts_from: The states in which it may start; None stands for a slug that nobody has.
+        during: The tenant's state while the operation is open.
+        after_success: The state when it has succeeded.
+        after_failure: The state when it has failed; None for a kind that is retried until it succeeds.
+        after_cancel: The state when it was cancelled; None for a kind that cannot be cancelled.
+        compensation: The step that undoes what a failed or cancelled operation has done; None leaves everything as it
+            is. Only a compensation, or a step of the plan, may remove a tenant's data.
+    """
+
+    steps: tuple[StepName, ...]
+    starts_from: frozenset[TenantState | None]
+    during: TenantState
+    after_success: TenantState
+    after_failure: TenantState | None
+    after_cancel: TenantState | None
+    compensation: StepName | None
+
+    @property
+    def may_remove_data(self) -> bool:
+        """Whether an operation of this kind may remove the tenant's objects and its volume."""
+        return StepName.REMOVE in (*self.steps, self.compensation)
+
+
+RULES: Mapping[OperationKind, KindRules] = {
+    OperationKind.PROVISION: KindRules(
+        steps=(StepName.PLACE, StepName.APPLY, StepName.START),
+        starts_from=frozenset({None, TenantState.FAILED}),
+        during=TenantState.PROVISIONING,
+        after_success=TenantState.ACTIVE,
+        after_failure=TenantState.FAILED,
+        after_cancel=TenantState.FAILED,
+        compensation=StepName.REMOVE,
+    ),
+    OperationKind.DELETE: KindRules(
+        steps=(StepName.REMOVE,),
+        starts_from=frozenset({TenantState.ACTIVE, TenantState.FAILED}),
+        during=TenantState.DELETING,
+        after_success=TenantState.DELETED,
+        after_failure=None,
+        after_cancel=None,
+        compensation=None,
+    ),
+}
+
+
+def rules_of(kind: OperationKind) -> KindRules:
+    """Return the rules of a kind of operation; raises Permanent for one that the table does not have."""
+    try:
+        return RULES[kind]
+    except KeyError:
+        raise Permanent(f"there are no rules for operations of the kind {kind}") from None

@@ -1,0 +1,47 @@
+"""Log lines: one for each event, with the ids of the tenant and the operation that it belongs to.
+
+A line reads `transition tenant=acme operation=acme.4zq... before=active`. Ids that are known where the work begins are
+set once with `log_context` and are part of every line logged within it, also by the adapters.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Generator, Mapping
+from contextvars import ContextVar
+
+type Field = str | int | float
+
+_NO_FIELDS: Mapping[str, Field] = {}
+_context: ContextVar[Mapping[str, Field]] = ContextVar("log_context", default=_NO_FIELDS)
+
+
+@contextlib.contextmanager
+def log_context(**fields: Field) -> Generator[None]:
+    """Add fields to every event that is logged within this context and the tasks started in it."""
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INFO, **fields: Field) -> None:
+    """Log one event on one line.
+
+    Args:
+        logger: The module's logger.
+        event: What happened, in a few words that stay the same each time.
+        level: A level of `logging`.
+        fields: What it happened to. Never an e-mail address, a key, a token or a secret.
+    """
+    if logger.isEnabledFor(level):
+        pairs = " ".join(f"{name}={_text(value)}" for name, value in {**_context.get(), **fields}.items())
+        logger.log(level, "%s %s", event, pairs)
+
+
+def _text(value: Field) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,77 @@
+"""Values for tests, with everything filled in that a test does not care about."""
+
+from secrets import token_hex
+from typing import Any
+
+from pydantic import SecretStr
+
+from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
+from shared.domain.lifecycle import OperationKind, TenantState
+from shared.domain.operations import new_operation
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
+from shared.settings import (
+    IdempotencySettings,
+    ProvisioningSettings,
+    RecoverySettings,
+    Settings,
+    TableSettings,
+    TenantSettings,
+)
+from tests.support.clock import START
+
+TENANT_SETTINGS = TenantSettings(
+    image="registry.example.com/product", default_version="1.0.0", secret_seed=SecretStr("0123456789abcdef")
+)
+
+
+def new_slug() -> Slug:
+    """Return a slug that no other test has."""
+    return Slug("t" + token_hex(6))
+
+
+def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
+    """Return a tenant that is being provisioned, with some fields changed."""
+    operation = new_operation(OperationKind.PROVISION, Slug(slug), actor="portal", now=START)
+    usual: dict[str, Any] = {
+        "slug": Slug(slug),
+        "state": TenantState.PROVISIONING,
+        "plan": "trial",
+        "region": "local",
+        "version": "1.0.0",
+        "email": "owner@example.com",
+        "display_name": "Acme",
+        "created_at": START,
+        "changed_at": START,
+        "operation": operation,
+    }
+    return Tenant(**(usual | fields))
+
+
+def new_cluster(name: str = "one", **fields: Any) -> Cluster:
+    """Return an open cluster that holds ten trials, with some fields changed."""
+    usual: dict[str, Any] = {
+        "name": ClusterName(name),
+        "region": "local",
+        "capacity": 10,
+        "state": ClusterState.OPEN,
+        "access": KubeconfigAccess(name),
+    }
+    return Cluster(**(usual | fields))
+
+
+def new_settings(**provisioning: Any) -> Settings:
+    """Return settings with some fields of the provisioning section changed."""
+    return Settings(
+        tables=TableSettings(connection=SecretStr("AccountName=none")),
+        provisioning=ProvisioningSettings(**provisioning),
+        recovery=RecoverySettings(schedule="0 * * * * *"),
+        idempotency=IdempotencySettings(),
+        tenants=TENANT_SETTINGS,
+    )
+
+
+def signup_body(slug: str, **fields: str) -> dict[str, Any]:
+    """Return the body of a good signup, with some fields changed."""
+    body = {"slug": slug, "plan": "trial", "region": "local", "email": "a@example.com", "display_name": "A"}
+    return body | fields

@@ -1,0 +1,124 @@
+"""The templates: valid, restricted, and closed against their values."""
+
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.templates import FOLDER, YamlTenantTemplates
+from shared.domain.plans import PLANS
+from shared.domain.tenants import Tenant
+from shared.errors import Permanent
+from tests.support.builders import TENANT_SETTINGS, new_tenant
+from tests.support.clock import START
+
+
+def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.0") -> Tenant:
+    return new_tenant(plan=plan, display_name=display_name, version=version)
+
+
+def rendered(value: Tenant | None = None, folder: Path = FOLDER) -> dict[tuple[str, str], Any]:
+    objects = YamlTenantTemplates(TENANT_SETTINGS, folder).render(value or tenant())
+    return {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_object_fits_the_schema_of_kubernetes(plan: str) -> None:
+    objects = rendered(tenant(plan)).values()
+    assert len(objects) <= 13
+    for each in objects:
+        kubernetes_validate.validate(each, "1.37", strict=True)
+
+
+def test_every_object_is_the_tenants() -> None:
+    for (kind, _), each in rendered().items():
+        labels = each["metadata"]["labels"]
+        assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/tenant"]) == ("berth", "acme")
+        if kind != "Namespace":
+            assert each["metadata"]["namespace"] == "tenant-acme"
+
+
+def test_the_pod_keeps_to_pod_security_restricted() -> None:
+    pod = rendered()["StatefulSet", "product"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert all(volume.keys() & {"persistentVolumeClaim", "emptyDir"} for volume in pod["volumes"])
+    for container in pod["containers"]:
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_secret_is_one_tenants_alone_and_stays_the_same() -> None:
+    def secret(value: Tenant) -> str:
+        return rendered(value)["Secret", "tenant"]["stringData"]["TENANT_SECRET"]
+
+    assert secret(tenant()) == secret(tenant(version="2.0.0"))
+    assert secret(tenant()) != secret(replace(tenant(), created_at=START + timedelta(days=60)))
+
+
+def test_an_operation_does_not_roll_the_pod() -> None:
+    first, second = tenant(), tenant()
+    assert first.operation.id != second.operation.id
+    assert rendered(first)["StatefulSet", "product"] == rendered(second)["StatefulSet", "product"]
+
+
+@pytest.mark.parametrize("plan", PLANS.values())
+def test_the_plan_decides_the_size(plan: Any) -> None:
+    objects = rendered(tenant(plan.name))
+    resources = objects["StatefulSet", "product"]["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["requests"] == {"cpu": plan.cpu_request, "memory": plan.memory_request}
+    assert objects["PersistentVolumeClaim", "data"]["spec"]["resources"]["requests"]["storage"] == plan.volume
+    assert objects["ResourceQuota", "tenant"]["spec"]["hard"]["requests.cpu"] not in ("", plan.cpu_request)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_no_text_gets_out_of_its_place(text: str) -> None:
+    plain = rendered()
+    odd = rendered(tenant(display_name=text))
+    assert odd["ConfigMap", "tenant"]["data"]["TENANT_NAME"] == text
+    assert odd.keys() == plain.keys()
+    assert {key: value for key, value in odd.items() if key[0] == "StatefulSet"} == {
+        key: value for key, value in plain.items() if key[0] == "StatefulSet"
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ['"\n  evil: true', "{{ slug }}", "'; drop", "# no", "\u2028\x85\x00", "🚀", "!!int 3", "~"]
+)
+def test_metacharacters_stay_text(text: str) -> None:
+    assert rendered(tenant(display_name=text))["ConfigMap", "tenant"]["data"]["TENANT_NAME"] == text
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("a: {{ slugg }}", "slugg"),
+        ("apiVersion: v1\nkind: ConfigMap\nkind: Secret\nmetadata: {name: x}", "occurs twice"),
+        ("just text", "not a Kubernetes object"),
+        ("a: [", "template 99-operator.yaml"),
+        ("{% if %}", "template 99-operator.yaml"),
+        ("a: {{ [slug] }}", "text and whole numbers"),
+    ],
+)
+def test_a_wrong_template_says_where_and_what(tmp_path: Path, template: str, complaint: str) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "99-operator.yaml").write_text(template)
+    with pytest.raises(Permanent, match=complaint):
+        rendered(folder=tmp_path)
+
+
+def test_an_operator_can_change_a_template(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    workload = tmp_path / "50-workload.yaml"
+    workload.write_text(workload.read_text().replace("mountPath: /data", "mountPath: /var/lib/product"))
+    pod = rendered(folder=tmp_path)["StatefulSet", "product"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["volumeMounts"][0]["mountPath"] == "/var/lib/product"

@@ -1,0 +1,88 @@
+"""The life cycle: which moves there are, and that two operations never run on one tenant."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState, rules_of
+from shared.domain.operations import Operation, OperationState, new_operation
+from shared.domain.slugs import Slug
+from shared.errors import Conflict, Permanent
+from tests.support.builders import new_tenant
+from tests.support.clock import START
+
+QUARANTINE = timedelta(days=30)
+
+
+def operation(kind: OperationKind) -> Operation:
+    return new_operation(kind, Slug("acme"), actor="portal", now=START)
+
+
+def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
+    tenant = new_tenant(cluster="one").succeed(START, quarantine=QUARANTINE)
+    assert (tenant.state, tenant.operation.state) == (TenantState.ACTIVE, OperationState.SUCCEEDED)
+    deleting = tenant.begin(operation(OperationKind.DELETE), START)
+    assert deleting.state is TenantState.DELETING
+    tombstone = deleting.succeed(START, quarantine=QUARANTINE)
+    assert tombstone.state is TenantState.DELETED
+    assert (tombstone.email, tombstone.display_name, tombstone.cluster) == ("", "", "")
+
+
+def test_a_slug_is_free_after_its_quarantine() -> None:
+    tenant = new_tenant().fail(START).begin(operation(OperationKind.DELETE), START)
+    tombstone = tenant.succeed(START, quarantine=QUARANTINE)
+    assert not tombstone.slug_is_free(START + QUARANTINE - timedelta(seconds=1))
+    assert tombstone.slug_is_free(START + QUARANTINE)
+
+
+def test_a_busy_tenant_names_the_running_operation() -> None:
+    tenant = new_tenant()
+    with pytest.raises(Conflict, match=tenant.operation.id):
+        tenant.begin(operation(OperationKind.DELETE), START)
+
+
+def test_a_deletion_never_fails() -> None:
+    tenant = new_tenant().fail(START).begin(operation(OperationKind.DELETE), START)
+    with pytest.raises(Conflict, match="retried until it succeeds"):
+        tenant.fail(START)
+
+
+@given(st.lists(st.sampled_from(["succeed", "fail", *OperationKind]), max_size=8))
+def test_every_move_is_one_of_the_table(calls: list[str]) -> None:
+    tenant = new_tenant()
+    for call in calls:
+        before = tenant
+        try:
+            match call:
+                case "succeed":
+                    tenant = tenant.succeed(START, quarantine=QUARANTINE)
+                    assert tenant.state is before.operation.rules.after_success
+                case "fail":
+                    tenant = tenant.fail(START)
+                    assert tenant.state is before.operation.rules.after_failure
+                case kind:
+                    tenant = tenant.begin(operation(OperationKind(kind)), START)
+                    assert before.state in tenant.operation.rules.starts_from
+                    assert tenant.state is tenant.operation.rules.during
+        except Conflict:
+            assert tenant is before
+        assert tenant.operation.is_open == (tenant.state in (TenantState.DELETING, TenantState.PROVISIONING))
+
+
+def test_every_kind_has_rules_and_every_state_is_reached() -> None:
+    assert set(RULES) == set(OperationKind)
+    reached = {state for rules in RULES.values() for state in (rules.during, rules.after_success, rules.after_failure)}
+    assert set(TenantState) <= reached
+
+
+def test_a_kind_without_rules_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.domain.lifecycle.RULES", {})
+    with pytest.raises(Permanent, match="no rules"):
+        rules_of(OperationKind.PROVISION)
+
+
+def test_only_provisioning_compensates_by_removal() -> None:
+    compensating = {kind for kind, rules in RULES.items() if rules.compensation is StepName.REMOVE}
+    assert compensating == {OperationKind.PROVISION}

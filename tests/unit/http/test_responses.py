@@ -1,0 +1,90 @@
+"""The JSON of the answers, member by member: what callers hold on to."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from functions.http import responses
+from functions.http.problems import Kind, Problem
+from shared.domain.lifecycle import OperationKind, StepName, TenantState
+from shared.domain.operations import OperationId, new_operation
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Observed, Tenant
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 4_321, tzinfo=UTC)
+OPERATION = replace(new_operation(OperationKind.DELETE, Slug("acme"), actor="x", now=NOW), id=OperationId("acme.1"))
+
+
+def test_an_operation() -> None:
+    begun = OPERATION.start_step(StepName.REMOVE, NOW + timedelta(seconds=1))
+    assert json.loads(responses.Operation.of(begun).model_dump_json()) == {
+        "id": "acme.1",
+        "kind": "delete",
+        "tenant": "acme",
+        "state": "running",
+        "percent": 50,
+        "reason": "",
+        "cancel_requested": False,
+        "created_at": "2026-03-01T12:00:00.004Z",
+        "started_at": "2026-03-01T12:00:01.004Z",
+        "finished_at": None,
+        "updated_at": "2026-03-01T12:00:01.004Z",
+        "steps": [
+            {
+                "name": "remove",
+                "state": "running",
+                "message": "",
+                "started_at": "2026-03-01T12:00:01.004Z",
+                "finished_at": None,
+                "seconds": None,
+            }
+        ],
+        "links": {"self": "/api/operations/acme.1", "tenant": "/api/tenants/acme"},
+    }
+
+
+def test_a_tenant() -> None:
+    tenant = Tenant(
+        slug=Slug("acme"),
+        state=TenantState.ACTIVE,
+        plan="trial",
+        region="local",
+        version="1",
+        email="a@example.com",
+        display_name="Äcme",
+        created_at=NOW,
+        changed_at=NOW,
+        operation=OPERATION,
+        cluster="weu-1",
+        observed=Observed(ready=True, message="ready", at=NOW),
+    )
+    assert json.loads(responses.Tenant.of(tenant, domain="example.com").model_dump_json()) == {
+        "slug": "acme",
+        "state": "active",
+        "plan": "trial",
+        "region": "local",
+        "version": "1",
+        "email": "a@example.com",
+        "display_name": "Äcme",
+        "cluster": "weu-1",
+        "url": "https://acme.example.com",
+        "created_at": "2026-03-01T12:00:00.004Z",
+        "changed_at": "2026-03-01T12:00:00.004Z",
+        "observed": {"ready": True, "message": "ready", "at": "2026-03-01T12:00:00.004Z"},
+        "operation": "acme.1",
+        "quarantine_until": None,
+        "links": {"self": "/api/tenants/acme", "operation": "/api/operations/acme.1"},
+    }
+
+
+def test_a_problem_has_errors_only_where_there_are_any() -> None:
+    conflict = responses.Problem.of(Problem(Kind.CONFLICT, "taken"), instance="/api/tenants")
+    assert json.loads(conflict.model_dump_json()) == {
+        "type": "/api/problems/conflict",
+        "title": "The current state does not allow this",
+        "status": 409,
+        "detail": "taken",
+        "instance": "/api/tenants",
+    }
+    invalid = responses.Problem.of(Problem(Kind.INVALID_REQUEST, "fix it", (("/plan", "no"),)), instance="/")
+    assert json.loads(invalid.model_dump_json())["errors"] == [{"pointer": "/plan", "detail": "no"}]
