@@ -4,12 +4,12 @@ Each setting is the variable BERTH_SECTION_FIELD, for example BERTH_PROVISIONING
 everything that is wrong in one message; `describe()` yields the rows of docs/settings.md.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "BERTH_"
@@ -20,7 +20,7 @@ class SettingsError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class TableSettings(_Section):
@@ -149,11 +149,15 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: Something is missing, out of range, or has a name that no setting has.
     """
+    wrong = [f"  {name}: there is no such setting" for name in _unknown(os.environ)]
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        wrong = [f"  {_variable(*each['loc'])}: {_problem(each)}" for each in error.errors(include_input=False)]
+        wrong += [f"  {_variable(*each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
         raise SettingsError("\n".join(["berth's settings are wrong:", *wrong])) from None
+    if wrong:
+        raise SettingsError("\n".join(["berth's settings are wrong:", *wrong]))
+    return settings
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
@@ -165,8 +169,11 @@ def describe() -> Iterator[tuple[str, str, str]]:
             yield _variable(section, name), _default(setting), setting.description or ""
 
 
-def _problem(error: ErrorDetails) -> str:
-    return "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+def _unknown(environment: Iterable[str]) -> list[str]:
+    """Return the variables that name a section but none of its fields, such as a misspelled one."""
+    known = {variable for variable, _, _ in describe()}
+    sections = tuple(_variable(section) + "_" for section in Settings.model_fields)
+    return sorted(name for name in environment if name.startswith(sections) and name not in known)
 
 
 def _default(setting: FieldInfo) -> str:
