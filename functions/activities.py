@@ -11,19 +11,23 @@ from shared.domain.workflow import Activity, Work
 bp = df.Blueprint()
 
 
+class JsonObject(dict[str, Any]):
+    """Annotates a JSON object: the worker library indexes plain classes only, and refuses `dict[str, Any]`."""
+
+
 @bp.activity_trigger(input_name="work", activity=Activity.APPLY)
-async def apply_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def apply_tenant(work: JsonObject) -> JsonObject:
     """Place a tenant and apply its objects."""
-    return asdict(await services().steps.apply(Work(**work)))
+    return JsonObject(**asdict(await services().steps.apply(Work(**work))))
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
-async def await_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def await_tenant(work: JsonObject) -> JsonObject:
     """Wait until a tenant is ready."""
-    return asdict(await services().steps.await_ready(Work(**work)))
+    return JsonObject(**asdict(await services().steps.await_ready(Work(**work))))
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
-async def remove_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def remove_tenant(work: JsonObject) -> JsonObject:
     """Remove everything that a tenant has."""
-    return asdict(await services().steps.remove(Work(**work)))
+    return JsonObject(**asdict(await services().steps.remove(Work(**work))))
