@@ -25,7 +25,8 @@ def note(text: str) -> None:
 
 @app.route(route="echo/{number:int}/{rest?}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def echo(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    text = f"{req.method} {dict(req.route_params)} {dict(req.params)} {req.get_body().decode()} {context.function_name}"
+    route = dict(sorted(req.route_params.items()))  # which come in no order
+    text = f"{req.method} {route} {dict(req.params)} {req.get_body().decode()} {context.function_name}"
     return func.HttpResponse(text, status_code=201)
 
 
