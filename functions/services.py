@@ -1,25 +1,17 @@
 """What the triggers use, built once in each worker process and only when first needed.
 
-Indexing the app must neither reach Azure nor fail, so nothing here runs at import.
+Indexing the app must neither reach Azure nor fail, so nothing here runs at import. It must be quick, too, for a worker
+that starts: what takes long to import is imported where it is first used.
 """
 
 import functools
 import os
+from typing import TYPE_CHECKING
 
-from azure.core.credentials import AzureNamedKeyCredential
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.durable_functions import DurableFunctionsClient
-from azure.identity.aio import DefaultAzureCredential
 
 from shared.adapters.durable import DurableWorkflows
-from shared.adapters.kubernetes.pool import ClusterPool
-from shared.adapters.manifests import TemplateManifests
 from shared.adapters.retry import RetryBudget
-from shared.adapters.tables.cluster_records import TableClusterRecords
-from shared.adapters.tables.connection import Tables
-from shared.adapters.tables.key_records import TableKeyRecords
-from shared.adapters.tables.latency_records import TableLatencyRecords
-from shared.adapters.tables.tenant_records import TableTenantRecords
 from shared.application.admission import Admission
 from shared.application.health import Readiness
 from shared.application.lifecycle import TenantLifecycle
@@ -29,11 +21,25 @@ from shared.application.steps import OperationSteps
 from shared.clock import SystemClock
 from shared.settings import Settings, TableSettings
 
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from shared.adapters.tables.connection import Tables
+
 
 class Services:
     """The use cases on their real adapters."""
 
     def __init__(self, settings: Settings) -> None:
+        from azure.identity.aio import DefaultAzureCredential
+
+        from shared.adapters.kubernetes.pool import ClusterPool
+        from shared.adapters.manifests import TemplateManifests
+        from shared.adapters.tables.cluster_records import TableClusterRecords
+        from shared.adapters.tables.key_records import TableKeyRecords
+        from shared.adapters.tables.latency_records import TableLatencyRecords
+        from shared.adapters.tables.tenant_records import TableTenantRecords
+
         clock = SystemClock()
         # One for the tables and all clusters: it holds connections and the tokens it was given.
         self._identity = DefaultAzureCredential()
@@ -77,7 +83,11 @@ def services() -> Services:
     return Services(Settings.from_environment(os.environ))
 
 
-def _tables(settings: TableSettings, identity: AsyncTokenCredential) -> Tables:
+def _tables(settings: TableSettings, identity: "AsyncTokenCredential") -> "Tables":
+    from azure.core.credentials import AzureNamedKeyCredential
+
+    from shared.adapters.tables.connection import Tables
+
     budget = RetryBudget(seconds=settings.budget_seconds)
     if settings.endpoint:
         return Tables(settings.endpoint, identity, budget=budget, try_seconds=settings.try_seconds)
