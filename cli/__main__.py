@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
         case "up":
-            return _run(stack.up(options.port))
+            return _run(stack.up(options.port, options.workers))
         case "down":
             return stack.down()
         case "status":
@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=int, default=0, help="where the API listens (a free port)")
+    up.add_argument("--workers", type=_positive, default=1, help="how many processes run the app (1)")
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true")
     logs = add("logs", "print the log of a part of the running stack")

@@ -19,7 +19,7 @@ from local.stack import Stack
 DOWN_SECONDS = 30
 
 
-async def up(port: int) -> int:
+async def up(port: int, workers: int) -> int:
     """Run the stack until Ctrl-C, SIGTERM, or the death of a part that cannot be started again."""
     try:
         running()
@@ -32,7 +32,7 @@ async def up(port: int) -> int:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
     print("starting: Azurite, task hub, Kubernetes control plane, Functions host …", flush=True)
-    async with Stack(port=port) as stack:
+    async with Stack(port=port, workers=workers) as stack:
         announce(stack)
         _welcome(stack)
         waiting = asyncio.create_task(ended.wait())

@@ -4,25 +4,29 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from functions.container import container
+from functions.current import container
 from shared.domain.workflow import Activity, Work
 
 bp = df.Blueprint()
 
 
+class JsonObject(dict[str, Any]):
+    """Annotates a JSON object: the worker library indexes plain classes only, and refuses `dict[str, Any]`."""
+
+
 @bp.activity_trigger(input_name="work", activity=Activity.APPLY)
-async def apply_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def apply_tenant(work: JsonObject) -> JsonObject:
     """Place a tenant and apply its objects."""
-    return (await container().apply.run(Work.decode(work))).encode()
+    return JsonObject((await container().apply.run(Work.decode(work))).encode())
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
-async def await_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def await_tenant(work: JsonObject) -> JsonObject:
     """Wait until a tenant is ready."""
-    return (await container().await_ready.run(Work.decode(work))).encode()
+    return JsonObject((await container().await_ready.run(Work.decode(work))).encode())
 
 
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
-async def remove_tenant(work: dict[str, Any]) -> dict[str, Any]:
+async def remove_tenant(work: JsonObject) -> JsonObject:
     """Remove everything that a tenant has."""
-    return (await container().remove.run(Work.decode(work))).encode()
+    return JsonObject((await container().remove.run(Work.decode(work))).encode())

@@ -1,9 +1,4 @@
-"""The container: builds what the triggers use, once in each worker process and only when first needed.
-
-Indexing the app must neither reach Azure nor fail, so nothing here runs at import. Nothing else imports adapters.
-"""
-
-import functools
+"""The container: builds the use cases on their real adapters. Nothing else imports adapters."""
 
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
@@ -33,7 +28,7 @@ from shared.application.idempotent_start import IdempotentStart
 from shared.application.recovery import Recovery
 from shared.application.retry import Retry
 from shared.application.signup import Signup
-from shared.settings import Settings, TableSettings, load_settings
+from shared.settings import Settings, TableSettings
 
 
 class Container:
@@ -95,12 +90,6 @@ class Container:
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:
         """Return the orchestrations behind the client that one invocation was given."""
         return DurableWorkflows(client, fail_after=self.settings.provisioning.fail_after)
-
-
-@functools.cache
-def container() -> Container:
-    """Return this worker's container; raises SettingsError for a wrong environment."""
-    return Container(load_settings())
 
 
 def _tables(settings: TableSettings, identity: AsyncTokenCredential) -> AzureTableStorage:

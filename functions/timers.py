@@ -5,7 +5,7 @@ import logging
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.container import container
+from functions.current import container
 from shared.errors import Transient
 from shared.events import log_event
 

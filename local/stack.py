@@ -42,6 +42,7 @@ class Stack:
         control_planes: Their names, which are those of the clusters too.
         options: How the control planes behave.
         port: Where the host listens; by default a free port.
+        workers: How many processes of the host run the app.
         before_host: Called when all but the host is running; returns more app settings, such as a proxy's address.
 
     Raises:
@@ -55,12 +56,14 @@ class Stack:
         control_planes: Sequence[str] = ("local",),
         options: Options | None = None,
         port: int = 0,
+        workers: int = 1,
         before_host: Callable[["Stack"], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
         self._names = control_planes
         self._options = options or Options()
         self._port = port
+        self._workers = workers
         self._before_host = before_host
         self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
@@ -163,6 +166,7 @@ class Stack:
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
         command += ["--task-hub", f"127.0.0.1:{self._hub}", "--keys", str(keys)]
+        command += ["--workers", str(self._workers)]
         await self.processes.start("host", command, ready=self.host_ready, environment=environment)
 
     def _kubeconfig(self) -> dict[str, Any]:

@@ -83,6 +83,9 @@ class TaskHub(InMemoryOrchestrationBackend):
         stream = next(self._streams)
         try:
             for item in super().GetWorkItems(request, context):
+                if item.HasField("activityRequest"):
+                    # An orchestrator's activities share its token, and one of them alone may be abandoned.
+                    item.completionToken += f"/{item.activityRequest.taskId}"
                 with self._lock:
                     self._out[_key(item)] = (stream, item)
                 yield item
@@ -97,10 +100,10 @@ class TaskHub(InMemoryOrchestrationBackend):
         self, request: pb.ActivityResponse, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
         """Take an activity's result, the first time that it comes, from whichever host."""
-        key = ("activity", request.instanceId, str(request.taskId), request.completionToken)
+        key = ("activity", request.instanceId, request.completionToken)
         with self._lock:
             known = self._out.pop(key, None) is not None or self._withdraw(key)
-            if not known or not self._awaits(request.instanceId, int(request.completionToken)):
+            if not known or not self._awaits(request.instanceId, _number(request.completionToken)):
                 return pb.CompleteTaskResponse()
             return super().CompleteActivityTask(request, context)
 
@@ -130,6 +133,34 @@ class TaskHub(InMemoryOrchestrationBackend):
             if self._out.pop(("entity", request.completionToken), None) is None:
                 return pb.CompleteTaskResponse()
             return super().CompleteEntityTask(request, context)
+
+    def AbandonTaskActivityWorkItem(
+        self, request: pb.AbandonActivityTaskRequest, context: grpc.ServicerContext
+    ) -> pb.AbandonActivityTaskResponse:
+        """Take an activity back from a host that could not run it to its end."""
+        self._take_back("activity", request.completionToken)
+        return pb.AbandonActivityTaskResponse()
+
+    def AbandonTaskOrchestratorWorkItem(
+        self, request: pb.AbandonOrchestrationTaskRequest, context: grpc.ServicerContext
+    ) -> pb.AbandonOrchestrationTaskResponse:
+        """Take an orchestrator's turn back."""
+        self._take_back("orchestration", request.completionToken)
+        return pb.AbandonOrchestrationTaskResponse()
+
+    def AbandonTaskEntityWorkItem(
+        self, request: pb.AbandonEntityTaskRequest, context: grpc.ServicerContext
+    ) -> pb.AbandonEntityTaskResponse:
+        """Take an entity's turn back."""
+        self._take_back("entity", request.completionToken)
+        return pb.AbandonEntityTaskResponse()
+
+    def _take_back(self, kind: str, token: str) -> None:
+        with self._lock:
+            for key, (_, item) in list(self._out.items()):
+                if (key[0], item.completionToken) == (kind, token):
+                    del self._out[key]
+                    self._give_out_again(item)
 
     def _enqueue_orchestration(self, instance_id: str) -> None:
         # One that runs is queued when it is completed; in the queue it would hold up those behind it.
@@ -208,7 +239,7 @@ class TaskHub(InMemoryOrchestrationBackend):
     def _withdraw(self, key: Key) -> bool:
         """Take an activity from the queue whose result came late, from a host that was taken for dead."""
         for item in self._activity_queue:
-            if ("activity", item.instance_id, str(item.task_id), str(item.completion_token)) == key:
+            if ("activity", item.instance_id, f"{item.completion_token}/{item.task_id}") == key:
                 self._activity_queue.remove(item)
                 return True
         return False
@@ -224,7 +255,7 @@ class TaskHub(InMemoryOrchestrationBackend):
                     name=request.name,
                     task_id=request.taskId,
                     input=request.input.value if request.HasField("input") else None,
-                    completion_token=int(item.completionToken),
+                    completion_token=_number(item.completionToken),
                 )
             )
         elif item.HasField("orchestratorRequest"):
@@ -254,10 +285,13 @@ class TaskHub(InMemoryOrchestrationBackend):
 
 def _key(item: pb.WorkItem) -> Key:
     if item.HasField("activityRequest"):
-        request = item.activityRequest
-        # An orchestrator's activities share its token.
-        return ("activity", request.orchestrationInstance.instanceId, str(request.taskId), item.completionToken)
+        return ("activity", item.activityRequest.orchestrationInstance.instanceId, item.completionToken)
     return ("orchestration" if item.HasField("orchestratorRequest") else "entity", item.completionToken)
+
+
+def _number(token: str) -> int:
+    """Return the number of an activity's token, which is its orchestrator's."""
+    return int(token.partition("/")[0])
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import re
 
 import azure.functions as func
 
-from functions.container import container
+from functions.current import container
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import json_response

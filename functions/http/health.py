@@ -5,7 +5,7 @@ from http import HTTPStatus
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.container import container
+from functions.current import container
 from functions.http.endpoint import endpoint
 from functions.http.replying import json_response
 from functions.http.responses import Health, Readiness

@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from functions.container import container
+from functions.current import container
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, caller_of, json_response

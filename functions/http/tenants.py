@@ -3,7 +3,7 @@
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.container import container
+from functions.current import container
 from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import uvicorn
 
-from local.host import log
-from local.host.app import SettingMissingError, load
-from local.host.durable import DRAIN_SECONDS, DurableWorker, client_configuration
+from local.host.app import App, SettingMissingError
+from local.host.durable import DRAIN_SECONDS, DurableWork, client_configuration
 from local.host.http import read_keys, web_app
 from local.host.timers import Timers
+from local.host.worker import AppRefusedError, WorkerLostError
+from local.host.workers import Workers
+from local.worker import log, protos
 
 KEEP_ALIVE_SECONDS = 120  # longer than callers keep an idle connection, so that none is closed as they use it
 
@@ -30,13 +32,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str]) -> None:
-    """Run the host until it is told to end; what is running then gets five seconds."""
-    app = load(directory)
-    durable_client = client_configuration(app, task_hub)
-    timers = Timers(app, durable_client)
-    worker = DurableWorker(app, task_hub, durable_client)
-    web = web_app(app, keys, durable_client, timers.fire)
+async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str], count: int) -> None:
+    """Run the host with so many workers until it is told to end; what is running then gets five seconds."""
+    app = App.read(directory)
+    inputs = {"durableClient": protos.TypedData(string=client_configuration(app, task_hub))}
+    async with Workers(directory, count, inputs) as workers:
+        await _serve(app, workers, port, task_hub, keys)
+
+
+async def _serve(app: App, workers: Workers, port: int, task_hub: str, keys: dict[str, str]) -> None:
+    timers = Timers(workers)
+    work = DurableWork(app, workers, task_hub)
+    web = web_app(app, workers, keys, timers.fire)
     server = _Server(
         uvicorn.Config(
             web,
@@ -54,8 +61,8 @@ async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str])
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, ended.set)
     serving = asyncio.create_task(server.serve())
-    working = asyncio.create_task(_all(timers.run(), worker.run(), ended.wait()))
-    logger.info("%s: %d functions on http://127.0.0.1:%d", app.name, len(app.functions), port)
+    working = asyncio.create_task(_all(timers.run(), work.run(), ended.wait()))
+    logger.info("%s: %d functions on http://127.0.0.1:%d", app.directory.name, len(workers.functions), port)
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait([waiting, serving, working], return_when=asyncio.FIRST_COMPLETED)
     working.cancel()
@@ -79,14 +86,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--task-hub", required=True, help="HOST:PORT")
     parser.add_argument("--keys", type=Path, help="JSON file with the members master and default; else they are random")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes run the app (1)")
     options = parser.parse_args()
     log.configure()
     keys = read_keys(options.keys.read_text()) if options.keys else {"master": secrets.token_urlsafe(32)}
     keys.setdefault("default", secrets.token_urlsafe(32))
     try:
-        asyncio.run(serve(options.app.resolve(), options.port, options.task_hub, keys))
-    except SettingMissingError as error:
-        raise SystemExit(str(error)) from None
+        asyncio.run(serve(options.app.resolve(), options.port, options.task_hub, keys, options.workers))
+    except (AppRefusedError, SettingMissingError, WorkerLostError) as error:
+        raise SystemExit(f"{options.app}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,24 +1,27 @@
-"""Durable functions: takes work from the task hub and hands each item to the function it is for."""
+"""Durable functions: takes work from the task hub and hands each item to the function it is for.
+
+An item whose worker dies goes back to the hub, which gives it out again. (The real extension may also report the death
+as the activity's failure: Azure/azure-functions-durable-extension#2788.)
+"""
 
 import asyncio
 import base64
 import json
 import logging
-import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import azure.functions as func
 import grpc
-from azure.durable_functions.internal.converters import ActivityTriggerConverter
-from azure.functions.meta import Datum
 from durabletask.entities import EntityInstanceId
 from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from google.protobuf.wrappers_pb2 import StringValue
 
-from local.host.app import App, Function, invoke
+from local.host.app import App, Function
+from local.host.worker import FunctionFailedError, WorkerLostError
+from local.host.workers import Workers
+from local.worker import protos
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 RECONNECT_SECONDS = 0.5
@@ -34,21 +37,21 @@ def client_configuration(app: App, task_hub: str) -> str:
     return json.dumps({"taskHubName": hub, "rpcBaseUrl": f"http://{task_hub}", "connectionName": "AzureWebJobsStorage"})
 
 
-class DurableWorker:
-    """Runs the app's orchestrators, activities and entities.
+class DurableWork:
+    """Runs the app's orchestrators, activities and entities. host.json's limits hold for all workers together.
 
     Args:
         app: The app.
+        workers: Who runs it.
         task_hub: The hub's HOST:PORT.
-        durable_client: The configuration of durable client bindings.
     """
 
-    def __init__(self, app: App, task_hub: str, durable_client: str) -> None:
+    def __init__(self, app: App, workers: Workers, task_hub: str) -> None:
         self._task_hub = task_hub
-        self._durable_client = durable_client
-        self._orchestrators = _by_name(app, "orchestrationTrigger", "orchestration")
-        self._activities = _by_name(app, "activityTrigger", "activity")
-        self._entities = {name.lower(): each for name, each in _by_name(app, "entityTrigger", "entityName").items()}
+        self._workers = workers
+        self._orchestrators = _by_name(workers, "orchestrationTrigger", "orchestration")
+        self._activities = _by_name(workers, "activityTrigger", "activity")
+        self._entities = {name.lower(): each for name, each in _by_name(workers, "entityTrigger", "entityName").items()}
         limits = app.extension("durableTask")
         self._activity_places = asyncio.Semaphore(limits.get("maxConcurrentActivityFunctions", 20))
         self._orchestrator_places = asyncio.Semaphore(limits.get("maxConcurrentOrchestratorFunctions", 20))
@@ -91,19 +94,24 @@ class DurableWorker:
         task.add_done_callback(self._running.discard)
 
     async def _work(self, stub: Any, item: pb.WorkItem) -> None:
+        if item.HasField("activityRequest"):
+            places, run, complete = self._activity_places, self._activity, stub.CompleteActivityTask
+            abandon, abandoned = stub.AbandonTaskActivityWorkItem, pb.AbandonActivityTaskRequest
+        elif item.HasField("orchestratorRequest"):
+            places, run, complete = self._orchestrator_places, self._orchestrate, stub.CompleteOrchestratorTask
+            abandon, abandoned = stub.AbandonTaskOrchestratorWorkItem, pb.AbandonOrchestrationTaskRequest
+        else:
+            places, run, complete = self._orchestrator_places, self._entity, stub.CompleteEntityTask
+            abandon, abandoned = stub.AbandonTaskEntityWorkItem, pb.AbandonEntityTaskRequest
         try:
-            if item.HasField("activityRequest"):
-                async with self._activity_places:
-                    answer = await self._activity(item)
-                await _complete(stub.CompleteActivityTask, answer)
-            elif item.HasField("orchestratorRequest"):
-                async with self._orchestrator_places:
-                    answer = await self._orchestrate(item)
-                await _complete(stub.CompleteOrchestratorTask, answer)
-            elif item.HasField("entityRequestV2"):
-                async with self._orchestrator_places:
-                    answer = await self._entity(item)
-                await _complete(stub.CompleteEntityTask, answer)
+            async with places:
+                try:
+                    answer: Any = await run(item)
+                except WorkerLostError:
+                    logger.warning("the worker of a work item ended; the task hub has the item back")
+                    complete, answer = abandon, abandoned()
+            answer.completionToken = item.completionToken
+            await _complete(complete, answer)
         except grpc.aio.AioRpcError as error:
             logger.warning("a result was not taken by the task hub: %s", error.code().name)
         except Exception:
@@ -112,19 +120,16 @@ class DurableWorker:
     async def _activity(self, item: pb.WorkItem) -> pb.ActivityResponse:
         request = item.activityRequest
         instance = request.orchestrationInstance.instanceId
-        answer = pb.ActivityResponse(instanceId=instance, taskId=request.taskId, completionToken=item.completionToken)
+        answer = pb.ActivityResponse(instanceId=instance, taskId=request.taskId)
         began = asyncio.get_running_loop().time()
         try:
-            function = self._activities[request.name]
-            datum = Datum(request.input.value if request.HasField("input") else "null", "json")
-            argument = ActivityTriggerConverter.decode(datum, trigger_metadata=None)
-            result = await invoke(function, {function.trigger["name"]: argument}, self._durable_client)
-            text: Any = ActivityTriggerConverter.encode(result, expected_type=None).value
-            answer.result.CopyFrom(StringValue(value=text))
-        except Exception as error:
-            logger.warning("activity %s of %s raised %s: %s", request.name, instance, type(error).__name__, error)
+            data = protos.TypedData(json=request.input.value if request.HasField("input") else "null")
+            result = await self._workers.invoke(_known(self._activities, request.name), data)
+        except FunctionFailedError as error:
+            logger.warning("activity %s of %s raised %s: %s", request.name, instance, error.kind, error)
             answer.failureDetails.CopyFrom(_failure(error))
         else:
+            answer.result.CopyFrom(StringValue(value=result.json))
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
             logger.info("activity %s of %s ok in %.0f ms", request.name, instance, milliseconds)
         return answer
@@ -138,17 +143,13 @@ class DurableWorker:
         )
         answer = pb.OrchestratorResponse()
         try:
-            function = self._orchestrators[name]
-            context = func.OrchestrationContext(base64.b64encode(request.SerializeToString()).decode())
-            text = await invoke(function, {function.trigger["name"]: context}, self._durable_client)
-            answer.ParseFromString(base64.b64decode(text))
-        except Exception as error:
-            logger.exception("orchestrator %s of %s broke off", name, request.instanceId)
+            answer.ParseFromString(await self._decide(_known(self._orchestrators, name), request))
+        except FunctionFailedError as error:
+            logger.error("orchestrator %s of %s broke off", name, request.instanceId, extra={"trace": error.trace})  # noqa: TRY400
             action = helpers.new_complete_orchestration_action(
                 -1, pb.ORCHESTRATION_STATUS_FAILED, failure_details=_failure(error)
             )
             answer = pb.OrchestratorResponse(instanceId=request.instanceId, actions=[action])
-        answer.completionToken = item.completionToken
         for action in answer.actions:
             if action.HasField("completeOrchestration"):
                 status = pb.OrchestrationStatus.Name(action.completeOrchestration.orchestrationStatus)
@@ -158,26 +159,30 @@ class DurableWorker:
     async def _entity(self, item: pb.WorkItem) -> pb.EntityBatchResult:
         batch, operations = helpers.convert_to_entity_batch_request(item.entityRequestV2)
         name = EntityInstanceId.parse(batch.instanceId).entity
-        function = self._entities[name.lower()]
-        context = func.EntityContext(base64.b64encode(batch.SerializeToString()).decode())
-        text = await invoke(function, {function.trigger["name"]: context}, self._durable_client)
         answer = pb.EntityBatchResult()
-        answer.ParseFromString(base64.b64decode(text))
-        answer.completionToken = item.completionToken
+        answer.ParseFromString(await self._decide(_known(self._entities, name.lower()), batch))
         answer.operationInfos.extend(operations)
         return answer
 
+    async def _decide(self, function: Function, request: Any) -> bytes:
+        """Give an orchestrator or an entity its request, in base64 as in Azure, and return its answer."""
+        data = protos.TypedData(string=base64.b64encode(request.SerializeToString()))
+        return base64.b64decode((await self._workers.invoke(function, data)).string)
 
-def _by_name(app: App, kind: str, member: str) -> dict[str, Function]:
-    return {str(function.trigger.get(member) or function.name): function for function in app.of_kind(kind)}
+
+def _by_name(workers: Workers, kind: str, member: str) -> dict[str, Function]:
+    return {str(function.trigger.get(member) or function.name): function for function in workers.of_kind(kind)}
 
 
-def _failure(error: Exception) -> pb.TaskFailureDetails:
-    stack = "".join(traceback.format_tb(error.__traceback__)[-3:])
+def _known(functions: Mapping[str, Function], name: str) -> Function:
+    if name not in functions:
+        raise FunctionFailedError(f"ValueError: the app has no function {name}", "")
+    return functions[name]
+
+
+def _failure(error: FunctionFailedError) -> pb.TaskFailureDetails:
     return pb.TaskFailureDetails(
-        errorType=helpers.get_qualified_name(type(error)),
-        errorMessage=str(error) or type(error).__name__,
-        stackTrace=StringValue(value=stack),
+        errorType=error.kind, errorMessage=str(error) or error.kind, stackTrace=StringValue(value=error.trace)
     )
 
 

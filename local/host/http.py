@@ -8,13 +8,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import azure.functions as func
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.host.app import App, Function, invoke
+from local.host.app import App, Function
+from local.host.worker import FunctionFailedError, WorkerLostError
+from local.host.workers import Workers
+from local.worker import protos
 
 MAX_BODY_BYTES = 100 * 1024 * 1024  # the real host's limit
 
@@ -23,29 +25,29 @@ logger = logging.getLogger("http")
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def web_app(app: App, keys: Mapping[str, str], durable_client: str, fire: Callable[[str], bool]) -> Starlette:
+def web_app(app: App, workers: Workers, keys: Mapping[str, str], fire: Callable[[str], bool]) -> Starlette:
     """Return the host's web application.
 
     Args:
-        app: Whose HTTP functions to serve.
+        app: The app.
+        workers: Whose HTTP functions to serve.
         keys: `master` and `default`.
-        durable_client: The configuration of durable client bindings.
         fire: Fires the timer of that name now; False if there is none.
     """
     prefix = str(app.extension("http").get("routePrefix", "api")).strip("/")
     routes = [
         Route("/", _home),
         Route("/admin/host/status", _admin(keys, _status)),
-        Route("/admin/functions", _admin(keys, _list(app))),
+        Route("/admin/functions", _admin(keys, _list(workers))),
         Route("/admin/functions/{name}", _admin(keys, _fire(fire)), methods=["POST"]),
     ]
     # As the real host does, try them in the order of the functions' names (Azure/azure-functions-host#9876): the first
     # that has both the path and the method answers.
-    for function in sorted(app.of_kind("httpTrigger"), key=lambda each: each.name):
-        methods = {str(getattr(method, "value", method)) for method in function.trigger.get("methods") or ()}
+    for function in sorted(workers.of_kind("httpTrigger"), key=lambda each: each.name):
+        methods: set[str] = set(function.trigger.get("methods") or ())
         template = str(function.trigger.get("route") or function.name).strip("/")
         for path in _paths(f"/{prefix}/{template}" if prefix else f"/{template}"):
-            route = Route(path, _endpoint(function, keys, durable_client))
+            route = Route(path, _endpoint(function, workers, keys))
             route.methods = methods  # none is all of them; Starlette itself would add HEAD to GET
             route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")  # $ lets %0A follow
             routes.append(route)
@@ -74,16 +76,16 @@ def _paths(template: str) -> list[str]:
     return [path, f"{path.rstrip('/')}/"]
 
 
-def _endpoint(function: Function, keys: Mapping[str, str], durable_client: str) -> Endpoint:
-    level = str(getattr(function.trigger.get("authLevel"), "value", function.trigger.get("authLevel"))).lower()
-    allowed = {"anonymous": None, "admin": {"master"}}.get(level, {"master", "default"})
+def _endpoint(function: Function, workers: Workers, keys: Mapping[str, str]) -> Endpoint:
+    level = str(function.trigger.get("authLevel"))
+    allowed = {"ANONYMOUS": None, "ADMIN": {"master"}}.get(level, {"master", "default"})
 
     async def endpoint(request: Request) -> Response:
         began = time.monotonic()
         if allowed is not None and not _has_key(request, {name: keys[name] for name in allowed}):
             response = Response(status_code=401)
         else:
-            response = await _call(function, request, durable_client)
+            response = await _call(function, workers, request)
         milliseconds = (time.monotonic() - began) * 1000
         logger.info("%s %s -> %d in %.0f ms", request.method, request.url.path, response.status_code, milliseconds)
         return response
@@ -91,7 +93,7 @@ def _endpoint(function: Function, keys: Mapping[str, str], durable_client: str) 
     return endpoint
 
 
-async def _call(function: Function, request: Request, durable_client: str) -> Response:
+async def _call(function: Function, workers: Workers, request: Request) -> Response:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -102,20 +104,22 @@ async def _call(function: Function, request: Request, durable_client: str) -> Re
         headers = _headers(request)
     except UnicodeDecodeError:
         return Response(status_code=400)
-    trigger = func.HttpRequest(
-        request.method,
-        str(request.url.replace(path=request.scope["raw_path"].decode("ascii"))),  # still percent-encoded
+    http = protos.RpcHttp(
+        method=request.method,
+        url=str(request.url.replace(path=request.scope["raw_path"].decode("ascii"))),  # still percent-encoded
         headers=headers,
-        params={name: ",".join(query.getlist(name)) for name in query},
-        route_params={name: str(value) for name, value in request.path_params.items()},
-        body=bytes(body),
+        query={name: ",".join(query.getlist(name)) for name in query},
+        params={name: str(value) for name, value in request.path_params.items()},
+        body=protos.TypedData(bytes=bytes(body)),
     )
     try:
-        answer: Any = await invoke(function, {function.trigger["name"]: trigger}, durable_client)
-        return _response(answer)
-    except Exception:
-        logger.exception("%s raised", function.name)
+        return _response(await workers.invoke(function, protos.TypedData(http=http)))
+    except FunctionFailedError as error:
+        logger.error("%s raised", function.name, extra={"trace": error.trace})  # noqa: TRY400 - the app's traceback
         return Response(status_code=500)
+    except WorkerLostError:
+        logger.warning("the worker of %s ended", function.name)
+        return Response(status_code=502)
 
 
 def _headers(request: Request) -> dict[str, str]:
@@ -126,12 +130,10 @@ def _headers(request: Request) -> dict[str, str]:
     return {name: ",".join(held) for name, held in values.items()}
 
 
-def _response(answer: func.HttpResponse | str | None) -> Response:
-    if not isinstance(answer, func.HttpResponse):
-        return Response(answer or "", status_code=200 if answer else 204, media_type="text/plain")
-    headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-type"}
-    kind = answer.headers.get("Content-Type") or f"{answer.mimetype}; charset={answer.charset}"
-    return Response(answer.get_body(), answer.status_code, {**headers, "Content-Type": kind})
+def _response(answer: Any) -> Response:
+    if answer.WhichOneof("data") != "http":
+        return Response(answer.string, status_code=200 if answer.string else 204, media_type="text/plain")
+    return Response(answer.http.body.bytes, int(answer.http.status_code), dict(answer.http.headers))
 
 
 def _has_key(request: Request, keys: Mapping[str, str]) -> bool:
@@ -158,9 +160,9 @@ async def _status(request: Request) -> Response:
     return JSONResponse({"state": "Running", "id": "local"})
 
 
-def _list(app: App) -> Endpoint:
+def _list(workers: Workers) -> Endpoint:
     async def page(request: Request) -> Response:
-        return JSONResponse([{"name": function.name, "kind": function.kind} for function in app.functions])
+        return JSONResponse([{"name": function.name, "kind": function.kind} for function in workers.functions])
 
     return page
 

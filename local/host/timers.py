@@ -1,15 +1,18 @@
 """Timer triggers."""
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-import azure.functions as func
 from cronsim import CronSim
 
-from local.host.app import App, Function, invoke, substitute
+from local.host.app import Function, substitute
+from local.host.worker import FunctionFailedError, WorkerLostError
+from local.host.workers import Workers
+from local.worker import protos
 
 LATE_SECONDS = 1.0  # from here on a timer counts as past due
 
@@ -17,11 +20,19 @@ logger = logging.getLogger("timer")
 
 
 class Timers:
-    """Fires each timer at its times; one timer never runs twice at once."""
+    """Fires each timer at its times; one timer never runs twice at once.
 
-    def __init__(self, app: App, durable_client: str) -> None:
-        self._durable_client = durable_client
-        self._functions = {function.name: function for function in app.of_kind("timerTrigger")}
+    Args:
+        workers: Whose timer functions to fire.
+
+    Raises:
+        SettingMissingError: A schedule is named by an app setting that is not set.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._functions = {function.name: function for function in workers.of_kind("timerTrigger")}
+        self._schedules = {name: substitute(each.trigger["schedule"]) for name, each in self._functions.items()}
         self._now: Mapping[str, asyncio.Event] = {name: asyncio.Event() for name in self._functions}
 
     async def run(self) -> None:
@@ -38,7 +49,7 @@ class Timers:
         return True
 
     async def _follow(self, function: Function) -> None:
-        schedule = substitute(function.trigger["schedule"])
+        schedule = self._schedules[function.name]
         asked = self._now[function.name]
         if function.trigger.get("runOnStartup"):
             asked.set()
@@ -57,11 +68,11 @@ class Timers:
     async def _run(self, function: Function, *, past_due: bool) -> None:
         began = asyncio.get_running_loop().time()
         try:
-            await invoke(
-                function, {function.trigger["name"]: func.TimerRequest(past_due=past_due)}, self._durable_client
-            )
-        except Exception:
-            logger.exception("%s raised", function.name)
+            await self._workers.invoke(function, protos.TypedData(json=json.dumps({"IsPastDue": past_due})))
+        except FunctionFailedError as error:
+            logger.error("%s raised", function.name, extra={"trace": error.trace})  # noqa: TRY400 - the app's traceback
+        except WorkerLostError:
+            logger.warning("the worker of %s ended", function.name)
         else:
             logger.info("%s ok in %.0f ms", function.name, (asyncio.get_running_loop().time() - began) * 1000)
 

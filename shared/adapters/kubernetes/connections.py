@@ -1,16 +1,19 @@
 """One client for each cluster and worker, made when first used and again when the registration changes."""
 
 import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from azure.core.credentials_async import AsyncTokenCredential
 
-from shared.adapters.kubernetes.access import connect
-from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.domain.clusters import ClusterAccess, ClusterName
 from shared.errors import NotFound
 from shared.settings import KubernetesSettings
+
+if TYPE_CHECKING:
+    from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 
 
 class ClusterConnectionPool:
@@ -33,9 +36,14 @@ class ClusterConnectionPool:
         self._lock = asyncio.Lock()
         self._open: dict[ClusterName, tuple[ClusterAccess, KubernetesApiCluster]] = {}
 
-    async def connect(self, name: ClusterName) -> KubernetesApiCluster:
+    async def connect(self, name: ClusterName) -> "KubernetesApiCluster":
         """Return the client of a registered cluster; raises NotFound."""
         async with self._lock:
+            # The Kubernetes client takes half a second to import: not when the worker starts, nor on its event loop.
+            await asyncio.to_thread(import_module, "shared.adapters.kubernetes.access")
+            from shared.adapters.kubernetes.access import connect
+            from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+
             access = await self._access(name)
             held, cluster = self._open.get(name, (None, None))
             if cluster is None or held != access:

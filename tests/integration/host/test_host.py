@@ -1,83 +1,20 @@
 """The local Functions host and its task hub, on a sample app: what works there works as on the real host."""
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from secrets import token_hex
 
-import httpx
 import pytest
 
-from local.ports import Ports, listens
+from local.ports import Ports
 from local.processes import Processes
-from local.table_server import answers
-
-APP = Path(__file__).parent / "app"
-ROOT = Path(__file__).parents[3]
-KEYS = {"master": "m" * 20, "default": "d" * 20}
-
-
-@dataclass
-class Host:
-    processes: Processes
-    http: httpx.AsyncClient
-    url: str
-    notes: Path
-    hub_port: int
-
-    async def ready(self) -> bool:
-        return await answers(f"{self.url}/", status=200)
-
-    async def start(self, orchestration: str, text: str = "") -> str:
-        instance = token_hex(6)
-        (await self.http.post(f"v1/start/{orchestration}/{instance}", content=text)).raise_for_status()
-        return instance
-
-    async def state(self, instance: str) -> str:
-        return (await self.http.get(f"v1/state/{instance}")).text
-
-    async def result(self, instance: str, *, seconds: float = 20) -> str:
-        async with asyncio.timeout(seconds):
-            while True:
-                try:
-                    word, _, output = (await self.state(instance)).partition(" ")
-                except httpx.HTTPError:
-                    word, output = "AWAY", ""
-                if word not in ("PENDING", "RUNNING", "AWAY"):
-                    return f"{word} {json.loads(output)}" if output else word
-                await asyncio.sleep(0.05)
-
-    def count(self, line: str) -> int:
-        return self.notes.read_text().splitlines().count(line)
-
-    async def noted(self, line: str, *, seconds: float = 10) -> None:
-        async with asyncio.timeout(seconds):
-            while not self.count(line):
-                await asyncio.sleep(0.02)
+from tests.integration.host.hosts import KEYS, Host, sample_host
 
 
 @pytest.fixture(scope="module")
 async def host(processes: Processes, ports: Ports) -> AsyncIterator[Host]:
-    hub, port = ports.take(), ports.take()
-    notes, keys = processes.directory / "notes", processes.directory / "sample-keys.json"
-    notes.touch()
-    keys.write_text(json.dumps(KEYS))
-    command = [sys.executable, "-m", "local.host", "--app", str(APP), "--port", str(port)]
-    command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys)]
-    environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT)}
-
-    hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub)]
-    await processes.start("sample-hub", hub_command, ready=lambda: listens(hub), environment={"PYTHONPATH": str(ROOT)})
-    url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
-        held = Host(processes, http, url, notes, hub)
-        await processes.start("sample-host", command, ready=held.ready, environment=environment)
+    async with sample_host(processes, ports, "sample", workers=1) as held:
         yield held
-        await processes.stop("sample-host")
-        await processes.stop("sample-hub")
 
 
 async def test_routes_have_a_prefix_constraints_and_optional_ends(host: Host) -> None:
@@ -127,6 +64,16 @@ async def test_an_exception_is_an_empty_500_and_stays_in_the_log(host: Host) -> 
     answer = await host.http.get("v1/broken")
     assert (answer.status_code, answer.content) == (500, b"")
     assert "on purpose" in host.processes.log("sample-host").read_text()
+
+
+async def test_what_the_app_logs_is_one_line_in_the_hosts_log(host: Host) -> None:
+    await host.http.get("v1/log")
+    assert "INFO    sample  first\\nsecond\n" in host.processes.log("sample-host").read_text()
+
+
+async def test_one_worker_runs_invocations_side_by_side(host: Host) -> None:
+    answers = await asyncio.gather(*(host.http.get("v1/meet") for _ in range(5)))  # each waits for the other four
+    assert {answer.text for answer in answers} == {"met"}
 
 
 async def test_a_timer_fires_when_asked(host: Host) -> None:

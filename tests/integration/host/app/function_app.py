@@ -1,7 +1,10 @@
 """A small app with one of everything that the host runs. Activities write down each time they run."""
 
 import asyncio
+import logging
 import os
+import signal
+import time
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +18,8 @@ from durabletask.entities import EntityInstanceId
 app = df.DFApp()
 NOTES = Path(os.environ["NOTES"])
 
+MEETING = asyncio.Barrier(5)
+
 type Steps = Generator[task.Task[Any], Any, Any]
 
 
@@ -23,9 +28,16 @@ def note(text: str) -> None:
         notes.write(text + "\n")
 
 
+def die_once(text: str) -> None:
+    if f"died {text}" not in NOTES.read_text().splitlines():
+        note(f"died {text}")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @app.route(route="echo/{number:int}/{rest?}", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
 def echo(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    text = f"{req.method} {dict(req.route_params)} {dict(req.params)} {req.get_body().decode()} {context.function_name}"
+    route = dict(sorted(req.route_params.items()))  # which come in no order
+    text = f"{req.method} {route} {dict(req.params)} {req.get_body().decode()} {context.function_name}"
     return func.HttpResponse(text, status_code=201)
 
 
@@ -57,6 +69,36 @@ async def owner(req: func.HttpRequest) -> str:
 @app.route(route="broken", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def broken(req: func.HttpRequest) -> str:
     raise RuntimeError("on purpose")
+
+
+@app.route(route="log", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def log(req: func.HttpRequest) -> str:
+    logging.getLogger("sample").info("first\nsecond")
+    return "logged"
+
+
+@app.route(route="meet", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def meet(req: func.HttpRequest) -> str:
+    await MEETING.wait()
+    return "met"
+
+
+@app.route(route="process", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def process(req: func.HttpRequest) -> str:
+    return str(os.getpid())
+
+
+@app.route(route="die", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def die(req: func.HttpRequest) -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+@app.route(route="stall/{id}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def stall(req: func.HttpRequest) -> str:
+    note(f"stall {req.route_params['id']}")
+    time.sleep(60)  # noqa: ASYNC251 - it is to hold up all that this worker does
+    return "over"
 
 
 @app.route(route="start/{name}/{id}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -149,6 +191,29 @@ def slow(ctx: task.OrchestrationContext, text: str) -> Steps:
     return (yield ctx.call_activity("crawl", input=text))
 
 
+@app.orchestration_trigger(context_name="ctx")
+def dying(ctx: task.OrchestrationContext, text: str) -> Steps:
+    die_once(text)
+    return text
+
+
+@app.orchestration_trigger(context_name="ctx")
+def calling_the_dying(ctx: task.OrchestrationContext, text: str) -> Steps:
+    done = yield task.when_all([ctx.call_activity(name, input=text) for name in ("append", "perish", "append")])
+    return ",".join(done)
+
+
+@app.orchestration_trigger(context_name="ctx")
+def asking_the_dying(ctx: task.OrchestrationContext, text: str) -> Steps:
+    return (yield ctx.call_entity(EntityInstanceId("mortal", text), "speak"))
+
+
+@app.activity_trigger(input_name="text")
+async def perish(text: str) -> str:
+    die_once(text)
+    return text
+
+
 @app.activity_trigger(input_name="text")
 def append(text: str) -> str:
     note(f"append {text}")
@@ -175,3 +240,9 @@ def counter(context: df.DurableEntityContext) -> None:
     if context.operation_name == "add":
         context.set_state(value + context.get_input())
     context.set_result(context.get_state(lambda: 0))
+
+
+@app.entity_trigger(context_name="context", entity_name="mortal")
+def mortal(context: df.DurableEntityContext) -> None:
+    die_once(context.entity_key)
+    context.set_result(context.entity_key)

@@ -1,4 +1,4 @@
-"""One readable line for each event."""
+"""One readable line for each event, from the host and from its workers, which share a log file."""
 
 import logging
 import sys
@@ -9,6 +9,11 @@ QUIET = ("azure", "grpc", "uvicorn", "urllib3", "httpx", "asyncio", "durabletask
 
 
 class _Line(logging.Formatter):
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = record.exc_text or getattr(record, "trace", None)  # a traceback from another process
+        return super().format(record)
+
     @override
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return f"{time.strftime('%H:%M:%S', time.localtime(record.created))}.{int(record.msecs):03}"
