@@ -7,8 +7,6 @@ the adapters and their libraries only with the first call.
 import functools
 from typing import TYPE_CHECKING
 
-from shared.settings import load_settings
-
 if TYPE_CHECKING:
     from functions.container import Container
 
@@ -17,5 +15,6 @@ if TYPE_CHECKING:
 def container() -> "Container":
     """Return this worker's container; raises SettingsError for a wrong environment."""
     from functions.container import Container
+    from shared.settings import load_settings
 
     return Container(load_settings())

@@ -14,8 +14,8 @@ import pytest
 
 from local.ports import Ports
 from local.processes import Processes, StackError
-from tests.support.polling import until
 from tests.integration.host.hosts import ROOT, Host, sample_host
+from tests.support.polling import until
 
 WORKERS = 2
 
