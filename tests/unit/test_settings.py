@@ -1,7 +1,9 @@
 """Settings: read once, every mistake in one message."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,11 @@ def test_fields_with_underscores_are_found(environment: Load) -> None:
     variables = {"BERTH_KUBERNETES_MAX_CONCURRENT_REQUESTS": "7", "BERTH_KUBERNETES_WATCH_IDLE_TIMEOUT": "1"}
     settings = environment(GOOD | variables)
     assert (settings.kubernetes.max_concurrent_requests, settings.kubernetes.watch_idle_timeout) == (7, 1)
+
+
+def test_the_sample_settings_are_good(environment: Load) -> None:
+    sample = json.loads((Path(__file__).parents[2] / "local.settings.sample.json").read_text())
+    assert environment(sample["Values"]).recovery.schedule == "0 * * * * *"
 
 
 def test_variables_of_other_things_are_ignored(environment: Load) -> None:
