@@ -132,7 +132,7 @@ def _headers(request: Request) -> dict[str, str]:
 
 def _response(answer: Any) -> Response:
     if answer.WhichOneof("data") != "http":
-        return Response(answer.string, status_code=200 if answer.string else 204, media_type="text/plain")
+        return Response(answer.string, media_type="text/plain")
     return Response(answer.http.body.bytes, int(answer.http.status_code), dict(answer.http.headers))
 
 

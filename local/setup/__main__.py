@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.setup.cache import cache_directory
 from local.setup.jobs import SetupError
-from local.setup.parts import azurite, check_binaries, kubernetes_binaries, python_environment
+from local.setup.parts import azurite, check_binaries, deployed_packages, kubernetes_binaries, python_environment
 from local.setup.progress import make_all
 
 _RUN_THE_STACK = {"demo", "up", "test", "bench", "kubectl"}
@@ -46,7 +46,10 @@ def main(arguments: Sequence[str]) -> None:
             parts.append(kubernetes)
             binaries = kubernetes.slot.path / "bin"
         variables["BERTH_KUBE_BINARIES"] = str(binaries)
-
+        if arguments[0] == "test":
+            packages = deployed_packages(project, cache)
+            parts.append(packages)
+            variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
         for name in (signal.SIGTERM, signal.SIGHUP):  # they stop the tools as Ctrl-C does

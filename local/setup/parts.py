@@ -1,4 +1,4 @@
-"""The three parts: what each is made from, how it is made, and what helps when that fails."""
+"""The parts: what each is made from, how it is made, and what helps when that fails."""
 
 import json
 import os
@@ -56,10 +56,24 @@ def python_environment(project: Path, cache: Path) -> Part:
 
     def build(job: Job, directory: Path) -> None:
         make_environment(job, directory, requirements)
-        job.begin("compiling packages")  # apart from pip, which would use one processor only
-        job.run([directory / "bin/python", "-I", "-m", "compileall", "-qq", "-j", "0", directory / "lib"])
+        _compile_packages(job, directory / "bin/python", directory / "lib")
 
     return Part("Python environment", Slot(path, "bin/python"), build, (_PIP,))
+
+
+def deployed_packages(project: Path, cache: Path) -> Part:
+    """Return what the deployment package installs, in `site-packages`: the product's own requirements alone."""
+    requirements = project / "requirements.txt"
+    path = cache / "package" / cache_key(requirements.read_bytes(), sys.version)
+
+    def build(job: Job, directory: Path) -> None:
+        packages, tool = directory / "site-packages", directory / "pip"
+        shutil.rmtree(packages, ignore_errors=True)
+        make_environment(job, tool, requirements, target=packages)
+        _compile_packages(job, tool / "bin/python", packages)
+        shutil.rmtree(tool)
+
+    return Part("Deployed packages", Slot(path, "site-packages"), build, (_PIP,))
 
 
 def azurite(project: Path, cache: Path) -> Part:
@@ -138,6 +152,11 @@ def link_flags(module: str) -> str:
     values = {"gitVersion": version[1], "gitMajor": version[2], "gitMinor": version[3], "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(["-s -w", *(f"-X {package}.{name}={values[name]}" for package in packages for name in values)])
+
+
+def _compile_packages(job: Job, python: Path, packages: Path) -> None:
+    job.begin("compiling packages")  # apart from pip, which would use one processor only
+    job.run([python, "-I", "-m", "compileall", "-qq", "-j", "0", packages])
 
 
 def _compile(job: Job, work: Path, options: tuple[str, ...]) -> None:

@@ -21,8 +21,11 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("."))) if match else ()
 
 
-def make_environment(job: Job, directory: Path, requirements: Path) -> None:
-    """Make a virtual environment with locked requirements, in place of what an interrupted attempt left there."""
+def make_environment(job: Job, directory: Path, requirements: Path, *, target: Path | None = None) -> None:
+    """Make a virtual environment in place of what an interrupted attempt left there, and install locked requirements.
+
+    They go into it, or as a deployment package has them, into the folder `target`.
+    """
     job.begin("making the virtual environment")
     job.run([sys.executable, "-I", "-m", "venv", "--clear", directory])
     pinned = len(re.findall(r"^\S+==", requirements.read_text(), re.MULTILINE))
@@ -42,7 +45,8 @@ def make_environment(job: Job, directory: Path, requirements: Path) -> None:
     job.begin("fetching packages")
     pip = (directory / "bin/python", "-I", "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
     locked = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off")
-    job.run([*pip, *locked, "--no-compile", "-r", requirements], progress)
+    into = () if target is None else ("--target", target)
+    job.run([*pip, *locked, *into, "--no-compile", "-r", requirements], progress)
 
 
 def find_node(job: Job, directory: Path) -> tuple[Path, Command]:

@@ -8,12 +8,12 @@ own: both ends of the channel are here. Being protobuf, the messages refuse what
 import re
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory, timestamp_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
 
 _PACKAGE = "AzureFunctionsRpcMessages"
 
 # Each message with its enumerations and fields. `map` is of strings unless it says of what, `*` repeated, `a|` of the
-# oneof a.
+# oneof a. What is left out, such as cookies in answers, makes the library fail where it is used, with the missing name.
 _MESSAGES = """
 StreamingMessage: string request_id, WorkerInitRequest content|worker_init_request,
   WorkerInitResponse content|worker_init_response, FunctionsMetadataRequest content|functions_metadata_request,
@@ -31,8 +31,9 @@ FunctionMetadataResponse: RpcFunctionMetadata *function_metadata_results, Status
 RpcFunctionMetadata: string name, string directory, string script_file, string entry_point, map:BindingInfo bindings,
   bool is_proxy, string language, string *raw_bindings, string function_id, bool managed_dependency_enabled,
   RpcRetryOptions retry_options, map properties
-RpcRetryOptions: enum RetryStrategy exponential_backoff fixed_delay, int32 max_retry_count, Duration delay_interval,
-  Duration minimum_interval, Duration maximum_interval, RetryStrategy retry_strategy
+RpcRetryOptions: enum RetryStrategy exponential_backoff fixed_delay, int32 max_retry_count,
+  .google.protobuf.Duration delay_interval, .google.protobuf.Duration minimum_interval,
+  .google.protobuf.Duration maximum_interval, RetryStrategy retry_strategy
 BindingInfo: enum Direction in out inout, enum DataType undefined string binary stream, string type,
   Direction direction, DataType data_type
 InvocationRequest: string invocation_id, string function_id, ParameterBinding *input_data,
@@ -46,22 +47,14 @@ RpcTraceContext: string trace_parent, string trace_state, map attributes
 RetryContext: int32 retry_count, int32 max_retry_count, RpcException exception
 RpcHttp: string method, string url, map headers, TypedData body, map params, string status_code, map query,
   bool enable_content_negotiation, RpcHttpCookie *cookies
-RpcHttpCookie: enum SameSite None Lax Strict ExplicitNone, string name, string value, NullableString domain,
-  NullableString path, NullableTimestamp expires, NullableBool secure, NullableBool http_only, SameSite same_site,
-  NullableDouble max_age
-NullableString: string string|value
-NullableBool: bool bool|value
-NullableDouble: double double|value
-NullableTimestamp: Timestamp timestamp|value
+RpcHttpCookie: string name, string value
 """
 _Field = descriptor_pb2.FieldDescriptorProto
-_KNOWN = {"Duration": ".google.protobuf.Duration", "Timestamp": ".google.protobuf.Timestamp"}
 
 
 def _describe() -> descriptor_pb2.FileDescriptorProto:
-    imports = [module.DESCRIPTOR.name for module in (duration_pb2, timestamp_pb2)]
     file = descriptor_pb2.FileDescriptorProto(name="FunctionRpc.proto", package=_PACKAGE, syntax="proto3")
-    file.dependency.extend(imports)
+    file.dependency.append(duration_pb2.DESCRIPTOR.name)
     for line in re.sub(r",\n\s+", ", ", _MESSAGES).strip().splitlines():
         name, _, members = line.partition(": ")
         message = file.message_type.add(name=name)
@@ -92,8 +85,9 @@ def _add_field(message: descriptor_pb2.DescriptorProto, kind: str, name: str) ->
         field.type, field.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{message.name}.{entry.name}"
     elif kind in [each.name for each in message.enum_type]:
         field.type, field.type_name = _Field.TYPE_ENUM, f".{_PACKAGE}.{message.name}.{kind}"
-    elif kind[0].isupper():
-        field.type, field.type_name = _Field.TYPE_MESSAGE, _KNOWN.get(kind, f".{_PACKAGE}.{kind}")
+    elif not kind[0].islower():
+        field.type = _Field.TYPE_MESSAGE
+        field.type_name = kind if kind.startswith(".") else f".{_PACKAGE}.{kind}"
     else:
         field.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
 

@@ -1,10 +1,10 @@
 """What the documents say is what the code does."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from shared.settings import describe
+from tests.package import deployed_files
 
 ROOT = Path(__file__).parents[2]
 HEAD = """# Settings
@@ -28,15 +28,7 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 
 def test_only_what_the_app_needs_is_deployed() -> None:
-    listed = [line for line in (ROOT / ".funcignore").read_text().splitlines() if line]
-
-    def named(path: str, patterns: list[str]) -> bool:  # as Core Tools does: from the start, not to the end
-        return any(re.match(re.escape(each).replace(r"\*", "[^/]+"), path) for each in patterns)
-
-    kept = [each.removeprefix("!") for each in listed if each.startswith("!")]
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    deployed = {path for path in tracked if named(path, kept) or not named(path, listed)}
-    tops = {path if path.startswith("docs/") else path.partition("/")[0] for path in deployed}
+    tops = {path if path.startswith("docs/") else path.partition("/")[0] for path in deployed_files()}
     assert tops == {"docs/problems.md", "function_app.py", "functions", "host.json", "requirements.txt", "shared"}
 
 
