@@ -15,6 +15,7 @@ from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, running
 from local.processes import StackError
+from local.signals import interrupt_on_signals
 from local.stack import ROOT
 
 CHECKS: dict[str, list[str]] = {
@@ -131,6 +132,7 @@ def _positive(text: str) -> int:
 
 if __name__ == "__main__":
     try:
+        interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
     except (StackError, NoStackError, ProblemError) as error:
         sys.exit(f"berth: {error}")

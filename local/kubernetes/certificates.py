@@ -1,16 +1,9 @@
 """The certificates of one control plane: its authority, its server, and its clients."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-VALID = timedelta(days=30)  # to either side of now: a clock may be stepped
+import trustme
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,97 +15,49 @@ class KeyPair:
 
 
 class Authority:
-    """Signs certificates and writes them to a directory.
+    """Signs certificates and writes them to a directory that only this user can read.
 
-    The extensions are those that Python 3.13's strict verification asks for.
+    They are valid from the year 2000 to 3000: a clock may be stepped.
+
+    Args:
+        directory: Where the files go; it is made.
+
+    Attributes:
+        certificate: The authority's own certificate, which servers and clients trust.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "berth local authority")])
-        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
-        usage = x509.KeyUsage(
-            digital_signature=False,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        self._authority = trustme.CA(organization_name="berth local authority")
         self.certificate = directory / "ca.crt"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._authority.cert_pem.write_to_path(self.certificate)
 
     def server(self) -> KeyPair:
         """Sign a server certificate for localhost."""
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))])
-        return self._sign("server", "kube-apiserver", "", ExtendedKeyUsageOID.SERVER_AUTH, names)
+        return self._write("server", self._authority.issue_cert("localhost", "127.0.0.1"))
 
     def client(self, user: str, group: str = "") -> KeyPair:
-        """Sign a client certificate: Kubernetes takes the user from its name and the group from its organisation."""
-        return self._sign(user.replace(":", "-"), user, group, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        """Sign a client certificate: Kubernetes takes the user from its name and the group from its organisation.
+
+        Args:
+            user: The user's name; it names the files too.
+            group: The user's group; without one the user gets a group that no role is bound to.
+        """
+        # Go refuses a certificate without an alternative name. An address is one that no server can have.
+        signed = self._authority.issue_cert(
+            "client@localhost", common_name=user, organization_name=group or "berth local clients"
+        )
+        return self._write(user.replace(":", "-"), signed)
 
     def service_account_key(self) -> Path:
         """Make the key that signs service account tokens."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        return self._write_key("service-accounts", key)
-
-    def _sign(
-        self,
-        file: str,
-        common_name: str,
-        organisation: str,
-        usage: x509.ObjectIdentifier,
-        names: x509.SubjectAlternativeName | None,
-    ) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
-        if organisation:
-            attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation))
-        builder = (
-            self._builder(x509.Name(attributes), key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        )
-        if names is not None:
-            builder = builder.add_extension(names, critical=False)
-        certificate = self._directory / f"{file}.crt"
-        signed = builder.sign(self._key, hashes.SHA256())
-        certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        return KeyPair(certificate, self._write_key(file, key))
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - VALID)
-            .not_valid_after(now + VALID)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier), critical=False
-            )
-        )
-
-    def _write_key(self, file: str, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Path:
-        path = self._directory / f"{file}.key"
-        path.touch(mode=0o600)
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        path = self._directory / "service-accounts.key"
+        self._authority.issue_cert(common_name="service-accounts").private_key_pem.write_to_path(path)
         return path
+
+    def _write(self, name: str, signed: trustme.LeafCert) -> KeyPair:
+        pair = KeyPair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
+        signed.cert_chain_pems[0].write_to_path(pair.certificate)
+        signed.private_key_pem.write_to_path(pair.key)
+        return pair

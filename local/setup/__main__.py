@@ -1,7 +1,6 @@
 """`./berth COMMAND ...`: makes the parts that the command needs, then becomes the command."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from local.setup.cache import cache_directory
 from local.setup.jobs import SetupError
 from local.setup.parts import azurite, check_binaries, deployed_packages, kubernetes_binaries, python_environment
 from local.setup.progress import make_all
+from local.signals import interrupt_on_signals
 
 _RUN_THE_STACK = {"demo", "up", "test", "bench", "kubectl"}
 
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str]) -> None:
             variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
-        for name in (signal.SIGTERM, signal.SIGHUP):  # they stop the tools as Ctrl-C does
-            signal.signal(name, signal.default_int_handler)
+        interrupt_on_signals()  # which stops the tools
         if not make_all(missing):
             sys.exit(
                 "berth: not set up yet. The same command goes on where it stopped. Or copy the whole of\n"

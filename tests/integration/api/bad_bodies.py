@@ -1,4 +1,8 @@
-"""Bodies that must be refused, as readable tables: what is sent, and where the problem document must point."""
+"""Bodies that must be refused, as readable tables: what is sent, and where the problem document must point.
+
+Missing and unknown members are made from the API's description by test_fuzz.py. It makes wrong types and lengths too,
+but does not notice when one of them is accepted: those stay here.
+"""
 
 import gzip
 import json
@@ -7,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 JSON = (("Content-Type", b"application/json"),)
-LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'  # JSON escapes of what no encoding can write down
+# JSON escapes of what no encoding can write down: the body itself is wrong, whichever member has them.
+LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'
 
 
 @dataclass(frozen=True)
@@ -89,17 +94,17 @@ INVISIBLE = {
 }
 DISPLAY_NAMES = {**INVISIBLE, "lengths": ["", "a" * 101, "🚢" * 101, "a" * 20_000]}
 VERSIONS = {
-    "no tag": ["", ".1", "-1", "a b", "v/1", "v1:2", "v1@sha256:00", "a" * 129],
+    "no tag": ["", "a" * 129, ".1", "-1", "a b", "v/1", "v1:2", "v1@sha256:00"],
     "Unicode": ["v\uff11", "ü1", "v1\u200b", "v1\0", "v1\n", "\u202ev1"],
     "paths and templates": ["../../etc", "{{7*7}}", "$(id)", "v1;id", "v1'", 'v1"', "@shard"],
 }
 REGIONS = {
     "not there": ["mars", "-", "local-1", "null"],
-    "no name": ["", "Local", "lo cal", "local\n", "local\0", "löcal", "l\u043ecal", "a" * 41, "local."],
+    "no name": ["", "a" * 41, "Local", "lo cal", "local\n", "local\0", "löcal", "l\u043ecal", "local."],
     "elsewhere": ["local' or 1 eq 1", "@shard", "{{ region }}", "../local", 'local"', "local: x", "local#"],
 }
 PLAN_NAMES = {
-    "no plan": ["", "gold", "Trial", "TRIAL", " trial", "trial\n", "trial\0", "\uff54rial", "tri\u200bal", "a" * 1000],
+    "no plan": ["", "gold", "a" * 1000, "Trial", "TRIAL", " trial", "trial\n", "trial\0", "\uff54rial", "tri\u200bal"],
     "elsewhere": ["trial' or '1' eq '1", "{{ plan }}", "../trial", "@shard", "__class__", "*"],
 }
 TABLES: Mapping[str, Mapping[str, list[str]]] = {
@@ -118,10 +123,6 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", ""),
     "blank": (b" \r\n\t ", ""),
     "null": (b"null", ""),
-    "true": (b"true", ""),
-    "a number": (b"7", ""),
-    "text": (b'"slug"', ""),
-    "an empty list": (b"[]", ""),
     "a list of one": (f"[{GOOD}]".encode(), ""),
     "pairs": (b'[["slug", "never-made"]]', ""),
     "cut off": (OPEN.encode(), ""),
@@ -146,6 +147,9 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a number of 100 digits": (f'{OPEN}, "version": {"9" * 100}}}'.encode(), "/version"),
     "an octal number": (f'{OPEN}, "version": 017}}'.encode(), ""),
     "a signed number": (f'{OPEN}, "version": +1}}'.encode(), ""),
+    "half a pair": (f'{OPEN}, "version": {LONE}}}'.encode(), ""),
+    "a pair reversed": (f'{OPEN}, "version": {REVERSED}}}'.encode(), ""),
+    "an unknown member of half a pair": (OPEN.encode() + rb', "\ud800": 1}', ""),
     "a bare line end in text": (f'{OPEN}, "version": "v\n1"}}'.encode(), ""),
     "a bare NUL in text": (f'{OPEN}, "version": "v\0"}}'.encode(), ""),
     "an unknown escape": (f'{OPEN}, "version": "\\x41"}}'.encode(), ""),
@@ -154,10 +158,12 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a member twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
     "an unknown member twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
     "a member twice, further in": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
-    "lists in lists": (f'{OPEN}, "version": {"[" * 900}{"]" * 900}}}'.encode(), "/version"),
+    "lists in lists": (f'{OPEN}, "version": {"[" * 100}{"]" * 100}}}'.encode(), "/version"),
+    "lists in lists, beyond the limit": (f'{OPEN}, "version": {"[" * 900}{"]" * 900}}}'.encode(), ""),
     "lists in lists without end": (b"[" * 60_000, ""),
     "lists, deep and closed": (b"[" * 30_000 + b"]" * 30_000, ""),
-    "objects in objects": (f'{OPEN}, "version": {'{"a":' * 900}1{"}" * 900}}}'.encode(), "/version"),
+    "objects in objects": (f'{OPEN}, "version": {'{"a":' * 100}1{"}" * 100}}}'.encode(), "/version"),
+    "objects in objects, beyond the limit": (f'{OPEN}, "version": {'{"a":' * 900}1{"}" * 900}}}'.encode(), ""),
     "objects in objects without end": (b'{"a":' * 12_000, ""),
     "UTF-16": (GOOD.encode("utf-16"), ""),
     "UTF-16, little end first": (GOOD.encode("utf-16-le"), ""),
@@ -173,7 +179,6 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "gzip unsaid": (gzip.compress(GOOD.encode()), ""),
 }
 UNKNOWN = {
-    "replicas": "/replicas",
     "Slug": "/Slug",
     "slug ": "/slug ",
     "": "/",
@@ -184,9 +189,6 @@ UNKNOWN = {
     "sl\0ug": "/sl\0ug",
     "\ufeffslug": "/\ufeffslug",
     "🚢": "/🚢",
-    "namespace": "/namespace",
-    "state": "/state",
-    "operation": "/operation",
 }
 MEDIA_TYPES = {
     "text": b"text/plain",
@@ -210,10 +212,10 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def body(members: Mapping[str, str], **changed: str | None) -> bytes:
-    """Return a JSON object whose members are given as JSON; None leaves one out."""
-    held = {name: value for name, value in {**members, **changed}.items() if value is not None}
-    return ("{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in held.items()) + "}").encode()
+def body(members: Mapping[str, str], **changed: str) -> bytes:
+    """Return a JSON object whose members are given as JSON."""
+    held = (f"{json.dumps(name)}: {raw}" for name, raw in {**members, **changed}.items())
+    return ("{" + ", ".join(held) + "}").encode()
 
 
 def signups() -> Iterator[Case]:
@@ -222,16 +224,11 @@ def signups() -> Iterator[Case]:
         for about, values in table.items():
             for value in values:
                 yield _signup(f"{member}, {about}: {value[:40]!a}", (f"/{member}",), **{member: json.dumps(value)})
-        for about, raw in {**NO_TEXT, "half a pair": LONE, "a pair reversed": REVERSED}.items():
+        for about, raw in NO_TEXT.items():
             yield _signup(f"{member} is {about}", (f"/{member}",), **{member: raw})
-        if member in SIGNUP:
-            yield _signup(f"{member} is missing", (f"/{member}",), **{member: None})
     yield Case("no member at all", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
     for name, pointer in UNKNOWN.items():
         yield _signup(f"the unknown member {name!a}", (pointer,), **{name: "1"})
-    yield Case(
-        "an unknown member of half a pair", "POST", "tenants", 422, ("",), OPEN.encode() + rb', "\ud800": 1}', JSON
-    )
 
 
 def whole_bodies() -> Iterator[Case]:
@@ -259,14 +256,11 @@ def whole_bodies() -> Iterator[Case]:
 
 def retries() -> Iterator[Case]:
     """Every member of POST /api/tenants/{slug}/retry."""
-    values = [json.dumps(value) for table in VERSIONS.values() for value in table]
-    for raw in (*values, *NO_TEXT.values(), LONE):
-        content = body({}, version=raw)
-        yield Case(f"version {raw[:40]}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
-    for name in ("slug", "Version", "", "plan"):
-        content = body({"version": '"v1"'}, **{name: '"x"'})
-        yield Case(f"the member {name!a}", "POST", "tenants/TENANT/retry", 422, (f"/{name}",), content, JSON)
+    for value in VERSIONS["Unicode"]:
+        content = body({}, version=json.dumps(value))
+        yield Case(f"version {value[:40]!a}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
+    yield Case("half a pair", "POST", "tenants/TENANT/retry", 422, ("",), body({}, version=LONE), JSON)
 
 
-def _signup(about: str, pointers: tuple[str, ...], **changed: str | None) -> Case:
+def _signup(about: str, pointers: tuple[str, ...], **changed: str) -> Case:
     return Case(about, "POST", "tenants", 422, pointers, body(SIGNUP, **changed), JSON)

@@ -14,8 +14,9 @@ from local.processes import Processes, StackError
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
-import asyncio, sys
+import asyncio
 from local.processes import Processes
+from local.signals import interrupt_on_signals
 
 async def main():
     processes = Processes()
@@ -28,7 +29,16 @@ async def main():
     finally:
         await processes.close()
 
+interrupt_on_signals()
 asyncio.run(main())
+"""
+AS_A_SCRIPT_DOES = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # with `&`: SIGINT is ignored from the start
+SLEEPER = """
+import os, pathlib, time
+
+def test_sleep():
+    pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+    time.sleep(600)
 """
 
 
@@ -49,12 +59,14 @@ async def gone(directory: str, pids: list[int]) -> bool:
     [
         ("supervisor", signal.SIGKILL),
         ("supervisor", signal.SIGINT),
+        ("supervisor", signal.SIGTERM),
         ("janitor", signal.SIGKILL),
         ("child", signal.SIGKILL),
     ],
 )
 async def test_nothing_is_left(victim: str, number: int) -> None:
     supervisor = await asyncio.create_subprocess_exec(
+        *AS_A_SCRIPT_DOES,
         sys.executable,
         "-c",
         SCRIPT,
@@ -68,9 +80,27 @@ async def test_nothing_is_left(victim: str, number: int) -> None:
     os.kill({"supervisor": supervisor.pid, "janitor": int(janitor), "child": int(children[0])}[victim], number)
     if victim != "supervisor":
         supervisor.send_signal(signal.SIGINT)
-    await supervisor.wait()
     async with asyncio.timeout(10):
+        await supervisor.wait()
         while not await gone(directory, [int(janitor), *map(int, children)]):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_command_in_a_script_can_be_stopped(tmp_path: Path, number: int) -> None:
+    (tmp_path / "test_sleep.py").write_text(SLEEPER)
+    started = tmp_path / "pid"
+    arguments = ["-m", "cli", "test", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)]
+    command = await asyncio.create_subprocess_exec(
+        *AS_A_SCRIPT_DOES, sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
+    )
+    async with asyncio.timeout(30):
+        while not (started.exists() and started.read_text()):
+            await asyncio.sleep(0.05)
+    command.send_signal(number)
+    async with asyncio.timeout(10):
+        assert await command.wait() == 130
+        while await alive(int(started.read_text())):
             await asyncio.sleep(0.05)
 
 
