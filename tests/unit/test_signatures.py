@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-import function_app
+from tests.support.registered import registered_functions
 
-DECLARED: dict[str, Any] = {str(each.get_function_name()): each for each in function_app.app.get_functions()}
+DECLARED = registered_functions()
 
 
 def not_indexable(call: Any) -> list[str]:
     """Say which annotations of a function the worker library refuses: only plain classes are indexed."""
     hints = typing.get_type_hints(call)
-    places = [*inspect.signature(call).parameters, "return"]
+    names = [*inspect.signature(call).parameters, "return"]
     return [
-        f"{place}: {hints[place]} is no plain class, so Azure Functions does not load the app. Annotate with a class "
+        f"{name}: {hints[name]} is no plain class, so Azure Functions does not load the app. Annotate with a class "
         "that is not parametrised, such as JsonObject in place of dict[str, Any]."
-        for place in places
-        if place in hints and (not isinstance(hints[place], type) or isinstance(hints[place], types.GenericAlias))
+        for name in names
+        if name in hints and (not isinstance(hints[name], type) or isinstance(hints[name], types.GenericAlias))
     ]
 
 

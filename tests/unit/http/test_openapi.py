@@ -1,6 +1,5 @@
 """The API's description says what the app's functions are, and its rules are those that requests are held to."""
 
-import functools
 import itertools
 import json
 import re
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-import function_app
 from cli.api import Json
 from functions.http.api import ROUTES
 from functions.http.openapi import VERSION, document
@@ -22,6 +20,7 @@ from functions.http.problems import Kind
 from functions.http.reference import problem_pages
 from functions.http.requests import Signup
 from shared.domain.slugs import RESERVED, check_slug
+from tests.support.registered import registered_functions
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT: Json = json.loads(document(ROUTES))
@@ -38,10 +37,9 @@ class Registered(NamedTuple):
     level: str
 
 
-@functools.cache  # the app adds the durable library's own functions each time that it is asked
 def registered() -> list[Registered]:
     found: list[Registered] = []
-    for function in function_app.app.get_functions():
+    for function in registered_functions().values():
         trigger = function.get_trigger()
         assert trigger is not None
         binding = cast("dict[str, Any]", trigger.get_dict_repr())
