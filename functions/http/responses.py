@@ -135,6 +135,8 @@ class Tenant(_Response):
     """Empty once the tenant is deleted."""
     cluster: str
     """Empty until the tenant was placed, and after it was removed."""
+    instance: str
+    """What runs for the tenant: its namespace is `tenant-INSTANCE`. Empty after it was removed."""
     url: str
     """Where the tenant's users find it."""
     created_at: Moment
@@ -159,6 +161,7 @@ class Tenant(_Response):
             email=tenant.email,
             display_name=tenant.display_name,
             cluster=tenant.cluster,
+            instance=tenant.instance,
             url=f"https://{tenant.slug}.{domain}",
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,

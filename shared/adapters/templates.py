@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
+from shared.domain.instances import namespace_name
 from shared.domain.plans import PLANS
-from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from shared.settings import TenantSettings
@@ -53,7 +53,8 @@ def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str |
     plan = PLANS[tenant.plan]
     return {
         "slug": tenant.slug,
-        "namespace": namespace_name(tenant.slug),
+        "instance": tenant.instance,
+        "namespace": namespace_name(tenant.instance),
         "display_name": tenant.display_name,
         "plan": plan.name,
         "version": tenant.version,
@@ -115,9 +116,9 @@ def _escape(letter: re.Match[str]) -> str:
 
 
 def _tenant_secret(tenant: Tenant, settings: TenantSettings) -> str:
-    """Derive a secret that is the tenant's alone, not its slug's next owner's, and the same at every apply."""
+    """Derive a secret that is the instance's alone, and the same at every apply."""
     seed = settings.secret_seed.get_secret_value().encode()
-    return hmac.new(seed, f"{tenant.slug} {tenant.created_at.isoformat()}".encode(), sha256).hexdigest()
+    return hmac.new(seed, tenant.instance.encode(), sha256).hexdigest()
 
 
 def _times(quantity: str, factor: int) -> str:

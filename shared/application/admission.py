@@ -21,7 +21,7 @@ from shared.domain.operations import OperationId
 from shared.domain.placement import ReservationResult, candidates
 from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
-from shared.errors import NoRoom, QueueFull
+from shared.errors import Conflict, NoRoom, QueueFull
 from shared.events import log_event
 from shared.settings import ProvisioningSettings
 
@@ -92,7 +92,7 @@ class Admission:
             Conflict: Somebody else changed the tenant.
         """
         value = tenant.value
-        if value.cluster and await self._clusters.has_reservation(ClusterName(value.cluster), value.slug):
+        if value.cluster and await self._clusters.has_reservation(ClusterName(value.cluster), value.instance):
             return await self._start_applying(tenant)
         async with self._lock:
             if self._slots_in_use:
@@ -115,11 +115,13 @@ class Admission:
                 continue
             on_cluster = replace(value, cluster=cluster.name, operation=replace(placing, cluster=cluster.name))
             tenant = await self._tenants.save(tenant.with_value(on_cluster))
-            result = await self._clusters.reserve(cluster, value.slug, weight=weight, max_starting=per_cluster)
+            result = await self._clusters.reserve(
+                cluster, value.instance, slug=value.slug, weight=weight, max_starting=per_cluster
+            )
             log_event(logger, "reservation asked for", cluster=cluster.name, weight=weight, result=result)
             match result:
                 case ReservationResult.RESERVED:
-                    return await self._start_applying(tenant)
+                    return await self._keep_reservation(tenant, cluster.name)
                 case ReservationResult.NO_SLOT:
                     no_slot = True
                 case ReservationResult.FULL:
@@ -130,6 +132,22 @@ class Admission:
         if tenant.value.cluster:  # nothing was reserved on it
             tenant = await self._tenants.save(tenant.with_value(replace(value, cluster="", operation=placing)))
         return await self._queued(tenant) or Queued(tenant, 1, MIN_WAIT)
+
+    async def _keep_reservation(self, tenant: Stored[Tenant], cluster: ClusterName) -> Stored[Tenant]:
+        """Record a reservation that was just made, and give it back if it is not wanted any more.
+
+        Between the choice of the cluster and the reservation another worker may have ended the operation, or have made
+        a reservation elsewhere for this instance; neither of them could see this one.
+        """
+        try:
+            return await self._start_applying(tenant)
+        except Conflict:
+            value = tenant.value
+            fresh = (await self._tenants.get(value.slug)).value
+            if fresh.instance != value.instance or fresh.cluster != cluster:
+                log_event(logger, "reservation given back: its operation ended", cluster=cluster)
+                await self._clusters.release(cluster, value.instance)
+            raise
 
     async def _start_applying(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
         """Record that the place step is done, so that its seconds include the reservation."""

@@ -1,7 +1,5 @@
 """Deleting: start to remove a tenant with everything it has."""
 
-from dataclasses import replace
-
 from shared.application.existing_tenant import existing_tenant
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.tenants import TenantRepository
@@ -31,7 +29,7 @@ class Delete:
         async def save(operation: Operation) -> None:
             stored = await existing_tenant(self._tenants, slug)
             before = stored.value
-            tenant = before.begin(replace(operation, cluster=before.cluster), operation.created_at)
+            tenant = before.begin(operation, operation.created_at)
             await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
 
         return await self._start.begin(OperationKind.DELETE, slug, caller, workflows, save)

@@ -1,6 +1,6 @@
 """Signing up: take a slug and start to provision its tenant."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.application.admission import Admission
 from shared.application.idempotent_start import Caller, IdempotentStart
@@ -10,6 +10,7 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.transitions import NEW, save_transition
+from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug, check_slug
@@ -65,6 +66,7 @@ class Signup:
             raise Invalid(("/region", f"there is no such region; regions: {known}"))
 
         async def save(operation: Operation) -> None:
+            operation = replace(operation, instance=new_instance_id())
             tenant = Tenant(
                 slug=request.slug,
                 state=operation.rules.during,
@@ -76,6 +78,7 @@ class Signup:
                 created_at=operation.created_at,
                 changed_at=operation.created_at,
                 operation=operation,
+                instance=operation.instance,
             )
             async with self._admission.arriving():
                 try:

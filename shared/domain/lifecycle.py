@@ -46,6 +46,7 @@ class KindRules:
 
     Attributes:
         steps: The steps of its plan, in order.
+        makes_instance: Whether it makes a new instance; else it is about the one that the tenant has.
         starts_from: The states in which it may start; None stands for a slug that nobody has.
         during: The tenant's state while the operation is open.
         after_success: The state when it has succeeded.
@@ -56,6 +57,7 @@ class KindRules:
     """
 
     steps: tuple[StepName, ...]
+    makes_instance: bool
     starts_from: frozenset[TenantState | None]
     during: TenantState
     after_success: TenantState
@@ -72,6 +74,7 @@ class KindRules:
 RULES: Mapping[OperationKind, KindRules] = {
     OperationKind.PROVISION: KindRules(
         steps=(StepName.PLACE, StepName.APPLY, StepName.START),
+        makes_instance=True,
         starts_from=frozenset({None, TenantState.FAILED}),
         during=TenantState.PROVISIONING,
         after_success=TenantState.ACTIVE,
@@ -81,6 +84,7 @@ RULES: Mapping[OperationKind, KindRules] = {
     ),
     OperationKind.DELETE: KindRules(
         steps=(StepName.REMOVE,),
+        makes_instance=False,
         starts_from=frozenset({TenantState.ACTIVE, TenantState.FAILED}),
         during=TenantState.DELETING,
         after_success=TenantState.DELETED,

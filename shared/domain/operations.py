@@ -10,14 +10,15 @@ from enum import StrEnum
 from secrets import randbelow
 from typing import NewType
 
+from shared.domain.base32 import ALPHABET, base32
+from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import KindRules, OperationKind, StepName, rules_of
 from shared.domain.slugs import Slug
 
 OperationId = NewType("OperationId", str)
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 2, 15  # between two polls of a caller who follows an operation
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o or u to misread
-_ID = re.compile(rf"([a-z0-9-]{{1,63}})\.[{_ALPHABET}]{{20}}")
+_ID = re.compile(rf"([a-z0-9-]{{1,63}})\.[{ALPHABET}]{{20}}")
 _MILLISECONDS_END = 1 << 50  # ten letters of base 32; no clock reaches it before the year 37000
 
 
@@ -63,8 +64,9 @@ class Step:
 class Operation:
     """One change of one tenant.
 
-    `heartbeat_at` is the last time that something wrote progress; `reason` says why it failed or was cancelled, in
-    words a person can act on; `actor` is who asked for it; `cluster` is where it is done, once that is known.
+    `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last time
+    that something wrote progress; `reason` says why it failed or was cancelled, in words a person can act on; `actor` is
+    who asked for it.
     """
 
     id: OperationId
@@ -77,6 +79,7 @@ class Operation:
     state: OperationState = OperationState.QUEUED
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    instance: InstanceId = NO_INSTANCE
     cluster: str = ""
     reason: str = ""
     cancel_requested: bool = False
@@ -208,7 +211,7 @@ def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime)
 
 def new_operation_id(slug: Slug, now: datetime) -> OperationId:
     """Make an id that names its tenant, sorts newest first within it, and cannot be guessed (50 random bits)."""
-    return OperationId(f"{slug}.{newest_first(now)}{_base32(randbelow(1 << 50))}")
+    return OperationId(f"{slug}.{newest_first(now)}{base32(randbelow(1 << 50))}")
 
 
 def seconds_between(earlier: datetime, later: datetime) -> float:
@@ -218,7 +221,7 @@ def seconds_between(earlier: datetime, later: datetime) -> float:
 
 def newest_first(now: datetime) -> str:
     """Return ten letters that sort a later time before an earlier one, to the millisecond."""
-    return _base32(_MILLISECONDS_END - 1 - int(now.timestamp() * 1000))
+    return base32(_MILLISECONDS_END - 1 - int(now.timestamp() * 1000))
 
 
 def slug_of(operation_id: str) -> Slug:
@@ -228,7 +231,3 @@ def slug_of(operation_id: str) -> Slug:
     """
     found = _ID.fullmatch(operation_id)
     return Slug(found[1] if found else "")
-
-
-def _base32(value: int) -> str:
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(45, -1, -5))

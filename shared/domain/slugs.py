@@ -1,4 +1,4 @@
-"""Slugs: which names a tenant may have, and the name of its namespace."""
+"""Slugs: which names a tenant may have."""
 
 import re
 from typing import NewType
@@ -36,8 +36,3 @@ def check_slug(value: str) -> str | None:
     if value.startswith("kube-"):
         return "names that start with kube- are reserved for Kubernetes"
     return None
-
-
-def namespace_name(slug: Slug) -> str:
-    """Return the name of the tenant's namespace."""
-    return f"tenant-{slug}"

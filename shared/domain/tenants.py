@@ -6,6 +6,7 @@ Both change in the same conditional write, so two operations can never run on on
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shared.domain.instances import NO_INSTANCE, InstanceId, new_instance_id
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
 from shared.domain.slugs import Slug
@@ -23,10 +24,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One customer's instance.
+    """A customer's entry.
 
-    `cluster` is empty until it was placed; `quarantine_until` is set on a tombstone and says when the slug is free
-    again. A tombstone holds no personal data.
+    `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
+    `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -39,6 +40,7 @@ class Tenant:
     created_at: datetime
     changed_at: datetime
     operation: Operation
+    instance: InstanceId = NO_INSTANCE
     cluster: str = ""
     observed: Observed | None = None
     quarantine_until: datetime | None = None
@@ -53,7 +55,9 @@ class Tenant:
         if self.state not in operation.rules.starts_from:
             allowed = ", ".join(sorted(state for state in operation.rules.starts_from if state))
             raise Conflict(f"{self.slug} is {self.state}; {operation.kind} starts only from: {allowed}")
-        return replace(self, state=operation.rules.during, changed_at=now, operation=operation)
+        instance = new_instance_id() if operation.rules.makes_instance else self.instance
+        operation = replace(operation, instance=instance, cluster=self.cluster)
+        return replace(self, state=operation.rules.during, changed_at=now, instance=instance, operation=operation)
 
     def succeed(self, now: datetime, *, quarantine: timedelta) -> "Tenant":
         """End the open operation well; raises Conflict if it has ended.
@@ -64,7 +68,15 @@ class Tenant:
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is not TenantState.DELETED:
             return ended
-        return replace(ended, email="", display_name="", cluster="", observed=None, quarantine_until=now + quarantine)
+        return replace(
+            ended,
+            email="",
+            display_name="",
+            instance=NO_INSTANCE,
+            cluster="",
+            observed=None,
+            quarantine_until=now + quarantine,
+        )
 
     def fail(self, now: datetime) -> "Tenant":
         """End an operation that failed or was cancelled, after its compensation.
@@ -77,7 +89,8 @@ class Tenant:
         if target is None:
             raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
-        return replace(ended, cluster="", observed=None) if rules.compensation is StepName.REMOVE else ended
+        removed = replace(ended, instance=NO_INSTANCE, cluster="", observed=None)
+        return removed if rules.compensation is StepName.REMOVE else ended
 
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""

@@ -213,8 +213,10 @@ def _error(status: int, body: Json, wait: float | None) -> BerthError:
     said = str(body.get("message", "")) if body.get("kind") == "Status" else ""
     text = f"the API server responded {status}" + (f": {said[:_MAX_QUOTE]}" if said else "")
     match status:
-        case 404:
+        case 404 if body.get("kind") == "Status":
             return NotFound(text)
+        case 404:
+            return Transient(text, wait)  # not the API server's own response: a proxy's, or another server's
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Transient(text, wait)
         case 403 if "is being terminated" in said or "status unknown for quota" in said:

@@ -4,7 +4,7 @@
 |---|---|---|
 | cluster | NAME | the registration: region, capacity, state, access |
 | on:NAME | allocation | the sum of the weights reserved on it, and how many of its slots are in use |
-| on:NAME | tenant:SLUG | one tenant's reservation, its weight, and whether it has a slot |
+| on:NAME | instance:ID | one instance's reservation, its tenant's slug, its weight, and whether it has a slot |
 
 The sums and a reservation change in one transaction, so that they always add up.
 """
@@ -22,6 +22,7 @@ from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableSt
 from shared.application.ports.clock import Clock
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, ClusterState
+from shared.domain.instances import InstanceId
 from shared.domain.placement import ReservationResult
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, NotFound
@@ -97,10 +98,18 @@ class TableClusterRepository:
             raise Conflict(f"cluster {name} was changed by somebody else") from error
         self._registered_at = float("-inf")
 
-    async def reserve(self, cluster: Cluster, slug: Slug, *, weight: int, max_starting: int) -> ReservationResult:
-        """Give a tenant a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
+    async def reserve(
+        self, cluster: Cluster, instance: InstanceId, *, slug: Slug, weight: int, max_starting: int
+    ) -> ReservationResult:
+        """Give an instance a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
         reservation = with_schema(
-            {"PartitionKey": _on(cluster.name), "RowKey": f"tenant:{slug}", "weight": weight, "starting": True}
+            {
+                "PartitionKey": _on(cluster.name),
+                "RowKey": f"instance:{instance}",
+                "slug": slug,
+                "weight": weight,
+                "starting": True,
+            }
         )
         async with self._locks[cluster.name]:
             known = self._known.get(cluster.name)
@@ -112,10 +121,10 @@ class TableClusterRepository:
                     try:
                         await self._write(cluster.name, sums.plus(weight, 1), Create(reservation))
                     except Conflict:
-                        pass  # another worker wrote first, or this tenant has a reservation, perhaps by this call
+                        pass  # another worker wrote first, or the instance has a reservation, perhaps by this call
                     else:
                         return ReservationResult.RESERVED
-                if await self._reservation(cluster.name, slug) is not None:
+                if await self._reservation(cluster.name, instance) is not None:
                     return ReservationResult.RESERVED
                 if known is None and not fits:
                     return ReservationResult.FULL
@@ -123,15 +132,15 @@ class TableClusterRepository:
                     return ReservationResult.NO_SLOT
                 known = None
 
-    async def has_reservation(self, cluster: ClusterName, slug: Slug) -> bool:
-        """Whether a tenant has its reservation on a cluster."""
-        return await self._reservation(cluster, slug) is not None
+    async def has_reservation(self, cluster: ClusterName, instance: InstanceId) -> bool:
+        """Whether an instance has its reservation on a cluster."""
+        return await self._reservation(cluster, instance) is not None
 
-    async def release_slot(self, cluster: ClusterName, slug: Slug) -> None:
-        """Give a tenant's slot back, which no longer starts; again changes nothing."""
+    async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
+        """Give an instance's slot back, which no longer starts; again changes nothing."""
         async with self._locks[cluster]:
             known = self._known.get(cluster)
-            while (found := await self._reservation(cluster, slug)) is not None and found[0]["starting"]:
+            while (found := await self._reservation(cluster, instance)) is not None and found[0]["starting"]:
                 reservation, etag = found
                 sums = known or await self._read_allocation(cluster)
                 known = None
@@ -140,10 +149,10 @@ class TableClusterRepository:
                 except (Conflict, NotFound):
                     continue
 
-    async def release(self, cluster: ClusterName, slug: Slug) -> None:
-        """Give a tenant's reservation back, with its slot; again changes nothing."""
+    async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
+        """Give an instance's reservation back, with its slot; again changes nothing."""
         async with self._locks[cluster]:
-            while (found := await self._reservation(cluster, slug)) is not None:
+            while (found := await self._reservation(cluster, instance)) is not None:
                 reservation, etag = found
                 sums = await self._read_allocation(cluster)
                 less = sums.plus(-int(reservation["weight"]), -1 if reservation["starting"] else 0)
@@ -182,9 +191,9 @@ class TableClusterRepository:
         self._known[cluster] = _Sums(int(row["allocated"]), int(row["starting"]), etag)
         return self._known[cluster]
 
-    async def _reservation(self, cluster: ClusterName, slug: Slug) -> tuple[Row, str] | None:
+    async def _reservation(self, cluster: ClusterName, instance: InstanceId) -> tuple[Row, str] | None:
         try:
-            return await self._tables.get(TABLE, _on(cluster), f"tenant:{slug}")
+            return await self._tables.get(TABLE, _on(cluster), f"instance:{instance}")
         except NotFound:
             return None
 

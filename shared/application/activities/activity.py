@@ -96,7 +96,7 @@ class OperationActivity(ABC):
         """Do what follows from an operation's end; doing it again changes nothing."""
         await self._latency.record(tenant)
         if tenant.state is TenantState.ACTIVE:
-            await self._clusters.release_slot(ClusterName(tenant.cluster), tenant.slug)
+            await self._clusters.release_slot(ClusterName(tenant.cluster), tenant.instance)
 
     async def _note(self, work: Work, message: str) -> None:
         """Record what holds an operation up, which is a heartbeat too; without effect where that fails as well."""

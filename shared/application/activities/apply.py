@@ -1,14 +1,22 @@
 """The first activity of a provisioning: place the tenant on a cluster and apply its objects there."""
 
+import logging
 from dataclasses import replace
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
 from shared.application.admission import Admission, Queued
-from shared.application.ports.clusters import TenantTemplates
+from shared.application.ports.clusters import KubernetesCluster, TenantTemplates
 from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
+from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
+
+REMOVE_TIMEOUT = 30.0  # seconds
 
 
 class ApplyTenant(OperationActivity):
@@ -34,7 +42,20 @@ class ApplyTenant(OperationActivity):
         objects = self._templates.render(placed.value)
         cluster = await self._connections.connect(ClusterName(placed.value.cluster))
         await cluster.apply(objects)
-        return DONE
+        return await self._undo_unless_open(work, placed.value, cluster)
+
+    async def _undo_unless_open(self, work: Work, applied: Tenant, cluster: KubernetesCluster) -> Outcome:
+        """Remove what was just applied if the operation was aborted or ended meanwhile.
+
+        Whoever ended it may have removed the instance before these objects were applied. Nobody else uses the
+        instance's namespace, so removing it is always safe.
+        """
+        tenant = await self._open_tenant(work)
+        if tenant is not None and not tenant.value.operation.is_aborting:
+            return DONE
+        log_event(logger, "applied objects removed: the operation ended", cluster=applied.cluster)
+        await cluster.remove(namespace_name(applied.instance), timeout=REMOVE_TIMEOUT)
+        return ENDED if tenant is None else Outcome(Verdict.FAILED, tenant.value.operation.reason or "cancelled")
 
     async def _record_position(self, queued: Queued) -> None:
         value, now = queued.tenant.value, self._clock.now()

@@ -7,10 +7,10 @@ from typing import override
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import seconds_between
 from shared.domain.pod_status import PodStatus
-from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import Conflict
@@ -32,9 +32,12 @@ class AwaitTenant(OperationActivity):
         interval = self._settings.provisioning.progress_interval
         cluster = await self._connections.connect(ClusterName(tenant.value.cluster))
         for _ in range(math.ceil(min(MAX_SECONDS, work.fail_after) / interval)):
-            if tenant.value.operation.cancel_requested:
+            operation = tenant.value.operation
+            if operation.reason:  # it failed in another worker, which may be removing the instance already
+                return Outcome(Verdict.FAILED, operation.reason)
+            if operation.cancel_requested:
                 return await self._abort(tenant, "cancelled")
-            status = await cluster.wait_until_ready(namespace_name(work.slug), timeout=interval)
+            status = await cluster.wait_until_ready(namespace_name(tenant.value.instance), timeout=interval)
             if status.ready:
                 await self._succeed(tenant.with_value(_observed(tenant.value, status)), reason="ready")
                 return DONE

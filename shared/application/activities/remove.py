@@ -6,8 +6,8 @@ from typing import override
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
-from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import NotFound, Permanent
@@ -43,14 +43,14 @@ class RemoveTenant(OperationActivity):
         if value.cluster:
             name = ClusterName(value.cluster)
             # However long the removal takes: what cannot succeed any more must not keep others from starting.
-            await self._clusters.release_slot(name, value.slug)
+            await self._clusters.release_slot(name, value.instance)
             cluster = await self._connections.connect(name)
-            await cluster.remove(namespace_name(value.slug), timeout=TIMEOUT_SECONDS)
+            await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
         gone = await self._open_tenant(work)
-        if gone is None:  # somebody else did all this, and the reservation may be the next operation's by now
+        if gone is None:  # somebody else did all this
             return ENDED
         if value.cluster:
-            await self._clusters.release(ClusterName(value.cluster), value.slug)
+            await self._clusters.release(ClusterName(value.cluster), value.instance)
         if operation.rules.compensation is StepName.REMOVE:
             await self._end(gone, gone.value.fail(self._clock.now()), work.reason)
         else:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.instances import InstanceId
 from shared.domain.placement import ReservationResult
 from shared.domain.pod_status import PodStatus
 from shared.domain.slugs import Slug
@@ -37,20 +38,22 @@ class ClusterRepository(Protocol):
         """Write a registration in place of the one that was read; raises Conflict if somebody changed it since."""
         ...
 
-    async def reserve(self, cluster: Cluster, slug: Slug, *, weight: int, max_starting: int) -> ReservationResult:
-        """Give a tenant a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
+    async def reserve(
+        self, cluster: Cluster, instance: InstanceId, *, slug: Slug, weight: int, max_starting: int
+    ) -> ReservationResult:
+        """Give an instance a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
         ...
 
-    async def has_reservation(self, cluster: ClusterName, slug: Slug) -> bool:
-        """Whether a tenant has its reservation on a cluster."""
+    async def has_reservation(self, cluster: ClusterName, instance: InstanceId) -> bool:
+        """Whether an instance has its reservation on a cluster."""
         ...
 
-    async def release_slot(self, cluster: ClusterName, slug: Slug) -> None:
-        """Give a tenant's slot back, which no longer starts; again changes nothing."""
+    async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
+        """Give an instance's slot back, which no longer starts; again changes nothing."""
         ...
 
-    async def release(self, cluster: ClusterName, slug: Slug) -> None:
-        """Give a tenant's reservation back, with its slot; again changes nothing."""
+    async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
+        """Give an instance's reservation back, with its slot; again changes nothing."""
         ...
 
 
