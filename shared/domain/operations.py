@@ -64,9 +64,9 @@ class Step:
 class Operation:
     """One change of one tenant.
 
-    `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last time
-    that something wrote progress; `reason` says why it failed or was cancelled, in words a person can act on; `actor` is
-    who asked for it.
+    `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last
+    time that something wrote progress; `reason` says why it failed or was cancelled, in words a person can act on;
+    `actor` is who asked for it.
     """
 
     id: OperationId
