@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def _print(output: dict[str, Any], console: Console) -> None:
     failed = [f"{row['tenant']} failed: {row['reason']}" for row in output["operations"] if row["state"] == "failed"]
     console.print("\nexpected problems:")
     for problem in [*output["problems"], *failed]:
-        console.print(f"  {problem}", markup=False)
+        console.print(textwrap.indent(problem, "  "), markup=False)
     if output["failures"]:
         console.print(f"\n[bold red]checks failed[/] after {output['seconds']} s:")
         for failure in output["failures"]:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-VALID = timedelta(days=30)  # to either side of now: a clock may be stepped
+VALID = timedelta(days=30)  # before and after now, because tests step the clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pytest
 
 from local.ports import Ports, listens
 from local.processes import Processes
-from local.table_server import answers
+from local.table_server import responds
 
 APP = Path(__file__).parent / "app"
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ class Host:
     hub_port: int
 
     async def ready(self) -> bool:
-        return await answers(f"{self.url}/", status=200)
+        return await responds(f"{self.url}/", status=200)
 
     async def start(self, orchestration: str, text: str = "") -> str:
         instance = token_hex(6)
