@@ -1,4 +1,4 @@
-"""Strict checks of what callers send: what nobody would read is refused, so that a caller notices a mistake."""
+"""Strict checks of requests: unknown parameters and fields are errors, so that a caller notices a typing mistake."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from functions.http.routes import Route
 from shared.errors import Invalid
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
-LONGEST_NUMBER = 100  # digits: Python itself refuses 4300, in words for its programmers
-_HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
+LONGEST_NUMBER = 100  # digits: from 4300 on Python raises an error whose text is for programmers
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def check_query_and_body(req: func.HttpRequest, route: Route) -> None:
@@ -75,7 +75,7 @@ def header(req: func.HttpRequest, name: str) -> str:
 
 def _strict_json(body: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(body.decode(), object_pairs_hook=_members, parse_constant=_no_constant, parse_int=_integer)
+        value = json.loads(body.decode(), object_pairs_hook=_fields, parse_constant=_no_constant, parse_int=_integer)
     except UnicodeDecodeError:
         raise Invalid(("", "the body is not UTF-8")) from None
     except RecursionError:
@@ -87,15 +87,15 @@ def _strict_json(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     for name, value in pairs:
-        if name in members:
-            raise ValueError(f"the member {json.dumps(name)} stands twice")
-        if _HALF_A_PAIR.search(name):  # which pydantic, made for text that can be written down, does not point at
-            raise ValueError(f"the member {json.dumps(name)} is not Unicode")
-        members[name] = value
-    return members
+        if name in fields:
+            raise ValueError(f"the field {json.dumps(name)} occurs twice")
+        if _SURROGATE.search(name):  # pydantic cannot put such a name into a pointer
+            raise ValueError(f"the field {json.dumps(name)} is not valid Unicode")
+        fields[name] = value
+    return fields
 
 
 def _integer(text: str) -> int:

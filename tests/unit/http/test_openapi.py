@@ -112,7 +112,7 @@ def test_a_page_shows_a_document_of_its_kind(kind: Kind) -> None:
     page = problem_pages()[kind.label]
     assert page.startswith(f"# {kind.label}\n")
     assert "**What to do**" in page
-    assert "**The same request again**" in page
+    assert "**Retrying the same request**" in page
     [shown] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     problem = json.loads(shown)
     assert (problem["type"], problem["title"], problem["status"]) == (kind.type, kind.title, kind.status)
