@@ -1,4 +1,4 @@
-"""Bodies that must be refused, as readable tables: what is sent, and where the problem document must point."""
+"""Invalid bodies, as tables: what is sent, and the pointers of the problem document."""
 
 import gzip
 import json
@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 JSON = (("Content-Type", b"application/json"),)
-LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'  # JSON escapes of what no encoding can write down
+LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'  # JSON escapes of surrogates without a pair
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request and the answer it must get.
+    """A request and the response that it must get.
 
-    `path` goes out to the letter, below /api/; TENANT and OPERATION in it are put in from what is there.
+    `path` comes after /api/ and is sent unchanged, except that TENANT and OPERATION in it are replaced by real names.
     """
 
     about: str
@@ -35,7 +35,7 @@ SIGNUP = {
     "display_name": '"A"',
 }
 CLUSTER = {"region": '"local"', "capacity": "100", "access": '{"kubeconfig_context": "local"}'}
-NO_TEXT = {
+NOT_TEXT = {
     "null": "null",
     "true": "true",
     "a number": "7",
@@ -150,10 +150,10 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a bare NUL in text": (f'{OPEN}, "version": "v\0"}}'.encode(), ""),
     "an unknown escape": (f'{OPEN}, "version": "\\x41"}}'.encode(), ""),
     "half an escape": (f'{OPEN}, "version": "\\u00"}}'.encode(), ""),
-    "a member twice": (f'{OPEN}, "slug": "never-made-2"}}'.encode(), ""),
-    "a member twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
-    "an unknown member twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
-    "a member twice, further in": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
+    "a field twice": (f'{OPEN}, "slug": "never-made-2"}}'.encode(), ""),
+    "a field twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
+    "an unknown field twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
+    "a nested field twice": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
     "lists in lists": (f'{OPEN}, "version": {"[" * 900}{"]" * 900}}}'.encode(), "/version"),
     "lists in lists without end": (b"[" * 60_000, ""),
     "lists, deep and closed": (b"[" * 30_000 + b"]" * 30_000, ""),
@@ -167,7 +167,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a byte order mark": (b"\xef\xbb\xbf" + GOOD.encode(), ""),
     "a byte that UTF-8 has not": (GOOD.encode() + b"\xff", ""),
     "a slash in two bytes": (OPEN.encode() + b', "version": "\xc0\xaf"}', ""),
-    "half a pair in UTF-8": (OPEN.encode() + b', "version": "\xed\xa0\x80"}', ""),
+    "a surrogate in UTF-8": (OPEN.encode() + b', "version": "\xed\xa0\x80"}', ""),
     "beyond Unicode": (OPEN.encode() + b', "version": "\xf4\x90\x80\x80"}', ""),
     "a letter cut off": (OPEN.encode() + b', "version": "\xe2\x82"}', ""),
     "gzip unsaid": (gzip.compress(GOOD.encode()), ""),
@@ -210,35 +210,43 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def body(members: Mapping[str, str], **changed: str | None) -> bytes:
-    """Return a JSON object whose members are given as JSON; None leaves one out."""
-    held = {name: value for name, value in {**members, **changed}.items() if value is not None}
-    return ("{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in held.items()) + "}").encode()
+def body(fields: Mapping[str, str], **changed: str | None) -> bytes:
+    """Return a JSON object whose fields are given as JSON; None omits a field."""
+    content = {name: value for name, value in {**fields, **changed}.items() if value is not None}
+    return ("{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in content.items()) + "}").encode()
 
 
 def signups() -> Iterator[Case]:
-    """Every member of POST /api/tenants."""
-    for member, table in TABLES.items():
+    """Every field of POST /api/tenants."""
+    for field_name, table in TABLES.items():
         for about, values in table.items():
             for value in values:
-                yield _signup(f"{member}, {about}: {value[:40]!a}", (f"/{member}",), **{member: json.dumps(value)})
-        for about, raw in {**NO_TEXT, "half a pair": LONE, "a pair reversed": REVERSED}.items():
-            yield _signup(f"{member} is {about}", (f"/{member}",), **{member: raw})
-        if member in SIGNUP:
-            yield _signup(f"{member} is missing", (f"/{member}",), **{member: None})
-    yield Case("no member at all", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
+                yield _signup(
+                    f"{field_name}, {about}: {value[:40]!a}", (f"/{field_name}",), **{field_name: json.dumps(value)}
+                )
+        for about, raw in {**NOT_TEXT, "a lone surrogate": LONE, "reversed surrogates": REVERSED}.items():
+            yield _signup(f"{field_name} is {about}", (f"/{field_name}",), **{field_name: raw})
+        if field_name in SIGNUP:
+            yield _signup(f"{field_name} is missing", (f"/{field_name}",), **{field_name: None})
+    yield Case("no fields", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
     for name, pointer in UNKNOWN.items():
-        yield _signup(f"the unknown member {name!a}", (pointer,), **{name: "1"})
+        yield _signup(f"the unknown field {name!a}", (pointer,), **{name: "1"})
     yield Case(
-        "an unknown member of half a pair", "POST", "tenants", 422, ("",), OPEN.encode() + rb', "\ud800": 1}', JSON
+        "an unknown field with a lone surrogate",
+        "POST",
+        "tenants",
+        422,
+        ("",),
+        OPEN.encode() + rb', "\ud800": 1}',
+        JSON,
     )
 
 
 def whole_bodies() -> Iterator[Case]:
-    """What is no JSON object at all, on every route that reads one."""
+    """Bodies that are not a JSON object, on every route that reads one."""
     for about, (content, pointer) in MALFORMED.items():
         yield Case(f"signup: {about}", "POST", "tenants", 422, (pointer,), content, JSON)
-    for about in ("null", "a list of one", "NaN", "UTF-16", "a member twice", "objects in objects without end"):
+    for about in ("null", "a list of one", "NaN", "UTF-16", "a field twice", "objects in objects without end"):
         content = MALFORMED[about][0]
         yield Case(f"retry: {about}", "POST", "tenants/TENANT/retry", 422, ("",), content, JSON)
         yield Case(f"cluster: {about}", "PUT", "clusters/local", 422, ("",), content, JSON, "master")
@@ -258,14 +266,14 @@ def whole_bodies() -> Iterator[Case]:
 
 
 def retries() -> Iterator[Case]:
-    """Every member of POST /api/tenants/{slug}/retry."""
+    """Every field_name of POST /api/tenants/{slug}/retry."""
     values = [json.dumps(value) for table in VERSIONS.values() for value in table]
-    for raw in (*values, *NO_TEXT.values(), LONE):
+    for raw in (*values, *NOT_TEXT.values(), LONE):
         content = body({}, version=raw)
         yield Case(f"version {raw[:40]}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
     for name in ("slug", "Version", "", "plan"):
         content = body({"version": '"v1"'}, **{name: '"x"'})
-        yield Case(f"the member {name!a}", "POST", "tenants/TENANT/retry", 422, (f"/{name}",), content, JSON)
+        yield Case(f"the field_name {name!a}", "POST", "tenants/TENANT/retry", 422, (f"/{name}",), content, JSON)
 
 
 def _signup(about: str, pointers: tuple[str, ...], **changed: str | None) -> Case:
