@@ -34,7 +34,7 @@ class ClusterRepository(Protocol):
         ...
 
     async def save(self, cluster: Stored[Cluster]) -> None:
-        """Write a registration in place of the one that was read; raises Conflict if somebody changed it since."""
+        """Replace the registration that was read; raises Conflict if somebody changed it since."""
         ...
 
     async def reserve(self, cluster: Cluster, slug: Slug, *, weight: int, max_starting: int) -> ReservationResult:
@@ -76,7 +76,7 @@ class KubernetesCluster(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return if the API server answers; raises Transient or Permanent."""
+        """Return if the API server responds; raises Transient or Permanent."""
         ...
 
 
