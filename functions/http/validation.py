@@ -72,7 +72,7 @@ def header(req: func.HttpRequest, name: str) -> str:
 
 
 def _strict_json(body: bytes) -> Any:
-    """Return the value of a JSON text; raises Invalid for what is not strict JSON, and for a field that occurs twice."""
+    """Return the value of a JSON text; raises Invalid if it is not strict JSON, or if a field occurs twice."""
     try:
         # pydantic's parser bounds depth and digits and takes UTF-8 alone; of two fields of one name it keeps the last.
         from_json(body, allow_inf_nan=False)
