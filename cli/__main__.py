@@ -25,8 +25,8 @@ CHECKS: dict[str, list[str]] = {
     "import contracts": ["lint-imports"],
     "tests": [sys.executable, "-m", "pytest"],
 }
-# Two at once: most of the time is waiting for Kubernetes. Tests of one file share a stack.
-SIDE_BY_SIDE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+# Two workers: most of the time is waiting for Kubernetes. Tests of one file share a stack.
+PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         os.execv(command[0], [*command, *arguments[1:]])  # noqa: S606 - no shell wanted
     options, rest = _parser().parse_known_args(arguments)
     if rest and options.command not in ("test", "bench"):
-        _parser().error(f"unknown: {' '.join(rest)}")
+        _parser().error(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
@@ -71,7 +71,7 @@ def check(pytest_arguments: Sequence[str]) -> int:
         if pytest_arguments and name != "tests":
             continue
         print(f"== {name}", flush=True)
-        arguments = pytest_arguments or (SIDE_BY_SIDE if name == "tests" else [])
+        arguments = pytest_arguments or (PARALLEL if name == "tests" else [])
         code = subprocess.run([*command, *arguments], cwd=ROOT, check=False).returncode
         if code:
             print(f"== {name} failed", file=sys.stderr)
@@ -94,31 +94,31 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text)
 
-    show = add("demo", "start the stack, sign up tenants at once, check what became of them, stop")
-    show.add_argument("--tenants", type=_positive, default=25, help="how many (25)")
+    show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
+    show.add_argument("--tenants", type=_positive, default=25, help="number of signups (25)")
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
-    up.add_argument("--port", type=int, default=0, help="where the API listens (a free port)")
-    up.add_argument("--workers", type=_positive, default=1, help="how many processes run the app (1)")
+    up.add_argument("--port", type=int, default=0, help="port of the API (default: a free port)")
+    up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (1)")
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true")
     logs = add("logs", "print the log of a part of the running stack")
     logs.add_argument(
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
+    logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
     tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator")
     add(
         "test",
-        "format, lint, types, import contracts and all tests; `test ARGUMENTS` for pytest alone; "
-        "`test faults --rounds N --seed S` for the fault matrix at length",
+        "run formatter, linters, type checker, import contracts and all tests; with ARGUMENTS, only pytest; "
+        "`test faults --rounds N --seed S` runs the whole fault matrix",
     )
     add(
         "bench",
-        "measure provisioning, beside kubectl and the floor that Kubernetes itself sets; `bench burst --signups N` for "
-        "as many at once",
+        "measure provisioning and compare it with kubectl and with Kubernetes alone; `bench burst --signups N` sends N "
+        "signups at the same time",
     )
     return parser
 
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("give at least 1")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
@@ -137,6 +137,6 @@ if __name__ == "__main__":
     except (StackError, NoStackError, ProblemError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
-        sys.exit(f"berth: the API does not answer: {error}")
+        sys.exit(f"berth: the API does not respond: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

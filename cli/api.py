@@ -1,4 +1,4 @@
-"""A caller of berth's HTTP API, as a signup portal would be."""
+"""A client of berth's HTTP API."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -12,13 +12,13 @@ type Json = dict[str, Any]
 
 
 class ProblemError(Exception):
-    """The API answered a problem document."""
+    """The API responded with a problem document."""
 
     def __init__(self, status: int, problem: Json) -> None:
         self.status = status
         self.problem = problem
-        wrong = "".join(f"\n  {each['pointer']}: {each['detail']}" for each in problem.get("errors", []))
-        super().__init__(f"{status} {problem.get('title', '')}: {problem.get('detail', '')}{wrong}")
+        errors = "".join(f"\n  {each['pointer']}: {each['detail']}" for each in problem.get("errors", []))
+        super().__init__(f"{status} {problem.get('title', '')}: {problem.get('detail', '')}{errors}")
 
 
 class Api:
@@ -55,16 +55,16 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **query: str | int,
     ) -> Json:
-        """Send one request and return the JSON answer.
+        """Send one request and return the JSON of the response.
 
         Raises:
-            ProblemError: The answer is a problem document, or no JSON at all.
-            httpx.HTTPError: There was no answer.
+            ProblemError: The response is a problem document, or is not JSON.
+            httpx.HTTPError: There was no response.
         """
         return _json(await self._http.request(method, f"/api/{path}", json=body, params=query, headers=headers))
 
     async def follow(self, operation: Json, *, every: float = 0.5) -> AsyncIterator[Json]:
-        """Yield an operation again and again until it has ended; the last one yielded is the ended one."""
+        """Poll an operation and yield each result; the last one yielded has ended."""
         while operation["finished_at"] is None:
             yield operation
             await asyncio.sleep(every)
@@ -84,23 +84,23 @@ class Api:
 
 
 @asynccontextmanager
-async def problem_expected(status: int, found: list[str]) -> AsyncGenerator[None]:
-    """Run a request that must be refused; note what it was told. Raises AssertionError if it was not."""
+async def expect_problem(status: int, problems: list[str]) -> AsyncGenerator[None]:
+    """Run a request that must get a problem of that status and add it to `problems`; else raise AssertionError."""
     try:
         yield
     except ProblemError as error:
         if error.status != status:
             raise
-        found.append(str(error))
+        problems.append(str(error))
     else:
-        raise AssertionError(f"a request was accepted that should have been answered with {status}")
+        raise AssertionError(f"a request succeeded that should have got the status {status}")
 
 
 def _json(response: httpx.Response) -> Json:
     try:
         body = response.json()
     except ValueError:
-        body = {"title": response.reason_phrase, "detail": "the host answered without JSON; is the key right?"}
+        body = {"title": response.reason_phrase, "detail": "The response is not JSON. Check the URL and the key."}
     if response.is_error:
         raise ProblemError(response.status_code, body)
     return body

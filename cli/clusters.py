@@ -1,4 +1,4 @@
-"""`./berth clusters`: for operators, thin over HTTP, a table for people, JSON for programs."""
+"""`./berth clusters`: the operators' requests, with output as a table or as JSON."""
 
 import argparse
 import json
@@ -13,20 +13,20 @@ from cli.running import connect
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
-    parser.epilog = "BERTH_URL and BERTH_KEY (the host's master key) name another berth than the running stack's."
+    parser.epilog = "Set BERTH_URL and BERTH_KEY (the host's master key) to use another berth than the running stack."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text)
 
-    add("list", "list all clusters with what is allocated on them")
+    add("list", "list all clusters with their allocation")
     _add_registration(add("register", "register a cluster, or replace its whole registration"))
-    add("cordon", "let no new tenants onto a cluster; those on it stay").add_argument("name")
-    add("uncordon", "let new tenants onto a cluster again").add_argument("name")
+    add("cordon", "place no new tenants on a cluster; its tenants stay").add_argument("name")
+    add("uncordon", "place new tenants on a cluster again").add_argument("name")
     resize = add(
         "resize",
-        "change a cluster's capacity, in plan weights; below what is allocated it moves nobody, "
-        "and there are no new tenants until enough have left",
+        "change a cluster's capacity, in plan weights; if it is below the allocation, the tenants stay and new ones "
+        "are placed only when enough tenants have been removed",
     )
     resize.add_argument("name")
     resize.add_argument("capacity", type=int)
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run one action, print the clusters it is about, and return the exit code."""
+    """Run one action, print its clusters, and return the exit code."""
     async with connect(operator=True) as api:
         match options.action:
             case "register":
@@ -56,16 +56,16 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def _add_registration(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(refuse=parser.error)
+    parser.set_defaults(fail=parser.error)
     parser.add_argument("name")
     parser.add_argument("--region", required=True)
     parser.add_argument("--capacity", type=int, required=True, help="in plan weights")
     parser.add_argument("--state", choices=("open", "cordoned"), default="open")
     access = parser.add_mutually_exclusive_group(required=True)
-    access.add_argument("--context", help="reach it by this context of berth's kubeconfig file")
-    access.add_argument("--server", metavar="URL", help="reach it on AKS at this address, as berth's own identity")
+    access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
+    access.add_argument("--server", metavar="URL", help="connect to this AKS API server with berth's own identity")
     parser.add_argument(
-        "--ca-file", type=_text, metavar="PEM", help="the authority that signed the server's certificate"
+        "--ca-file", type=_text, metavar="PEM", help="the certificate authority of the server, in PEM form"
     )
 
 
@@ -78,7 +78,7 @@ def _text(path: str) -> str:
 
 def _registration(options: argparse.Namespace) -> Json:
     if bool(options.server) != bool(options.ca_file):
-        options.refuse("--server and --ca-file go together")
+        options.fail("--server and --ca-file need each other: give both or neither")
     if options.context:
         access = {"kubeconfig_context": options.context}
     else:

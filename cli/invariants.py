@@ -1,6 +1,6 @@
-"""What must hold on a stack whose tenants have come to rest: used by the demo, the tests and the fault matrix.
+"""What must hold on a stack when no operation is open: used by the demo, the tests and the fault matrix.
 
-It asks Kubernetes and the tables themselves, not berth.
+It compares what berth reports with what Kubernetes and the tables hold.
 """
 
 import json
@@ -17,14 +17,14 @@ _KINDS = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress,pods"
 
 
 async def violations(stack: Stack, operators: Api) -> list[str]:
-    """Return everything that is wrong, as sentences; none means that all is well.
+    """Return each broken rule as a sentence; an empty list means that all rules hold.
 
-    One tenant has one complete bundle of objects and one reservation, or nothing at all; the sums add up; no volume is
-    left behind; no operation is open.
+    No operation is open. An active tenant has all its objects, a ready pod, a volume and one reservation; a failed or
+    deleted one has none of these. The sums on each cluster are those of its reservations and within its capacity.
 
     Args:
         stack: The running stack.
-        operators: A caller of its API with the master key.
+        operators: A client of its API with the master key.
     """
     objects: Counter[str] = Counter()
     ready: set[str] = set()
@@ -36,7 +36,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
                 conditions = each["status"].get("conditions", [])
                 if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
                     ready.add(slug)
-            # What is being deleted, and a claim without its volume, is no part of a complete bundle.
+            # Objects that are being deleted do not count, nor does a claim without its volume.
             elif "deletionTimestamp" not in each["metadata"] and (
                 each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]
             ):
@@ -47,38 +47,42 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
     reservations = {row["RowKey"].removeprefix("tenant:"): row for row in rows if "weight" in row}
 
-    found: list[str] = []
+    broken: list[str] = []
     tenants = {each["slug"]: each for each in await operators.all("tenants")}
     for slug, tenant in tenants.items():
         match tenant["state"]:
             case "active":
                 if objects[slug] != OBJECTS:
-                    found.append(f"{slug} is active with {objects[slug]} of {OBJECTS} objects")
+                    broken.append(f"{slug} is active with {objects[slug]} of {OBJECTS} objects")
                 if slug not in ready:
-                    found.append(f"{slug} is active without a ready pod")
+                    broken.append(f"{slug} is active without a ready pod")
                 if slug not in volumes:
-                    found.append(f"{slug} is active without a volume")
+                    broken.append(f"{slug} is active without a volume")
                 held = reservations.get(slug, {})
                 if held.get("PartitionKey") != f"on:{tenant['cluster']}" or held["starting"]:
-                    found.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
+                    broken.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
             case "failed" | "deleted":
                 if objects[slug] or slug in ready or slug in volumes:
-                    found.append(f"{slug} is {tenant['state']} and still has {objects[slug]} objects or a volume")
+                    broken.append(f"{slug} is {tenant['state']} and still has {objects[slug]} objects or a volume")
                 if slug in reservations:
-                    found.append(f"{slug} is {tenant['state']} and still has its reservation")
+                    broken.append(f"{slug} is {tenant['state']} and still has its reservation")
             case state:
-                found.append(f"{slug} has not come to rest: it is {state}")
-    found += [f"{slug} has objects but no record" for slug in (objects.keys() | volumes) - tenants.keys()]
-    found += [f"{slug} has a reservation but no record" for slug in reservations.keys() - tenants.keys()]
+                broken.append(f"{slug} is still {state}")
+    broken += [
+        f"{slug} has objects, but there is no such tenant" for slug in (objects.keys() | volumes) - tenants.keys()
+    ]
+    broken += [
+        f"{slug} has a reservation, but there is no such tenant" for slug in reservations.keys() - tenants.keys()
+    ]
     for sums in (row for row in rows if "allocated" in row):
-        there = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
-        actual = (sum(each["weight"] for each in there), sum(each["starting"] for each in there))
+        on_cluster = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
+        actual = (sum(each["weight"] for each in on_cluster), sum(each["starting"] for each in on_cluster))
         if (sums["allocated"], sums["starting"]) != actual:
-            found.append(f"{sums} does not add up: the reservations are {actual}")
+            broken.append(f"{sums} does not match the reservations, which sum up to {actual}")
     for cluster in await operators.all("clusters"):
         if cluster["allocated"] > cluster["capacity"]:
-            found.append(f"{cluster['name']} is overbooked: {cluster}")
-    return found
+            broken.append(f"{cluster['name']} is overbooked: {cluster}")
+    return broken
 
 
 async def _listed(plane: ControlPlane) -> list[Json]:

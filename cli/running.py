@@ -1,4 +1,4 @@
-"""How a command finds the stack that `./berth up` runs in another terminal."""
+"""Finds the stack that `./berth up` runs in another terminal."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from local.stack import ROOT, Stack
 
 
 class NoStackError(Exception):
-    """No stack runs for this clone."""
+    """No stack is running for this clone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running stack. The keys in it are secrets of this machine's user."""
+    """How to reach a running stack. Only the user who started it may read the keys."""
 
     url: str
     function_key: str
@@ -30,7 +30,7 @@ class Running:
 
 
 def announce(stack: Stack) -> None:
-    """Let the other commands find a stack of this process. What is written goes with the stack's directory."""
+    """Write how to reach a stack of this process into its directory, so that other commands find it."""
     running = Running(
         url=stack.api_url,
         function_key=stack.function_key,
@@ -51,34 +51,34 @@ def announce(stack: Stack) -> None:
 
 
 def withdraw() -> None:
-    """Take back what `announce` said."""
+    """Undo `announce`."""
     _link().unlink(missing_ok=True)
 
 
 def running() -> Running:
     """Return the stack that runs for this clone; raises NoStackError."""
     try:
-        found = Running(**json.loads(_link().read_text()))
+        stack = Running(**json.loads(_link().read_text()))
     except FileNotFoundError:
         raise NoStackError("no stack is running for this clone; start one with ./berth up") from None
-    if start_time(found.pid) != found.started:
-        raise NoStackError("the stack of this clone has ended; start one with ./berth up")
-    return found
+    if start_time(stack.pid) != stack.started:
+        raise NoStackError("the stack of this clone has ended; start a new one with ./berth up")
+    return stack
 
 
 def connect(*, operator: bool = False) -> Api:
-    """Return a caller of the berth that BERTH_URL and BERTH_KEY name, else of the running stack.
+    """Return a client of the berth that BERTH_URL and BERTH_KEY name, or of the running stack.
 
     Args:
         operator: Use the stack's master key rather than its function key.
 
     Raises:
-        NoStackError: Neither is there.
+        NoStackError: BERTH_URL is not set, and no stack is running.
     """
     if url := os.environ.get("BERTH_URL"):
         return Api(url.rstrip("/").removesuffix("/api"), os.environ.get("BERTH_KEY", ""))
-    found = running()
-    return Api(found.url, found.master_key if operator else found.function_key)
+    stack = running()
+    return Api(stack.url, stack.master_key if operator else stack.function_key)
 
 
 def _link() -> Path:

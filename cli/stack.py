@@ -1,4 +1,4 @@
-"""Commands about the stack itself: up, down, status, logs."""
+"""Commands for the stack itself: up, down, status, logs."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ DOWN_SECONDS = 30
 
 
 async def up(port: int, workers: int) -> int:
-    """Run the stack until Ctrl-C, SIGTERM, or the death of a part that cannot be started again."""
+    """Run the stack until Ctrl-C, SIGTERM, or until a part ends that cannot be started again."""
     try:
         running()
     except NoStackError:
         pass
     else:
-        raise StackError("a stack of this clone is running already; ./berth down stops it")
+        raise StackError("a stack is already running for this clone; stop it with ./berth down")
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -46,51 +46,53 @@ async def up(port: int, workers: int) -> int:
 
 
 def down() -> int:
-    """Stop the stack that runs in another terminal and wait until it is gone."""
-    found = running()
-    os.kill(found.pid, signal.SIGTERM)
+    """Stop the stack that runs in another terminal and wait until it has ended."""
+    target = running()
+    os.kill(target.pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_SECONDS
-    while start_time(found.pid) == found.started:
+    while start_time(target.pid) == target.started:
         if time.monotonic() > deadline:
-            raise StackError(f"process {found.pid} has not ended after {DOWN_SECONDS} s")
+            raise StackError(f"process {target.pid} has not ended after {DOWN_SECONDS} s; see ./berth status")
         time.sleep(0.1)
     print("stopped")
     return 0
 
 
 async def status(*, as_json: bool) -> int:
-    """Show the parts of the running stack and whether all that the app needs answers; 1 if something does not."""
-    found = running()
-    async with Api(found.url, found.master_key) as api:
+    """Show the parts of the running stack and the dependency checks; 1 if one of them fails."""
+    target = running()
+    async with Api(target.url, target.master_key) as api:
         try:
             health = await api.call("GET", "readyz")
         except ProblemError as error:
             health = error.problem
         clusters = await api.all("clusters") if health["checks"]["tables"] == "ok" else []
     if as_json:
-        print(json.dumps({"url": found.url, "parts": found.parts, **health, "clusters": clusters}, indent=2))
+        print(json.dumps({"url": target.url, "parts": target.parts, **health, "clusters": clusters}, indent=2))
         return 0 if health["ready"] else 1
     table = Table("part", "process", box=None)
-    for name, pid in found.parts.items():
+    for name, pid in target.parts.items():
         table.add_row(name, str(pid))
-    checks = Table("the app needs", "", box=None)
-    for name, word in health["checks"].items():
-        checks.add_row(name, word)
+    checks = Table("dependency", "status", box=None)
+    for name, result in health["checks"].items():
+        checks.add_row(name, result)
     console = Console()
-    console.print(f"API at {found.url}/api, files in {found.directory}\n", markup=False)
+    console.print(f"API at {target.url}/api, files in {target.directory}\n", markup=False)
     console.print(table, "", checks)
     for cluster in clusters:
-        console.print(f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} taken")
+        console.print(
+            f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} plan weights allocated"
+        )
     return 0 if health["ready"] else 1
 
 
 def logs(part: str, *, follow: bool) -> int:
-    """Print a part's log; raises StackError naming the parts if there is none of that name."""
+    """Print a part's log; raises StackError with the names of all parts for an unknown one."""
     directory = Path(running().directory) / "logs"
     path = directory / f"{part}.log"
     if not path.exists():
         raise StackError(
-            f"there is no part {part}; parts: {', '.join(sorted(each.stem for each in directory.iterdir()))}"
+            f"the stack has no part {part}; parts: {', '.join(sorted(each.stem for each in directory.iterdir()))}"
         )
     with path.open(encoding="utf-8", errors="replace") as log:
         while True:
@@ -114,9 +116,9 @@ logs           ./berth logs -f
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
-or another with
+or a second one with
   ./berth tenants create beta
-and look at the first with
+List them with
   ./berth tenants list
   ./berth kubectl get all,pvc,ingress -n tenant-acme
 

@@ -1,4 +1,4 @@
-"""`./berth tenants`: thin over HTTP, tables for people, JSON for programs."""
+"""`./berth tenants`: the callers' requests, with output as tables or as JSON."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ WATCH_SECONDS = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
-    parser.epilog = "BERTH_URL and BERTH_KEY name another berth than the running stack's."
+    parser.epilog = "Set BERTH_URL and BERTH_KEY to use another berth than the running stack."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="sign up a tenant and follow its operation")
     create.add_argument("slug")
@@ -28,17 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--version", default="")
     actions.add_parser("list", help="list all tenants")
     actions.add_parser("show", help="show one tenant and its operation").add_argument("slug")
-    retry = actions.add_parser("retry", help="provision a failed tenant once more and follow its operation")
+    retry = actions.add_parser("retry", help="provision a failed tenant again and follow its operation")
     retry.add_argument("slug")
-    retry.add_argument("--version", default="", help="another version than the one that failed")
+    retry.add_argument("--version", default="", help="use another version than the one that failed")
     actions.add_parser("delete", help="delete a tenant and follow its operation").add_argument("slug")
-    actions.add_parser("watch", help="list all tenants again and again")
+    actions.add_parser("watch", help="show all tenants and refresh the list every second")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run one action and return the exit code: 1 if an operation that it followed did not succeed."""
+    """Run one action and return the exit code: 1 if the operation did not succeed."""
     async with connect() as api:
         match options.action:
             case "create":
@@ -94,17 +94,17 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(tenant | {"operation": operation}, indent=2))
         return
-    facts = Table(show_header=False, box=None)
+    fields = Table(show_header=False, box=None)
     for name, value in tenant.items():
         if name not in ("links", "observed"):
-            facts.add_row(name, str(value or ""))
+            fields.add_row(name, str(value or ""))
     if tenant["observed"]:
-        facts.add_row("observed", f"{tenant['observed']['message']} at {tenant['observed']['at']}")
+        fields.add_row("observed", f"{tenant['observed']['message']} at {tenant['observed']['at']}")
     steps = Table("step", "state", "seconds", "message", box=None)
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
         steps.add_row(step["name"], step["state"], seconds, step["message"])
-    Console().print(facts, "", f"{operation['kind']}: {operation['state']} {operation['reason']}", steps)
+    Console().print(fields, "", f"{operation['kind']}: {operation['state']} {operation['reason']}", steps)
 
 
 async def _watch(api: Api, *, as_json: bool) -> None:
@@ -128,7 +128,7 @@ def _print(tenants: list[Json], *, as_json: bool) -> None:
 def _table(tenants: list[dict[str, Any]]) -> Table:
     table = Table("tenant", "state", "plan", "cluster", "version", "observed", box=None)
     for each in sorted(tenants, key=lambda tenant: tenant["slug"]):
-        seen = each["observed"]
-        word = f"{seen['message']} ({seen['at'][11:19]})" if seen else ""
-        table.add_row(each["slug"], each["state"], each["plan"], each["cluster"], each["version"], word)
+        observed = each["observed"]
+        message = f"{observed['message']} ({observed['at'][11:19]})" if observed else ""
+        table.add_row(each["slug"], each["state"], each["plan"], each["cluster"], each["version"], message)
     return table

@@ -1,1 +1,1 @@
-"""Triggers: parse, call one use case, answer."""
+"""Triggers: parse the request, call one use case, respond."""

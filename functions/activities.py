@@ -1,4 +1,4 @@
-"""The activities: each hands its work to one use case."""
+"""The activities: each passes its work to one use case."""
 
 from typing import Any
 

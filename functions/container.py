@@ -35,7 +35,7 @@ class Container:
     """The use cases on their real adapters."""
 
     def __init__(self, settings: Settings) -> None:
-        # One for the tables and all clusters: it holds connections and the tokens it was given.
+        # One for the tables and all clusters, because it holds connections and caches tokens.
         self._identity = DefaultAzureCredential()
         self._tables = _tables(settings.tables, self._identity)
         self.settings = settings

@@ -1,4 +1,4 @@
-"""The durable orchestrations. Deterministic: they decide on their input and their activities' results alone."""
+"""The durable orchestrations. Deterministic: they depend only on their input and the results of their activities."""
 
 from collections.abc import Generator
 from dataclasses import replace
@@ -14,7 +14,7 @@ bp = df.Blueprint()
 
 type Steps[R] = Generator[task.Task[Any], Any, R]
 
-# Activities turn the errors that they expect into outcomes; this is for the others, such as a worker out of memory.
+# Activities return expected errors as outcomes; this policy is for the others, such as a worker out of memory.
 UNEXPECTED = task.RetryPolicy(
     first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
 )

@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 @bp.timer_trigger(schedule="%BERTH_RECOVERY_SCHEDULE%", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def restart_lost_operations(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
-    """Start again what lost its orchestration."""
+    """Start the orchestration of each open operation that has lost it."""
     try:
         await container().recovery.restart_lost(container().workflows(client))
-    except Transient as error:  # nothing is lost: the next run tries again
+    except Transient as error:  # the next run tries again
         log_event(logger, "recovery held up", level=logging.WARNING, cause=str(error))
 
 

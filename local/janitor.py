@@ -1,7 +1,7 @@
-"""Ends a stack's processes and removes its directory when the process that started them is gone, however it went.
+"""Ends a stack's processes and removes its directory when the process that started them has ended for any reason.
 
 It runs in a session of its own and reads a pipe whose other end the stack holds: the pipe closes even after kill -9.
-Standard library only, so that it starts in a moment and stays small.
+It uses only the standard library, so that it starts fast and needs little memory.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started, in clock ticks since boot, or an empty string if there is none of that id."""
+    """Return when a process started, in clock ticks since boot, or an empty string if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -21,7 +21,7 @@ def start_time(pid: int) -> str:
 
 
 def end(pids: dict[int, str]) -> None:
-    """Kill the process groups led by these processes, unless their ids belong to others by now."""
+    """Kill the process groups led by these processes, unless another process has the id by now."""
     for pid, started in reversed(pids.items()):
         if start_time(pid) == started:
             with contextlib.suppress(ProcessLookupError):
@@ -29,7 +29,7 @@ def end(pids: dict[int, str]) -> None:
 
 
 def main() -> None:
-    """Read lines `PID START-TIME` until the pipe closes; then end what they name and remove the directory given."""
+    """Read lines `PID START-TIME` until the pipe closes; then end these processes and remove the directory."""
     directory = sys.argv[1]
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Free loopback ports that two stacks side by side never share."""
+"""Free loopback ports, never the same ones for two stacks on one machine."""
 
 import asyncio
 import fcntl
@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import TextIO
 
-# Below the range from which Linux takes the ports of outgoing connections (32768 and up), so that none of the stack's
-# own connections can sit on a port between its choice and its use.
+# Below the ports that Linux gives to outgoing connections (32768 and up), so that no connection can take a port between
+# its choice and its use.
 LOWEST, HIGHEST = 20_000, 29_999
 _LEASES = Path(tempfile.gettempdir()) / "berth-ports"
 
 
 class Ports:
-    """Leases ports for as long as it lives: a lease is a lock on a file named after the port."""
+    """Leases ports until `release`: a lease is a lock on a file named after the port."""
 
     def __init__(self) -> None:
         self._leases: list[TextIO] = []
@@ -38,7 +38,7 @@ class Ports:
             return port
 
     def release(self) -> None:
-        """Give all ports back."""
+        """Release all ports."""
         for lease in self._leases:
             Path(lease.name).unlink(missing_ok=True)
             lease.close()

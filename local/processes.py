@@ -1,4 +1,4 @@
-"""The processes of a stack: started, watched, and never left behind."""
+"""The processes of a stack: start them, watch them, and always end them."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ type Ready = Callable[[], Awaitable[bool]]
 
 
 class StackError(Exception):
-    """A part of the stack did not start, or ended by itself. The message says which, and the end of its log."""
+    """A part of the stack did not start, or ended by itself. The message has its name and the end of its log."""
 
 
 @dataclass
 class Service:
-    """One process and how to start it again."""
+    """One process and how to restart it."""
 
     name: str
     command: Sequence[str]
@@ -40,16 +40,16 @@ class Service:
 
 
 class Processes:
-    """Runs processes in a directory of their own; both are gone in the end, also when this process is killed.
+    """Runs processes in a temporary directory; both are removed at the end, even if this process is killed.
 
     Attributes:
-        directory: Where the processes keep what they need. In memory where the machine has such a place.
+        directory: Where the processes keep their data: in /dev/shm if it has 2 GB free, for speed.
     """
 
     def __init__(self) -> None:
         memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private directory in it
-        roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
-        self.directory = Path(tempfile.mkdtemp(prefix="berth-", dir=memory if roomy else None))
+        has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+        self.directory = Path(tempfile.mkdtemp(prefix="berth-", dir=memory if has_room else None))
         (self.directory / "logs").mkdir()
         self._services: dict[str, Service] = {}
         read_end, self._pipe = os.pipe()
@@ -80,7 +80,7 @@ class Processes:
         await self._until_ready(service)
 
     async def restart(self, name: str) -> None:
-        """Start a service again that was stopped, was killed or died; raises StackError as `start` does."""
+        """Restart a service that was stopped or has ended; raises StackError as `start` does."""
         service = self._services[name]
         await self.stop(name)
         service.stopping = False
@@ -88,7 +88,7 @@ class Processes:
         await self._until_ready(service)
 
     async def crash(self, names: Sequence[str]) -> None:
-        """Kill services together, as their machine's end would, and start them again in the order given."""
+        """Kill services at the same time, as a power failure would, and restart them in the order given."""
         for name in names:
             self._services[name].stopping = True
             self.kill(name)
@@ -96,7 +96,7 @@ class Processes:
             await self.restart(name)
 
     def kill(self, name: str) -> None:
-        """Kill a service, as a fault would; it counts as having died by itself."""
+        """Kill a service to test a fault; it counts as having ended by itself."""
         os.killpg(self._services[name].process.pid, signal.SIGKILL)
 
     def pids(self) -> dict[str, int]:
@@ -104,7 +104,7 @@ class Processes:
         return {name: service.process.pid for name, service in self._services.items()}
 
     def dead(self) -> list[str]:
-        """Return the services that ended without being asked to."""
+        """Return the services that ended by themselves."""
         return [
             name
             for name, service in self._services.items()
@@ -119,7 +119,7 @@ class Processes:
         return StackError(f"{name} {how}. The end of its log:\n{_tail(service.log)}")
 
     async def stop(self, name: str) -> None:
-        """Ask a service to end, and kill it if it has not after 8 seconds."""
+        """Send SIGTERM to a service, and SIGKILL if it has not ended after 8 seconds."""
         service = self._services[name]
         service.stopping = True
         process = service.process
@@ -134,7 +134,7 @@ class Processes:
 
     async def close(self) -> None:
         """End everything in the reverse order of its start, and remove the directory."""
-        # The newest first, and at once: nothing here is to be kept, and an API server whose etcd went first would hang.
+        # The newest first, with SIGKILL: there is no data to keep, and an API server without its etcd would hang.
         for service in reversed(self._services.values()):
             service.stopping = True
             with contextlib.suppress(ProcessLookupError):
@@ -148,7 +148,7 @@ class Processes:
 
     def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         with self.log(name).open("ab") as log:
-            # A session of its own keeps the terminal's Ctrl-C from ending the parts in any order.
+            # In a session of its own, so that Ctrl-C in the terminal does not end the parts in a random order.
             process = subprocess.Popen(
                 command,
                 env=dict(environment),
@@ -157,7 +157,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        with contextlib.suppress(BrokenPipeError):  # somebody killed the janitor; close() still cleans up
+        with contextlib.suppress(BrokenPipeError):  # the janitor was killed; close() still cleans up
             os.write(self._pipe, f"{process.pid} {start_time(process.pid)}\n".encode())
         return process
 

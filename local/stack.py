@@ -15,14 +15,14 @@ import httpx
 from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
-from local.table_server import Azurite, answers, start_azurite
+from local.table_server import Azurite, responds, start_azurite
 
 ROOT = Path(__file__).parent.parent
 CAPACITY = 2000
 WATCH_SECONDS = 0.25
-RESTARTS = 5  # in a row
+MAX_RESTARTS = 5  # in a row
 
-# What the app needs to know, beside where things are.
+# The app settings that do not depend on where the parts listen.
 APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     "BERTH_RECOVERY_SCHEDULE": "*/30 * * * * *",
@@ -38,12 +38,13 @@ class Stack:
     """A running stack; use it as an async context manager.
 
     Args:
-        settings: App settings over the usual ones.
-        control_planes: Their names, which are those of the clusters too.
+        settings: App settings that replace or extend APP_SETTINGS.
+        control_planes: The names of the control planes; each is registered as a cluster of the same name.
         options: How the control planes behave.
         port: Where the host listens; by default a free port.
-        workers: How many processes of the host run the app.
-        before_host: Called when all but the host is running; returns more app settings, such as a proxy's address.
+        workers: The number of worker processes that run the app.
+        before_host: Called when all parts but the host are running; returns more app settings, such as the address of a
+            proxy.
 
     Raises:
         StackError: A part did not start.
@@ -124,7 +125,7 @@ class Stack:
 
     async def host_ready(self) -> bool:
         """Whether the Functions host serves requests."""
-        return await answers(
+        return await responds(
             f"{self.api_url}/admin/host/status", headers={"x-functions-key": self.master_key}, status=200
         )
 
@@ -188,19 +189,19 @@ class Stack:
             raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
 
     async def _watch(self) -> None:
-        """Start the host again if it died, or an empty task hub in the place of a dead one.
+        """Restart the host or the task hub when it has ended; the new task hub is empty.
 
-        The death of any other part is the end of the stack.
+        When any other part ends, the stack has failed.
         """
-        tries = 0
+        restarts = 0
         while not self.failed.done():
             await asyncio.sleep(WATCH_SECONDS)
             dead = self.processes.dead()
             if not dead:
-                tries = 0
-            elif set(dead) <= {"host", "task-hub"} and tries < RESTARTS:
-                tries += 1
-                with contextlib.suppress(StackError):  # it died again while it started
+                restarts = 0
+            elif set(dead) <= {"host", "task-hub"} and restarts < MAX_RESTARTS:
+                restarts += 1
+                with contextlib.suppress(StackError):  # it ended again while it started
                     await self.processes.restart("task-hub" if "task-hub" in dead else "host")
             else:
                 self.failed.set_result(self.processes.failure(dead[0]))

@@ -1,4 +1,4 @@
-"""Azurite's table server: Azure Table Storage on a laptop."""
+"""Azurite's table server, which stands in for Azure Table Storage."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import httpx
 from local.ports import Ports
 from local.processes import Processes
 
-# The one account that Azurite has, published in its README for everybody.
+# Azurite's only account; its key is public, in Azurite's README.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -51,16 +51,16 @@ async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
     ]
 
     async def ready() -> bool:
-        return await answers(azurite.endpoint)
+        return await responds(azurite.endpoint)
 
     await processes.start("azurite", command, ready=ready)
     return azurite
 
 
-async def answers(url: str, *, headers: dict[str, str] | None = None, status: int | None = None) -> bool:
-    """Whether an HTTP server answers at all, or with that status."""
+async def responds(url: str, *, headers: dict[str, str] | None = None, status: int | None = None) -> bool:
+    """Whether an HTTP server responds, with that status if one is given."""
     try:
-        async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - a question of life, not trust
+        async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - nothing is sent that needs trust
             response = await http.get(url, headers=headers, timeout=2)
     except httpx.HTTPError:
         return False

@@ -1,9 +1,9 @@
-"""The task hub: durabletask's in-memory backend in a process of its own, with what a real hub promises added.
+"""The task hub: durabletask's in-memory backend in a process of its own, with the guarantees of a real hub.
 
-The backend is made for short tests within one process. Here it listens on loopback only, gives work out again when the
-host that took it has gone, takes each completion once and only for the execution that asked for it, tells a parent of
-its sub-orchestration's end however late it comes, fires all timers from one thread, and replaces an ended instance of
-the same id, as the real one does.
+The backend is made for short tests within one process. This adds what a real hub does: work is dispatched again when
+its host has disconnected; each completion is accepted once, and only for the execution that scheduled it; a parent is
+notified of its sub-orchestration's end however late it comes; an ended instance of the same id is replaced. It listens
+on loopback only, and fires all timers from one thread.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from durabletask.testing.in_memory_backend import ActivityWorkItem, Orchestratio
 THREADS = 256  # each open stream and each wait for an instance holds one; they are started as they are needed
 KEEP_ENDED = 10_000
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-CLOCK_SECONDS = 60.0  # the longest sleep between two looks at the wall clock, which may be set
+CLOCK_SECONDS = 60.0  # the longest sleep before the wall clock is read again: somebody may set it
 
 type Key = tuple[str, ...]
 
@@ -42,16 +42,16 @@ class TaskHub(InMemoryOrchestrationBackend):
     """
 
     def __init__(self, port: int, keep_ended: int = KEEP_ENDED) -> None:
-        # A history over the backend's own limit would leave its instance hanging.
+        # An instance whose history exceeds the backend's own limit would hang.
         super().__init__(max_history_size=sys.maxsize, port=port)
         self._keep_ended = keep_ended
         self._streams = itertools.count()
-        self._out: dict[Key, tuple[int, pb.WorkItem]] = {}  # what some stream has and has not completed
-        # Completion tokens only grow, so work with a smaller one than its instance's first is of an earlier execution.
+        self._dispatched: dict[Key, tuple[int, pb.WorkItem]] = {}  # dispatched on a stream and not completed
+        # Completion tokens only grow: work with a smaller one than its instance's first is of an earlier execution.
         self._first_tokens: dict[str, int] = {}
         self._ended: dict[str, None] = {}  # in the order in which they ended
         self._parents: dict[str, tuple[str, int, int]] = {}  # by child: parent, its token, its task
-        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._due = threading.Condition(self._lock)
 
@@ -64,13 +64,13 @@ class TaskHub(InMemoryOrchestrationBackend):
         stubs.add_TaskHubSidecarServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(address)
         self._server.start()
-        threading.Thread(target=self._keep_time, daemon=True).start()
+        threading.Thread(target=self._run_timers, daemon=True).start()
         return address
 
     def StartInstance(
         self, request: pb.CreateInstanceRequest, context: grpc.ServicerContext
     ) -> pb.CreateInstanceResponse:
-        """Start an orchestration; unless the caller has a policy, one of the same id that has ended makes place."""
+        """Start an orchestration; unless the caller has a policy, an ended one of the same id is replaced."""
         with self._lock:
             known = self._instances.get(request.instanceId)
             policy = request.orchestrationIdReusePolicy.replaceableStatus
@@ -79,7 +79,7 @@ class TaskHub(InMemoryOrchestrationBackend):
             return super().StartInstance(request, context)
 
     def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: grpc.ServicerContext) -> Iterator[pb.WorkItem]:
-        """Stream work to a host, and take back what it has not completed when the stream ends."""
+        """Stream work to a host, and dispatch what it has not completed again when the stream ends."""
         stream = next(self._streams)
         try:
             for item in super().GetWorkItems(request, context):
@@ -87,50 +87,50 @@ class TaskHub(InMemoryOrchestrationBackend):
                     # An orchestrator's activities share its token, and one of them alone may be abandoned.
                     item.completionToken += f"/{item.activityRequest.taskId}"
                 with self._lock:
-                    self._out[_key(item)] = (stream, item)
+                    self._dispatched[_key(item)] = (stream, item)
                 yield item
         finally:
             with self._lock:
-                for key, (holder, item) in list(self._out.items()):
-                    if holder == stream:
-                        del self._out[key]
-                        self._give_out_again(item)
+                for key, (owner, item) in list(self._dispatched.items()):
+                    if owner == stream:
+                        del self._dispatched[key]
+                        self._dispatch_again(item)
 
     def CompleteActivityTask(
         self, request: pb.ActivityResponse, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
-        """Take an activity's result, the first time that it comes, from whichever host."""
+        """Accept an activity's result once, from any host."""
         key = ("activity", request.instanceId, request.completionToken)
         with self._lock:
-            known = self._out.pop(key, None) is not None or self._withdraw(key)
-            if not known or not self._awaits(request.instanceId, _number(request.completionToken)):
+            known = self._dispatched.pop(key, None) is not None or self._remove_from_queue(key)
+            if not known or not self._expects(request.instanceId, _number(request.completionToken)):
                 return pb.CompleteTaskResponse()
             return super().CompleteActivityTask(request, context)
 
     def CompleteOrchestratorTask(
         self, request: pb.OrchestratorResponse, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
-        """Take an orchestrator's decisions."""
+        """Accept an orchestrator's decisions."""
         with self._lock:
-            if self._out.pop(("orchestration", request.completionToken), None) is None:
+            if self._dispatched.pop(("orchestration", request.completionToken), None) is None:
                 return pb.CompleteTaskResponse()
             instance = self._instances.get(request.instanceId)
             if instance is not None and not instance.history:
                 self._first_tokens[request.instanceId] = instance.completion_token
-            answer = super().CompleteOrchestratorTask(request, context)
+            response = super().CompleteOrchestratorTask(request, context)
             if instance is not None and self._is_terminal_status(instance.status):
                 self._end(instance)
             elif instance is not None and instance.pending_events:
-                # The backend leaves a suspended instance alone even if what came meanwhile is its resumption.
+                # The backend does not run a suspended instance, even if one of its new events resumes it.
                 self._enqueue_orchestration(request.instanceId)
-            return answer
+            return response
 
     def CompleteEntityTask(
         self, request: pb.EntityBatchResult, context: grpc.ServicerContext
     ) -> pb.CompleteTaskResponse:
-        """Take an entity's results."""
+        """Accept an entity's results."""
         with self._lock:
-            if self._out.pop(("entity", request.completionToken), None) is None:
+            if self._dispatched.pop(("entity", request.completionToken), None) is None:
                 return pb.CompleteTaskResponse()
             return super().CompleteEntityTask(request, context)
 
@@ -157,10 +157,10 @@ class TaskHub(InMemoryOrchestrationBackend):
 
     def _take_back(self, kind: str, token: str) -> None:
         with self._lock:
-            for key, (_, item) in list(self._out.items()):
+            for key, (_, item) in list(self._dispatched.items()):
                 if (key[0], item.completionToken) == (kind, token):
-                    del self._out[key]
-                    self._give_out_again(item)
+                    del self._dispatched[key]
+                    self._dispatch_again(item)
 
     def _enqueue_orchestration(self, instance_id: str) -> None:
         # One that runs is queued when it is completed; in the queue it would hold up those behind it.
@@ -175,20 +175,20 @@ class TaskHub(InMemoryOrchestrationBackend):
         instance.history.append(helpers.new_timer_created_event(action.id, fire_at))
         fired = helpers.new_timer_fired_event(action.id, fire_at)
         instance_id, token = instance.instance_id, instance.completion_token
-        self._at(fire_at, lambda: self._deliver(instance_id, token, fired))
+        self._call_at(fire_at, lambda: self._deliver(instance_id, token, fired))
 
     def _schedule_delayed_entity_operation(self, entity_id: str, event: pb.HistoryEvent, fire_at: datetime) -> None:
-        self._at(fire_at, lambda: self._queue_entity_operation(entity_id, event))
+        self._call_at(fire_at, lambda: self._queue_entity_operation(entity_id, event))
 
     def _watch_sub_orchestration(self, parent_instance_id: str, sub_instance_id: str, task_id: int) -> None:
         parent, child = self._instances[parent_instance_id], self._instances[sub_instance_id]
         self._parents[sub_instance_id] = (parent_instance_id, parent.completion_token, task_id)
         if self._is_terminal_status(child.status):
-            self._tell_parent(child)
+            self._notify_parent(child)
 
     def _end(self, instance: OrchestrationInstance) -> None:
-        """Tell the parent, and forget the instances that ended longest ago."""
-        self._tell_parent(instance)
+        """Notify the parent, and forget the instances that ended longest ago."""
+        self._notify_parent(instance)
         self._ended.pop(instance.instance_id, None)
         self._ended[instance.instance_id] = None
         while len(self._ended) > self._keep_ended:
@@ -199,7 +199,7 @@ class TaskHub(InMemoryOrchestrationBackend):
                 self._instances.pop(oldest, None)
                 self._first_tokens.pop(oldest, None)
 
-    def _tell_parent(self, child: OrchestrationInstance) -> None:
+    def _notify_parent(self, child: OrchestrationInstance) -> None:
         if child.instance_id not in self._parents:
             return
         parent, token, task_id = self._parents.pop(child.instance_id)
@@ -210,43 +210,43 @@ class TaskHub(InMemoryOrchestrationBackend):
             event = helpers.new_sub_orchestration_failed_event(task_id, RuntimeError(reason))
         self._deliver(parent, token, event)
 
-    def _awaits(self, instance_id: str, token: int) -> bool:
-        """Whether an instance still runs the execution that scheduled something under that completion token."""
+    def _expects(self, instance_id: str, token: int) -> bool:
+        """Whether an instance still runs the execution that scheduled work under that completion token."""
         instance = self._instances.get(instance_id)
         if instance is None or self._is_terminal_status(instance.status):
             return False
         return token >= (self._first_tokens[instance_id] if instance.history else instance.completion_token)
 
     def _deliver(self, instance_id: str, token: int, event: pb.HistoryEvent) -> None:
-        if self._awaits(instance_id, token):
+        if self._expects(instance_id, token):
             self._instances[instance_id].pending_events.append(event)
             self._enqueue_orchestration(instance_id)
 
-    def _at(self, when: datetime, call: Callable[[], None]) -> None:
+    def _call_at(self, when: datetime, call: Callable[[], None]) -> None:
         with self._due:
-            heapq.heappush(self._later, (when.timestamp(), next(self._order), call))
+            heapq.heappush(self._timers, (when.timestamp(), next(self._order), call))
             self._due.notify()
 
-    def _keep_time(self) -> None:
+    def _run_timers(self) -> None:
         with self._due:
             while True:
-                wait = self._later[0][0] - time.time() if self._later else CLOCK_SECONDS
+                wait = self._timers[0][0] - time.time() if self._timers else CLOCK_SECONDS
                 if wait > 0:
                     self._due.wait(min(wait, CLOCK_SECONDS))
                 else:
-                    heapq.heappop(self._later)[2]()
+                    heapq.heappop(self._timers)[2]()
 
-    def _withdraw(self, key: Key) -> bool:
-        """Take an activity from the queue whose result came late, from a host that was taken for dead."""
+    def _remove_from_queue(self, key: Key) -> bool:
+        """Remove an activity from the queue whose result came late, from a host that had disconnected."""
         for item in self._activity_queue:
             if ("activity", item.instance_id, f"{item.completion_token}/{item.task_id}") == key:
                 self._activity_queue.remove(item)
                 return True
         return False
 
-    def _give_out_again(self, item: pb.WorkItem) -> None:
-        # Two hosts may both finish an activity. What an orchestrator or an entity decided counts only from the host
-        # that has it last, which may have seen more events: a new token makes the other's answer void.
+    def _dispatch_again(self, item: pb.WorkItem) -> None:
+        # Two hosts may both finish an activity. For an orchestrator or an entity only the latest host counts, which may
+        # have read more events: a new token invalidates the completion of the other.
         if item.HasField("activityRequest"):
             request = item.activityRequest
             self._activity_queue.append(
@@ -295,17 +295,17 @@ def _number(token: str) -> int:
 
 
 def main() -> None:
-    """Run a task hub until it is told to end."""
+    """Run a task hub until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--keep", type=int, default=KEEP_ENDED, help="how many ended instances to remember")
     options = parser.parse_args()
-    # Blocked before any thread starts, so that they reach no other than sigwait.
+    # Blocked before any thread starts, so that only sigwait receives them.
     ending = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     print(f"task hub on {TaskHub(options.port, options.keep).start()}", flush=True)
     signal.sigwait(ending)
-    # There is nothing to keep, and threads that wait for an instance must not hold the process back.
+    # There is no data to save, and threads that wait for an instance must not delay the end.
     os._exit(0)
 
 

@@ -31,7 +31,7 @@ def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INF
 
     Args:
         logger: The module's logger.
-        event: What happened, in a few words that stay the same each time.
+        event: What happened: a short text that is the same each time.
         level: A level of `logging`.
         fields: What it happened to. Never an e-mail address, a key, a token or a secret.
     """

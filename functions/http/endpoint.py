@@ -1,6 +1,6 @@
 """`@endpoint(ROUTE)`: one declaration registers the trigger, the strict checks and the entry in the API's description.
 
-It also turns whatever a handler raises into a problem document.
+It also maps every exception of a handler to a problem document.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""HTTP: is the app alive, and does all that it needs respond."""
+"""HTTP: whether the app serves requests, and whether its dependencies respond."""
 
 from http import HTTPStatus
 
@@ -19,7 +19,7 @@ from shared.application.dependencies import OK
         path="healthz",
         summary="Report that the process serves requests",
         level=func.AuthLevel.ANONYMOUS,
-        responses=ok("It does.", Health),
+        responses=ok("The process serves requests.", Health),
         problems=(),
     )
 )
@@ -36,13 +36,13 @@ async def healthz(req: func.HttpRequest) -> func.HttpResponse:
         level=func.AuthLevel.ANONYMOUS,
         responses=(
             *ok("All respond.", Readiness),
-            Response(HTTPStatus.SERVICE_UNAVAILABLE, "Something does not respond.", Readiness),
+            Response(HTTPStatus.SERVICE_UNAVAILABLE, "At least one of them does not respond.", Readiness),
         ),
         problems=USUAL_PROBLEMS,
     )
 )
 async def readyz(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
-    """Ask tables, task hub and each cluster; 503 names what does not respond."""
+    """Ask tables, task hub and each cluster; 503 names each that does not respond."""
     checks = await container().dependencies.run(container().workflows(client))
     ready = all(result == OK for result in checks.values())
     return json_response(Readiness(ready=ready, checks=checks), status=200 if ready else 503)

@@ -52,7 +52,7 @@ def document(routes: Mapping[str, Route]) -> str:
 
 
 class _Schema(GenerateJsonSchema):
-    """pydantic's schemas without titles that only say a field's name again, and without empty strings as defaults.
+    """pydantic's schemas without titles that only repeat the field's name, and without empty strings as defaults.
 
     An empty string stands for a field that was left out; no caller may send it.
     """
@@ -106,7 +106,7 @@ def _parameter(parameter: Parameter) -> Json:
 
 def _responses(route: Route) -> dict[str, Json]:
     found = {str(each.status.value): _response(each) for each in route.responses}
-    text = "This is no HTTP, or has headers that are not UTF-8. The server's own response, without a body."
+    text = "The request is not valid HTTP, or a header is not UTF-8. The server's own response, without a body."
     found[str(HTTPStatus.BAD_REQUEST.value)] = {"description": text}
     if route.level is not AuthLevel.ANONYMOUS:
         text = "The key is missing or wrong. The Functions host's own response, without a body."

@@ -11,12 +11,12 @@ DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
 
 
 class Kind(Enum):
-    """What can go wrong for a caller: a label, the status of the response, and the title."""
+    """The kinds of problem: a label, the status of the response, and the title."""
 
     INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
-    KEY_REUSED = ("key-reused", 422, "The idempotency key stands for another request")
+    KEY_REUSED = ("key-reused", 422, "The idempotency key was used for another request")
     NOT_FOUND = ("not-found", 404, "Not found")
-    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This path has other methods")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
     CONFLICT = ("conflict", 409, "The current state does not allow this")
     TOO_LARGE = ("too-large", 413, "The body is too large")
     MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
@@ -47,7 +47,7 @@ class Problem:
 
 
 class ProblemError(BerthError):
-    """A request that is turned away with a problem, such as 405, 413 or 415, before a use case sees it."""
+    """A request that is rejected with a problem, such as 405, 413 or 415, before a use case is called."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -77,4 +77,4 @@ def problem_of(error: BerthError) -> Problem:
             return Problem(Kind.INTERNAL, INTERNAL)
 
 
-INTERNAL = "This is a bug in berth; see its log. Send the same request again; if it fails again, tell operations."
+INTERNAL = "This is a bug in berth; see its log. Send the same request again; if it fails again, tell the operators."

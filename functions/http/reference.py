@@ -1,4 +1,4 @@
-"""HTTP: the API's own description, a page about each kind of problem, and the response to what has no route."""
+"""HTTP: the API's description, a page for each kind of problem, and the response for unknown paths and methods."""
 
 import functools
 import re
@@ -38,12 +38,12 @@ async def show_openapi(req: func.HttpRequest) -> func.HttpResponse:
         summary="Explain a kind of problem",
         level=func.AuthLevel.ANONYMOUS,
         parameters=(Parameter("path", "kind", str, "The end of a problem's `type`."),),
-        responses=ok("What happened, and what to do about it.", str, media_type="text/markdown"),
+        responses=ok("What happened, and what to do.", str, media_type="text/markdown"),
         problems=(Kind.INVALID_REQUEST, Kind.NOT_FOUND, Kind.INTERNAL),
     )
 )
 async def show_problem(req: func.HttpRequest) -> func.HttpResponse:
-    """Explain a kind of problem to whoever follows the `type` of a problem document."""
+    """Return the page about a kind of problem, to which the `type` of a problem document leads."""
     page = problem_pages().get(req.route_params["kind"])
     if page is None:
         raise NotFound(f"there is no such kind of problem; kinds: {', '.join(problem_pages())}")
@@ -54,7 +54,7 @@ async def show_problem(req: func.HttpRequest) -> func.HttpResponse:
 # #6062; azure-webjobs-sdk-extensions PR 842 would change that): the name of this one must come last.
 @catch_all
 async def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
-    """Respond where no other function does: 405 where the path has other methods, else 404."""
+    """Respond to a request that has no route: 405 if the path has other methods, else 404."""
     path = req.route_params.get("path", "")
     methods = sorted({route.method for route in ROUTES.values() if route.has_path(path)})
     if methods:

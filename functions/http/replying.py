@@ -1,4 +1,4 @@
-"""What the handlers share: who calls, the size of a page, and the usual responses."""
+"""Shared by the handlers: the caller, the page size, and the common responses."""
 
 from collections.abc import Mapping
 
@@ -36,8 +36,8 @@ def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
     """Return who calls, by the header Berth-Actor, and the Idempotency-Key with the fingerprint of the request.
 
     Raises:
-        Invalid: One of them is too long or not plain text, or the key is there but empty, so that it would protect from
-            nothing.
+        Invalid: One of them is too long or not plain text, or the key is empty, so that it would have no
+            effect.
     """
     actor = header(req, "Berth-Actor") or DEFAULT_ACTOR
     if len(actor) > MAX_ACTOR_LENGTH or not actor.isprintable():

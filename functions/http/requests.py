@@ -1,4 +1,4 @@
-"""The JSON of the requests, and what else callers send. The API's description is made from these models."""
+"""The JSON of the requests, and the types of their parameters. The API's description is made from these models."""
 
 import ssl
 from typing import Annotated, Any, Self
@@ -50,7 +50,7 @@ def _server(value: str) -> str:
 
 
 def _certificates(value: str) -> str:
-    # By the library that will read it to connect: one that it cannot read would make a cluster unreachable.
+    # Checked with the library that connects: a certificate that it cannot read would make the cluster unreachable.
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value)
     except (ssl.SSLError, ValueError, TypeError) as error:  # the last for what is not ASCII
@@ -68,7 +68,7 @@ def _given(field: str) -> JsonDict:
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
-# Where a validator says it better to a person, the schema says the same to programs.
+# A validator has the clearer message for people; the schema has the same rule for programs.
 _SLUG_SCHEMA: JsonDict = {
     "minLength": MIN_LENGTH,
     "maxLength": MAX_LENGTH,

@@ -254,12 +254,12 @@ class ClusterList(_Response):
 
 
 class Slug(_Response):
-    """Whether a slug is free; never whose it is."""
+    """Whether a slug is free; never who has it."""
 
     slug: str
     free: bool
     reason: str
-    """Why it is not free, as a sentence for its chooser; else empty."""
+    """Why it is not free, as a sentence for the customer; else empty."""
 
 
 class Health(_Response):
@@ -269,7 +269,7 @@ class Health(_Response):
 
 
 class Readiness(_Response):
-    """Whether all that berth depends on responds."""
+    """Whether all dependencies of berth respond."""
 
     ready: bool
     checks: dict[str, str]
@@ -277,7 +277,7 @@ class Readiness(_Response):
 
 
 class InvalidField(_Response):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
     pointer: str
     """A field of the body as a JSON pointer, `?NAME` for a parameter of the query, or the name of a header."""
@@ -292,11 +292,11 @@ class Problem(_Response):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
-    """What happened and what to do about it."""
+    """What happened and what to do."""
     instance: str
     """The path of the request."""
     errors: Annotated[tuple[InvalidField, ...], Field(exclude_if=lambda errors: not errors)]
-    """All that is wrong with the request, where it is not valid."""
+    """The errors in a request that is not valid."""
 
     @classmethod
     def of(cls, problem: problems.Problem, *, instance: str) -> Self:

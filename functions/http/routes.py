@@ -112,5 +112,5 @@ ACCEPTED = Response(
 )
 
 BODY_PROBLEMS = (Kind.TOO_LARGE, Kind.MEDIA_TYPE)
-# Of every route that takes something a caller can get wrong, and needs tables, task hub or settings.
+# Of every route that has input to validate and uses the tables, the task hub or the settings.
 USUAL_PROBLEMS = (Kind.INVALID_REQUEST, Kind.INTERNAL, Kind.DEPENDENCY_REFUSED, Kind.UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""Strict checks of what callers send: what nobody would read is refused, so that a caller notices a mistake."""
+"""Strict checks of requests: unknown parameters and fields are errors, so that a caller notices a typing mistake."""
 
 import json
 from collections import Counter
@@ -72,21 +72,21 @@ def header(req: func.HttpRequest, name: str) -> str:
 
 
 def _strict_json(body: bytes) -> Any:
-    """Return the value of a JSON text; raises Invalid where pydantic's parser or the check of members refuses it."""
+    """Return the value of a JSON text; raises Invalid if it is not strict JSON, or if a field occurs twice."""
     try:
-        # pydantic's parser bounds depth and digits and takes UTF-8 alone; of two members it keeps the last.
+        # pydantic's parser bounds depth and digits and takes UTF-8 alone; of two fields of one name it keeps the last.
         from_json(body, allow_inf_nan=False)
-        return json.loads(body, object_pairs_hook=_members)
+        return json.loads(body, object_pairs_hook=_fields)
     except ValueError as error:
         raise Invalid(("", f"the body is not JSON: {error}")) from None
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        twice = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
-        raise ValueError(f"the member {json.dumps(twice)} is there twice")
-    return members
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        repeated = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
+        raise ValueError(f"the field {json.dumps(repeated)} occurs twice")
+    return fields
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:

@@ -1,7 +1,7 @@
 """etcd, API server, controller manager, scheduler and KWOK as processes on loopback.
 
-All of it is Kubernetes' own code; only the nodes are simulated: no image is pulled, no probe is run, no byte is stored
-and no network policy takes effect.
+All programs are the real ones. Only the nodes are simulated: no image is pulled, no probe is run, no data is stored and
+no network policy takes effect.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from typing import Any
 from local.kubernetes.certificates import Authority, KeyPair
 from local.ports import Ports
 from local.processes import Processes, StackError
-from local.table_server import answers
+from local.table_server import responds
 
 HERE = Path(__file__).parent
 ROLE = HERE.parent.parent / "infra/kubernetes/cluster-role.yaml"
 ADMIN = "berth-admin"
-BERTH = "berth"  # the user that has the rights of ROLE
+BERTH = "berth"  # the user to whom ROLE is bound
 NODES = 3
-PODS_PER_NODE = 2000  # KWOK's nodes cost nothing; the real default of 110 would need 10 of them for 1,000 tenants
+PODS_PER_NODE = 2000  # simulated nodes cost nothing; with the real default of 110, 1,000 tenants would need 10 of them
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Options:
 
     Attributes:
         ready_seconds: How long a pod takes to become ready.
-        slow_seconds: The same for images tagged slow.
-        stock: Keep Kubernetes' own limits on requests (20 a second for the controllers); otherwise they are lifted.
+        slow_seconds: The same for images whose tag begins with `slow`.
+        stock: Keep Kubernetes' default rate limits, 20 requests a second for the controllers; else there are none.
     """
 
     ready_seconds: float = 1.0
@@ -66,11 +66,11 @@ class ControlPlane:
         return [binary("kubectl"), "--kubeconfig", str(self.directory / "admin.kubeconfig")]
 
     async def crash(self) -> None:
-        """Kill the API server and etcd together and start them again on what was written until then."""
+        """Kill the API server and etcd together and start them again on the same data."""
         await self.processes.crash([f"{self.name}-etcd", f"{self.name}-apiserver"])
 
     def context(self, user: str, group: str = "", *, server: str = "") -> dict[str, Any]:
-        """Return a kubeconfig whose one context, named like the control plane, is that user's.
+        """Return a kubeconfig with one context, named like the control plane, for that user.
 
         Args:
             user: The user's name; `system:masters` as the group makes an administrator.
@@ -78,7 +78,7 @@ class ControlPlane:
             server: Another address than the API server's own, such as a proxy's.
         """
         pair = self.authority.client(user, group)
-        # Files, not data: clients would write data to files of their own, and leave them behind when killed.
+        # Paths, not the contents: clients would write these to temporary files, and leave them behind when killed.
         return kubeconfig(self.name, server or self.server, self.authority.certificate, pair)
 
 
@@ -113,25 +113,27 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
     async def run(part: str, command: Sequence[str], ready: Callable[[], Awaitable[bool]]) -> None:
         await processes.start(f"{name}-{part}", [binary(command[0]), *command[1:]], ready=ready, seconds=60)
 
-    def answering(url: str) -> Callable[[], Awaitable[bool]]:
-        return lambda: answers(url, status=200)
+    def responding(url: str) -> Callable[[], Awaitable[bool]]:
+        return lambda: responds(url, status=200)
 
-    await run("etcd", _etcd(directory, etcd, f"http://127.0.0.1:{ports.take()}"), answering(f"{etcd}/health"))
-    await run("apiserver", _api_server(plane, etcd, key, options), answering(f"{plane.server}/readyz"))
+    await run("etcd", _etcd(directory, etcd, f"http://127.0.0.1:{ports.take()}"), responding(f"{etcd}/health"))
+    await run("apiserver", _api_server(plane, etcd, key, options), responding(f"{plane.server}/readyz"))
     manager, scheduler, kwok = ports.take(), ports.take(), ports.take()
     await asyncio.gather(
         run(
-            "controllers", _controllers(plane, key, manager, options), answering(f"https://127.0.0.1:{manager}/healthz")
+            "controllers",
+            _controllers(plane, key, manager, options),
+            responding(f"https://127.0.0.1:{manager}/healthz"),
         ),
-        run("scheduler", _scheduler(plane, scheduler, options), answering(f"https://127.0.0.1:{scheduler}/healthz")),
-        run("kwok", _kwok(plane, kwok, options), answering(f"http://127.0.0.1:{kwok}/healthz")),
-        _furnish(plane),
+        run("scheduler", _scheduler(plane, scheduler, options), responding(f"https://127.0.0.1:{scheduler}/healthz")),
+        run("kwok", _kwok(plane, kwok, options), responding(f"http://127.0.0.1:{kwok}/healthz")),
+        _create_basics(plane),
     )
     return plane
 
 
 async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
-    """Run kubectl as the administrator and return its output; raises StackError with what it said."""
+    """Run kubectl as the administrator and return its output; raises StackError with its error output."""
     process = await asyncio.create_subprocess_exec(
         *plane.kubectl,
         *arguments,
@@ -140,18 +142,18 @@ async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, complaint = await process.communicate(stdin.encode())
+        output, errors = await process.communicate(stdin.encode())
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     if process.returncode:
-        raise StackError(f"kubectl {' '.join(arguments)}: {complaint.decode().strip()}")
+        raise StackError(f"kubectl {' '.join(arguments)}: {errors.decode().strip()}")
     return output.decode()
 
 
-async def _furnish(plane: ControlPlane) -> None:
-    """Create the nodes, the storage class, and berth's own rights."""
+async def _create_basics(plane: ControlPlane) -> None:
+    """Create the nodes, the storage class, and the role of berth with its binding."""
     capacity = {"cpu": "2000", "memory": "4000Gi", "pods": str(PODS_PER_NODE)}
     nodes = [
         {
@@ -174,14 +176,14 @@ def _etcd(directory: Path, client: str, peer: str) -> list[str]:
         *("etcd", "--data-dir", str(directory / "etcd"), "--name", "default", "--log-level", "warn"),
         *("--listen-client-urls", client, "--advertise-client-urls", client),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
-        # Nothing here outlives the machine's power.
+        # The data does not have to survive a power failure.
         *("--unsafe-no-fsync", "--quota-backend-bytes", str(4 << 30)),
     ]
 
 
 def _api_server(plane: ControlPlane, etcd: str, service_account_key: str, options: Options) -> list[str]:
     pair = plane.authority.server()
-    lifted = [
+    unlimited = [
         *("--max-requests-inflight", "0", "--max-mutating-requests-inflight", "0"),
         "--enable-priority-and-fairness=false",
     ]
@@ -194,7 +196,7 @@ def _api_server(plane: ControlPlane, etcd: str, service_account_key: str, option
         *("--service-account-key-file", service_account_key, "--service-account-signing-key-file", service_account_key),
         *("--service-cluster-ip-range", "10.96.0.0/16", "--allow-privileged"),
         *("--audit-policy-file", str(HERE / "audit-policy.yaml"), "--audit-log-path", str(plane.audit_log)),
-        *([] if options.stock else lifted),
+        *([] if options.stock else unlimited),
     ]
 
 

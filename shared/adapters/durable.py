@@ -1,4 +1,4 @@
-"""The durable orchestrations, through the client that the Functions host hands to a trigger."""
+"""The durable orchestrations, through the client that the Functions host passes to a trigger."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -53,7 +53,7 @@ class DurableWorkflows:
             await self._client.terminate_orchestration(operation_id, output="no heartbeat for too long")
 
     async def check(self) -> None:
-        """Return if the task hub answers; raises Transient."""
+        """Return if the task hub responds; raises Transient."""
         await self.is_running(OperationId("dependency-check"))
 
 

@@ -68,6 +68,6 @@ async def with_retry[T](
 
 
 def _log_retry(dependency: str, attempt: int, pause: float, error: Transient) -> None:
-    """Log one retry: the one place that sees all of them."""
+    """Log one retry; all retries are logged here."""
     event = "retry" if error.retry_after is None else "retry: throttled"
     log_event(logger, event, dependency=dependency, attempt=attempt, pause=pause, cause=str(error))

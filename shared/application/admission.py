@@ -70,7 +70,7 @@ class Admission:
         if self._slots_in_use or self._arriving + self._arrived >= limit:
             await self._poll()
             if len(self._queue) + self._arriving + self._arrived >= limit + self._settings.max_queued:
-                # Each at another moment: signups that came together must not come back together.
+                # A random time, so that the signups of one burst are not all sent again at the same moment.
                 wait = self._settings.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
                 log_event(logger, "signup refused: the queue is full", queued=len(self._queue), retry_after=wait)
                 raise QueueFull("too many signups are queued already", wait)
@@ -85,7 +85,7 @@ class Admission:
         """Reserve room and a slot for a tenant and record it, or return its position in the queue.
 
         A tenant with a reservation keeps it. The choice of a cluster is recorded before anything is reserved there, so
-        that every reservation can be found and given back.
+        that every reservation can be found and released.
 
         Raises:
             NoRoom: No cluster of the region has room.

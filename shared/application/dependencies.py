@@ -1,4 +1,4 @@
-"""Whether everything that berth depends on answers, and what does not."""
+"""Dependency checks: whether the tables, the task hub and the clusters respond."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -12,15 +12,15 @@ OK = "ok"
 
 
 class Dependency(Protocol):
-    """A part that can be asked whether it answers."""
+    """Something outside berth that can be checked."""
 
     async def check(self) -> None:
-        """Return if it answers; raises Transient or Permanent."""
+        """Return if it responds; raises Transient or Permanent."""
         ...
 
 
 class DependencyChecks:
-    """Asks all dependencies at once."""
+    """Checks all dependencies concurrently."""
 
     def __init__(self, *, tables: Dependency, clusters: ClusterRepository, connections: ClusterConnections) -> None:
         self._tables = tables
@@ -28,7 +28,7 @@ class DependencyChecks:
         self._connections = connections
 
     async def run(self, task_hub: Dependency, *, timeout: float = 5.0) -> dict[str, str]:
-        """Return each dependency's name with `ok` or what is wrong; none may take longer than `timeout` seconds."""
+        """Return each dependency's name with `ok` or the error; none may take longer than `timeout` seconds."""
         checks: dict[str, Awaitable[None]] = {"tables": self._tables.check(), "task hub": task_hub.check()}
         results = await asyncio.gather(*(_result(check, timeout) for check in checks.values()))
         found = dict(zip(checks, results, strict=True))

@@ -1,4 +1,4 @@
-"""Starting an operation: written down first, then handed to the task hub, and once only for one idempotency key."""
+"""Starting an operation: recorded first, then started in the task hub, and only once for each idempotency key."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, by their own account, and the idempotency key with the request's fingerprint; both may be empty."""
+    """The caller's own name for itself, and the idempotency key with the request's fingerprint; both may be empty."""
 
     actor: str
     key: str = ""
@@ -56,7 +56,7 @@ class IdempotentStart:
         workflows: Workflows,
         save: Callable[[Operation], Awaitable[None]],
     ) -> Operation:
-        """Write a new operation down and start it, unless the caller's key says that this was done before.
+        """Record a new operation and start it, unless the caller's key already has one.
 
         Args:
             kind: What the operation does.
@@ -71,7 +71,7 @@ class IdempotentStart:
             known = await self._find(held_id)
             if known is not None:
                 return known
-            # The first request with this key is at this point too, or broke off here: continue in its place.
+            # The first request with this key is still running, or failed at this point: continue with its operation.
             operation = replace(operation, id=held_id)
         try:
             await save(operation)
@@ -82,7 +82,7 @@ class IdempotentStart:
             return known  # another request with this key was faster
         try:
             await workflows.start(operation)
-        except Transient as error:  # it is written down, so the recovery will start it
+        except Transient as error:  # it is recorded, so the recovery will start it
             log_event(
                 logger,
                 "operation not started yet",

@@ -1,4 +1,4 @@
-"""Recovery: nothing is pending for ever. An operation that nobody works on is started again."""
+"""Recovery: restarts operations whose orchestration is lost or stuck, so that none stays open for ever."""
 
 import logging
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Finds operations that nobody works on."""
+    """Finds open operations without a recent heartbeat."""
 
     def __init__(self, *, tenants: TenantRepository, clock: Clock, settings: RecoverySettings) -> None:
         self._tenants = tenants
@@ -25,10 +25,10 @@ class Recovery:
         """Start the orchestration of every open operation that has none, and return how many those were.
 
         An orchestration is lost when the request that recorded its operation died before starting it, or when the
-        task hub was replaced. One that is there but has written no heartbeat for long is terminated, and started
-        again the next time. The activities continue from what is recorded, so starting again is always safe.
+        task hub was replaced. One that exists but has written no heartbeat for long is terminated, and started
+        again by the next run. The activities continue from what is recorded, so starting again is always safe.
 
-        Raises Transient when the tables do not answer; the next run tries again.
+        Raises Transient when the tables do not respond; the next run tries again.
         """
         now = self._clock.now()
         restarted = 0
@@ -45,7 +45,7 @@ class Recovery:
                 elif age > self._settings.stuck_after:
                     self._log("orchestration stuck: ending it", operation, age)
                     await workflows.terminate(operation.id)
-            except BerthError as error:  # the others must not wait for this one
+            except BerthError as error:  # continue with the other operations
                 self._log("recovery failed", operation, age, cause=str(error))
         return restarted
 

@@ -104,7 +104,7 @@ class Signup:
         return None
 
     async def _take_over(self, tenant: Tenant, taken: Conflict) -> None:
-        """Save a signup in place of a tombstone whose quarantine is over; raises Conflict for any other tenant."""
+        """Replace a tombstone whose quarantine is over by a signup; raises Conflict for any other tenant."""
         stored = await self._tenants.get(tenant.slug)
         if not stored.value.slug_is_free(tenant.created_at):
             raise Conflict(f"the slug {tenant.slug} is not free: {await self.slug_problem(tenant.slug)}") from taken

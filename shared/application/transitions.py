@@ -1,4 +1,4 @@
-"""Writing a tenant together with the audit entry of its change, and logging it: one place for all transitions."""
+"""Writing a tenant together with the audit entry of its change, and logging it: used for all transitions."""
 
 import logging
 

@@ -65,7 +65,7 @@ class Operation:
     """One change of one tenant.
 
     `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last
-    time that something wrote progress; `reason` says why it failed or was cancelled, in words a person can act on;
+    time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person;
     `actor` is who asked for it.
     """
 
@@ -96,7 +96,7 @@ class Operation:
 
     @property
     def is_aborting(self) -> bool:
-        """Whether it cannot succeed any more, and what it made is being removed."""
+        """Whether it cannot succeed any more and is being compensated."""
         return self.cancel_requested or bool(self.reason)
 
     @property
@@ -197,7 +197,7 @@ class Operation:
 
 
 def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime) -> Operation:
-    """Make an operation that nothing has worked on yet."""
+    """Return a new operation, which no activity has worked on yet."""
     return Operation(
         id=new_operation_id(slug, now),
         kind=kind,

@@ -1,4 +1,4 @@
-"""Placement: which clusters may take a tenant, and in which order to ask them for a reservation."""
+"""Placement: which clusters may take a tenant, and in which order to try them."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -8,7 +8,7 @@ from shared.errors import NoRoom
 
 
 class ReservationResult(StrEnum):
-    """What came of asking a cluster for a reservation."""
+    """The result of requesting a reservation on a cluster."""
 
     RESERVED = "reserved"
     FULL = "full"
@@ -24,10 +24,10 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int) -> list
     in_region = [cluster for cluster in clusters if cluster.region == region]
     if not in_region:
         raise NoRoom(f"no cluster is registered for region {region}")
-    willing = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
-    if not willing:
+    open_clusters = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
+    if not open_clusters:
         raise NoRoom(f"every cluster of region {region} is cordoned")
-    fitting = [cluster for cluster in willing if cluster.free >= weight]
+    fitting = [cluster for cluster in open_clusters if cluster.free >= weight]
     if not fitting:
         raise NoRoom(f"region {region} is full: no open cluster has a free weight of {weight}")
     return sorted(fitting, key=lambda cluster: (cluster.allocated / cluster.capacity, cluster.name))

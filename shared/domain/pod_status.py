@@ -1,4 +1,4 @@
-"""What a pod's status means for the tenant that waits for it, in words a person understands."""
+"""Maps a pod's status to a tenant's: ready or not, whether waiting can help, and a message for people."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def diagnose(pod: Mapping[str, Any] | None, *, now: datetime, crash_limit: int) 
         reason = _text(scheduled.get("reason")) or "Unschedulable"
         return status_of(reason, f"no node can take the workload: {_text(scheduled.get('message')) or reason}")
     if status.get("phase") == "Running":
-        return status_of("ContainersNotReady", "the product is running but does not answer its readiness probe yet")
+        return status_of("ContainersNotReady", "the product is running but does not pass its readiness probe yet")
     return status_of("ContainerCreating", "the volume is attached and the image pulled")
 
 

@@ -1,4 +1,4 @@
-"""Slugs: which names a tenant may have."""
+"""Slugs: the rules for a tenant's name."""
 
 import re
 from typing import NewType
@@ -20,7 +20,7 @@ RESERVED = {name: why for why, names in _RESERVED.items() for name in names.spli
 
 
 def check_slug(value: str) -> str | None:
-    """Return why a tenant cannot have this slug, as a sentence for its chooser, or None if it can.
+    """Return why a tenant cannot have this slug, as a sentence for the customer, or None if it can.
 
     A slug is a DNS label (RFC 1123) of 3 to 40 characters that starts with a letter. Two hyphens in a row are refused
     because the names of internationalised domains use them (`xn--`, RFC 5890).

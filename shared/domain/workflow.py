@@ -1,4 +1,4 @@
-"""What orchestrators and activities exchange. Small on purpose: the task hub stores it with every step."""
+"""The input and output of orchestrators and activities. Small, because the task hub stores it with every call."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ ORCHESTRATORS: Mapping[OperationKind, str] = {
 
 
 class Verdict(StrEnum):
-    """What an activity came to."""
+    """The kind of an activity's outcome."""
 
     DONE = "done"
     RETRY = "retry"
@@ -53,7 +53,7 @@ class Work:
 
     @classmethod
     def decode(cls, payload: Mapping[str, Any]) -> Self:
-        """Return what `encode` made JSON of."""
+        """Return the work that `encode` made this JSON from."""
         return cls(
             slug=Slug(payload["slug"]),
             operation_id=OperationId(payload["operation_id"]),
@@ -68,7 +68,7 @@ class Outcome:
 
     DONE goes on to the next step; RETRY asks to be called again after `wait` seconds, and so does QUEUED, whose time
     does not count against the deadline; FAILED gives the reason for which the operation cannot succeed; ENDED says
-    that the operation is over, whoever ended it.
+    that the operation has ended already.
     """
 
     verdict: Verdict
@@ -81,5 +81,5 @@ class Outcome:
 
     @classmethod
     def decode(cls, payload: Mapping[str, Any]) -> Self:
-        """Return what `encode` made JSON of; raises ValueError for a verdict that does not exist."""
+        """Return the outcome that `encode` made this JSON from; raises ValueError for an unknown verdict."""
         return cls(Verdict(payload["verdict"]), str(payload["reason"]), float(payload["wait"]))

@@ -1,12 +1,12 @@
-"""How long a signup takes, what it costs, and how that compares. Run it with `./berth bench`.
+"""How long a signup takes and what it costs, compared with kubectl and with Kubernetes alone. `./berth bench`.
 
-Side by side in one run, on one API server, with the same twelve objects:
+Measured in one run, on one API server, with the same twelve objects:
 
 - berth: from sending POST /tenants to the time at which its operation says that it succeeded;
-- kubectl: `kubectl apply --server-side` and `kubectl wait`, what a script would do; no record, no clean-up, no limits;
-- floor: one keep-alive client that applies the same objects and watches the pod: what Kubernetes itself takes.
+- kubectl: `kubectl apply --server-side` and `kubectl wait`, as a script would do it, with no record or limit;
+- floor: one keep-alive client that applies the same objects and watches the pod: the time that Kubernetes itself takes.
 
-Pods become ready at once, so that what is left is the work of the control plane. No image is pulled and no disk made.
+Pods become ready at once, so that only the work of the control plane is measured: no image is pulled and no disk made.
 """
 
 import argparse
@@ -58,13 +58,13 @@ async def _latency(samples: int, in_flight: Sequence[int], *, stock: bool) -> No
     kubernetes = Options(ready_seconds=READY_SECONDS, stock=stock)
     async with Stack(options=kubernetes) as stack, Api(stack.api_url, stack.function_key) as api:
         cluster = await _cluster(stack)
-        rivals: dict[str, Provision] = {
+        contenders: dict[str, Provision] = {
             "berth": lambda in_flight: _berth(api, in_flight),
             "kubectl": lambda _: _kubectl(stack),
             "floor": lambda _: _floor(cluster),
         }
         for width in in_flight:
-            for name, provision in rivals.items():
+            for name, provision in contenders.items():
                 for _ in range(WARM_UP):
                     await provision(1)
                 seconds, total = await _run(provision, max(samples, width), width)
@@ -75,11 +75,11 @@ async def _latency(samples: int, in_flight: Sequence[int], *, stock: bool) -> No
 
 
 async def _run(provision: Provision, samples: int, width: int) -> tuple[list[float], float]:
-    """Return the seconds of each provisioning, `width` of them at once, and the seconds of all together."""
-    places = asyncio.Semaphore(width)
+    """Return the seconds of each provisioning, `width` of them concurrently, and the total seconds."""
+    slots = asyncio.Semaphore(width)
 
     async def one() -> float:
-        async with places:
+        async with slots:
             return await provision(width)
 
     began = time.perf_counter()
@@ -90,7 +90,7 @@ async def _run(provision: Provision, samples: int, width: int) -> tuple[list[flo
 async def _berth(api: Api, in_flight: int) -> float:
     began = time.time()
     operation = await api.call("POST", "tenants", signup_body(new_slug()))
-    # Fifty callers that ask every 50 ms would measure the asking: all of them together ask 20 times a second.
+    # Fifty callers that poll every 50 ms would slow berth down: all of them together poll 20 times a second.
     async for each in api.follow(operation, every=0.05 * in_flight):
         operation = each
     assert operation["state"] == "succeeded", operation["reason"]
@@ -114,8 +114,8 @@ async def _floor(cluster: KubernetesApiCluster) -> float:
     began = time.time()
     tenant, objects = _bundle()
     await cluster.apply(objects)
-    observation = await cluster.wait_until_ready(namespace_name(tenant.slug), timeout=60)
-    assert observation.ready, observation.message
+    status = await cluster.wait_until_ready(namespace_name(tenant.slug), timeout=60)
+    assert status.ready, status.message
     return time.time() - began
 
 
@@ -155,7 +155,7 @@ async def _cost(samples: int) -> None:
         cpu = {name: _cpu_seconds(part) - before[name] for name, part in parts.items()}
         requests = [json.loads(line) for line in plane.audit_log.read_text().splitlines()[audited:]]
         by_user = Counter(
-            "ours" if each["user"]["username"] == BERTH else "the controllers' writes"
+            "berth" if each["user"]["username"] == BERTH else "controllers"
             for each in requests
             if each["user"]["username"] == BERTH or each["verb"] not in ("get", "list", "watch")
         )
@@ -163,8 +163,8 @@ async def _cost(samples: int) -> None:
         activities = sum("durable  activity " in line for line in log)
         print(f"\nper tenant, {samples} tenants one after another:")
         rows = {
-            "Kubernetes requests of ours": by_user["ours"] / samples,
-            "Kubernetes writes of the controllers": by_user["the controllers' writes"] / samples,
+            "Kubernetes requests of berth": by_user["berth"] / samples,
+            "Kubernetes writes of the controllers": by_user["controllers"] / samples,
             "table transactions": (held.tables.requests - polls) / samples,
             "activities": activities / samples,
             "CPU seconds of the host and its worker": cpu["host"] / samples,

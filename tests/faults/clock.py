@@ -1,4 +1,4 @@
-"""A clock that can be stepped under one running process, by libfaketime between it and the C library."""
+"""A clock of one running process that a test can step, by means of libfaketime."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class SteppedClock:
-    """What a process started with `environment` takes for the time of day; its monotonic clock stays true.
+    """The time of day of a process that was started with `environment`; its monotonic clock stays correct.
 
     Args:
-        file: Where the present step is kept; the process reads it again after a second.
+        file: Holds the offset; the process reads it every second.
     """
 
     def __init__(self, file: Path) -> None:
@@ -31,7 +31,7 @@ class SteppedClock:
         }
 
     def step(self, seconds: int) -> None:
-        """Set the clock that far ahead of the true time, or behind it."""
+        """Set the clock ahead of the correct time, or behind it with a negative number."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+}")
         new.rename(self._file)

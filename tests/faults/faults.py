@@ -1,4 +1,4 @@
-"""Faults, each a context manager that strikes while something is done within it."""
+"""Faults, each a context manager that injects it into whatever runs within."""
 
 import asyncio
 import random
@@ -13,17 +13,17 @@ from tests.support.fault_proxy import Exchange, FaultProxy, Hook, never
 from tests.support.stack import ProxiedStack
 
 OUTAGE_SECONDS = 3.0
-ANSWERS: Mapping[str, tuple[int, Mapping[str, str]]] = {
+RESPONSES: Mapping[str, tuple[int, Mapping[str, str]]] = {
     "429": (429, {"Retry-After": "1"}),
     "500": (500, {}),
     "503": (503, {}),
 }
-REFUSALS = (*ANSWERS, "resets", "time-outs")
+ERRORS = (*RESPONSES, "resets", "time-outs")
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Before or after a tenant's write of that number to a service."""
+class WriteMoment:
+    """The moment before or after a tenant's n-th write to a service."""
 
     slug: str
     number: int
@@ -34,37 +34,37 @@ class Moment:
 
 
 @asynccontextmanager
-async def refusals(
-    proxy: FaultProxy, how: str, share: float, dice: random.Random, seconds: float = OUTAGE_SECONDS
+async def failed_requests(
+    proxy: FaultProxy, how: str, share: float, source: random.Random, seconds: float = OUTAGE_SECONDS
 ) -> AsyncGenerator[None]:
-    """Fail a share of all requests, for a while."""
-    refused = 0
+    """Fail a share of all requests for some seconds."""
+    failed = 0
 
     async def hook(exchange: Exchange) -> web.Response | None:
-        nonlocal refused
-        if dice.random() >= share:
+        nonlocal failed
+        if source.random() >= share:
             return None
-        refused += 1
+        failed += 1
         if how == "resets":
             raise ConnectionError
         if how == "time-outs":
             return await never(exchange)
-        status, headers = ANSWERS[how]
+        status, headers = RESPONSES[how]
         return web.Response(status=status, headers=headers, text="overloaded")
 
-    async with _for_a_while(proxy, hook, seconds):
+    async with _for_seconds(proxy, hook, seconds):
         yield
-    assert refused, "nothing was refused"
+    assert failed, "no request failed"
 
 
 @asynccontextmanager
 async def broken_watches(proxy: FaultProxy, how: str) -> AsyncGenerator[None]:
-    """Break off the open watches, and for a while let new ones say nothing, end at once, or be told 410 Gone."""
+    """Drop the open watches; for some seconds new ones get no events, end at once, or get 410 Gone."""
 
     async def hook(exchange: Exchange) -> web.Response | None:
         if not exchange.is_watch:
             return None
-        if how == "silent":
+        if how == "without events":
             return await never(exchange)
         if how == "ended":
             await asyncio.sleep(0.05)
@@ -72,38 +72,38 @@ async def broken_watches(proxy: FaultProxy, how: str) -> AsyncGenerator[None]:
         return web.json_response({"kind": "Status", "code": 410, "message": "too old resource version"}, status=410)
 
     proxy.drop_watches()
-    async with _for_a_while(proxy, hook, OUTAGE_SECONDS):
+    async with _for_seconds(proxy, hook, OUTAGE_SECONDS):
         yield
 
 
 @asynccontextmanager
 async def kill(
-    stack: ProxiedStack, proxy: FaultProxy, victim: str, moment: Moment, *, must: bool
+    stack: ProxiedStack, proxy: FaultProxy, part_names: str, moment: WriteMoment, *, must: bool
 ) -> AsyncGenerator[None]:
-    """Kill one part of the stack or both, which starts them again; if it `must`, the moment has to come."""
-    struck = asyncio.Event()
+    """Kill one part of the stack or both; the stack restarts them. `must` says that the write has to occur."""
+    killed = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
-        if moment.is_now(exchange) and not struck.is_set():
-            struck.set()
-            for part in victim.split(" and "):
+        if moment.is_now(exchange) and not killed.is_set():
+            killed.set()
+            for part in part_names.split(" and "):
                 stack.stack.processes.kill(part)
-            if victim.startswith("host"):
-                raise ConnectionError  # a write that is still to come does not, and one that was made is not answered
+            if part_names.startswith("host"):
+                raise ConnectionError  # the write is not made, or its response is lost
 
     setattr(proxy, moment.edge, hook)
     yield
-    assert struck.is_set() or not must, f"there was no write {moment.number} to strike at"
+    assert killed.is_set() or not must, f"there was no write {moment.number} to kill at"
 
 
 @asynccontextmanager
-async def lost_answers(
+async def lost_responses(
     proxies: Mapping[str, FaultProxy], writes: Mapping[str, tuple[str, int]], *, must: bool
 ) -> AsyncGenerator[None]:
-    """Do each tenant's write of the service and number given for it, and lose the answer."""
+    """Make each tenant's write of the given service and number, but lose its response."""
     lost: set[str] = set()
 
-    def losing(service: str) -> Hook:
+    def hook_for(service: str) -> Hook:
         async def hook(exchange: Exchange) -> None:
             if writes.get(exchange.slug) == (service, exchange.number):
                 lost.add(exchange.slug)
@@ -112,15 +112,17 @@ async def lost_answers(
         return hook
 
     for service, proxy in proxies.items():
-        proxy.after = losing(service)
+        proxy.after = hook_for(service)
     yield
     missing = [write for slug, write in writes.items() if slug not in lost]
-    assert not (missing and must), f"there was nothing to lose: {missing}"
+    assert not (missing and must), f"these writes were not made: {missing}"
 
 
 @asynccontextmanager
-async def kubectl_at(stack: ProxiedStack, moment: Moment, *arguments: str, stdin: str = "") -> AsyncGenerator[None]:
-    """Run kubectl, as an administrator would, at a tenant's write to Kubernetes."""
+async def kubectl_at(
+    stack: ProxiedStack, moment: WriteMoment, *arguments: str, stdin: str = ""
+) -> AsyncGenerator[None]:
+    """Run kubectl as the administrator, before or after a tenant's write to Kubernetes."""
     done = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
@@ -134,7 +136,7 @@ async def kubectl_at(stack: ProxiedStack, moment: Moment, *arguments: str, stdin
 
 
 @asynccontextmanager
-async def _for_a_while(proxy: FaultProxy, hook: Hook, seconds: float) -> AsyncGenerator[None]:
+async def _for_seconds(proxy: FaultProxy, hook: Hook, seconds: float) -> AsyncGenerator[None]:
     proxy.before = hook
     loop = asyncio.get_running_loop()
     end = loop.call_later(seconds, proxy.pass_everything)

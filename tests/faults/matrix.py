@@ -1,7 +1,7 @@
-"""`./berth test faults --rounds N --seed S`: play the fault matrix at length and print what came of it.
+"""`./berth test faults --rounds N --seed S`: run the whole fault matrix and print the results.
 
-After each round the stack must be whole again: every operation ended, one complete bundle and one place for each tenant
-or nothing at all, capacity that adds up, nothing without an owner, no storm of requests, no unexpected exception.
+After each round all invariants of cli/invariants.py must hold, no tenant may have cost more than a limit of requests,
+and the host's log may have no unexpected exception.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.faults.cases import Case, Field, cases, count_writes
+from tests.faults.cases import Case, Round, cases, count_writes
 from tests.faults.clock import SteppedClock
 from tests.support.stack import ProxiedStack, proxied_stack
 
-REST_SECONDS = 60.0
-# Undisturbed, a provisioning makes 13 requests to Kubernetes and 8 writes to the tables. Each may be repeated about ten
-# times within its budget of 30 s, and the whole may be started anew by a reaper.
-MOST_REQUESTS = 300
+SETTLE_SECONDS = 60.0
+# Without a fault, a provisioning makes about 13 requests to Kubernetes and 9 writes to the tables. Each may be retried
+# about ten times within its total timeout of 30 s, and recovery may start the operation again.
+MAX_REQUESTS = 300
 ROW = "{:62}{:>7}{:>12}{:>11}{:>9}"
 ENVIRONMENT = {
-    "BERTH_PROVISIONING_FAIL_AFTER": "40",  # well over what any fault here lasts
+    "BERTH_PROVISIONING_FAIL_AFTER": "40",  # much longer than any fault here
     "BERTH_KUBERNETES_ATTEMPT_TIMEOUT": "2",
     "BERTH_TABLES_ATTEMPT_TIMEOUT": "2",
 }
@@ -34,75 +34,77 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Result:
-    """What is wrong after one round, the most requests that one tenant cost one service, and how long it took."""
+    """The violations after one round, the most requests of one tenant to one service, and the seconds that it took."""
 
     violations: Sequence[str]
-    most_requests: int
+    max_requests: int
     seconds: float
 
 
 @asynccontextmanager
-async def playing_field(seed: int) -> AsyncGenerator[Field]:
-    """Run a stack to play on."""
+async def first_round(seed: int) -> AsyncGenerator[Round]:
+    """Run a stack and yield the round with the number 0."""
     with tempfile.TemporaryDirectory() as directory:
         clock = SteppedClock(Path(directory) / "clock")
         async with proxied_stack({**ENVIRONMENT, **clock.environment}) as held:
-            yield Field(held, clock, await count_writes(held), random.Random(seed), 0)
+            yield Round(held, clock, await count_writes(held), random.Random(seed), 0)
 
 
-async def play(case: Case, field: Field) -> Result:
-    """Play one round of a case and look at what is left of it."""
-    berth = field.stack
+async def run_case(case: Case, current: Round) -> Result:
+    """Run one round of a case and check the stack afterwards."""
+    berth = current.stack
     began = time.monotonic()
     errors = len(_errors(berth))
     berth.reset()
     violations: list[str] = []
     try:
-        await case.play(field)
+        await case.run(current)
     except Exception as error:
         violations.append(f"{type(error).__name__}: {error}")
     berth.kubernetes.pass_everything()
     berth.tables.pass_everything()
-    field.clock.step(0)
-    violations += await berth.violations_after(seconds=REST_SECONDS)
-    most = 0
+    current.clock.step(0)
+    violations += await berth.violations_after(seconds=SETTLE_SECONDS)
+    largest = 0
     for name, requests in (("Kubernetes", berth.kubernetes.requests_of), ("the tables", berth.tables.writes_of)):
         for slug, count in requests.items():
-            most = max(most, count if slug else 0)
-            if count > MOST_REQUESTS:
-                violations.append(f"{slug or 'watching and listing'} cost {count} requests to {name}")
+            largest = max(largest, count if slug else 0)
+            if count > MAX_REQUESTS:
+                violations.append(f"{slug or 'watching and listing'} took {count} requests to {name}")
     violations += _errors(berth)[errors:]
-    return Result(violations, most, time.monotonic() - began)
+    return Result(violations, largest, time.monotonic() - began)
 
 
 def _errors(berth: ProxiedStack) -> list[str]:
-    """Return the errors in the host's log and the exceptions of activities, which translate what is to be expected."""
+    """Return the errors in the host's log and the exceptions of activities: expected errors would be outcomes."""
     records = re.split(r"^(?=\d\d:\d\d:\d\d)", berth.stack.processes.log("host").read_text(), flags=re.MULTILINE)
     return [record.strip() for record in records if re.match(r"\S+ ERROR |.* activity .* raised ", record)]
 
 
 async def main() -> int:
-    """Play, print the table, and return the exit code: 0 only without a violation."""
+    """Run the matrix, print the table, and return the exit code: 0 only without a violation."""
     parser = argparse.ArgumentParser(prog="./berth test faults", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=1, help="of each case (1); a round strikes at another write")
-    parser.add_argument("--seed", type=int, default=1, help="of what is left to chance (1)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="play just the cases whose names contain TEXT")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="rounds of each case (1); each injects the fault at another write"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="run only the cases whose names contain TEXT")
     options = parser.parse_args()
     chosen = [case for case in cases() if options.only in case.name]
-    wrong: list[str] = []
+    all_violations: list[str] = []
     print(ROW.format("case", "rounds", "violations", "requests*", "seconds"))
-    async with playing_field(options.seed) as field:
+    async with first_round(options.seed) as start:
         for case in chosen:
-            results = [await play(case, replace(field, number=number)) for number in range(options.rounds)]
+            results = [await run_case(case, replace(start, number=number)) for number in range(options.rounds)]
             violations = [violation for result in results for violation in result.violations]
-            most, seconds = max(result.most_requests for result in results), sum(result.seconds for result in results)
-            print(ROW.format(case.name, options.rounds, len(violations), most, f"{seconds:.0f}"), flush=True)
+            largest, seconds = max(result.max_requests for result in results), sum(result.seconds for result in results)
+            print(ROW.format(case.name, options.rounds, len(violations), largest, f"{seconds:.0f}"), flush=True)
             for violation in violations:
                 print(f"    {violation}")
-            wrong += violations
-    print(f"\n{len(chosen)} cases, {len(chosen) * options.rounds} rounds, {len(wrong)} violations")
-    print("* the most that one tenant cost Kubernetes or the tables in a round")
-    return 1 if wrong else 0
+            all_violations += violations
+    print(f"\n{len(chosen)} cases, {len(chosen) * options.rounds} rounds, {len(all_violations)} violations")
+    print("* the most requests of one tenant to Kubernetes or the tables in a round")
+    return 1 if all_violations else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What berth is doing when a fault strikes, at the wish of a portal that does not give up."""
+"""The operations during which a fault is injected, as requested by a portal that retries until it gets a response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,36 +11,38 @@ from cli.api import Json, ProblemError
 from tests.support.builders import signup_body
 from tests.support.stack import ProxiedStack
 
-COME_BACK = (429, 503)  # answers that say: send the same request again
-PATIENCE = 180.0  # seconds for any one change, with the fault in the middle of it
+RETRY_STATUSES = (429, 503)
+TIMEOUT_SECONDS = 180.0  # of one operation, with the fault
 
 
-async def insist(stack: ProxiedStack, method: str, path: str, body: Json | None = None) -> Json:
-    """Send a change under one idempotency key until it is answered; raises ProblemError for any other refusal."""
+async def send_until_accepted(stack: ProxiedStack, method: str, path: str, body: Json | None = None) -> Json:
+    """Repeat a request with one idempotency key until it succeeds; raises ProblemError for a status without retry."""
     key = token_hex(8)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             try:
                 return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
             except ProblemError as error:
-                if error.status not in COME_BACK:
+                if error.status not in RETRY_STATUSES:
                     raise
             except httpx.HTTPError:
-                pass  # the host is away, or its answer was lost
+                pass  # the host is down, or the response was lost
             await asyncio.sleep(0.2)
 
 
 async def provision(stack: ProxiedStack, slug: str) -> Json:
-    return await stack.ended(await insist(stack, "POST", "tenants", signup_body(slug)), seconds=PATIENCE)
+    return await stack.ended(
+        await send_until_accepted(stack, "POST", "tenants", signup_body(slug)), seconds=TIMEOUT_SECONDS
+    )
 
 
 async def delete(stack: ProxiedStack, slug: str) -> Json:
-    return await stack.ended(await insist(stack, "DELETE", f"tenants/{slug}"), seconds=PATIENCE)
+    return await stack.ended(await send_until_accepted(stack, "DELETE", f"tenants/{slug}"), seconds=TIMEOUT_SECONDS)
 
 
 async def cancel(stack: ProxiedStack, slug: str) -> Json:
-    """Cancel what runs on a tenant. It may have ended by then, which is a fair answer too."""
-    async with asyncio.timeout(PATIENCE):
+    """Cancel the operation of a tenant; it may have ended by then."""
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             try:
                 tenant = await stack.api.call("GET", f"tenants/{slug}")
@@ -49,24 +51,24 @@ async def cancel(stack: ProxiedStack, slug: str) -> Json:
                 await asyncio.sleep(0.2)
     operation: Json = {"id": tenant["operation"]}
     try:
-        await insist(stack, "POST", f"operations/{operation['id']}/cancel")
+        await send_until_accepted(stack, "POST", f"operations/{operation['id']}/cancel")
     except ProblemError as error:
         if error.status != 409:
             raise
-    return await stack.ended(operation, seconds=PATIENCE)
+    return await stack.ended(operation, seconds=TIMEOUT_SECONDS)
 
 
 async def nothing(stack: ProxiedStack, slug: str) -> None:
     pass
 
 
-async def a_tenant(stack: ProxiedStack, slug: str) -> None:
+async def create_tenant(stack: ProxiedStack, slug: str) -> None:
     operation = await stack.ended(await stack.sign_up(slug))
     assert operation["state"] == "succeeded", operation["reason"]
 
 
-async def a_slow_signup(stack: ProxiedStack, slug: str) -> None:
-    """Sign up, and wait until the objects are applied and the pod is waited for."""
+async def start_slow_signup(stack: ProxiedStack, slug: str) -> None:
+    """Sign up, and wait until the objects are applied."""
     operation = await stack.sign_up(slug, version="slow-1")
     async with asyncio.timeout(30):
         while operation["steps"][2]["state"] == "pending":
@@ -76,15 +78,15 @@ async def a_slow_signup(stack: ProxiedStack, slug: str) -> None:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One change of one tenant: what comes before the fault, the change, and the states in which it may end."""
+    """One operation on one tenant: its preparation, the operation, and the states in which it may end."""
 
     prepare: Callable[[ProxiedStack, str], Awaitable[None]]
     act: Callable[[ProxiedStack, str], Awaitable[Json]]
-    ends: frozenset[str]
+    end_states: frozenset[str]
 
 
 SCENARIOS: Mapping[str, Scenario] = {
     "provision": Scenario(nothing, provision, frozenset({"succeeded"})),
-    "delete": Scenario(a_tenant, delete, frozenset({"succeeded"})),
-    "cancel": Scenario(a_slow_signup, cancel, frozenset({"cancelled", "succeeded"})),
+    "delete": Scenario(create_tenant, delete, frozenset({"succeeded"})),
+    "cancel": Scenario(start_slow_signup, cancel, frozenset({"cancelled", "succeeded"})),
 }

@@ -1,24 +1,24 @@
-"""A short round of the fault matrix; `./berth test faults` plays all of it at length."""
+"""A short round of the fault matrix; `./berth test faults` runs all of it."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from tests.faults.cases import Case, Field, cases
-from tests.faults.matrix import play, playing_field
+from tests.faults.cases import Case, Round, cases
+from tests.faults.matrix import first_round, run_case
 
 SEED = 1
 SHORT = [case for case in cases() if case.in_short]
 
 
 @pytest.fixture(scope="module")
-async def field() -> AsyncIterator[Field]:
-    async with playing_field(SEED) as held:
+async def start() -> AsyncIterator[Round]:
+    async with first_round(SEED) as held:
         yield held
 
 
 @pytest.mark.parametrize(("number", "case"), list(enumerate(SHORT)), ids=[case.name for case in SHORT])
-async def test_nothing_is_broken_by(field: Field, number: int, case: Case) -> None:
-    result = await play(case, replace(field, number=number))  # so that they do not all strike at the first write
+async def test_all_invariants_hold_after(start: Round, number: int, case: Case) -> None:
+    result = await run_case(case, replace(start, number=number))  # so that the faults hit different writes
     assert not result.violations

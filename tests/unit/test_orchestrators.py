@@ -1,4 +1,4 @@
-"""The orchestrations' decisions, with the activities' outcomes and the clock given by a script."""
+"""The decisions of the orchestrators, with scripted outcomes of the activities and a scripted clock."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from shared.domain.workflow import Activity, Outcome, Verdict, Work
 
 WORK = Work(Slug("acme"), OperationId("acme.id"), fail_after=300)
 QUEUED = Outcome(Verdict.QUEUED, wait=30)
-RETRY = Outcome(Verdict.RETRY, "the tables were away", 1)
+RETRY = Outcome(Verdict.RETRY, "table storage cannot be reached", 1)
 DONE = Outcome(Verdict.DONE)
 FAILED = Outcome(Verdict.FAILED, "no room")
 
@@ -20,7 +20,7 @@ type Script = Callable[[Activity], Outcome]
 
 
 class Context:
-    """What an orchestrator asks of its context: each yields what the script says, and a timer moves the clock."""
+    """An orchestration context whose activities return the scripted outcomes, and whose timers move the clock."""
 
     def __init__(self, script: Script) -> None:
         self.current_utc_datetime = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ class Context:
 
 
 def provision(script: Script) -> tuple[str, Context]:
-    """Run the orchestration until it ends, as often as it begins anew; return its result and its last context."""
+    """Run the orchestration until it ends, including each continue-as-new; return its result and its last context."""
     while True:
         context = Context(script)
         declared: Any = orchestrators.provision_tenant
@@ -59,27 +59,27 @@ def by(outcomes: Iterator[Outcome]) -> Script:
     return lambda activity: next(outcomes) if activity is Activity.APPLY else DONE
 
 
-def test_time_in_the_queue_does_not_count_whatever_comes_between() -> None:
+def test_time_in_the_queue_does_not_count() -> None:
     script = by(iter([QUEUED, QUEUED, RETRY, *[QUEUED] * 100, RETRY, QUEUED, DONE]))
     result, context = provision(script)
     assert result == Verdict.DONE
     assert Activity.REMOVE not in context.called
 
 
-def test_what_goes_wrong_again_and_again_fails_after_a_while_and_is_cleaned_up() -> None:
+def test_retries_end_at_the_deadline_with_compensation() -> None:
     result, context = provision(lambda activity: DONE if activity is Activity.REMOVE else RETRY)
     assert result == Verdict.DONE
     assert context.called[-1] is Activity.REMOVE
     assert 295 <= context.called.count(Activity.APPLY) <= 305  # a second apart
 
 
-def test_what_cannot_succeed_is_cleaned_up_until_that_succeeds() -> None:
+def test_compensation_is_retried_until_it_succeeds() -> None:
     removals = iter([RETRY, FAILED, DONE])
     result, context = provision(lambda activity: next(removals) if activity is Activity.REMOVE else FAILED)
     assert result == Verdict.DONE
     assert context.called == [Activity.APPLY, *[Activity.REMOVE] * 3]
 
 
-def test_an_operation_that_somebody_else_ended_is_let_be() -> None:
+def test_an_operation_that_has_ended_is_not_touched() -> None:
     result, context = provision(lambda _: Outcome(Verdict.ENDED))
     assert (result, context.called) == (Verdict.ENDED, [Activity.APPLY])

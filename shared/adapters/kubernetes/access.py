@@ -24,7 +24,7 @@ RENEWAL_TIMEOUT = 10.0  # seconds; the managed identity endpoint responds within
 
 
 class EntraTokens:
-    """Bearer tokens for AKS, renewed ahead of their end; all who need a new one at once share one renewal."""
+    """Bearer tokens for AKS, renewed ahead of their end; concurrent requests share one renewal."""
 
     def __init__(self, credential: AsyncTokenCredential) -> None:
         self._credential = credential
@@ -37,7 +37,7 @@ class EntraTokens:
         azure-identity keeps tokens too: if it knows no other, it is the refused one again.
 
         Raises:
-            Transient: No token can be had now, whatever azure-identity calls it: DefaultAzureCredential raises
+            Transient: No token can be had now, whatever type azure-identity raises: DefaultAzureCredential raises
                 ClientAuthenticationError for a refusal as for a connection that broke, and CredentialUnavailableError
                 may be a managed identity endpoint that did not respond or does not know a new identity yet. No tenant
                 is at fault for berth's identity, and none could be removed without it.
@@ -53,7 +53,7 @@ class EntraTokens:
             self._renewal.add_done_callback(_take_exception)
         try:
             async with asyncio.timeout(RENEWAL_TIMEOUT):
-                return await asyncio.shield(self._renewal)  # which others wait for too
+                return await asyncio.shield(self._renewal)  # other requests wait for it too
         except (AzureError, TimeoutError) as error:
             # Only its type: azure-identity puts into the text whatever the response said.
             raise Transient(f"no token for the cluster: {type(error).__name__}") from error

@@ -210,8 +210,8 @@ async def _read(response: aiohttp.ClientResponse) -> Json:
 
 def _error(status: int, body: Json, wait: float | None) -> BerthError:
     """Map an error response to our own error. Only a Status object's message is quoted: others may hold anything."""
-    said = str(body.get("message", "")) if body.get("kind") == "Status" else ""
-    text = f"the API server responded {status}" + (f": {said[:_MAX_QUOTE]}" if said else "")
+    message = str(body.get("message", "")) if body.get("kind") == "Status" else ""
+    text = f"the API server responded {status}" + (f": {message[:_MAX_QUOTE]}" if message else "")
     match status:
         case 404 if body.get("kind") == "Status":
             return NotFound(text)
@@ -219,7 +219,7 @@ def _error(status: int, body: Json, wait: float | None) -> BerthError:
             return Transient(text, wait)  # not the API server's own response: a proxy's, or another server's
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Transient(text, wait)
-        case 403 if "is being terminated" in said or "status unknown for quota" in said:
+        case 403 if "is being terminated" in message or "status unknown for quota" in message:
             return Transient(text, wait)  # the namespace's predecessor, or its new quota, will be handled shortly
         case 403:
             return Forbidden(text)

@@ -49,7 +49,7 @@ class KubernetesApiCluster:
         await self._client.close()
 
     async def check(self) -> None:
-        """Return if the API server answers; raises Transient or Permanent. Not retried: it is a health check."""
+        """Return if the API server responds; raises Transient or Permanent. Not retried: it is a health check."""
         await self._client.request("GET", "/version", retry=False)
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ class ClusterConnectionPool:
         clusters: The registrations.
         settings: Time limits and the number of requests at once, for each cluster.
         clock: The present time.
-        identity: berth's own, for the clusters reached by it; whoever made it closes it, after this pool.
+        identity: berth's own, for the clusters reached by it; its creator closes it, after this pool.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ClusterConnectionPool:
             access = await self._access(name)
             held, cluster = self._open.get(name, (None, None))
             if cluster is None or held != access:
-                # A replaced client stays open for those who wait on it, and closes with the worker.
+                # A replaced client stays open for the operations that still use it, and closes with the worker.
                 client = await connect(access, self._settings, self._identity)
                 cluster = KubernetesApiCluster(client, self._settings, self._clock)
                 self._open[name] = access, cluster

@@ -1,4 +1,4 @@
-"""One watch of a kind of object on a cluster, shared by all who wait in this worker.
+"""One watch of a kind of object on a cluster, shared by all waiting operations of this worker.
 
 It lists once and then follows the changes. A stream that ends, breaks, sends nothing any more or gets 410 Gone is
 opened again, after a new list where the old position is lost, so that a deletion in the gap is noticed too.
@@ -26,7 +26,7 @@ _JITTER = random.Random()  # noqa: S311 - not a secret
 
 
 class SharedWatch:
-    """Keeps what berth manages of one kind, by namespace and name.
+    """Holds the objects of one kind that berth manages, by namespace and name.
 
     Args:
         client: The cluster.
@@ -56,9 +56,9 @@ class SharedWatch:
     async def wait[T](
         self, namespace: str, find: Callable[[Sequence[Mapping[str, Any]]], T | None], *, timeout: float
     ) -> T | None:
-        """Return the first thing that `find` returns for a namespace's objects, called after every change.
+        """Return the first result of `find` for a namespace's objects, called after every change.
 
-        Returns None if it finds nothing for `timeout` seconds; raises Transient if the cluster cannot be watched.
+        Returns None if there is none within `timeout` seconds; raises Transient if the cluster cannot be watched.
         """
         self._waiters += 1
         if self._task is None or self._task.done():
@@ -106,7 +106,7 @@ class SharedWatch:
                 self._last_error = str(error)
                 logger.info("watch %s: %s", self._path, error)
                 wait = (error.retry_after or 0.0) if isinstance(error, Transient) else 0.0
-            # Whatever ended at once, for good reasons or bad, must not be started again at once.
+            # Pause before reopening a stream that ended at once, for whatever reason.
             failures = failures + 1 if clock() - began < MIN_SECONDS else 0
             if failures or wait:
                 ceiling = min(MAX_PAUSE, 0.05 * 2**failures)

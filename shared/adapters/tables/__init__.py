@@ -1,1 +1,1 @@
-"""Azure Table Storage: the records of tenants, clusters and latencies."""
+"""Azure Table Storage: tenants, clusters, idempotency keys and latency rows."""

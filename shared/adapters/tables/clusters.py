@@ -1,4 +1,4 @@
-"""The table `clusters`: what is registered, and what is reserved where.
+"""The table `clusters`: the registrations, and the reservations on each cluster.
 
 | PartitionKey | RowKey | what |
 |---|---|---|
@@ -90,7 +90,7 @@ class TableClusterRepository:
         return Stored(replace(read_row(TABLE, row, _cluster), allocated=sums.allocated, starting=sums.starting), etag)
 
     async def save(self, cluster: Stored[Cluster]) -> None:
-        """Write a registration in place of the one that was read; raises Conflict if somebody changed it since."""
+        """Replace the registration that was read; raises Conflict if somebody changed it since."""
         name = cluster.value.name
         try:
             await self._tables.transact(TABLE, [create_or_replace(_row(cluster.value), cluster.etag)])
@@ -137,7 +137,7 @@ class TableClusterRepository:
         return await self._reservation(cluster, instance) is not None
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Give an instance's slot back, which no longer starts; again changes nothing."""
+        """Release the slot of an instance that no longer starts; again changes nothing."""
         async with self._locks[cluster]:
             known = self._known.get(cluster)
             while (found := await self._reservation(cluster, instance)) is not None and found[0]["starting"]:
@@ -150,7 +150,7 @@ class TableClusterRepository:
                     continue
 
     async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Give an instance's reservation back, with its slot; again changes nothing."""
+        """Release an instance's reservation, with its slot; again changes nothing."""
         async with self._locks[cluster]:
             while (found := await self._reservation(cluster, instance)) is not None:
                 reservation, etag = found

@@ -21,7 +21,7 @@ _TRANSIENT = {408, 429, 500, 502, 503, 504}
 
 @asynccontextmanager
 async def map_errors() -> AsyncGenerator[None]:
-    """Raise our own errors in place of the library's."""
+    """Map the library's errors to our own."""
     try:
         yield
     except HttpResponseError as error:
@@ -63,7 +63,7 @@ class AzureTableStorage:
         self._service = TableServiceClient(
             endpoint,
             credential=credential,
-            retry_total=0,  # with_retry is the one place that retries
+            retry_total=0,  # with_retry does all retries
             connection_timeout=attempt_timeout,
             read_timeout=attempt_timeout,
         )
@@ -76,7 +76,7 @@ class AzureTableStorage:
         await self._service.close()
 
     async def check(self) -> None:
-        """Return if the account answers; raises Transient or Permanent. Not retried: it is a health check."""
+        """Return if the account responds; raises Transient or Permanent. Not retried: it is a health check."""
         async with map_errors():
             async for _ in self._service.query_tables("TableName eq 'tenants'", results_per_page=1):
                 return

@@ -2,7 +2,7 @@
 
 A row carries the version of its schema, which grows when an older berth could no longer read it. A row of a newer
 schema, or one with a state, plan or kind that does not exist here, is unreadable: lists skip it, log an error and count
-it; who asks for just that row gets an error. It is never written over.
+it; a request for that row alone gets an error. It is never overwritten.
 """
 
 import logging

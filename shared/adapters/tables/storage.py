@@ -17,7 +17,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a row in place of the one with that ETag."""
+    """Replace the row with that ETag."""
 
     row: Row
     etag: str
@@ -25,7 +25,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """Write a row whatever is there."""
+    """Create a row or replace it without a condition."""
 
     row: Row
 

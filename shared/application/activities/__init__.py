@@ -1,5 +1,5 @@
-"""What the orchestrations call: a few activities, each one step of the work.
+"""The activities that the orchestrations call.
 
-Each may run twice, late, or be cut off at any point and be run again: it reads what is recorded, continues from there,
-and before it acts writes down whatever is needed to undo the act.
+Each may run twice, late, or stop at any point and run again. So it reads the recorded state and continues from there,
+and it records what its compensation will need before it changes anything.
 """

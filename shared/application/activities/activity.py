@@ -52,13 +52,13 @@ class OperationActivity(ABC):
 
     @final
     async def run(self, work: Work) -> Outcome:
-        """Do the work and return what came of it; an expected error is an outcome too."""
+        """Do the work and return its outcome; an expected error is an outcome too."""
         with log_context(tenant=work.slug, operation=work.operation_id):
             try:
                 return await self._run(work)
             except Transient as error:
                 log_event(logger, "activity held up", cause=str(error))
-                await self._note(work, str(error))
+                await self._record_message(work, str(error))
                 return Outcome(Verdict.RETRY, str(error), error.retry_after or 1.0)
             except (NoRoom, Permanent, NotFound) as error:
                 log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
@@ -68,7 +68,7 @@ class OperationActivity(ABC):
 
     @abstractmethod
     async def _run(self, work: Work) -> Outcome:
-        """Do the work; raises what `run` turns into outcomes."""
+        """Do the work; `run` maps the errors that it raises to outcomes."""
 
     async def _open_tenant(self, work: Work) -> Stored[Tenant] | None:
         """Return the tenant if this operation is the one that is open on it."""
@@ -80,7 +80,7 @@ class OperationActivity(ABC):
         if operation.id != work.operation_id:
             return None
         if not operation.is_open:
-            await self._after_end(tenant.value)  # whoever ended it may have been cut off before this
+            await self._after_end(tenant.value)  # the call that ended it may have stopped before this
             return None
         return tenant
 
@@ -98,8 +98,8 @@ class OperationActivity(ABC):
         if tenant.state is TenantState.ACTIVE:
             await self._clusters.release_slot(ClusterName(tenant.cluster), tenant.instance)
 
-    async def _note(self, work: Work, message: str) -> None:
-        """Record what holds an operation up, which is a heartbeat too; without effect where that fails as well."""
+    async def _record_message(self, work: Work, message: str) -> None:
+        """Record why an operation waits, which is a heartbeat too; does nothing if that fails as well."""
         with contextlib.suppress(BerthError):
             tenant = await self._open_tenant(work)
             if tenant is not None:

@@ -15,8 +15,8 @@ from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import Conflict
 
-MAX_SECONDS = 30.0  # that one activity waits before it asks to be called again, so that others get their turn
-HEARTBEAT_SECONDS = 60.0  # at least this often something is written while an operation is worked on
+MAX_SECONDS = 30.0  # that one call waits, so that other activities get a thread
+HEARTBEAT_SECONDS = 60.0  # a heartbeat is written at least this often
 
 
 class AwaitTenant(OperationActivity):

@@ -30,7 +30,7 @@ class RemoveTenant(OperationActivity):
         try:
             return await self._remove(tenant, work)
         except (Permanent, NotFound) as error:
-            # Nothing may be left behind, so this is retried until somebody gives berth what it was refused.
+            # Nothing may be left behind, so this is retried until an operator has granted the missing right.
             return Outcome(Verdict.RETRY, f"removal was refused: {error}", REFUSED_PAUSE_SECONDS)
 
     async def _remove(self, tenant: Stored[Tenant], work: Work) -> Outcome:
@@ -42,12 +42,12 @@ class RemoveTenant(OperationActivity):
         await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
         if value.cluster:
             name = ClusterName(value.cluster)
-            # However long the removal takes: what cannot succeed any more must not keep others from starting.
+            # Before the removal, which may take long: this tenant must not keep others from starting meanwhile.
             await self._clusters.release_slot(name, value.instance)
             cluster = await self._connections.connect(name)
             await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
         gone = await self._open_tenant(work)
-        if gone is None:  # somebody else did all this
+        if gone is None:  # another call did all this
             return ENDED
         if value.cluster:
             await self._clusters.release(ClusterName(value.cluster), value.instance)

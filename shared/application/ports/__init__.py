@@ -1,1 +1,1 @@
-"""What the use cases need from the outside world, one module for each neighbour; the adapters implement it."""
+"""What the use cases need from the outside world, one module for each dependency; the adapters implement it."""

@@ -1,4 +1,4 @@
-"""The clock, passed in wherever time matters so that a test can move it."""
+"""The clock, passed in so that tests can set the time."""
 
 from datetime import datetime
 from typing import Protocol

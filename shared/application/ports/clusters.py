@@ -35,7 +35,7 @@ class ClusterRepository(Protocol):
         ...
 
     async def save(self, cluster: Stored[Cluster]) -> None:
-        """Write a registration in place of the one that was read; raises Conflict if somebody changed it since."""
+        """Replace the registration that was read; raises Conflict if somebody changed it since."""
         ...
 
     async def reserve(
@@ -49,11 +49,11 @@ class ClusterRepository(Protocol):
         ...
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Give an instance's slot back, which no longer starts; again changes nothing."""
+        """Release the slot of an instance that no longer starts; again changes nothing."""
         ...
 
     async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Give an instance's reservation back, with its slot; again changes nothing."""
+        """Release an instance's reservation, with its slot; again changes nothing."""
         ...
 
 
@@ -79,7 +79,7 @@ class KubernetesCluster(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return if the API server answers; raises Transient or Permanent."""
+        """Return if the API server responds; raises Transient or Permanent."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Bodies that must be refused, as readable tables: what is sent, and where the problem document must point.
 
-Missing and unknown members are made from the API's description by test_fuzz.py. It makes wrong types and lengths too,
+Missing and unknown fields are made from the API's description by test_fuzz.py. It makes wrong types and lengths too,
 but does not notice when one of them is accepted: those stay here.
 """
 
@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 JSON = (("Content-Type", b"application/json"),)
-# JSON escapes of what no encoding can write down: the body itself is wrong, whichever member has them.
+# JSON escapes of what no encoding can write down: the body itself is wrong, whichever field has them.
 LONE, REVERSED = r'"A\ud800"', r'"\udc00\ud800"'
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request and the answer it must get.
+    """A request and the response that it must get.
 
-    `path` goes out to the letter, below /api/; TENANT and OPERATION in it are put in from what is there.
+    `path` comes after /api/ and is sent unchanged, except that TENANT and OPERATION in it are replaced by real names.
     """
 
     about: str
@@ -40,7 +40,7 @@ SIGNUP = {
     "display_name": '"A"',
 }
 CLUSTER = {"region": '"local"', "capacity": "100", "access": '{"kubeconfig_context": "local"}'}
-NO_TEXT = {
+NOT_TEXT = {
     "null": "null",
     "true": "true",
     "a number": "7",
@@ -147,17 +147,17 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a number of 100 digits": (f'{OPEN}, "version": {"9" * 100}}}'.encode(), "/version"),
     "an octal number": (f'{OPEN}, "version": 017}}'.encode(), ""),
     "a signed number": (f'{OPEN}, "version": +1}}'.encode(), ""),
-    "half a pair": (f'{OPEN}, "version": {LONE}}}'.encode(), ""),
+    "a lone surrogate": (f'{OPEN}, "version": {LONE}}}'.encode(), ""),
     "a pair reversed": (f'{OPEN}, "version": {REVERSED}}}'.encode(), ""),
-    "an unknown member of half a pair": (OPEN.encode() + rb', "\ud800": 1}', ""),
+    "an unknown field of a lone surrogate": (OPEN.encode() + rb', "\ud800": 1}', ""),
     "a bare line end in text": (f'{OPEN}, "version": "v\n1"}}'.encode(), ""),
     "a bare NUL in text": (f'{OPEN}, "version": "v\0"}}'.encode(), ""),
     "an unknown escape": (f'{OPEN}, "version": "\\x41"}}'.encode(), ""),
     "half an escape": (f'{OPEN}, "version": "\\u00"}}'.encode(), ""),
-    "a member twice": (f'{OPEN}, "slug": "never-made-2"}}'.encode(), ""),
-    "a member twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
-    "an unknown member twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
-    "a member twice, further in": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
+    "a field twice": (f'{OPEN}, "slug": "never-made-2"}}'.encode(), ""),
+    "a field twice, once in escapes": (f'{OPEN}, "sl\\u0075g": "never-made-2"}}'.encode(), ""),
+    "an unknown field twice": (f'{OPEN}, "a": 1, "a": 1}}'.encode(), ""),
+    "a field twice, further in": (f'{OPEN}, "version": {{"a": 1, "a": 2}}}}'.encode(), ""),
     "lists in lists": (f'{OPEN}, "version": {"[" * 100}{"]" * 100}}}'.encode(), "/version"),
     "lists in lists, beyond the limit": (f'{OPEN}, "version": {"[" * 900}{"]" * 900}}}'.encode(), ""),
     "lists in lists without end": (b"[" * 60_000, ""),
@@ -173,7 +173,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a byte order mark": (b"\xef\xbb\xbf" + GOOD.encode(), ""),
     "a byte that UTF-8 has not": (GOOD.encode() + b"\xff", ""),
     "a slash in two bytes": (OPEN.encode() + b', "version": "\xc0\xaf"}', ""),
-    "half a pair in UTF-8": (OPEN.encode() + b', "version": "\xed\xa0\x80"}', ""),
+    "a surrogate in UTF-8": (OPEN.encode() + b', "version": "\xed\xa0\x80"}', ""),
     "beyond Unicode": (OPEN.encode() + b', "version": "\xf4\x90\x80\x80"}', ""),
     "a letter cut off": (OPEN.encode() + b', "version": "\xe2\x82"}', ""),
     "gzip unsaid": (gzip.compress(GOOD.encode()), ""),
@@ -212,30 +212,32 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def body(members: Mapping[str, str], **changed: str) -> bytes:
-    """Return a JSON object whose members are given as JSON."""
-    held = (f"{json.dumps(name)}: {raw}" for name, raw in {**members, **changed}.items())
+def body(fields: Mapping[str, str], **changed: str) -> bytes:
+    """Return a JSON object whose fields are given as JSON."""
+    held = (f"{json.dumps(name)}: {raw}" for name, raw in {**fields, **changed}.items())
     return ("{" + ", ".join(held) + "}").encode()
 
 
 def signups() -> Iterator[Case]:
-    """Every member of POST /api/tenants."""
-    for member, table in TABLES.items():
+    """Every field of POST /api/tenants."""
+    for field_name, table in TABLES.items():
         for about, values in table.items():
             for value in values:
-                yield _signup(f"{member}, {about}: {value[:40]!a}", (f"/{member}",), **{member: json.dumps(value)})
-        for about, raw in NO_TEXT.items():
-            yield _signup(f"{member} is {about}", (f"/{member}",), **{member: raw})
-    yield Case("no member at all", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
+                yield _signup(
+                    f"{field_name}, {about}: {value[:40]!a}", (f"/{field_name}",), **{field_name: json.dumps(value)}
+                )
+        for about, raw in NOT_TEXT.items():
+            yield _signup(f"{field_name} is {about}", (f"/{field_name}",), **{field_name: raw})
+    yield Case("no field at all", "POST", "tenants", 422, tuple(f"/{name}" for name in SIGNUP), b"{}", JSON)
     for name, pointer in UNKNOWN.items():
-        yield _signup(f"the unknown member {name!a}", (pointer,), **{name: "1"})
+        yield _signup(f"the unknown field {name!a}", (pointer,), **{name: "1"})
 
 
 def whole_bodies() -> Iterator[Case]:
-    """What is no JSON object at all, on every route that reads one."""
+    """Bodies that are not a JSON object, on every route that reads one."""
     for about, (content, pointer) in MALFORMED.items():
         yield Case(f"signup: {about}", "POST", "tenants", 422, (pointer,), content, JSON)
-    for about in ("null", "a list of one", "NaN", "UTF-16", "a member twice", "objects in objects without end"):
+    for about in ("null", "a list of one", "NaN", "UTF-16", "a field twice", "objects in objects without end"):
         content = MALFORMED[about][0]
         yield Case(f"retry: {about}", "POST", "tenants/TENANT/retry", 422, ("",), content, JSON)
         yield Case(f"cluster: {about}", "PUT", "clusters/local", 422, ("",), content, JSON, "master")
@@ -255,11 +257,11 @@ def whole_bodies() -> Iterator[Case]:
 
 
 def retries() -> Iterator[Case]:
-    """Every member of POST /api/tenants/{slug}/retry."""
+    """Every field of POST /api/tenants/{slug}/retry."""
     for value in VERSIONS["Unicode"]:
         content = body({}, version=json.dumps(value))
         yield Case(f"version {value[:40]!a}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
-    yield Case("half a pair", "POST", "tenants/TENANT/retry", 422, ("",), body({}, version=LONE), JSON)
+    yield Case("a lone surrogate", "POST", "tenants/TENANT/retry", 422, ("",), body({}, version=LONE), JSON)
 
 
 def _signup(about: str, pointers: tuple[str, ...], **changed: str) -> Case:

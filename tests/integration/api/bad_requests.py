@@ -1,22 +1,22 @@
 """Paths, queries, headers, keys and clusters that must be refused, and bytes that are no HTTP.
 
-As in bad_bodies.py, missing and unknown members are left to test_fuzz.py.
+As in bad_bodies.py, missing and unknown fields are left to test_fuzz.py.
 """
 
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 
-from tests.integration.api.bad_bodies import CLUSTER, GOOD, INVISIBLE, JSON, LONE, NO_TEXT, Case, body, words
+from tests.integration.api.bad_bodies import CLUSTER, GOOD, INVISIBLE, JSON, LONE, NOT_TEXT, Case, body, words
 
 SEGMENTS = [
-    # control characters, directions, what is not seen
+    # control characters, directions, invisible characters
     *words("%00 TENANT%00 %0a TENANT%0d%0aX-Injected:%201 %01 %7f %e2%80%ae %e2%80%8bTENANT TENANT%20 %20TENANT"),
-    # of OData and table keys
+    # from OData and table keys
     *words("%27 TENANT%27%20or%201%20eq%201 %40shard TENANT%23 TENANT%3f TENANT%5c a%5cb ..%5c..%5cetc"),
-    # of JSON, Jinja, YAML, shells and HTML
+    # from JSON, Jinja, YAML, shells and HTML
     *words("%22 %7b%7b7*7%7d%7d %7b%25%20raw%20%25%7d a:%20b * %26a !!map $(id) %3cscript%3e"),
-    # dots, and encodings that are none
+    # dots, and invalid encodings
     *words("%2e%2e ... TENANT. %54ENANT-A %ff %c0%af %ed%a0%80 % %zz %u0061"),
     # look-alikes, combining, emoji, reserved, too long
     *words("%d0%b0cme %ef%bc%a1cme cafe%cc%81 %f0%9f%9a%a2 xn--a ACME kube-system default"),
@@ -31,7 +31,7 @@ CLUSTER_NAMES = [
 
 
 def token(text: str | bytes) -> str:
-    """Return a continuation token made by hand."""
+    """Return a forged continuation token."""
     return urlsafe_b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
@@ -66,7 +66,7 @@ UNKNOWN = {
     "next%20=1": "next ",
     "@shard=0": "@shard",
 }
-ELSEWHERE = [
+OTHER_ROUTES = [
     *words("POST:tenants GET:tenants/TENANT DELETE:tenants/TENANT POST:tenants/TENANT/retry GET:slugs/never-made"),
     *words("GET:operations/OPERATION POST:operations/OPERATION/cancel GET:clusters PUT:clusters/local"),
 ]
@@ -103,8 +103,8 @@ PEMS = [
 
 
 def paths() -> Iterator[Case]:
-    """Names in paths that nothing can have."""
-    tail = ".0123456789abcdefghjk"  # makes an operation's id of any slug
+    """Names in paths that no tenant, operation or cluster can have."""
+    tail = ".0123456789abcdefghjk"  # makes the id of an operation from any slug
     for segment in SEGMENTS:
         yield Case(f"tenant {segment[:40]}", "GET", f"tenants/{segment}", 404)
         yield Case(f"operation of {segment[:40]}", "GET", f"operations/{segment}{tail}", 404)
@@ -120,7 +120,7 @@ def paths() -> Iterator[Case]:
 
 
 def queries() -> Iterator[Case]:
-    """Filters, pages and what no route reads."""
+    """Filters, pages and unknown parameters."""
     for path in ("tenants", "tenants/TENANT/audit"):
         for text in TOKENS:
             yield Case(f"{path}, next {text[:40]}", "GET", f"{path}?next={text}", 422, ("?next",))
@@ -135,14 +135,14 @@ def queries() -> Iterator[Case]:
             yield Case(f"{name}={text[:40]}", "GET", f"tenants?{name}={text}", 422, (f"?{name}",))
         yield Case(f"{name} twice", "GET", f"tenants?{name}=a&{name}=b", 422, (f"?{name}",))
         yield Case(f"audit by {name}", "GET", f"tenants/TENANT/audit?{name}=a", 422, (f"?{name}",))
-    yield Case("all that is wrong", "GET", "tenants?state=x&plan=y", 422, ("?state", "?plan"))
-    for method, path in (each.split(":", 1) for each in ELSEWHERE):
+    yield Case("two wrong filters", "GET", "tenants?state=x&plan=y", 422, ("?state", "?plan"))
+    for method, path in (each.split(":", 1) for each in OTHER_ROUTES):
         key = "master" if path.startswith("clusters") else "function"
         yield Case(f"{method} {path}", method, f"{path}?dry_run=true", 422, ("?dry_run",), key=key)
 
 
 def headers() -> Iterator[Case]:
-    """Idempotency keys, actors, and bodies where there is none to read."""
+    """Idempotency keys, actors, and bodies of requests that take none."""
     changes = [
         ("POST", "tenants", GOOD.encode(), JSON),
         ("DELETE", "tenants/TENANT", b"", ()),
@@ -161,36 +161,36 @@ def headers() -> Iterator[Case]:
 
 
 def clusters() -> Iterator[Case]:
-    """Every member of PUT /api/clusters/{name}, sent to the one that is there."""
+    """Every field of PUT /api/clusters/{name}, sent to the one that is there."""
     for raw in (*words('0 -1 -0 100001 1.0 1e2 1e999 "5" "five" null true [5] {}'), "9" * 100):
         yield _cluster(f"capacity {raw[:20]}", "/capacity", capacity=raw)
     for raw in ("null", "true", "0", "[]", "{}", '""', '"closed"', '"OPEN"', '"open "', '"open\\n"', '"\\u0000"'):
         yield _cluster(f"state {raw}", "/state", state=raw)
     for text in ("", "a" * 41, "Local", "lo cal", "local'", "local\n", "{{7*7}}", "l\u043ecal", "../local"):
         yield _cluster(f"region {text[:20]!a}", "/region", region=json.dumps(text))
-    yield _cluster("half a pair", "", region=LONE)
-    for about, raw in NO_TEXT.items():
+    yield _cluster("a lone surrogate", "", region=LONE)
+    for about, raw in NOT_TEXT.items():
         yield _cluster(f"region is {about}", "/region", region=raw)
-        for member in ("kubeconfig_context", "server", "ca_pem"):
-            yield _cluster(f"{member} is {about}", f"/access/{member}", access=f'{{"{member}": {raw}}}')
+        for field_name in ("kubeconfig_context", "server", "ca_pem"):
+            yield _cluster(f"{field_name} is {about}", f"/access/{field_name}", access=f'{{"{field_name}": {raw}}}')
     yield _cluster("no way", "/access", access="{}")
     yield _cluster("half of one way", "/access", access='{"server": "https://a"}')
     yield _cluster("both ways", "/access", access='{"kubeconfig_context": "local", "server": "https://a"}')
     yield _cluster("a third way", "/access/token", access='{"kubeconfig_context": "local", "token": "a"}')
     yield _cluster("a way twice", "", access='{"kubeconfig_context": "local", "kubeconfig_context": "b"}')
-    for member, values in {
+    for field_name, values in {
         "kubeconfig_context": ["", "a" * 101, *(value for table in INVISIBLE.values() for value in table)],
         "server": SERVERS,
         "ca_pem": PEMS,
     }.items():
         for value in values:
-            access = json.dumps({member: value})
-            yield _cluster(f"{member} {value[:30]!a}", f"/access/{member}", access=access)
+            access = json.dumps({field_name: value})
+            yield _cluster(f"{field_name} {value[:30]!a}", f"/access/{field_name}", access=access)
 
 
 def without_key() -> Iterator[Case]:
-    """What the host itself answers with 401 and without a body."""
-    for method, path in (each.split(":", 1) for each in ("GET:tenants", *ELSEWHERE)):
+    """Requests that get the host's own 401, without a body."""
+    for method, path in (each.split(":", 1) for each in ("GET:tenants", *OTHER_ROUTES)):
         for key in ("none", "wrong", "empty"):
             yield Case(f"{method} {path}, {key} key", method, path, 401, None, b"", (), key)
     good = body(CLUSTER)
@@ -218,7 +218,7 @@ WRONG_METHODS = [
 
 
 def malformed(head: str) -> dict[str, bytes]:
-    """Return bytes that are no good HTTP request; each would sign up a tenant if it were read leniently."""
+    """Return invalid HTTP requests; each would sign up a tenant if it were parsed leniently."""
     good = GOOD.encode()
     length = f"Content-Length: {len(good)}"
     start = f"POST /api/tenants HTTP/1.1\r\n{head}"

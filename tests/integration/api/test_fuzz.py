@@ -1,4 +1,4 @@
-"""Requests made up from the API's own description, good and bad ones, against a stack of their own."""
+"""Generated valid and invalid requests from the API's description, against a stack of their own."""
 
 import asyncio
 import subprocess
@@ -14,7 +14,7 @@ from local.stack import Stack
 from tests.support.polling import until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 20  # for each operation, beside the hundreds of cases that cover the schemas
+EXAMPLES = 20  # for each operation, in addition to the hundreds of cases that cover the schemas
 CLUSTER: Json = {"region": "westeurope", "capacity": 100, "access": {"kubeconfig_context": "local"}}
 CLUSTER_WRITES = "/api/clusters/{name}"
 
@@ -36,14 +36,14 @@ async def fuzz(stack: Stack, directory: Path, *selection: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
 
 
-async def test_no_request_breaks_the_api_or_what_it_says_of_itself(stack: Stack, tmp_path: Path) -> None:
+async def test_generated_requests_match_the_description(stack: Stack, tmp_path: Path) -> None:
     async with Api(stack.api_url, stack.master_key) as api:
 
         async def at_rest() -> bool:
             return not await violations(stack, api)
 
-        await api.call("PUT", "clusters/local", CLUSTER)  # the region of the description's own examples
+        await api.call("PUT", "clusters/local", CLUSTER)  # the region in the description's examples
         await fuzz(stack, tmp_path, "--exclude-path", CLUSTER_WRITES)
-        assert await api.all("tenants")  # some of what was made up was good
+        assert await api.all("tenants")  # some of the generated signups were valid
         await until(at_rest, seconds=60)
         await fuzz(stack, tmp_path, "--include-path", CLUSTER_WRITES)

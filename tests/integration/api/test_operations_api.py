@@ -1,27 +1,22 @@
-"""Requests sent again, cancelled, retried; operations that lost their orchestration."""
+"""Repeated requests, cancellations, retries, and operations that lost their orchestration."""
 
 import asyncio
 from secrets import token_hex
 
-import httpx
 import pytest
 
-from cli.api import Json, ProblemError
-from tests.integration.api.test_tenants_api import raw
+from cli.api import ProblemError
 from tests.support.builders import new_slug, signup_body
+from tests.support.http_calls import post, send
 from tests.support.polling import until
 from tests.support.stack import ProxiedStack
 
 
-async def post(berth: ProxiedStack, path: str, body: Json | None = None, *, key: str = "") -> httpx.Response:
-    return await raw(berth, "POST", path, json=body, headers={"Idempotency-Key": key} if key else {})
-
-
-async def test_a_hundred_times_the_same_request_is_one_operation(berth: ProxiedStack) -> None:
+async def test_a_hundred_requests_with_one_key_give_one_operation(berth: ProxiedStack) -> None:
     body, key = signup_body(new_slug()), token_hex(8)
-    answers = await asyncio.gather(*(post(berth, "tenants", body, key=key) for _ in range(100)))
-    assert {answer.status_code for answer in answers} == {202}
-    [operation_id] = {answer.json()["id"] for answer in answers}
+    responses = await asyncio.gather(*(post(berth, "tenants", body, key=key) for _ in range(100)))
+    assert {response.status_code for response in responses} == {202}
+    [operation_id] = {response.json()["id"] for response in responses}
     operation = await berth.ended({"id": operation_id})
     assert operation["state"] == "succeeded"
     late = (await post(berth, "tenants", dict(reversed(body.items())), key=key)).json()
@@ -29,7 +24,7 @@ async def test_a_hundred_times_the_same_request_is_one_operation(berth: ProxiedS
     await berth.at_rest()
 
 
-async def test_a_key_with_another_request_is_refused(berth: ProxiedStack) -> None:
+async def test_a_key_with_another_request_is_rejected(berth: ProxiedStack) -> None:
     body, key = signup_body(new_slug()), token_hex(8)
     first = (await post(berth, "tenants", body, key=key)).json()
     for path, other in (
@@ -37,12 +32,12 @@ async def test_a_key_with_another_request_is_refused(berth: ProxiedStack) -> Non
         (f"tenants/{body['slug']}/retry", None),
         (f"operations/{first['id']}/cancel", None),
     ):
-        answer = await post(berth, path, other, key=key)
-        assert (answer.status_code, answer.json()["type"]) == (422, "/api/problems/key-reused")
+        response = await post(berth, path, other, key=key)
+        assert (response.status_code, response.json()["type"]) == (422, "/api/problems/key-reused")
     await berth.ended(first)
 
 
-async def test_a_request_that_came_to_nothing_can_be_sent_again_with_its_key(berth: ProxiedStack) -> None:
+async def test_a_failed_request_can_be_repeated_with_its_key(berth: ProxiedStack) -> None:
     taken = await berth.sign_up()
     body, key = signup_body(taken["tenant"]), token_hex(8)
     assert (await post(berth, "tenants", body, key=key)).status_code == 409
@@ -53,17 +48,17 @@ async def test_a_request_that_came_to_nothing_can_be_sent_again_with_its_key(ber
 
 
 @pytest.mark.parametrize("key", ["k" * 256, "snow\N{SNOWMAN}"])
-async def test_a_key_has_bounds(berth: ProxiedStack, key: str) -> None:
+async def test_a_key_that_is_too_long_or_not_ascii_is_rejected(berth: ProxiedStack, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
-    assert (await raw(berth, "POST", "tenants", json=signup_body(new_slug()), headers=headers)).status_code == 422
+    assert (await send(berth, "POST", "tenants", json=signup_body(new_slug()), headers=headers)).status_code == 422
 
 
-async def test_a_cancelled_signup_leaves_nothing(berth: ProxiedStack) -> None:
+async def test_a_cancelled_signup_leaves_no_objects(berth: ProxiedStack) -> None:
     async def cancel_after(pause: float) -> None:
         operation = await berth.sign_up(version="slow-1")
-        await asyncio.sleep(pause)  # not to wait for something, but to hit different steps
-        answers = [await post(berth, f"operations/{operation['id']}/cancel") for _ in range(2)]
-        assert {answer.status_code for answer in answers} == {202}
+        await asyncio.sleep(pause)  # so that the cancellations hit different steps
+        responses = [await post(berth, f"operations/{operation['id']}/cancel") for _ in range(2)]
+        assert {response.status_code for response in responses} == {202}
         operation = await berth.ended(operation)
         assert (operation["state"], operation["reason"]) == ("cancelled", "cancelled")
         assert (await berth.api.call("GET", f"tenants/{operation['tenant']}"))["state"] == "failed"
@@ -72,7 +67,7 @@ async def test_a_cancelled_signup_leaves_nothing(berth: ProxiedStack) -> None:
     await berth.at_rest()
 
 
-async def test_what_has_ended_cannot_be_cancelled(berth: ProxiedStack) -> None:
+async def test_an_ended_operation_or_a_deletion_is_not_cancelled(berth: ProxiedStack) -> None:
     operation = await berth.ended(await berth.sign_up())
     assert (await post(berth, f"operations/{operation['id']}/cancel")).status_code == 409
     deletion = await berth.api.call("DELETE", f"tenants/{operation['tenant']}")
@@ -93,7 +88,7 @@ async def test_a_failed_tenant_can_be_retried_with_another_version(berth: Proxie
     await berth.at_rest()
 
 
-async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: ProxiedStack) -> None:
+async def test_a_slug_check_never_says_who_has_the_slug(berth: ProxiedStack) -> None:
     slug = new_slug()
     assert (await berth.api.call("GET", f"slugs/{slug}")) == {"slug": slug, "free": True, "reason": ""}
     await berth.ended(await berth.sign_up(slug))
@@ -104,10 +99,10 @@ async def test_a_slug_says_whether_it_is_free_and_never_whose_it_is(berth: Proxi
     assert not (await berth.api.call("GET", "slugs/No%20Slug"))["free"]
 
 
-async def test_the_audit_trail_says_who_what_and_why(berth: ProxiedStack) -> None:
+async def test_the_audit_trail_has_actor_action_and_states(berth: ProxiedStack) -> None:
     slug = new_slug()
     await berth.ended(await berth.sign_up(slug))
-    deletion = await raw(berth, "DELETE", f"tenants/{slug}", headers={"Berth-Actor": "night shift"})
+    deletion = await send(berth, "DELETE", f"tenants/{slug}", headers={"Berth-Actor": "night shift"})
     await berth.ended(deletion.json())
     entries = await berth.api.all(f"tenants/{slug}/audit", limit=2)
     changes = [(entry["actor"], entry["action"], entry["before"], entry["after"]) for entry in entries]
@@ -119,9 +114,9 @@ async def test_the_audit_trail_says_who_what_and_why(berth: ProxiedStack) -> Non
     ]
 
 
-async def test_an_empty_task_hub_in_place_of_the_old_one_loses_no_operation(berth: ProxiedStack) -> None:
+async def test_operations_survive_the_loss_of_the_task_hub(berth: ProxiedStack) -> None:
     operations = [await berth.sign_up(version=version) for version in ("slow-1", "missing-1", "1.0.0")]
-    berth.stack.processes.kill("task-hub")  # the stack starts an empty one in its place
+    berth.stack.processes.kill("task-hub")  # the stack starts a new, empty one
     ended = [await berth.ended(operation) for operation in operations]
     assert [each["state"] for each in ended] == ["succeeded", "failed", "succeeded"]
     await until(berth.stack.host_ready)

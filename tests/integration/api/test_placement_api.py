@@ -1,4 +1,4 @@
-"""Placement over two real clusters within their capacity, and the queue of those who wait to start."""
+"""Placement on two real clusters within their capacity, and the queue of signups."""
 
 import asyncio
 import json
@@ -43,9 +43,9 @@ async def api(stack: Stack) -> AsyncIterator[Api]:
         yield held
 
 
-async def register(api: Api, name: str, **members: object) -> Json:
+async def register(api: Api, name: str, **fields: object) -> Json:
     body: Json = {"region": "local", "capacity": 100, "access": {"kubeconfig_context": name}}
-    return await api.call("PUT", f"clusters/{name}", body | members)
+    return await api.call("PUT", f"clusters/{name}", body | fields)
 
 
 async def ended(api: Api, operation: Json) -> Json:
@@ -55,11 +55,11 @@ async def ended(api: Api, operation: Json) -> Json:
     return operation
 
 
-async def provision(api: Api, **members: str) -> Json:
-    return await ended(api, await api.call("POST", "tenants", signup_body(new_slug(), **members)))
+async def provision(api: Api, **fields: str) -> Json:
+    return await ended(api, await api.call("POST", "tenants", signup_body(new_slug(), **fields)))
 
 
-async def test_tenants_spread_over_clusters_and_are_where_they_are_said_to_be(stack: Stack, api: Api) -> None:
+async def test_tenants_are_spread_and_run_on_the_reported_cluster(stack: Stack, api: Api) -> None:
     placed: dict[str, set[str]] = {"one": set(), "two": set()}
     for _ in range(4):
         operation = await provision(api)
@@ -71,7 +71,7 @@ async def test_tenants_spread_over_clusters_and_are_where_they_are_said_to_be(st
         assert namespaces <= set((await kubectl(stack.control_planes[name], "get", "ns", "-o", "name")).split())
 
 
-async def test_a_cordoned_cluster_gets_nobody_and_a_full_region_says_so(api: Api) -> None:
+async def test_cordoned_and_full_clusters_get_no_tenants(api: Api) -> None:
     await register(api, "one", state="cordoned")
     operation = await provision(api)
     assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
@@ -95,14 +95,14 @@ async def command(stack: Stack, *arguments: str) -> Any:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    output, complaint = await process.communicate()
-    assert process.returncode == 0, complaint.decode()
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
     return json.loads(output)
 
 
 async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api: Api) -> None:
     assert (await command(stack, "cordon", "one"))["state"] == "cordoned"
-    for _ in range(2):  # would spread evenly over both
+    for _ in range(2):  # which would be spread over both
         operation = await provision(api)
         assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
     full = await command(stack, "resize", "two", "1")
@@ -121,23 +121,23 @@ async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api
     ("body", "pointer"),
     [({}, ""), ({"state": "shut"}, "/state"), ({"capacity": 0}, "/capacity"), ({"region": "mars"}, "/region")],
 )
-async def test_a_wrong_change_of_a_cluster_says_what_is_wrong(api: Api, body: Json, pointer: str) -> None:
-    with pytest.raises(ProblemError) as refused:
+async def test_an_invalid_cluster_change_gets_a_pointer(api: Api, body: Json, pointer: str) -> None:
+    with pytest.raises(ProblemError) as rejected:
         await api.call("PATCH", "clusters/one", body)
-    assert refused.value.status == 422
-    assert [each["pointer"] for each in refused.value.problem["errors"]] == [pointer]
+    assert rejected.value.status == 422
+    assert [each["pointer"] for each in rejected.value.problem["errors"]] == [pointer]
 
 
-async def test_only_operators_change_clusters_and_only_those_that_are_registered(stack: Stack, api: Api) -> None:
+async def test_only_operators_change_only_registered_clusters(stack: Stack, api: Api) -> None:
     with pytest.raises(ProblemError, match="404 Not found: no cluster nowhere is registered"):
         await api.call("PATCH", "clusters/nowhere", {"state": "cordoned"})
     async with Api(stack.api_url, stack.function_key) as portal:
-        with pytest.raises(ProblemError) as refused:
+        with pytest.raises(ProblemError) as rejected:
             await portal.call("PATCH", "clusters/one", {"state": "cordoned"})
-    assert refused.value.status == 401
+    assert rejected.value.status == 401
 
 
-async def test_capacity_is_never_overbooked_and_a_removed_tenant_gives_back(api: Api) -> None:
+async def test_capacity_is_not_exceeded_and_deletion_frees_it(api: Api) -> None:
     before = {each["name"]: each for each in await api.all("clusters")}
     for name in ("one", "two"):
         await register(api, name, capacity=max(1, before[name]["allocated"] + 1))
@@ -153,39 +153,39 @@ async def test_capacity_is_never_overbooked_and_a_removed_tenant_gives_back(api:
     }
 
 
-async def test_those_beyond_the_limit_wait_in_order_and_those_beyond_that_come_back(api: Api) -> None:
+async def test_signups_are_queued_in_order_and_rejected_when_full(api: Api) -> None:
     operations: list[Json] = []
-    refused: set[tuple[int, str]] = set()
+    rejected: set[tuple[int, str]] = set()
     async with asyncio.timeout(60):
         while len(operations) < 9:
             try:
                 operations.append(await api.call("POST", "tenants", signup_body(new_slug(), version="slow-1")))
             except ProblemError as error:
-                refused.add((error.status, error.problem["type"]))
+                rejected.add((error.status, error.problem["type"]))
                 await asyncio.sleep(1)  # as Retry-After says
-    assert refused == {(429, "/api/problems/queue-full")}
-    seen: set[str] = set()
+    assert rejected == {(429, "/api/problems/queue-full")}
+    messages: set[str] = set()
 
     async def watch(operation: Json) -> Json:
         async for each in api.follow(operation, every=0.2):
             operation = each
-            seen.add(each["steps"][0]["message"])
+            messages.add(each["steps"][0]["message"])
         return operation
 
     async with asyncio.timeout(100):
         done = [await watch(operation) for operation in operations]
     assert {each["state"] for each in done} == {"succeeded"}
-    assert any("place" in message and "in the queue" in message for message in seen)
+    assert any(message.startswith("queued: position ") for message in messages)
     started = [each["steps"][1]["started_at"] for each in done]
-    for number, moment in enumerate(started):  # of two that may start, either can be first
+    for number, moment in enumerate(started):  # either of the two that may start can be first
         assert sum(earlier > moment for earlier in started[:number]) <= 1
     for moment in started:
         assert sum(each["steps"][1]["started_at"] <= moment < each["finished_at"] for each in done) <= 2
 
 
-async def test_who_has_a_place_keeps_it_when_all_are_taken_and_all_work_is_lost(stack: Stack, api: Api) -> None:
+async def test_a_slot_survives_the_loss_of_host_and_task_hub(stack: Stack, api: Api) -> None:
     begun = [await api.call("POST", "tenants", signup_body(new_slug(), version="slow-1")) for _ in range(3)]
-    async with asyncio.timeout(30):  # until two have their places and the third waits
+    async with asyncio.timeout(30):  # until two have a slot and the third is queued
         while sum(each["steps"][1]["state"] != "pending" for each in begun) < 2:
             begun = await asyncio.gather(*(api.call("GET", f"operations/{each['id']}") for each in begun))
     stack.processes.kill("task-hub")

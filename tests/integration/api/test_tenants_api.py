@@ -1,34 +1,24 @@
-"""The API as a signup portal uses it, on the whole stack."""
+"""The requests of a signup portal, on the whole stack."""
 
 import asyncio
 import re
 
-import httpx
 import pytest
 
 from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
 from tests.support.builders import new_slug, signup_body
-from tests.support.described_api import is_as_described
+from tests.support.http_calls import send
 from tests.support.stack import ProxiedStack
 
 
-async def raw(berth: ProxiedStack, method: str, path: str, *, key: str = "", **arguments: object) -> httpx.Response:
-    headers = {"x-functions-key": key or berth.stack.function_key}
-    url, hooks = f"{berth.stack.api_url}/api/", {"response": [is_as_described]}
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30, event_hooks=hooks) as http:
-        given = arguments.pop("headers", {})
-        assert isinstance(given, dict)
-        return await http.request(method, path, headers=headers | given, **arguments)  # pyright: ignore[reportArgumentType]
-
-
-async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(berth: ProxiedStack) -> None:
+async def test_signup_gives_a_running_tenant_and_delete_a_tombstone(berth: ProxiedStack) -> None:
     slug = new_slug()
-    answer = await raw(berth, "POST", "tenants", json=signup_body(slug))
-    assert answer.status_code == 202
-    operation = answer.json()
-    assert answer.headers["Location"] == f"/api/operations/{operation['id']}"
-    assert int(answer.headers["Retry-After"]) > 0
+    response = await send(berth, "POST", "tenants", json=signup_body(slug))
+    assert response.status_code == 202
+    operation = response.json()
+    assert response.headers["Location"] == f"/api/operations/{operation['id']}"
+    assert int(response.headers["Retry-After"]) > 0
     assert (operation["state"], [step["name"] for step in operation["steps"]]) == (
         "queued",
         ["place", "apply", "start"],
@@ -51,24 +41,24 @@ async def test_a_signup_becomes_a_running_tenant_and_a_deletion_a_tombstone(bert
     await berth.at_rest()
 
 
-async def test_a_taken_slug_is_409_for_all_but_one(berth: ProxiedStack) -> None:
+async def test_ten_signups_for_one_slug_give_nine_conflicts(berth: ProxiedStack) -> None:
     slug = new_slug()
-    answers = await asyncio.gather(*(berth.sign_up(slug) for _ in range(10)), return_exceptions=True)
-    problems = [each for each in answers if isinstance(each, ProblemError)]
+    results = await asyncio.gather(*(berth.sign_up(slug) for _ in range(10)), return_exceptions=True)
+    problems = [each for each in results if isinstance(each, ProblemError)]
     assert len(problems) == 9
     assert {each.status for each in problems} == {409}
-    [operation] = [each for each in answers if isinstance(each, dict)]
+    [operation] = [each for each in results if isinstance(each, dict)]
     assert (await berth.ended(operation))["state"] == "succeeded"
 
 
-async def test_a_second_operation_names_the_first(berth: ProxiedStack) -> None:
+async def test_a_conflict_names_the_running_operation(berth: ProxiedStack) -> None:
     operation = await berth.sign_up(version="slow-1")
     with pytest.raises(ProblemError, match=re.escape(operation["id"])):
         await berth.api.call("DELETE", f"tenants/{operation['tenant']}")
     assert (await berth.ended(operation))["state"] == "succeeded"
 
 
-async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothing(berth: ProxiedStack) -> None:
+async def test_a_failed_start_gives_the_reason_and_is_removed(berth: ProxiedStack) -> None:
     async def fails(version: str, reason: str) -> None:
         operation = await berth.ended(await berth.sign_up(version=version))
         assert operation["state"] == "failed"
@@ -81,12 +71,12 @@ async def test_a_tenant_that_cannot_start_fails_with_the_reason_and_leaves_nothi
     await asyncio.gather(
         fails("missing-1", "cannot be pulled"),
         fails("crash-1", "crashes on start: Error, exit code 1"),
-        fails("never-ready-1", "not ready after 12 s: the product is running but does not answer its readiness probe"),
+        fails("never-ready-1", "not ready after 12 s: the product is running but does not pass its readiness probe"),
     )
     await berth.at_rest()
 
 
-async def test_a_wait_says_what_it_waits_for(berth: ProxiedStack) -> None:
+async def test_an_unschedulable_pod_is_named_in_the_message(berth: ProxiedStack) -> None:
     plane = berth.stack.control_plane
     await kubectl(plane, "cordon", "node-0", "node-1", "node-2")
     try:
@@ -102,7 +92,7 @@ async def test_a_wait_says_what_it_waits_for(berth: ProxiedStack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "pointer"),
+    ("fields", "pointer"),
     [
         ({"slug": "No Slug"}, "/slug"),
         ({"slug": "kube-system"}, "/slug"),
@@ -114,10 +104,10 @@ async def test_a_wait_says_what_it_waits_for(berth: ProxiedStack) -> None:
         ({"replicas": "3"}, "/replicas"),
     ],
 )
-async def test_a_bad_member_is_pointed_at(berth: ProxiedStack, members: dict[str, str], pointer: str) -> None:
-    answer = await raw(berth, "POST", "tenants", json=signup_body(new_slug()) | members)
-    problem = answer.json()
-    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (422, "application/problem+json")
+async def test_an_invalid_field_gets_a_pointer(berth: ProxiedStack, fields: dict[str, str], pointer: str) -> None:
+    response = await send(berth, "POST", "tenants", json=signup_body(new_slug()) | fields)
+    problem = response.json()
+    assert (response.status_code, response.headers["Content-Type"].split(";")[0]) == (422, "application/problem+json")
     assert [each["pointer"] for each in problem["errors"]] == [pointer]
     assert {"type", "title", "status", "detail", "instance"} <= problem.keys()
 
@@ -134,36 +124,38 @@ async def test_a_bad_member_is_pointed_at(berth: ProxiedStack, members: dict[str
         (b"slug=abc", "application/x-www-form-urlencoded", 415),
     ],
 )
-async def test_what_is_no_json_is_refused(berth: ProxiedStack, body: bytes, media_type: str, status: int) -> None:
-    answer = await raw(berth, "POST", "tenants", content=body, headers={"Content-Type": media_type})
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+async def test_a_body_that_is_not_json_is_rejected(
+    berth: ProxiedStack, body: bytes, media_type: str, status: int
+) -> None:
+    response = await send(berth, "POST", "tenants", content=body, headers={"Content-Type": media_type})
+    assert response.status_code == status
+    assert response.json()["detail"]
 
 
-async def test_keys(berth: ProxiedStack) -> None:
-    assert (await raw(berth, "GET", "tenants", key="wrong")).status_code == 401
-    assert (await raw(berth, "GET", "clusters")).status_code == 401
-    assert (await raw(berth, "GET", "clusters", key=berth.stack.master_key)).status_code == 200
-    assert (await raw(berth, "GET", "healthz", key="none")).status_code == 200
+async def test_each_route_needs_its_key(berth: ProxiedStack) -> None:
+    assert (await send(berth, "GET", "tenants", key="wrong")).status_code == 401
+    assert (await send(berth, "GET", "clusters")).status_code == 401
+    assert (await send(berth, "GET", "clusters", key=berth.stack.master_key)).status_code == 200
+    assert (await send(berth, "GET", "healthz", key="none")).status_code == 200
 
 
-async def test_what_is_not_there_is_404(berth: ProxiedStack) -> None:
+async def test_unknown_names_get_404(berth: ProxiedStack) -> None:
     for path in ("tenants/nobody-here", "tenants/No!", "operations/nonsense", "operations/acme.00000000000000000000"):
-        answer = await raw(berth, "GET", path)
-        assert (answer.status_code, answer.json()["title"]) == (404, "Not found")
+        response = await send(berth, "GET", path)
+        assert (response.status_code, response.json()["title"]) == (404, "Not found")
 
 
-async def test_readiness_names_what_does_not_answer(berth: ProxiedStack) -> None:
-    assert (await raw(berth, "GET", "readyz")).json()["ready"] is True
+async def test_readyz_names_the_failed_dependency(berth: ProxiedStack) -> None:
+    assert (await send(berth, "GET", "readyz")).json()["ready"] is True
 
     async def drop(_: object) -> None:
         raise ConnectionError
 
     berth.kubernetes.before = drop
-    answer = await raw(berth, "GET", "readyz")
-    assert answer.status_code == 503
-    assert "cannot be reached" in answer.json()["checks"]["cluster local"]
-    assert answer.json()["checks"]["tables"] == "ok"
+    response = await send(berth, "GET", "readyz")
+    assert response.status_code == 503
+    assert "cannot be reached" in response.json()["checks"]["cluster local"]
+    assert response.json()["checks"]["tables"] == "ok"
 
 
 async def test_tenants_are_listed_by_page_and_filter(berth: ProxiedStack) -> None:

@@ -14,7 +14,7 @@ import psutil
 
 from local.ports import Ports, listens
 from local.processes import Processes
-from local.table_server import answers
+from local.table_server import responds
 
 APP = Path(__file__).parent / "app"
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ class Host:
         return [each.pid for each in psutil.Process(self.processes.pids()[f"{self.name}-host"]).children()]
 
     async def ready(self) -> bool:
-        return await answers(f"{self.url}/", status=200)
+        return await responds(f"{self.url}/", status=200)
 
     async def start(self, orchestration: str, text: str = "") -> str:
         instance = token_hex(6)

@@ -1,4 +1,4 @@
-"""The local Functions host and its task hub, on a sample app: what works there works as on the real host."""
+"""The local Functions host and its task hub with a sample app: they behave as the real ones do."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,9 +18,9 @@ async def host(processes: Processes, ports: Ports) -> AsyncIterator[Host]:
 
 
 async def test_routes_have_a_prefix_constraints_and_optional_ends(host: Host) -> None:
-    answer = await host.http.post("v1/echo/7/more?a=1", content="body")
-    assert answer.status_code == 201
-    assert answer.text == "POST {'number': '7', 'rest': 'more'} {'a': '1'} body echo"
+    response = await host.http.post("v1/echo/7/more?a=1", content="body")
+    assert response.status_code == 201
+    assert response.text == "POST {'number': '7', 'rest': 'more'} {'a': '1'} body echo"
     assert (await host.http.get("v1/echo/7")).status_code == 201
     assert (await host.http.get("v1/echo/7/")).status_code == 201
     for path in ("v1/echo/seven", "v1/nothing", "api/echo/7"):
@@ -29,11 +29,11 @@ async def test_routes_have_a_prefix_constraints_and_optional_ends(host: Host) ->
 
 async def test_a_wrong_method_is_not_found(host: Host) -> None:
     for method in ("DELETE", "HEAD"):
-        answer = await host.http.request(method, "v1/echo/7")
-        assert (answer.status_code, answer.content) == (404, b"")
+        response = await host.http.request(method, "v1/echo/7")
+        assert (response.status_code, response.content) == (404, b"")
 
 
-async def test_routes_are_tried_in_the_order_of_the_functions_names(host: Host) -> None:
+async def test_routes_are_tried_in_the_order_of_function_names(host: Host) -> None:
     expected = {
         ("GET", "v1/shelf/first"): "a_book",
         ("POST", "v1/shelf/first"): "shelf first",  # a_book takes only GET
@@ -44,25 +44,25 @@ async def test_routes_are_tried_in_the_order_of_the_functions_names(host: Host) 
         assert (await host.http.request(method, path)).text == text
 
 
-async def test_a_header_cannot_split_the_answer(host: Host) -> None:
-    answer = await host.http.get("v1/split")
-    assert answer.status_code == 500
-    assert "X-Injected" not in answer.headers
+async def test_a_header_cannot_split_the_response(host: Host) -> None:
+    response = await host.http.get("v1/split")
+    assert response.status_code == 500
+    assert "X-Injected" not in response.headers
 
 
-async def test_keys_open_what_their_level_says(host: Host) -> None:
-    for path, opening in (("keyed", {"master", "default"}), ("owner", {"master"})):
+async def test_each_key_gives_access_to_its_level(host: Host) -> None:
+    for path, accepted_by in (("keyed", {"master", "default"}), ("owner", {"master"})):
         assert (await host.http.get(f"v1/{path}")).status_code == 401
         assert (await host.http.get(f"v1/{path}", headers={"x-functions-key": "wrong"})).status_code == 401
         for name, key in KEYS.items():
-            expected = 200 if name in opening else 401
+            expected = 200 if name in accepted_by else 401
             assert (await host.http.get(f"v1/{path}", headers={"x-functions-key": key})).status_code == expected
             assert (await host.http.get(f"v1/{path}?code={key}")).status_code == expected
 
 
 async def test_an_exception_is_an_empty_500_and_stays_in_the_log(host: Host) -> None:
-    answer = await host.http.get("v1/broken")
-    assert (answer.status_code, answer.content) == (500, b"")
+    response = await host.http.get("v1/broken")
+    assert (response.status_code, response.content) == (500, b"")
     assert "on purpose" in host.processes.log("sample-host").read_text()
 
 
@@ -118,7 +118,7 @@ async def test_a_terminated_orchestration_ends(host: Host) -> None:
     assert (await host.result(instance)).startswith("TERMINATED")
 
 
-async def test_work_of_a_killed_host_is_given_out_again(host: Host) -> None:
+async def test_the_work_of_a_killed_host_is_dispatched_again(host: Host) -> None:
     text = token_hex(4)
     instance = await host.start("slow", text)
     await host.noted(f"begin {text}")
@@ -128,7 +128,7 @@ async def test_work_of_a_killed_host_is_given_out_again(host: Host) -> None:
     assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (2, 1)
 
 
-async def test_a_host_that_is_asked_to_end_finishes_what_runs(host: Host) -> None:
+async def test_sigterm_lets_running_activities_finish(host: Host) -> None:
     text = token_hex(4)
     instance = await host.start("slow", text)
     await host.noted(f"begin {text}")
@@ -137,7 +137,7 @@ async def test_a_host_that_is_asked_to_end_finishes_what_runs(host: Host) -> Non
     assert (host.count(f"begin {text}"), host.count(f"end {text}")) == (1, 1)
 
 
-async def test_the_host_comes_back_to_a_new_task_hub(host: Host) -> None:
+async def test_the_host_reconnects_to_a_new_task_hub(host: Host) -> None:
     host.processes.kill("sample-hub")
     await host.processes.restart("sample-hub")
     assert await host.result(await host.start("chain", "n")) == "COMPLETED nabcd"

@@ -1,4 +1,4 @@
-"""The task hub alone, with the test as the host: what it promises when hosts die, answer late or answer twice."""
+"""The task hub alone, with the test as the host: hosts that disconnect, complete work late, or complete it twice."""
 
 import asyncio
 import os
@@ -41,18 +41,18 @@ class Hub:
 
     async def decide(self, item: pb.WorkItem, *actions: pb.OrchestratorAction) -> None:
         instance = item.orchestratorRequest.instanceId
-        answer = pb.OrchestratorResponse(instanceId=instance, completionToken=item.completionToken, actions=actions)
-        await self.stub.CompleteOrchestratorTask(answer)
+        completion = pb.OrchestratorResponse(instanceId=instance, completionToken=item.completionToken, actions=actions)
+        await self.stub.CompleteOrchestratorTask(completion)
 
     async def finish(self, item: pb.WorkItem, result: str) -> None:
         request = item.activityRequest
-        answer = pb.ActivityResponse(
+        completion = pb.ActivityResponse(
             instanceId=request.orchestrationInstance.instanceId,
             taskId=request.taskId,
             completionToken=item.completionToken,
             result=helpers.get_string_value(result),
         )
-        await self.stub.CompleteActivityTask(answer)
+        await self.stub.CompleteActivityTask(completion)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def results(item: pb.WorkItem) -> list[str]:
     return [event.taskCompleted.result.value for event in events if event.HasField("taskCompleted")]
 
 
-async def test_a_second_completion_of_an_activity_is_not_taken(hub: Hub) -> None:
+async def test_a_second_completion_of_an_activity_is_ignored(hub: Hub) -> None:
     await hub.start()
     stream = hub.work()
     await hub.decide(await stream.read(), schedule())
@@ -96,7 +96,7 @@ async def test_a_second_completion_of_an_activity_is_not_taken(hub: Hub) -> None
     await hub.decide(item, complete())
 
 
-async def test_an_activity_given_out_again_counts_once_whoever_is_first(hub: Hub) -> None:
+async def test_an_activity_of_two_hosts_is_completed_once(hub: Hub) -> None:
     await hub.start()
     dead = hub.work()
     await hub.decide(await dead.read(), schedule())
@@ -105,12 +105,12 @@ async def test_an_activity_given_out_again_counts_once_whoever_is_first(hub: Hub
     stream = hub.work()
     again = await stream.read()
     assert again.activityRequest == lost.activityRequest
-    await hub.finish(lost, '"from the one that was taken for dead"')
+    await hub.finish(lost, '"from the disconnected host"')
     await hub.finish(again, '"late"')
-    assert results(await stream.read()) == ['"from the one that was taken for dead"']
+    assert results(await stream.read()) == ['"from the disconnected host"']
 
 
-async def test_what_a_lost_host_decides_late_is_void(hub: Hub) -> None:
+async def test_late_decisions_of_a_lost_host_are_ignored(hub: Hub) -> None:
     instance = await hub.start()
     dead = hub.work()
     lost = await dead.read()
@@ -127,7 +127,7 @@ async def test_what_a_lost_host_decides_late_is_void(hub: Hub) -> None:
     assert state.runtime_status is OrchestrationStatus.RUNNING
 
 
-async def test_a_running_instance_is_kept_and_an_ended_one_makes_place(hub: Hub) -> None:
+async def test_only_an_ended_instance_is_replaced(hub: Hub) -> None:
     instance = await hub.start()
     stream = hub.work()
     item = await stream.read()
@@ -143,7 +143,7 @@ async def test_a_running_instance_is_kept_and_an_ended_one_makes_place(hub: Hub)
     assert results(await stream.read()) == ['"own"']
 
 
-async def test_what_ended_longest_ago_is_forgotten(hub: Hub) -> None:
+async def test_the_oldest_ended_instances_are_forgotten(hub: Hub) -> None:
     stream = hub.work()
     instances = [await hub.start() for _ in range(KEEP + 2)]
     for _ in instances:
@@ -152,7 +152,7 @@ async def test_what_ended_longest_ago_is_forgotten(hub: Hub) -> None:
     assert [state is not None for state in states] == [False] * 2 + [True] * KEEP
 
 
-async def test_it_ends_at_once_though_somebody_waits(hub: Hub) -> None:
+async def test_it_ends_at_once_while_a_client_waits(hub: Hub) -> None:
     instance = await hub.start()
     waiting = asyncio.create_task(hub.client.wait_for_orchestration_completion(instance, timeout=30))
     stream = hub.work()

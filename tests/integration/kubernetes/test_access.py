@@ -1,4 +1,4 @@
-"""Bearer tokens on a real API server, which itself issues them here: that is where Microsoft Entra would stand."""
+"""Bearer tokens on a real API server, which issues them itself in place of Microsoft Entra."""
 
 import asyncio
 import logging
@@ -31,9 +31,9 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterSta
 from shared.domain.slugs import namespace_name
 from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.integration.kubernetes.test_cluster import new_tenant
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
+from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
 PODS = "/api/v1/pods"
@@ -42,34 +42,34 @@ GOOD_SECONDS = 600.0
 
 @dataclass
 class ServiceAccount:
-    """A credential as azure-identity has them, for a service account that may do what berth may."""
+    """A credential with the interface of azure-identity, for a service account with berth's role."""
 
     plane: ControlPlane
     name: str = field(default_factory=lambda: "berth-" + token_hex(4))
-    asked: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    requested: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     given: list[str] = field(default_factory=list[str])
-    seconds: float = GOOD_SECONDS  # for which a token is said to be valid
-    broken: int = 0  # tokens from now on that are worth nothing
+    seconds: float = GOOD_SECONDS  # the validity of a token, as azure-identity reports it
+    invalid: int = 0  # the number of next tokens that are invalid
     error: AzureError | None = None
-    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    responds: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        self.asked.append(scopes)
-        await self.answers.wait()
+        self.requested.append(scopes)
+        await self.responds.wait()
         if self.error is not None:
             raise self.error
         token = await self.issue()
-        if self.broken:
-            self.broken -= 1
-            token += "broken"
+        if self.invalid:
+            self.invalid -= 1
+            token += "invalid"
         self.given.append(token)
         return AccessToken(token, int(time.time() + self.seconds))
 
     async def issue(self) -> str:
         return (await kubectl(self.plane, "create", "token", self.name, "--duration=10m")).strip()
 
-    async def make_anew(self) -> None:
-        """Put another account of that name in its place, for which no earlier token is valid."""
+    async def recreate(self) -> None:
+        """Replace it by a new account of the same name, which makes all earlier tokens invalid."""
         await kubectl(self.plane, "delete", "serviceaccount", self.name, "--ignore-not-found")
         await kubectl(self.plane, "create", "serviceaccount", self.name)
 
@@ -89,8 +89,8 @@ class ServiceAccount:
 
 
 @dataclass
-class Entered:
-    """A cluster as that account reaches it, through a proxy that counts the requests."""
+class Connected:
+    """A connection with that account, through a proxy that counts the requests."""
 
     account: ServiceAccount
     proxy: FaultProxy
@@ -98,11 +98,11 @@ class Entered:
     cluster: KubernetesApiCluster
 
     async def pods(self, times: int = 1) -> None:
-        """List the pods so many times at once."""
+        """List the pods that many times concurrently."""
         await asyncio.gather(*(self.client.request("GET", PODS, retry=False) for _ in range(times)))
 
-    async def refused(self) -> bool:
-        """Whether the API server refuses the token that was given last; it remembers good ones for ten seconds."""
+    async def last_token_is_rejected(self) -> bool:
+        """Whether the API server rejects the last token; it caches valid ones for ten seconds."""
         config = ["--kubeconfig", "/dev/null", "--server", self.account.plane.server]
         authority = ["--certificate-authority", str(self.account.plane.authority.certificate)]
         command = [self.account.plane.kubectl[0], *config, *authority, "--token", self.account.given[-1], "version"]
@@ -115,8 +115,8 @@ class Entered:
 @pytest.fixture
 async def account(control_plane: ControlPlane) -> AsyncIterator[ServiceAccount]:
     held = ServiceAccount(control_plane)
-    held.answers.set()
-    await held.make_anew()
+    held.responds.set()
+    await held.recreate()
     binding = ["clusterrolebinding", held.name]
     subject = f"--serviceaccount=default:{held.name}"
     await kubectl(control_plane, "create", *binding, "--clusterrole=berth", subject)
@@ -126,128 +126,128 @@ async def account(control_plane: ControlPlane) -> AsyncIterator[ServiceAccount]:
 
 
 @pytest.fixture
-async def entered(control_plane: ControlPlane, ports: Ports, account: ServiceAccount) -> AsyncIterator[Entered]:
+async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceAccount) -> AsyncIterator[Connected]:
     server = control_plane.authority.server()
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     serving.load_cert_chain(server.certificate, server.key)
     calling = ssl.create_default_context(cafile=str(control_plane.authority.certificate))
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
-    way_in = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
+    access_by_token = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
     settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30)
-    client = await connect(way_in, settings, account)
-    held = Entered(account, proxy, client, KubernetesApiCluster(client, settings, SystemClock()))
+    client = await connect(access_by_token, settings, account)
+    held = Connected(account, proxy, client, KubernetesApiCluster(client, settings, SystemClock()))
     yield held
     await held.cluster.close()
     await proxy.close()
 
 
-async def test_a_tenant_is_made_and_removed_with_tokens_for_the_aks_server_application(
-    entered: Entered, control_plane: ControlPlane
+async def test_apply_and_remove_use_tokens_for_the_aks_server(
+    connected: Connected, control_plane: ControlPlane
 ) -> None:
-    value = new_tenant()
+    value = fresh_tenant()
     namespace = namespace_name(value.slug)
-    await entered.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
-    assert (await entered.cluster.wait_until_ready(namespace, timeout=20)).ready
-    await entered.cluster.remove(namespace, timeout=30)
-    assert entered.account.asked == [("6dae42f8-4368-4678-94ff-3960e28e3630/.default",)] == [(AKS_SCOPE,)]
+    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    assert (await connected.cluster.wait_until_ready(namespace, timeout=20)).ready
+    await connected.cluster.remove(namespace, timeout=30)
+    assert connected.account.requested == [("6dae42f8-4368-4678-94ff-3960e28e3630/.default",)] == [(AKS_SCOPE,)]
     lines = control_plane.audit_log.read_text().splitlines()
-    assert any(f"system:serviceaccount:default:{entered.account.name}" in each for each in lines)
+    assert any(f"system:serviceaccount:default:{connected.account.name}" in each for each in lines)
     with pytest.raises(Permanent, match="403"):
-        await entered.client.request("GET", "/api/v1/secrets")
+        await connected.client.request("GET", "/api/v1/secrets")
 
 
-async def test_a_token_is_renewed_once_ahead_of_its_end_and_not_before(entered: Entered) -> None:
-    entered.account.seconds = RENEW_AHEAD_SECONDS + 60
-    await entered.pods(50)
+async def test_a_token_is_not_renewed_early(connected: Connected) -> None:
+    connected.account.seconds = RENEW_AHEAD_SECONDS + 60
+    await connected.pods(50)
     for _ in range(10):
-        await entered.pods()
-    assert len(entered.account.asked) == 1
+        await connected.pods()
+    assert len(connected.account.requested) == 1
 
 
-async def test_a_token_near_its_end_is_renewed_by_one_of_many(entered: Entered) -> None:
-    entered.account.seconds = RENEW_AHEAD_SECONDS - 1
-    await entered.pods()
-    entered.account.seconds = GOOD_SECONDS
-    await entered.pods(50)
-    await entered.pods()
-    assert len(entered.account.asked) == 2
-    assert entered.proxy.requests == 52  # none was refused
+async def test_concurrent_requests_renew_an_old_token_once(connected: Connected) -> None:
+    connected.account.seconds = RENEW_AHEAD_SECONDS - 1
+    await connected.pods()
+    connected.account.seconds = GOOD_SECONDS
+    await connected.pods(50)
+    await connected.pods()
+    assert len(connected.account.requested) == 2
+    assert connected.proxy.requests == 52  # none was rejected
 
 
-async def test_a_revoked_token_is_renewed_once_for_all_whom_it_failed(entered: Entered) -> None:
-    await entered.pods()
-    await entered.account.make_anew()
-    await until(entered.refused)
-    await entered.pods(50)
-    assert len(entered.account.asked) == 2
-    assert entered.proxy.requests <= 1 + 50 + 50
+async def test_concurrent_requests_renew_a_revoked_token_once(connected: Connected) -> None:
+    await connected.pods()
+    await connected.account.recreate()
+    await until(connected.last_token_is_rejected)
+    await connected.pods(50)
+    assert len(connected.account.requested) == 2
+    assert connected.proxy.requests <= 1 + 50 + 50
 
 
-async def test_a_broken_token_costs_one_more_request(entered: Entered) -> None:
-    entered.account.broken = 1
-    await entered.pods()
-    assert (len(entered.account.asked), entered.proxy.requests) == (2, 2)
+async def test_an_invalid_token_costs_one_more_request(connected: Connected) -> None:
+    connected.account.invalid = 1
+    await connected.pods()
+    assert (len(connected.account.requested), connected.proxy.requests) == (2, 2)
 
 
-async def test_bad_tokens_end_after_two_requests_and_are_told_to_nobody(
-    entered: Entered, caplog: pytest.LogCaptureFixture
+async def test_invalid_tokens_fail_after_two_requests_unlogged(
+    connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    entered.account.broken = 1_000
+    connected.account.invalid = 1_000
     with pytest.raises(Permanent, match="401: Unauthorized") as raised:
-        await entered.client.request("GET", PODS)
-    assert (len(entered.account.asked), entered.proxy.requests) == (2, 2)
-    ends = await asyncio.gather(*(entered.client.request("GET", PODS) for _ in range(50)), return_exceptions=True)
+        await connected.client.request("GET", PODS)
+    assert (len(connected.account.requested), connected.proxy.requests) == (2, 2)
+    ends = await asyncio.gather(*(connected.client.request("GET", PODS) for _ in range(50)), return_exceptions=True)
     assert {type(each) for each in ends} == {Permanent}
-    assert entered.proxy.requests == 2 + 2 * 50
+    assert connected.proxy.requests == 2 + 2 * 50
     with pytest.raises(Transient, match="cannot be watched: the API server answered 401") as unwatched:
-        await entered.cluster.wait_until_ready("tenant-nobody", timeout=1)
+        await connected.cluster.wait_until_ready("tenant-nobody", timeout=1)
     errors = traceback.format_exception(raised.value) + traceback.format_exception(unwatched.value)
-    told = caplog.text + "".join(errors)
-    assert "watch /api/v1/pods: the API server answered 401" in told
-    assert not [each for each in entered.account.given if each in told]
+    output = caplog.text + "".join(errors)
+    assert "watch /api/v1/pods: the API server answered 401" in output
+    assert not [each for each in connected.account.given if each in output]
 
 
 @pytest.mark.parametrize("kind", [ClientAuthenticationError, CredentialUnavailableError, ServiceRequestError])
-async def test_no_token_is_transient_and_asked_for_once_by_all(entered: Entered, kind: type[AzureError]) -> None:
-    entered.account.error = kind(message="eyJ-what-entra-said")
-    entered.account.answers.clear()
+async def test_a_missing_token_is_transient_and_requested_once(connected: Connected, kind: type[AzureError]) -> None:
+    connected.account.error = kind(message="eyJ-what-entra-said")
+    connected.account.responds.clear()
     asking = asyncio.gather(
-        *(entered.client.request("GET", PODS, retry=False) for _ in range(40)), return_exceptions=True
+        *(connected.client.request("GET", PODS, retry=False) for _ in range(40)), return_exceptions=True
     )
-    await until(lambda: _asked(entered.account))
-    entered.account.answers.set()
+    await until(lambda: _has_requested(connected.account))
+    connected.account.responds.set()
     errors = await asking
     assert {(type(each), str(each)) for each in errors} == {(Transient, f"no token for the cluster: {kind.__name__}")}
-    assert (len(entered.account.asked), entered.proxy.requests) == (1, 0)
-    entered.account.error = None
-    await entered.pods()
+    assert (len(connected.account.requested), connected.proxy.requests) == (1, 0)
+    connected.account.error = None
+    await connected.pods()
 
 
-async def test_a_passing_error_is_passed_over(entered: Entered) -> None:
-    entered.account.error = ServiceRequestError(message="no route")
+async def test_a_short_identity_error_is_retried(connected: Connected) -> None:
+    connected.account.error = ServiceRequestError(message="no route")
 
-    async def mend() -> None:
-        await until(lambda: _asked(entered.account, 2))
-        entered.account.error = None
+    async def fix() -> None:
+        await until(lambda: _has_requested(connected.account, 2))
+        connected.account.error = None
 
-    await asyncio.gather(mend(), entered.client.request("GET", PODS))
+    await asyncio.gather(fix(), connected.client.request("GET", PODS))
 
 
-async def test_nobody_waits_long_for_a_token_and_its_coming_late_helps_the_next(
-    entered: Entered, monkeypatch: pytest.MonkeyPatch
+async def test_a_slow_renewal_times_out_and_helps_the_next_request(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.2)
-    entered.account.answers.clear()
+    connected.account.responds.clear()
     with pytest.raises(Transient, match="no token for the cluster: TimeoutError"):
-        await entered.pods()
+        await connected.pods()
     monkeypatch.undo()
-    entered.account.answers.set()
-    await entered.pods()
-    assert len(entered.account.asked) == 1
+    connected.account.responds.set()
+    await connected.pods()
+    assert len(connected.account.requested) == 1
 
 
-async def test_a_watch_goes_on_with_another_token_when_it_is_refused(entered: Entered) -> None:
+async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
     lists, watches = 0, 0
 
     async def count(exchange: Exchange) -> None:
@@ -255,35 +255,35 @@ async def test_a_watch_goes_on_with_another_token_when_it_is_refused(entered: En
         watches += "watch=" in exchange.path
         lists += "limit=" in exchange.path
 
-    entered.proxy.before = count
-    entered.account.seconds = RENEW_AHEAD_SECONDS + 3  # so that the watch after the first asks for another one
-    value = new_tenant()
-    waiting = asyncio.create_task(entered.cluster.wait_until_ready(namespace_name(value.slug), timeout=30))
+    connected.proxy.before = count
+    connected.account.seconds = RENEW_AHEAD_SECONDS + 3  # so that the second watch requests another one
+    value = fresh_tenant()
+    waiting = asyncio.create_task(connected.cluster.wait_until_ready(namespace_name(value.slug), timeout=30))
 
     async def watched(times: int) -> bool:
         return watches == times
 
     await until(lambda: watched(1))
-    entered.account.seconds, entered.account.broken = GOOD_SECONDS, 1
+    connected.account.seconds, connected.account.invalid = GOOD_SECONDS, 1
     await until(lambda: watched(3))
-    assert (lists, len(entered.account.asked)) == (1, 3)
-    await entered.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    assert (lists, len(connected.account.requested)) == (1, 3)
+    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await waiting).ready
-    assert (lists, len(entered.account.asked)) == (1, 3)
+    assert (lists, len(connected.account.requested)) == (1, 3)
 
 
-async def test_all_clusters_of_a_pool_ask_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
-    records = TableClusterRepository(tables, SystemClock())
-    way_in = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
+async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
+    clusters = TableClusterRepository(tables, SystemClock())
+    access_by_token = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
-        await records.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, way_in))
-    pool = ClusterConnectionPool(records, KubernetesSettings(), SystemClock(), account)
+        await clusters.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
+    pool = ClusterConnectionPool(clusters, KubernetesSettings(), SystemClock(), account)
     for name in names:
         await (await pool.connect(name)).check()
     await pool.close()
-    assert account.asked == [(AKS_SCOPE,)] * 2
+    assert account.requested == [(AKS_SCOPE,)] * 2
 
 
-async def _asked(account: ServiceAccount, times: int = 1) -> bool:
-    return len(account.asked) >= times
+async def _has_requested(account: ServiceAccount, times: int = 1) -> bool:
+    return len(account.requested) >= times

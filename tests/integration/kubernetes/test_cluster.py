@@ -1,9 +1,8 @@
-"""Applying, waiting and removing on a real API server."""
+"""Apply, wait and remove on a real API server."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS, new_slug
-from tests.support.builders import new_tenant as tenant
+from tests.support.builders import TENANT_SETTINGS
+from tests.support.fresh_tenants import fresh_tenant
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +32,27 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
     await held.close()
 
 
-def new_tenant(version: str = "1.0.0") -> Tenant:
-    return tenant(new_slug(), version=version, created_at=datetime.now(UTC))
-
-
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
     await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     return namespace_name(value.slug)
 
 
-async def test_a_tenant_becomes_ready_and_is_really_gone_after_removal(
+async def test_an_applied_tenant_is_ready_and_a_removed_one_is_gone(
     cluster: KubernetesApiCluster, control_plane: ControlPlane
 ) -> None:
-    namespace = await apply(cluster, new_tenant())
-    observation = await cluster.wait_until_ready(namespace, timeout=20)
-    assert (observation.ready, observation.message) == (True, "ready")
+    namespace = await apply(cluster, fresh_tenant())
+    status = await cluster.wait_until_ready(namespace, timeout=20)
+    assert (status.ready, status.message) == (True, "ready")
     await cluster.remove(namespace, timeout=20)
     assert namespace not in await kubectl(control_plane, "get", "namespaces", "-o", "name")
     volumes = json.loads(await kubectl(control_plane, "get", "pv", "-o", "json"))["items"]
     claimed = [each["spec"]["claimRef"]["namespace"] for each in volumes if each["status"]["phase"] == "Bound"]
     assert namespace not in claimed
-    await cluster.remove(namespace, timeout=1)  # again: gone is gone
+    await cluster.remove(namespace, timeout=1)  # again, without effect
 
 
 async def test_applying_again_changes_nothing(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
-    value = new_tenant()
+    value = fresh_tenant()
     namespace = await apply(cluster, value)
     assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
     before = await versions(control_plane, namespace)
@@ -77,25 +72,25 @@ async def versions(plane: ControlPlane, namespace: str) -> dict[str, str]:
     }
 
 
-async def test_what_does_not_start_says_why(cluster: KubernetesApiCluster) -> None:
-    async def says(version: str, reason: str, *, permanent: bool) -> None:
-        namespace = await apply(cluster, new_tenant(version))
-        observation = await cluster.wait_until_ready(namespace, timeout=10 if permanent else 3)
-        assert (observation.ready, observation.permanent, observation.reason) == (False, permanent, reason)
+async def test_each_failed_start_has_its_reason(cluster: KubernetesApiCluster) -> None:
+    async def has_status(version: str, reason: str, *, permanent: bool) -> None:
+        namespace = await apply(cluster, fresh_tenant(version))
+        status = await cluster.wait_until_ready(namespace, timeout=10 if permanent else 3)
+        assert (status.ready, status.permanent, status.reason) == (False, permanent, reason)
         await cluster.remove(namespace, timeout=30)
 
     await asyncio.gather(
-        says("missing-1", "ErrImagePull", permanent=True),
-        says("crash-1", "CrashLoopBackOff", permanent=True),
-        says("never-ready-1", "ContainersNotReady", permanent=False),
-        says("slow-1", "ContainerCreating", permanent=False),
+        has_status("missing-1", "ErrImagePull", permanent=True),
+        has_status("crash-1", "CrashLoopBackOff", permanent=True),
+        has_status("never-ready-1", "ContainersNotReady", permanent=False),
+        has_status("slow-1", "ContainerCreating", permanent=False),
     )
 
 
-async def test_a_foreign_managers_fields_stay_and_ours_win(
+async def test_fields_of_another_field_manager_are_kept(
     cluster: KubernetesApiCluster, control_plane: ControlPlane
 ) -> None:
-    value = new_tenant()
+    value = fresh_tenant()
     namespace = await apply(cluster, value)
     theirs = {
         "apiVersion": "v1",
@@ -122,22 +117,22 @@ async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, cont
     assert sum(each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list" for each in ours) <= 1
 
 
-async def test_a_namespace_that_somebody_removes_is_not_waited_for(
+async def test_waiting_ends_when_somebody_deletes_the_namespace(
     cluster: KubernetesApiCluster, control_plane: ControlPlane
 ) -> None:
-    namespace = await apply(cluster, new_tenant("never-ready-1"))
+    namespace = await apply(cluster, fresh_tenant("never-ready-1"))
     await kubectl(control_plane, "delete", "namespace", namespace, "--wait=false")
 
-    async def wait_again_and_again() -> None:  # its pod is seen for a while yet
+    async def wait_repeatedly() -> None:  # because the pod still exists for a while
         async with asyncio.timeout(40):
             while True:
                 await cluster.wait_until_ready(namespace, timeout=1)
 
     with pytest.raises(NotFound, match=namespace):
-        await wait_again_and_again()
+        await wait_repeatedly()
 
 
-async def test_what_the_api_server_refuses_fails_at_once(cluster: KubernetesApiCluster) -> None:
+async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) -> None:
     with pytest.raises(Permanent, match="does not apply the kinds Gadget"):
         await cluster.apply([{"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "x"}}])
     bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
@@ -145,8 +140,10 @@ async def test_what_the_api_server_refuses_fails_at_once(cluster: KubernetesApiC
         await cluster.apply([bad])
 
 
-async def test_removal_that_is_held_up_says_by_what(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
-    namespace = await apply(cluster, new_tenant())
+async def test_a_removal_that_times_out_has_a_message(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    namespace = await apply(cluster, fresh_tenant())
     hold = '{"metadata":{"finalizers":["example.com/hold"]}}'
     await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", hold)
     with pytest.raises(Transient, match="still being removed"):

@@ -1,4 +1,4 @@
-"""What a tenant cannot do, tried on a real API server inside a tenant's own namespace."""
+"""What a tenant must not be able to do, tested on a real API server in a tenant's namespace."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,16 +11,16 @@ from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.slugs import namespace_name
-from tests.integration.kubernetes.test_cluster import new_tenant
 from tests.support.builders import TENANT_SETTINGS
+from tests.support.fresh_tenants import fresh_tenant
 
 type Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 async def home(control_plane: ControlPlane) -> AsyncIterator[tuple[str, Json]]:
-    """A tenant's namespace, and a pod that is allowed in it."""
-    value = new_tenant()
+    """A tenant's namespace, and a valid pod for it."""
+    value = fresh_tenant()
     objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=stdin)
@@ -40,7 +40,7 @@ async def dry_run(plane: ControlPlane, manifest: Json) -> str:
     return await kubectl(plane, "create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest))
 
 
-async def test_the_pod_as_it_is_made_is_allowed(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
+async def test_the_pod_of_the_template_is_allowed(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
     assert "created" in await dry_run(control_plane, home[1])
 
 
@@ -58,22 +58,22 @@ PODS: dict[str, tuple[Json, Json]] = {
 }
 
 
-@pytest.mark.parametrize("name", PODS)
-async def test_a_pod_that_reaches_out_is_refused(
-    control_plane: ControlPlane, home: tuple[str, Json], name: str
+@pytest.mark.parametrize("case", PODS)
+async def test_a_pod_with_more_rights_is_rejected(
+    control_plane: ControlPlane, home: tuple[str, Json], case: str
 ) -> None:
-    of_pod, of_container = PODS[name]
+    of_pod, of_container = PODS[case]
     pod = deepcopy(home[1])
     for spec, change in ((pod["spec"], of_pod), (pod["spec"]["containers"][0], of_container)):
-        for member, value in change.items():
-            both = isinstance(value, dict) and isinstance(spec.get(member), dict)
-            spec[member] = {**spec[member], **value} if both else value
+        for name, value in change.items():
+            both = isinstance(value, dict) and isinstance(spec.get(name), dict)
+            spec[name] = {**spec[name], **value} if both else value
     with pytest.raises(StackError, match=r"violates PodSecurity|exceeded quota"):
         await dry_run(control_plane, pod)
 
 
 @pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
-async def test_a_service_to_the_outside_is_refused(
+async def test_a_service_with_an_external_port_is_rejected(
     control_plane: ControlPlane, home: tuple[str, Json], kind: str
 ) -> None:
     service: Json = {
@@ -86,9 +86,7 @@ async def test_a_service_to_the_outside_is_refused(
         await dry_run(control_plane, service)
 
 
-async def test_the_tenants_own_account_may_do_nothing_anywhere(
-    control_plane: ControlPlane, home: tuple[str, Json]
-) -> None:
+async def test_the_tenants_service_account_has_no_rights(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
     account = f"system:serviceaccount:{home[0]}:product"
     for namespace in (home[0], "kube-system", "default"):
         for request in ("get secrets", "list pods", "create pods", "get configmaps"):
@@ -96,14 +94,14 @@ async def test_the_tenants_own_account_may_do_nothing_anywhere(
                 await kubectl(control_plane, "auth", "can-i", *request.split(), "--as", account, "-n", namespace)
 
 
-async def test_no_token_is_put_into_the_pod(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
+async def test_the_pod_has_no_token(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
     listed = json.loads(await kubectl(control_plane, "get", "pods", "-n", home[0], "-o", "json"))
     volumes = [volume for pod in listed["items"] for volume in pod["spec"]["volumes"]]
     assert volumes
     assert not [volume for volume in volumes if "projected" in volume or "secret" in volume]
 
 
-async def test_traffic_is_denied_but_for_the_allowances(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
+async def test_all_other_traffic_is_denied(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
     listed = json.loads(await kubectl(control_plane, "get", "netpol", "-n", home[0], "-o", "json"))
     policies = {each["metadata"]["name"]: each["spec"] for each in listed["items"]}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

@@ -1,4 +1,4 @@
-"""berth's own rights: what its role allows is what it uses, and the API server refuses the rest."""
+"""berth's own role: it allows what berth uses, and the API server denies the rest."""
 
 import asyncio
 from pathlib import Path
@@ -18,19 +18,19 @@ def rules() -> list[dict[str, Any]]:
     return yaml.safe_load(Path(ROLE).read_text())["rules"]
 
 
-def test_the_role_has_no_wildcard_and_no_way_to_more_rights() -> None:
+def test_the_role_has_no_wildcard_and_no_escalation() -> None:
     for rule in rules():
-        for member in ("apiGroups", "resources", "verbs"):
-            assert not CLUSTER_WIDE & set(rule[member])
+        for name in ("apiGroups", "resources", "verbs"):
+            assert not CLUSTER_WIDE & set(rule[name])
 
 
-def test_the_role_allows_just_the_kinds_that_a_tenant_is_made_of() -> None:
+def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
     created = {resource for rule in rules() if "create" in rule["verbs"] for resource in rule["resources"]}
     assert created == {path.rsplit("/", 1)[1] for path in PATHS.values()}
 
 
 @pytest.mark.parametrize(
-    "refused",
+    "denied",
     [
         *("list secrets", "get secrets", "delete secrets", "create pods", "create pods --subresource=exec"),
         *("list nodes", "patch nodes", "create clusterroles", "create rolebindings", "create persistentvolumes"),
@@ -43,9 +43,9 @@ def test_the_role_allows_just_the_kinds_that_a_tenant_is_made_of() -> None:
         *("create jobs", "delete customresourcedefinitions", "update namespaces", "get configmaps"),
     ],
 )
-async def test_the_api_server_refuses_the_rest(control_plane: ControlPlane, refused: str) -> None:
-    with pytest.raises(StackError):  # kubectl says no by its exit code
-        await kubectl(control_plane, "auth", "can-i", *refused.split(), "--as", BERTH, "-A")
+async def test_the_api_server_denies_everything_else(control_plane: ControlPlane, denied: str) -> None:
+    with pytest.raises(StackError):  # kubectl exits with 1 for no
+        await kubectl(control_plane, "auth", "can-i", *denied.split(), "--as", BERTH, "-A")
 
 
 async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -> None:
@@ -56,7 +56,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "deletecollection persistentvolumeclaims",
         "list events",
     ]
-    said = await asyncio.gather(
+    output = await asyncio.gather(
         *(kubectl(control_plane, "auth", "can-i", *each.split(), "--as", BERTH, "-A") for each in used)
     )
-    assert {word.strip() for word in said} == {"yes"}
+    assert {line.strip() for line in output} == {"yes"}

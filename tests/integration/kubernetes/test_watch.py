@@ -1,4 +1,4 @@
-"""The shared watch, through whatever a network and an API server can do to it."""
+"""The shared watch, with the faults of a network and of an API server."""
 
 import asyncio
 import json
@@ -19,15 +19,15 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.domain.slugs import namespace_name
 from shared.errors import NotFound
 from shared.settings import KubernetesSettings
-from tests.integration.kubernetes.test_cluster import new_tenant
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy, never
+from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
 
 @dataclass
 class Watched:
-    """A cluster that is reached through a proxy, and how often each of its lists and watches was asked for."""
+    """A cluster behind a proxy, and the number of its list and watch requests."""
 
     cluster: KubernetesApiCluster
     proxy: FaultProxy
@@ -42,8 +42,8 @@ class Watched:
                 self.lists += 1
 
     async def becomes_ready(self) -> None:
-        """Let a tenant become ready, seen through the watch."""
-        value = new_tenant()
+        """Apply a tenant and wait until the watch reports it as ready."""
+        value = fresh_tenant()
         await self.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
         assert (await self.cluster.wait_until_ready(namespace_name(value.slug), timeout=20)).ready
 
@@ -72,12 +72,12 @@ async def test_a_watch_that_ends_is_renewed_without_a_new_list(watched: Watched)
     waiting = asyncio.create_task(watched.cluster.wait_until_ready("tenant-nobody", timeout=8))
     await until(lambda: _more_than(watched, 1), seconds=8)
     await watched.becomes_ready()
-    with pytest.raises(NotFound):  # it kept the watch open, and nobody has such a namespace
+    with pytest.raises(NotFound):  # it only kept the watch open; there is no such namespace
         await waiting
     assert watched.lists == 1
 
 
-async def test_a_dropped_watch_is_taken_up_again(watched: Watched) -> None:
+async def test_a_dropped_watch_is_reopened(watched: Watched) -> None:
     drops = 0
 
     async def drop_twice(exchange: Exchange) -> None:
@@ -92,7 +92,7 @@ async def test_a_dropped_watch_is_taken_up_again(watched: Watched) -> None:
     assert drops == 2
 
 
-async def test_a_silent_watch_is_given_up(watched: Watched) -> None:
+async def test_a_watch_without_events_times_out(watched: Watched) -> None:
     silent = 0
 
     async def swallow_once(exchange: Exchange) -> web.Response | None:
@@ -107,24 +107,24 @@ async def test_a_silent_watch_is_given_up(watched: Watched) -> None:
     assert silent == 1
 
 
-async def test_a_position_that_is_gone_is_found_again_by_a_new_list(watched: Watched) -> None:
+async def test_410_gone_leads_to_a_new_list(watched: Watched) -> None:
     gone = {"kind": "Status", "status": "Failure", "reason": "Expired", "message": "too old", "code": 410}
-    told = 0
+    sent = 0
 
-    async def tell_once(exchange: Exchange) -> web.Response | None:
-        nonlocal told
+    async def send_once(exchange: Exchange) -> web.Response | None:
+        nonlocal sent
         await watched.count(exchange)
-        if exchange.is_watch and not told:
-            told += 1
+        if exchange.is_watch and not sent:
+            sent += 1
             return web.json_response(gone, status=410)
         return None
 
-    watched.proxy.before = tell_once
+    watched.proxy.before = send_once
     await watched.becomes_ready()
-    assert (told, watched.lists) == (1, 2)
+    assert (sent, watched.lists) == (1, 2)
 
 
-async def test_an_api_server_that_asks_for_patience_gets_it(watched: Watched) -> None:
+async def test_429_of_the_api_server_is_retried(watched: Watched) -> None:
     refused = 0
 
     async def refuse(exchange: Exchange) -> web.Response | None:
@@ -139,8 +139,8 @@ async def test_an_api_server_that_asks_for_patience_gets_it(watched: Watched) ->
     assert refused == 5
 
 
-async def test_a_removal_in_a_gap_of_the_watch_is_noticed(watched: Watched, control_plane: ControlPlane) -> None:
-    value = new_tenant()
+async def test_a_deletion_between_two_watches_is_noticed(watched: Watched, control_plane: ControlPlane) -> None:
+    value = fresh_tenant()
     namespace = namespace_name(value.slug)
     await watched.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await watched.cluster.wait_until_ready(namespace, timeout=20)).ready

@@ -100,7 +100,7 @@ async def test_it_runs_a_timer(loaded: Loaded) -> None:
 async def test_what_a_function_raises_comes_back(loaded: Loaded) -> None:
     with pytest.raises(FunctionFailedError) as caught:
         await loaded.invoke("remove_tenant", json="{}")
-    assert (caught.value.kind, "slug" in str(caught.value)) == ("TypeError", True)
+    assert (caught.value.kind, "slug" in str(caught.value)) == ("KeyError", True)
 
 
 def test_it_is_imported_quickly(package: Package) -> None:

@@ -1,4 +1,4 @@
-"""Nothing is left behind, whoever is killed."""
+"""No process and no directory is left, whichever process is killed."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ def test_sleep():
 
 
 async def alive(pid: int) -> bool:
-    """A killed child of a dead parent may stay as a zombie where nobody collects it; it holds nothing."""
+    """Whether a process runs; a zombie does not, which a killed child of an ended parent may stay."""
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -64,7 +64,7 @@ async def gone(directory: str, pids: list[int]) -> bool:
         ("child", signal.SIGKILL),
     ],
 )
-async def test_nothing_is_left(victim: str, number: int) -> None:
+async def test_no_process_or_directory_is_left(victim: str, number: int) -> None:
     supervisor = await asyncio.create_subprocess_exec(
         *AS_A_SCRIPT_DOES,
         sys.executable,
@@ -119,7 +119,7 @@ async def test_a_process_that_ends_before_it_is_ready_is_an_error_with_its_log()
     assert not processes.directory.exists()
 
 
-async def test_two_stacks_never_lease_one_port() -> None:
+async def test_two_stacks_never_share_a_port() -> None:
     one, other = Ports(), Ports()
     try:
         taken = [ports.take() for _ in range(50) for ports in (one, other)]
@@ -129,6 +129,6 @@ async def test_two_stacks_never_lease_one_port() -> None:
         other.release()
 
 
-def test_a_start_time_tells_processes_of_one_id_apart() -> None:
+def test_start_times_identify_processes() -> None:
     assert start_time(os.getpid()) == start_time(os.getpid()) != ""
     assert start_time(1 << 30) == ""

@@ -10,7 +10,7 @@ from shared.domain.clusters import AzureAccess
 SERVER = "https://a-1.hcp.westeurope.azmk8s.io:443"
 
 
-def test_a_cluster_is_reached_by_its_address_and_real_certificates(tmp_path: Path) -> None:
+def test_only_readable_certificates_are_accepted(tmp_path: Path) -> None:
     pem = Authority(tmp_path).certificate.read_text()
     access = {"server": SERVER, "ca_pem": pem + pem}
     registration = ClusterRegistration.model_validate({"region": "westeurope", "capacity": 500, "access": access})

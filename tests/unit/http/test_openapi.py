@@ -1,4 +1,4 @@
-"""The API's description says what the app's functions are, and its rules are those that requests are held to."""
+"""The API's description lists exactly the app's functions, and its schemas have the rules that requests must meet."""
 
 import itertools
 import json
@@ -91,18 +91,18 @@ def test_every_parameter_of_a_path_is_described() -> None:
         assert described == re.findall(r"\{(\w+)\}", path)
 
 
-def test_what_needs_a_key_says_how_the_host_answers_without() -> None:
+def test_routes_with_a_key_describe_the_401_of_the_host() -> None:
     for _, _, operation in operations():
-        answer = operation["responses"].get("401")
-        assert (answer is None) == (operation["security"] == [])
-        assert answer is None or "content" not in answer
+        response = operation["responses"].get("401")
+        assert (response is None) == (operation["security"] == [])
+        assert response is None or "content" not in response
 
 
-def test_every_problem_has_a_page_and_is_answered_by_something() -> None:
+def test_every_problem_has_a_page_and_a_route() -> None:
     labels = {kind.label for kind in Kind}
     assert set(problem_pages()) == labels
     by_operations = set[str]().union(*(problems(operation) for _, _, operation in operations()))
-    assert by_operations == labels - {Kind.METHOD_NOT_ALLOWED.label}  # the catch-all's own
+    assert by_operations == labels - {Kind.METHOD_NOT_ALLOWED.label}  # the catch-all route returns it
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -110,7 +110,7 @@ def test_a_page_shows_a_document_of_its_kind(kind: Kind) -> None:
     page = problem_pages()[kind.label]
     assert page.startswith(f"# {kind.label}\n")
     assert "**What to do**" in page
-    assert "**The same request again**" in page
+    assert "**Retrying the same request**" in page
     [shown] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     problem = json.loads(shown)
     assert (problem["type"], problem["title"], problem["status"]) == (kind.type, kind.title, kind.status)
@@ -124,7 +124,7 @@ def test_the_catch_all_comes_after_all_others() -> None:
     assert [each.path for each in registered() if each.name == CATCH_ALL] == ["/api/{*path}"]
 
 
-def test_no_other_two_routes_have_a_request_in_common() -> None:
+def test_no_two_routes_take_the_same_request() -> None:
     others = [each for each in registered() if each.name != CATCH_ALL]
     for one, other in itertools.combinations(others, 2):
         assert one.method != other.method or not overlap(one.path.split("/"), other.path.split("/")), (one, other)
@@ -136,7 +136,7 @@ def overlap(one: list[str], other: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("schema", [each for each in DOCUMENT["components"]["schemas"] if each != "Readiness"])
-def test_no_schema_lets_members_in_that_it_does_not_have(schema: str) -> None:
+def test_no_schema_accepts_unknown_fields(schema: str) -> None:
     rules = DOCUMENT["components"]["schemas"][schema]
     assert rules["type"] == "string" or rules["additionalProperties"] is False
 
@@ -150,10 +150,10 @@ def test_the_schema_has_the_rule_for_slugs(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
-def test_the_schema_knows_the_reserved_names(name: str) -> None:
+def test_the_schema_rejects_the_reserved_names(name: str) -> None:
     assert not Draft202012Validator(DOCUMENT["components"]["schemas"]["Signup"]["properties"]["slug"]).is_valid(name)
 
 
-def test_the_examples_make_a_request_that_is_accepted() -> None:
-    members = DOCUMENT["components"]["schemas"]["Signup"]["properties"]
-    Signup.model_validate({name: (rule.get("examples") or rule["enum"])[0] for name, rule in members.items()})
+def test_the_examples_are_a_valid_signup() -> None:
+    fields = DOCUMENT["components"]["schemas"]["Signup"]["properties"]
+    Signup.model_validate({name: (rule.get("examples") or rule["enum"])[0] for name, rule in fields.items()})

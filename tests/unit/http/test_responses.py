@@ -1,4 +1,4 @@
-"""The JSON of the answers, member by member: what callers hold on to."""
+"""The JSON of the responses, field by field, which callers depend on."""
 
 import json
 from dataclasses import replace
@@ -77,7 +77,7 @@ def test_a_tenant() -> None:
     }
 
 
-def test_a_problem_has_errors_only_where_there_are_any() -> None:
+def test_a_problem_has_errors_only_if_there_are_any() -> None:
     conflict = responses.Problem.of(Problem(Kind.CONFLICT, "taken"), instance="/api/tenants")
     assert json.loads(conflict.model_dump_json()) == {
         "type": "/api/problems/conflict",

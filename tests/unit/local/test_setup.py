@@ -99,7 +99,7 @@ def environments_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("present", [{"node": "v20.20.2 /usr/bin/node", "npm": "11"}, {"node": "v24.0.0 /n"}, {}])
-def test_an_old_or_incomplete_or_absent_node_means_one_from_pypi(
+def test_an_old_or_missing_node_is_replaced_from_pypi(
     present: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name, answer in present.items():
@@ -111,7 +111,7 @@ def test_an_old_or_incomplete_or_absent_node_means_one_from_pypi(
     assert made == ["node.txt"]
 
 
-def test_an_old_go_means_one_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_old_go_is_replaced_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     program(tmp_path / "go", "go1.19.8")
     monkeypatch.setenv("PATH", str(tmp_path))
     made = environments_made(monkeypatch)
@@ -119,14 +119,14 @@ def test_an_old_go_means_one_from_pypi(tmp_path: Path, monkeypatch: pytest.Monke
     assert made == ["go.txt"]
 
 
-def test_the_binaries_say_the_version_that_go_mod_pins():
+def test_the_binaries_have_the_version_that_go_mod_pins():
     flags = link_flags("require (\n\tk8s.io/kubelet v0.9.1\n\tk8s.io/kubernetes v1.37.2 // indirect\n)\n")
     assert flags.startswith("-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 ")
     assert "-X k8s.io/client-go/pkg/version.gitMinor=37" in flags
     assert link_flags((PROJECT / "local/kubernetes/build/go.mod").read_text())
 
 
-def test_named_binaries_must_all_be_there(tmp_path: Path):
+def test_all_named_binaries_must_exist(tmp_path: Path):
     for name in BINARIES:
         program(tmp_path / name, "")
     check_binaries(tmp_path)
@@ -153,7 +153,7 @@ def test_locks_name_no_registry(name: str):
     assert '"resolved"' not in text
 
 
-def test_a_job_tells_how_far_it_is():
+def test_a_job_reports_its_progress():
     job = Job("Azurite")
     job.begin("installing")
     assert str(job) == f"{'Azurite':<20} installing (0 s)"
@@ -165,7 +165,7 @@ def test_a_job_tells_how_far_it_is():
     assert str(job).endswith("ready (0 s)")
 
 
-def test_a_failure_tells_what_was_done_what_the_tool_said_and_the_ways_round(tmp_path: Path):
+def test_a_failure_report_has_step_output_and_workarounds(tmp_path: Path):
     job = Job("Go")
     job.begin("compiling")
     with pytest.raises(SetupError) as failure:
@@ -178,7 +178,7 @@ def test_a_failure_tells_what_was_done_what_the_tool_said_and_the_ways_round(tmp
     assert failure_message("compiling", -9, []).startswith("compiling failed (killed by SIGKILL)")
 
 
-def test_parts_are_made_once_and_a_failure_does_not_stop_the_others(tmp_path: Path):
+def test_parts_are_made_once_and_failures_are_independent(tmp_path: Path):
     made: list[str] = []
 
     def build(job: Job, directory: Path) -> None:
@@ -208,7 +208,7 @@ def test_parts_are_made_once_and_a_failure_does_not_stop_the_others(tmp_path: Pa
     assert make_all(parts[:1], StringIO())
 
 
-def test_a_product_that_went_missing_is_made_again(tmp_path: Path):
+def test_a_missing_product_is_made_again(tmp_path: Path):
     slot = Slot(tmp_path / "part/1", "product")
     part = Part("part", slot, lambda job, directory: job.run(["touch", directory / "product"]), ())
     assert make_all([part], StringIO())
@@ -217,7 +217,7 @@ def test_a_product_that_went_missing_is_made_again(tmp_path: Path):
     assert make_all([part], StringIO())
 
 
-def test_completing_removes_interrupted_other_versions_but_none_that_is_complete_or_being_made(tmp_path: Path):
+def test_completing_removes_only_interrupted_versions(tmp_path: Path):
     complete, interrupted, held, new = slots = [Slot(tmp_path / name, "product") for name in ("1", "2", "3", "4")]
     with complete.locked(pytest.fail):
         (complete.path / "product").touch()
@@ -230,7 +230,7 @@ def test_completing_removes_interrupted_other_versions_but_none_that_is_complete
         assert [slot.path.exists() for slot in slots] == [True, False, True, True]
 
 
-def test_dot_venv_follows_the_environment_but_never_replaces_a_real_one(tmp_path: Path):
+def test_dot_venv_is_a_link_that_replaces_no_directory(tmp_path: Path):
     link = tmp_path / ".venv"
     for name in ("old", "new"):
         (tmp_path / name).mkdir()

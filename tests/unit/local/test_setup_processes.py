@@ -65,7 +65,7 @@ def test_two_set_ups_wait_for_each_other(slot: Slot):
         assert waits == 1
 
 
-def test_a_tool_that_outlives_its_killed_set_up_still_holds_the_directory(slot: Slot):
+def test_a_tool_of_a_killed_set_up_still_holds_the_lock(slot: Slot):
     with another_set_up(slot) as (process, pipe):
         process.kill()
         process.wait(10)
@@ -83,7 +83,7 @@ def test_a_tool_that_outlives_its_killed_set_up_still_holds_the_directory(slot: 
             assert not slot.is_complete
 
 
-def test_an_interrupted_set_up_stops_its_tools_and_goes_on_later(slot: Slot):
+def test_an_interrupted_set_up_stops_its_tools(slot: Slot):
     with another_set_up(slot) as (process, pipe):
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 130
