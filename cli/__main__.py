@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from cli import clusters, stack, tenants
+from cli import clusters, kubectl, stack, tenants
 from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, running
@@ -32,8 +32,8 @@ PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     if arguments and arguments[0] == "kubectl":  # whose own options argparse must not see
-        command = running().kubectl
-        os.execv(command[0], [*command, *arguments[1:]])  # noqa: S606 - no shell wanted
+        command = [*running().kubectl, *asyncio.run(kubectl.arguments(arguments[1:]))]
+        os.execv(command[0], command)  # noqa: S606 - no shell wanted
     options, rest = _parser().parse_known_args(arguments)
     if rest and options.command not in ("test", "bench"):
         _parser().error(f"unknown arguments: {' '.join(rest)}")
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
     tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
-    add("kubectl", "run kubectl on the running stack, as its administrator")
+    add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",
         "run formatter, linters, type checker, import contracts and all tests; with ARGUMENTS, only pytest; "

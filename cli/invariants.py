@@ -26,54 +26,51 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         stack: The running stack.
         operators: A client of its API with the master key.
     """
-    objects: Counter[str] = Counter()
+    objects: Counter[str] = Counter()  # each of these by instance
     ready: set[str] = set()
     volumes: set[str] = set()
     for plane in stack.control_planes.values():
         for each in await _listed(plane):
-            slug = each["metadata"]["labels"]["berth.dev/tenant"]
+            instance = each["metadata"]["labels"]["berth.dev/instance"]
             if each["kind"] == "Pod":
                 conditions = each["status"].get("conditions", [])
                 if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
-                    ready.add(slug)
+                    ready.add(instance)
             # Objects that are being deleted do not count, nor does a claim without its volume.
             elif "deletionTimestamp" not in each["metadata"] and (
                 each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]
             ):
-                objects[slug] += 1
+                objects[instance] += 1
         persistent = json.loads(await kubectl(plane, "get", "persistentvolumes", "-o", "json"))["items"]
         volumes |= {each["spec"]["claimRef"]["namespace"].removeprefix("tenant-") for each in persistent}
     async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
-    reservations = {row["RowKey"].removeprefix("tenant:"): row for row in rows if "weight" in row}
+    reservations = {row["RowKey"].removeprefix("instance:"): row for row in rows if "weight" in row}
 
     broken: list[str] = []
-    tenants = {each["slug"]: each for each in await operators.all("tenants")}
-    for slug, tenant in tenants.items():
-        match tenant["state"]:
-            case "active":
-                if objects[slug] != OBJECTS:
-                    broken.append(f"{slug} is active with {objects[slug]} of {OBJECTS} objects")
-                if slug not in ready:
-                    broken.append(f"{slug} is active without a ready pod")
-                if slug not in volumes:
-                    broken.append(f"{slug} is active without a volume")
-                held = reservations.get(slug, {})
-                if held.get("PartitionKey") != f"on:{tenant['cluster']}" or held["starting"]:
-                    broken.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
-            case "failed" | "deleted":
-                if objects[slug] or slug in ready or slug in volumes:
-                    broken.append(f"{slug} is {tenant['state']} and still has {objects[slug]} objects or a volume")
-                if slug in reservations:
-                    broken.append(f"{slug} is {tenant['state']} and still has its reservation")
-            case state:
-                broken.append(f"{slug} is still {state}")
-    broken += [
-        f"{slug} has objects, but there is no such tenant" for slug in (objects.keys() | volumes) - tenants.keys()
-    ]
-    broken += [
-        f"{slug} has a reservation, but there is no such tenant" for slug in reservations.keys() - tenants.keys()
-    ]
+    tenants = await operators.all("tenants")
+    for tenant in tenants:
+        slug, state, instance = tenant["slug"], tenant["state"], tenant["instance"]
+        if state in ("failed", "deleted"):
+            if instance:
+                broken.append(f"{slug} is {state} and still has the instance {instance}")
+            continue
+        if state != "active":
+            broken.append(f"{slug} is still {state}")
+            continue
+        if objects[instance] != OBJECTS:
+            broken.append(f"{slug} is active with {objects[instance]} of {OBJECTS} objects")
+        if instance not in ready:
+            broken.append(f"{slug} is active without a ready pod")
+        if instance not in volumes:
+            broken.append(f"{slug} is active without a volume")
+        held = reservations.get(instance, {})
+        if held.get("PartitionKey") != f"on:{tenant['cluster']}" or held["starting"]:
+            broken.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
+    known = {tenant["instance"] for tenant in tenants}
+    left = {"objects": +objects, "a ready pod": ready, "a volume": volumes, "a reservation": reservations}
+    for what, instances in left.items():
+        broken += [f"the instance {each} of no tenant has {what}" for each in set(instances) - known]
     for sums in (row for row in rows if "allocated" in row):
         on_cluster = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
         actual = (sum(each["weight"] for each in on_cluster), sum(each["starting"] for each in on_cluster))

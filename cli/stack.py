@@ -120,7 +120,7 @@ or a second one with
   ./berth tenants create beta
 List them with
   ./berth tenants list
-  ./berth kubectl get all,pvc,ingress -n tenant-acme
+  ./berth kubectl --tenant acme get all,pvc,ingress
 
 Ctrl-C stops everything.""",
         flush=True,

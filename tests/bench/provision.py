@@ -29,7 +29,7 @@ from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.slugs import namespace_name
+from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS, new_slug, new_tenant, signup_body
@@ -101,7 +101,7 @@ async def _kubectl(stack: Stack) -> float:
     began = time.time()
     plane = stack.control_plane
     tenant, objects = _bundle()
-    namespace = namespace_name(tenant.slug)
+    namespace = namespace_name(tenant.instance)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=stdin)
     await kubectl(
@@ -114,7 +114,7 @@ async def _floor(cluster: KubernetesApiCluster) -> float:
     began = time.time()
     tenant, objects = _bundle()
     await cluster.apply(objects)
-    status = await cluster.wait_until_ready(namespace_name(tenant.slug), timeout=60)
+    status = await cluster.wait_until_ready(namespace_name(tenant.instance), timeout=60)
     assert status.ready, status.message
     return time.time() - began
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import product
 
 from cli.api import Json
-from shared.domain.slugs import namespace_name
 from tests.faults import faults
 from tests.faults.clock import SteppedClock
 from tests.faults.scenarios import SCENARIOS, send_until_accepted
@@ -178,7 +177,7 @@ def _break_watches(how: str) -> Callable[[Round], Awaitable[None]]:
 
 async def _delete_namespace(current: Round) -> None:
     slug, number = new_slug(), _write(current, "provision", "kubernetes")
-    command = ("delete", "namespace", namespace_name(slug), "--wait=false")
+    command = ("delete", "namespace", "NAMESPACE", "--wait=false")
     async with faults.kubectl_at(current.stack, faults.WriteMoment(slug, number, "after"), *command):
         await _act(current.stack, {"provision": [slug]}, may_fail=True)
 
@@ -186,11 +185,10 @@ async def _delete_namespace(current: Round) -> None:
 async def _apply_as_other_manager(current: Round) -> None:
     """Another field manager forces its values onto an object of the tenant. berth still provisions and deletes it."""
     slug, number = new_slug(), _write(current, "provision", "kubernetes")
-    namespace = namespace_name(slug)
     quota: Json = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
-        "metadata": {"name": "tenant", "namespace": namespace, "labels": {"example.com/owner": "other"}},
+        "metadata": {"name": "tenant", "namespace": "NAMESPACE", "labels": {"example.com/owner": "other"}},
         "spec": {"hard": {"pods": "9"}},
     }
     command = ("apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-")

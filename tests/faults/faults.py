@@ -122,13 +122,20 @@ async def lost_responses(
 async def kubectl_at(
     stack: ProxiedStack, moment: WriteMoment, *arguments: str, stdin: str = ""
 ) -> AsyncGenerator[None]:
-    """Run kubectl as the administrator, before or after a tenant's write to Kubernetes."""
+    """Run kubectl as the administrator, before or after a tenant's write to Kubernetes.
+
+    NAMESPACE in the arguments and in `stdin` stands for the name of the tenant's namespace.
+    """
     done = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
         if moment.is_now(exchange) and not done.is_set():
             done.set()
-            await kubectl(stack.stack.control_plane, *arguments, stdin=stdin)
+            plane = stack.stack.control_plane
+            found = await kubectl(plane, "get", "namespaces", "-l", f"berth.dev/slug={moment.slug}", "-o", "name")
+            name = found.strip().removeprefix("namespace/")
+            command = [each.replace("NAMESPACE", name) for each in arguments]
+            await kubectl(plane, *command, stdin=stdin.replace("NAMESPACE", name))
 
     setattr(stack.kubernetes, moment.edge, hook)
     yield

@@ -1,11 +1,13 @@
 """Values for tests, with everything filled in that a test does not care about."""
 
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
 from pydantic import SecretStr
 
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
+from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import new_operation
 from shared.domain.slugs import Slug
@@ -32,6 +34,7 @@ def new_slug() -> Slug:
 
 def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
     """Return a tenant that is being provisioned, with some fields changed."""
+    instance = new_instance_id()
     operation = new_operation(OperationKind.PROVISION, Slug(slug), actor="portal", now=START)
     usual: dict[str, Any] = {
         "slug": Slug(slug),
@@ -43,7 +46,8 @@ def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
         "display_name": "Acme",
         "created_at": START,
         "changed_at": START,
-        "operation": operation,
+        "operation": replace(operation, instance=instance),
+        "instance": instance,
     }
     return Tenant(**(usual | fields))
 

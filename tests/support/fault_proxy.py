@@ -16,13 +16,15 @@ WRITES = {"POST", "PUT", "PATCH", "DELETE", "MERGE"}
 FOREVER = aiohttp.ClientTimeout(total=None)
 OURS_ONLY = {"Content-Type", "Accept", "User-Agent"}  # a signature covers what the caller sent
 SLUG = re.compile(rb"(?<![a-z0-9])t[0-9a-f]{12}(?![0-9a-f])")  # as `new_slug` makes them
+# An instance's id in a label, a row or a row key, and in the path of a namespace.
+INSTANCE = re.compile(rb"(?:instance(?:\W{1,12}|%3A)|tenant-)([0-9a-hjkmnp-tv-z]{10})(?![0-9a-z])")
 
 
 @dataclass(frozen=True)
 class Exchange:
     """One request on its way.
 
-    `slug` is the first tenant that its path or body names, or empty; `number` says which of that tenant's writes since
+    `slug` is the tenant that it is about, or empty; `number` says which of that tenant's writes since
     the proxy's last reset it is, from 1, and is 0 for what is no write.
     """
 
@@ -59,6 +61,7 @@ class FaultProxy:
         self.writes = 0
         self.requests_of: Counter[str] = Counter()
         self.writes_of: Counter[str] = Counter()
+        self._slugs: dict[bytes, str] = {}  # by instance
         self._watches: set[asyncio.Transport] = set()
         self._upstream = upstream.rstrip("/")
         self._tls = tls
@@ -113,8 +116,7 @@ class FaultProxy:
             connection.abort()
 
     def _count(self, request: web.Request, body: bytes) -> Exchange:
-        named = SLUG.search(request.raw_path.encode()) or SLUG.search(body)
-        slug = named[0].decode() if named else ""
+        slug = self._slug_of(request.raw_path.encode() + b" " + body)
         self.requests += 1
         self.requests_of[slug] += 1
         # A host's first request to each table makes sure that the table is there.
@@ -123,6 +125,14 @@ class FaultProxy:
             self.writes += 1
             self.writes_of[slug] += 1
         return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0)
+
+    def _slug_of(self, text: bytes) -> str:
+        """Return the tenant that a request is about: by its slug, or by an instance that was named beside it before."""
+        slug, instances = SLUG.search(text), INSTANCE.findall(text)
+        if slug is None:
+            return next((self._slugs[each] for each in instances if each in self._slugs), "")
+        self._slugs |= dict.fromkeys(instances, slug[0].decode())
+        return slug[0].decode()
 
     async def _pass_on(self, request: web.Request, exchange: Exchange, body: bytes) -> web.StreamResponse:
         assert self._session is not None

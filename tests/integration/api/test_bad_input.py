@@ -234,7 +234,7 @@ async def test_unusual_but_valid_values_are_returned_unchanged(berth: ProxiedSta
         tenant = await berth.api.call("GET", f"tenants/{each['slug']}")
         assert tenant == tenants[each["slug"]]
         assert {name: tenant[name] for name in each} == each
-        assert names[f"tenant-{each['slug']}"] == each["display_name"]
+        assert names[f"tenant-{tenant['instance']}"] == each["display_name"]
         trail = await berth.api.all(f"tenants/{each['slug']}/audit", limit=1)
         assert {entry["actor"] for entry in trail} == {VALID_ACTOR}
 

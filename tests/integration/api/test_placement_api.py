@@ -65,7 +65,7 @@ async def test_tenants_are_spread_and_run_on_the_reported_cluster(stack: Stack, 
         operation = await provision(api)
         assert operation["state"] == "succeeded"
         tenant = await api.call("GET", f"tenants/{operation['tenant']}")
-        placed[tenant["cluster"]].add(f"namespace/tenant-{operation['tenant']}")
+        placed[tenant["cluster"]].add(f"namespace/tenant-{tenant['instance']}")
     for name, namespaces in placed.items():
         assert len(namespaces) == 2
         assert namespaces <= set((await kubectl(stack.control_planes[name], "get", "ns", "-o", "name")).split())

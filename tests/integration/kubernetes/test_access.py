@@ -28,7 +28,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
-from shared.domain.slugs import namespace_name
+from shared.domain.instances import namespace_name
 from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
@@ -145,7 +145,7 @@ async def test_apply_and_remove_use_tokens_for_the_aks_server(
     connected: Connected, control_plane: ControlPlane
 ) -> None:
     value = fresh_tenant()
-    namespace = namespace_name(value.slug)
+    namespace = namespace_name(value.instance)
     await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await connected.cluster.wait_until_ready(namespace, timeout=20)).ready
     await connected.cluster.remove(namespace, timeout=30)
@@ -258,7 +258,7 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
     connected.proxy.before = count
     connected.account.seconds = RENEW_AHEAD_SECONDS + 3  # so that the second watch requests another one
     value = fresh_tenant()
-    waiting = asyncio.create_task(connected.cluster.wait_until_ready(namespace_name(value.slug), timeout=30))
+    waiting = asyncio.create_task(connected.cluster.wait_until_ready(namespace_name(value.instance), timeout=30))
 
     async def watched(times: int) -> bool:
         return watches == times

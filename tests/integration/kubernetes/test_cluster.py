@@ -13,7 +13,7 @@ from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.slugs import namespace_name
+from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
@@ -34,7 +34,7 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
     await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
-    return namespace_name(value.slug)
+    return namespace_name(value.instance)
 
 
 async def test_an_applied_tenant_is_ready_and_a_removed_one_is_gone(
@@ -68,7 +68,7 @@ async def versions(plane: ControlPlane, namespace: str) -> dict[str, str]:
     return {
         f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
         for each in listed
-        if "berth.dev/tenant" in each["metadata"].get("labels", {})
+        if "berth.dev/slug" in each["metadata"].get("labels", {})
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
 from shared.adapters.templates import YamlTenantTemplates
-from shared.domain.slugs import namespace_name
+from shared.domain.instances import namespace_name
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -25,7 +25,7 @@ async def home(control_plane: ControlPlane) -> AsyncIterator[tuple[str, Json]]:
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=stdin)
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]
-    namespace = namespace_name(value.slug)
+    namespace = namespace_name(value.instance)
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

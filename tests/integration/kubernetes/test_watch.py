@@ -16,7 +16,7 @@ from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.slugs import namespace_name
+from shared.domain.instances import namespace_name
 from shared.errors import NotFound
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
@@ -45,7 +45,7 @@ class Watched:
         """Apply a tenant and wait until the watch reports it as ready."""
         value = fresh_tenant()
         await self.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
-        assert (await self.cluster.wait_until_ready(namespace_name(value.slug), timeout=20)).ready
+        assert (await self.cluster.wait_until_ready(namespace_name(value.instance), timeout=20)).ready
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_429_of_the_api_server_is_retried(watched: Watched) -> None:
 
 async def test_a_deletion_between_two_watches_is_noticed(watched: Watched, control_plane: ControlPlane) -> None:
     value = fresh_tenant()
-    namespace = namespace_name(value.slug)
+    namespace = namespace_name(value.instance)
     await watched.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     assert (await watched.cluster.wait_until_ready(namespace, timeout=20)).ready
 

@@ -39,9 +39,9 @@ def test_every_object_fits_the_schema_of_kubernetes(plan: str) -> None:
 def test_every_object_is_the_tenants() -> None:
     for (kind, _), each in rendered().items():
         labels = each["metadata"]["labels"]
-        assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/tenant"]) == ("berth", "acme")
+        assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/slug"]) == ("berth", "acme")
         if kind != "Namespace":
-            assert each["metadata"]["namespace"] == "tenant-acme"
+            assert each["metadata"]["namespace"] == f"tenant-{labels['berth.dev/instance']}"
 
 
 def test_the_pod_keeps_to_pod_security_restricted() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.slugs import RESERVED, Slug, check_slug, namespace_name
+from shared.domain.slugs import RESERVED, check_slug
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -31,5 +31,4 @@ def test_bad_slugs_have_a_reason(slug: str) -> None:
 def test_an_accepted_slug_is_a_label_everywhere(slug: str) -> None:
     if check_slug(slug) is None:
         assert DNS_LABEL.fullmatch(slug)
-        assert DNS_LABEL.fullmatch(namespace_name(Slug(slug)))
         assert not set(slug) & set("/\\#?")  # what a table's key may not hold
