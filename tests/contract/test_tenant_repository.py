@@ -1,48 +1,40 @@
-"""The records on the real table service: conditions, atomicity, paging, lost answers."""
+"""The repository of tenants: conditions, atomicity, paging, lost responses, rows that cannot be read."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from secrets import token_hex
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from functions.container import Container
-from local.table_server import Azurite, connection_string
-from shared.adapters.clock import SystemClock
-from shared.adapters.tables.clusters import TableClusterRepository
-from shared.adapters.tables.connection import AzureTableStorage
-from shared.adapters.tables.latency import TableLatencyRepository
-from shared.adapters.tables.tenants import TableTenantRepository
-from shared.application.cluster_registry import ClusterRegistry
+from shared.adapters.tables import rows
+from shared.adapters.tables.keys import shard, tenant_key
+from shared.adapters.tables.storage import Row, TableStorage, Upsert
+from shared.adapters.tables.tenants import TABLE, TableTenantRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantFilter
-from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
-from shared.domain.lifecycle import OperationKind, StepName, TenantState
+from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import new_operation
-from shared.domain.placement import ReservationResult
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
-from shared.errors import Conflict, NotFound, Transient
-from shared.settings import load_settings
+from shared.errors import Conflict, NotFound, Permanent, Transient
+from tests.support.builders import new_slug, new_tenant
+from tests.support.clock import START
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
 
-NOW = datetime(2026, 2, 28, 12, 0, 0, 123000, tzinfo=UTC)
+UNREADABLE: dict[str, Callable[[Row], Row]] = {
+    "state": lambda row: {**row, "state": "hibernated"},
+    "plan": lambda row: {**row, "plan": "platinum"},
+    "kind": lambda row: {**row, "operation": row["operation"].replace('"provision"', '"migrate"')},
+    "json": lambda row: {**row, "operation": row["operation"][:-1]},
+    "newer schema": lambda row: {**row, "schema_version": rows.SCHEMA_VERSION + 1},
+}
 
 
-def tenant(slug: Slug, *, plan: str = "trial") -> Tenant:
-    return Tenant(
-        slug=slug,
-        state=TenantState.PROVISIONING,
-        plan=plan,
-        region="westeurope",
-        version="1.0",
-        email="someone@example.com",
-        display_name="Ünïcode 🚀 name",
-        created_at=NOW,
-        changed_at=NOW,
-        operation=new_operation(OperationKind.PROVISION, slug, actor="portal", now=NOW),
-    )
+def tenant(**fields: Any) -> Tenant:
+    return new_tenant(new_slug(), **fields)
 
 
 def audit_entry(value: Tenant, before: str, *, reason: str) -> AuditEntry:
@@ -52,266 +44,197 @@ def audit_entry(value: Tenant, before: str, *, reason: str) -> AuditEntry:
     )
 
 
-@pytest.fixture
-def records(tables: AzureTableStorage) -> TableTenantRepository:
-    return TableTenantRepository(tables)
+async def all_listed(tenants: TableTenantRepository, wanted: TenantFilter, *, limit: int) -> list[str]:
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await tenants.list(wanted, limit=limit, token=token)
+        assert len(page.items) <= limit
+        seen += [each.slug for each in page.items]
+        token = page.next_token
+        if not token:
+            return seen
 
 
-@pytest.fixture
-async def cluster(tables: AzureTableStorage) -> Cluster:
-    registered = Cluster(
-        ClusterName("c" + token_hex(4)), "westeurope", 10, ClusterState.OPEN, KubeconfigAccess("local")
+@pytest.fixture(params=UNREADABLE)
+async def unreadable(
+    request: pytest.FixtureRequest, tenants: TableTenantRepository, storage: TableStorage
+) -> Stored[Tenant]:
+    """A tenant whose row was changed so that this version cannot read it."""
+    saved = await tenants.save(Stored(tenant(region=f"r-{new_slug()}")))
+    row, _ = await storage.get(TABLE, shard(saved.value.slug), tenant_key(saved.value.slug))
+    await storage.transact(TABLE, [Upsert(UNREADABLE[request.param](row))])
+    return saved
+
+
+async def test_a_tenant_comes_back_as_it_was_saved(tenants: TableTenantRepository) -> None:
+    value = tenant(display_name="Ünïcode 🚀 name")
+    operation = value.operation.start_step(StepName.PLACE, START, "placing").start_step(
+        StepName.APPLY, START + timedelta(seconds=1)
     )
-    return await TableClusterRepository(tables, SystemClock()).register(registered)
+    value = replace(value, operation=operation, observed=Observed(ready=False, message="pulling", at=START))
+    await tenants.save(Stored(value), audit=audit_entry(value, "none", reason="requested"))
+    assert (await tenants.get(value.slug)).value == value
+    assert await tenants.get_operation(operation.id) == operation
 
 
-def new_slug() -> Slug:
-    return Slug("t" + token_hex(6))
-
-
-async def test_a_tenant_comes_back_as_it_was_saved(records: TableTenantRepository) -> None:
-    value = tenant(new_slug())
-    operation = value.operation.start_step(StepName.PLACE, NOW, "placing").start_step(
-        StepName.APPLY, NOW + timedelta(seconds=1)
-    )
-    value = replace(value, operation=operation, observed=Observed(ready=False, message="pulling", at=NOW))
-    await records.save(Stored(value), audit=audit_entry(value, "none", reason="requested"))
-    assert (await records.get(value.slug)).value == value
-    assert await records.get_operation(operation.id) == operation
-
-
-async def test_a_slug_is_taken_once(records: TableTenantRepository) -> None:
-    slug = new_slug()
-    tries = await asyncio.gather(*(records.save(Stored(tenant(slug))) for _ in range(20)), return_exceptions=True)
+async def test_a_slug_is_taken_once(tenants: TableTenantRepository) -> None:
+    value = tenant()
+    tries = await asyncio.gather(*(tenants.save(Stored(value)) for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, Stored) for result in tries) == 1
     assert sum(isinstance(result, Conflict) for result in tries) == 19
 
 
-async def test_a_stale_write_changes_nothing_not_even_the_audit_trail(records: TableTenantRepository) -> None:
-    stale = await records.save(Stored(tenant(new_slug())))
-    fresh = await records.save(stale.with_value(replace(stale.value, cluster="one")))
-    ended = stale.value.fail(NOW)
+async def test_a_stale_write_changes_not_even_the_audit(tenants: TableTenantRepository) -> None:
+    stale = await tenants.save(Stored(tenant()))
+    fresh = await tenants.save(stale.with_value(replace(stale.value, cluster="one")))
+    ended = stale.value.fail(START)
     with pytest.raises(Conflict):
-        await records.save(stale.with_value(ended), audit=audit_entry(ended, "provisioning", reason="too late"))
-    assert await records.get(stale.value.slug) == fresh
-    assert (await records.audit(stale.value.slug, limit=10, token="")).items == ()
+        await tenants.save(stale.with_value(ended), audit=audit_entry(ended, "provisioning", reason="too late"))
+    assert await tenants.get(stale.value.slug) == fresh
+    assert (await tenants.audit(stale.value.slug, limit=10, token="")).items == ()
 
 
-async def test_an_ended_operation_is_kept_when_the_next_one_begins(records: TableTenantRepository) -> None:
-    stored = await records.save(Stored(tenant(new_slug())))
-    first = stored.value.succeed(NOW, quarantine=timedelta(0))
-    stored = await records.save(stored.with_value(first), audit=audit_entry(first, "provisioning", reason="ready"))
-    deletion = new_operation(OperationKind.DELETE, first.slug, actor="portal", now=NOW)
-    await records.save(stored.with_value(first.begin(deletion, NOW)))
-    assert await records.get_operation(first.operation.id) == first.operation
-    assert await records.get_operation(deletion.id) == deletion
+async def test_an_ended_operation_is_kept(tenants: TableTenantRepository) -> None:
+    stored = await tenants.save(Stored(tenant()))
+    first = stored.value.succeed(START, quarantine=timedelta(0))
+    stored = await tenants.save(stored.with_value(first), audit=audit_entry(first, "provisioning", reason="ready"))
+    deletion = new_operation(OperationKind.DELETE, first.slug, actor="portal", now=START)
+    await tenants.save(stored.with_value(first.begin(deletion, START)))
+    assert await tenants.get_operation(first.operation.id) == first.operation
+    assert await tenants.get_operation(deletion.id) == deletion
 
 
 @pytest.mark.parametrize("operation_id", ["nonsense", "acme.00000000000000000000", "a/b", "x.y'z"])
-async def test_an_operation_that_is_not_there(records: TableTenantRepository, operation_id: str) -> None:
+async def test_an_operation_that_is_not_there(tenants: TableTenantRepository, operation_id: str) -> None:
     with pytest.raises(NotFound):
-        await records.get_operation(operation_id)
+        await tenants.get_operation(operation_id)
 
 
-async def test_lists_page_through_all_tenants_once_and_filter(records: TableTenantRepository) -> None:
-    plan = "plan-" + token_hex(4)
-    slugs = {new_slug() for _ in range(25)}
-    await asyncio.gather(*(records.save(Stored(tenant(slug, plan=plan))) for slug in slugs))
-    seen: list[str] = []
-    token = ""
-    while True:
-        page = await records.list(TenantFilter(plan=plan), limit=4, token=token)
-        assert len(page.items) <= 4
-        seen += [each.slug for each in page.items]
-        token = page.next_token
-        if not token:
-            break
-    assert sorted(seen) == sorted(slugs)
-    hostile = await records.list(TenantFilter(plan="x' or PartitionKey ne '"), limit=4, token="")
+async def test_an_earlier_operation_that_never_was(tenants: TableTenantRepository) -> None:
+    value = (await tenants.save(Stored(tenant()))).value
+    with pytest.raises(NotFound, match="there is no operation"):
+        await tenants.get_operation(f"{value.slug}.{'0' * 20}")
+
+
+async def test_lists_give_each_tenant_once(tenants: TableTenantRepository) -> None:
+    region = f"r-{new_slug()}"
+    values = [tenant(region=region) for _ in range(25)]
+    await asyncio.gather(*(tenants.save(Stored(value)) for value in values))
+    for limit in (1, 4, 25, 1000):
+        seen = await all_listed(tenants, TenantFilter(region=region), limit=limit)
+        assert sorted(seen) == sorted(value.slug for value in values)
+
+
+async def test_filters_are_values_and_never_syntax(tenants: TableTenantRepository) -> None:
+    await tenants.save(Stored(tenant()))
+    hostile = await tenants.list(TenantFilter(plan="x' or PartitionKey ne '"), limit=4, token="")
     assert hostile.items == ()
 
 
 @pytest.mark.parametrize("token", ["%%%", "Z", "zzzz", "ünï"])
-async def test_a_foreign_token_is_refused(records: TableTenantRepository, token: str) -> None:
+async def test_a_foreign_token_is_refused(tenants: TableTenantRepository, token: str) -> None:
     with pytest.raises(ValueError, match="not the `next` of a list"):
-        await records.list(TenantFilter(), limit=4, token=token)
+        await tenants.list(TenantFilter(), limit=4, token=token)
+    with pytest.raises(ValueError, match="not the `next` of a list"):
+        await tenants.audit(Slug("acme"), limit=4, token=token)
 
 
-async def test_only_open_operations_are_looked_after(records: TableTenantRepository) -> None:
-    open_one = await records.save(Stored(tenant(new_slug())))
-    ended = await records.save(Stored(tenant(new_slug()).fail(NOW)))
-    found = {stored.value.slug async for stored in records.with_open_operation()}
-    assert open_one.value.slug in found
+async def test_only_open_operations_are_looked_after(tenants: TableTenantRepository) -> None:
+    open_one = await tenants.save(Stored(tenant()))
+    ended = await tenants.save(Stored(tenant().fail(START)))
+    found = {stored.value.slug: stored async for stored in tenants.with_open_operation()}
+    assert found[open_one.value.slug] == open_one
     assert ended.value.slug not in found
 
 
-async def test_the_audit_trail_is_newest_first_and_pages(records: TableTenantRepository) -> None:
-    stored = await records.save(Stored(tenant(new_slug())))
+async def test_the_audit_trail_pages_newest_first(tenants: TableTenantRepository) -> None:
+    stored = await tenants.save(Stored(tenant()))
     for second in range(5):
-        value = replace(stored.value, changed_at=NOW + timedelta(seconds=second))
-        stored = await records.save(stored.with_value(value), audit=audit_entry(value, "none", reason=str(second)))
-    first = await records.audit(stored.value.slug, limit=3, token="")
-    rest = await records.audit(stored.value.slug, limit=3, token=first.next_token)
+        value = replace(stored.value, changed_at=START + timedelta(seconds=second))
+        stored = await tenants.save(stored.with_value(value), audit=audit_entry(value, "none", reason=str(second)))
+    first = await tenants.audit(stored.value.slug, limit=3, token="")
+    rest = await tenants.audit(stored.value.slug, limit=3, token=first.next_token)
     assert [entry.reason for entry in first.items + rest.items] == ["4", "3", "2", "1", "0"]
     assert rest.next_token == ""
 
 
-async def test_a_write_whose_answer_was_lost_counts_as_done(
-    tables: AzureTableStorage, records: TableTenantRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = tables.transact
-    answers = 0
-
-    async def lossy(table: str, writes: Any) -> list[str]:
-        nonlocal answers
-        answers += 1
-        await real(table, writes)
-        return await real(table, writes)  # what a repeat after a lost answer comes to
-
-    monkeypatch.setattr(tables, "transact", lossy)
-    stored = await records.save(Stored(tenant(new_slug())))
-    monkeypatch.undo()
-    assert answers == 1
-    assert await records.get(stored.value.slug) == stored
+async def test_a_write_with_a_lost_response_counts(storage: TableStorage, faulty: FaultyTables, faults: Faults) -> None:
+    tenants = TableTenantRepository(faulty)
+    faults.lose(1)
+    created = await tenants.save(Stored(tenant()))
+    faults.reset()
+    faults.lose(1)
+    changed = await tenants.save(created.with_value(replace(created.value, cluster="one")))
+    assert faults.calls == ["transact tenants", "get tenants"]
+    assert await TableTenantRepository(storage).get(created.value.slug) == changed
 
 
-async def test_an_account_that_does_not_answer_is_transient(dead_tables: AzureTableStorage) -> None:
+async def test_a_write_that_somebody_else_won_conflicts(faulty: FaultyTables, faults: Faults) -> None:
+    tenants = TableTenantRepository(faulty)
+    value = tenant()
+    await tenants.save(Stored(value))
+    faults.lose(len(faults.calls) + 1)
+    with pytest.raises(Conflict, match="changed by somebody else"):
+        await tenants.save(Stored(value))
+
+
+async def test_an_account_that_is_away_is_transient(dead_tables: TableStorage) -> None:
     with pytest.raises(Transient):
         await TableTenantRepository(dead_tables).get(Slug("acme"))
 
 
-async def test_placements_never_overbook_and_add_up(tables: AzureTableStorage, cluster: Cluster) -> None:
-    workers = [TableClusterRepository(tables, SystemClock()) for _ in range(3)]
-    slugs = [new_slug() for _ in range(15)]
-    placed = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, slug, weight=1, max_starting=99) for i, slug in enumerate(slugs))
-    )
-    assert placed.count(ReservationResult.RESERVED) == cluster.capacity
-    again = await asyncio.gather(*(workers[0].reserve(cluster, slug, weight=1, max_starting=99) for slug in slugs))
-    assert list(again) == list(placed)
-    for _ in range(2):
-        await asyncio.gather(*(workers[i % 3].release(cluster.name, slug) for i, slug in enumerate(slugs)))
-    assert {each.name: each.allocated for each in await workers[0].list()}[cluster.name] == 0
-
-
-async def test_no_more_start_at_once_than_may(tables: AzureTableStorage, cluster: Cluster) -> None:
-    workers = [TableClusterRepository(tables, SystemClock()) for _ in range(3)]
-    slugs = [new_slug() for _ in range(6)]
-    said = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, slug, weight=1, max_starting=2) for i, slug in enumerate(slugs))
-    )
-    assert (said.count(ReservationResult.RESERVED), said.count(ReservationResult.NO_SLOT)) == (2, 4)
-    first = slugs[said.index(ReservationResult.RESERVED)]
-    for _ in range(2):
-        await workers[0].release_slot(cluster.name, first)
-    assert (
-        await workers[1].reserve(cluster, slugs[said.index(ReservationResult.NO_SLOT)], weight=1, max_starting=2)
-        is ReservationResult.RESERVED
-    )
-    for slug in slugs:
-        await workers[2].release(cluster.name, slug)
-    assert {(each.allocated, each.starting) for each in await workers[0].list() if each.name == cluster.name} == {
-        (0, 0)
-    }
-
-
-async def test_registering_again_keeps_the_allocation(tables: AzureTableStorage, cluster: Cluster) -> None:
-    clusters = TableClusterRepository(tables, SystemClock())
-    assert await clusters.reserve(cluster, Slug("acme"), weight=4, max_starting=99) is ReservationResult.RESERVED
-    changed = await clusters.register(replace(cluster, state=ClusterState.CORDONED))
-    assert (changed.allocated, changed.free, changed.state) == (4, 6, ClusterState.CORDONED)
-
-
-async def test_a_registration_that_was_changed_since_is_not_written_over(
-    tables: AzureTableStorage, cluster: Cluster
+async def test_getting_an_unreadable_row_is_permanent(
+    tenants: TableTenantRepository, unreadable: Stored[Tenant]
 ) -> None:
-    clusters = TableClusterRepository(tables, SystemClock())
-    stale = await clusters.get(cluster.name)
-    await clusters.save(stale.with_value(replace(stale.value, capacity=20)))
-    with pytest.raises(Conflict, match="changed by somebody else"):
-        await clusters.save(stale.with_value(replace(stale.value, state=ClusterState.CORDONED)))
-    assert (await clusters.get(cluster.name)).value == replace(cluster, capacity=20)
-    with pytest.raises(NotFound, match="no cluster nobody's is registered"):
-        await clusters.get(ClusterName("nobody's"))
+    with pytest.raises(Permanent, match="the row tenant:"):
+        await tenants.get(unreadable.value.slug)
+    with pytest.raises(Permanent, match="the row tenant:"):
+        await tenants.get_operation(unreadable.value.operation.id)
 
 
-async def test_operators_never_undo_each_other(tables: AzureTableStorage, cluster: Cluster) -> None:
-    workers = [TableClusterRepository(tables, SystemClock()) for _ in range(2)]
-    assert await workers[0].reserve(cluster, Slug("acme"), weight=4, max_starting=99) is ReservationResult.RESERVED
-    for capacity in range(1, 6):
-        await workers[0].register(cluster)
-        changed = await asyncio.gather(
-            ClusterRegistry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None),
-            ClusterRegistry(workers[1]).change(cluster.name, state=None, capacity=capacity),
-        )
-        expected = replace(cluster, state=ClusterState.CORDONED, capacity=capacity, allocated=4, starting=1)
-        assert expected in changed
-        assert (await workers[0].get(cluster.name)).value == expected
-
-
-async def test_a_cordon_holds_in_every_worker_from_its_answer_on(tables: AzureTableStorage, cluster: Cluster) -> None:
-    here, there = TableClusterRepository(tables, SystemClock()), TableClusterRepository(tables, SystemClock())
-    assert cluster in await there.registered()  # and is kept for five seconds
-    await ClusterRegistry(here).change(cluster.name, state=ClusterState.CORDONED, capacity=None)
-    assert {each.name: each.state for each in await there.list()}[cluster.name] is ClusterState.CORDONED
-
-
-async def test_a_change_goes_on_after_a_lost_answer_and_gives_up_where_others_never_stop(
-    tables: AzureTableStorage, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+async def test_an_unreadable_row_stops_no_list(
+    tenants: TableTenantRepository, unreadable: Stored[Tenant], caplog: pytest.LogCaptureFixture
 ) -> None:
-    clusters, real = TableClusterRepository(tables, SystemClock()), tables.transact
-    registry, writes_seen = ClusterRegistry(clusters), 0
-
-    async def lossy(table: str, writes: Any) -> list[str]:
-        await real(table, writes)
-        return await real(table, writes)  # what a repeat after a lost answer comes to
-
-    async def contested(table: str, writes: Any) -> list[str]:
-        nonlocal writes_seen
-        writes_seen += 1
-        await clusters.register(replace(cluster, capacity=100 + writes_seen))
-        return await real(table, writes)
-
-    monkeypatch.setattr(tables, "transact", lossy)
-    assert (await registry.change(cluster.name, state=None, capacity=50)).capacity == 50
-    monkeypatch.setattr(tables, "transact", contested)
-    with pytest.raises(Conflict, match="changing too fast"):
-        await registry.change(cluster.name, state=None, capacity=60)
-    assert (await clusters.get(cluster.name)).value.capacity == 100 + writes_seen
-    assert writes_seen > 1
-
-
-async def test_a_latency_row_has_every_step_and_is_written_once(tables: AzureTableStorage) -> None:
-    value = tenant(new_slug())
-    operation = value.operation.start_step(StepName.PLACE, NOW + timedelta(seconds=2))
-    operation = operation.start_step(StepName.APPLY, NOW + timedelta(seconds=3))
-    operation = operation.start_step(StepName.START, NOW + timedelta(seconds=5))
-    ended = replace(value, operation=replace(operation, cluster="one")).succeed(
-        NOW + timedelta(seconds=9), quarantine=timedelta(0)
+    region, before = unreadable.value.region, rows.skipped_rows[TABLE]
+    others = [tenant(region=region) for _ in range(5)]
+    await asyncio.gather(*(tenants.save(Stored(value)) for value in others))
+    assert sorted(await all_listed(tenants, TenantFilter(region=region), limit=2)) == sorted(
+        value.slug for value in others
     )
-    latency = TableLatencyRepository(tables)
-    await latency.record(ended)
-    await latency.record(ended)
-    where = "PartitionKey eq 'provision-20260228' and RowKey eq @id"
-    rows = [row async for row, _ in tables.query("latency", where, {"id": operation.id})]
-    assert len(rows) == 1
-    seconds = {name: rows[0][f"{name}_seconds"] for name in ("queued", "place", "apply", "start", "total")}
-    assert seconds == {"queued": 2.0, "place": 1.0, "apply": 2.0, "start": 4.0, "total": 9.0}
-    assert (rows[0]["outcome"], rows[0]["cluster"]) == ("succeeded", "one")
+    found = {stored.value.slug async for stored in tenants.with_open_operation()}
+    assert {value.slug for value in others} <= found
+    assert unreadable.value.slug not in found
+    assert rows.skipped_rows[TABLE] >= before + 2
+    logged = [record for record in caplog.records if unreadable.value.slug in record.message]
+    assert {record.levelname for record in logged} == {"ERROR"}
+    assert unreadable.value.email not in caplog.text
 
 
-async def test_a_container_closes_its_connections(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {
-        "BERTH_TABLES_CONNECTION": connection_string(azurite.endpoint),
-        "BERTH_TENANTS_IMAGE": "registry.example.com/product",
-        "BERTH_TENANTS_DEFAULT_VERSION": "1.0",
-        "BERTH_TENANTS_SECRET_SEED": token_hex(16),
-        "BERTH_RECOVERY_SCHEDULE": "0 * * * * *",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    services = Container(load_settings())
-    assert isinstance(await services.clusters.list(), list)
-    await services.close()
-    with pytest.raises(ValueError, match="already been closed"):
-        await services.clusters.list()
+async def test_an_unreadable_row_is_not_written_over(
+    tenants: TableTenantRepository, storage: TableStorage, unreadable: Stored[Tenant]
+) -> None:
+    slug = unreadable.value.slug
+    before = await storage.get(TABLE, shard(slug), tenant_key(slug))
+    with pytest.raises(Conflict):
+        await tenants.save(Stored(new_tenant(slug)))
+    assert await storage.get(TABLE, shard(slug), tenant_key(slug)) == before
+
+
+@pytest.mark.parametrize("column", [{"entry": "{"}, {"schema_version": 99}])
+async def test_an_unreadable_audit_entry_is_skipped(
+    tenants: TableTenantRepository, storage: TableStorage, column: Row
+) -> None:
+    stored = await tenants.save(Stored(tenant()))
+    slug, before = stored.value.slug, rows.skipped_rows[TABLE]
+    for second in range(3):
+        value = replace(stored.value, changed_at=START + timedelta(seconds=second))
+        stored = await tenants.save(stored.with_value(value), audit=audit_entry(value, "none", reason=str(second)))
+    where, bounds = "PartitionKey eq @p and RowKey gt @low and RowKey lt @high", {"p": shard(slug)}
+    bounds |= {"low": f"audit:{slug}:", "high": f"audit:{slug};"}
+    middle = [row async for row, _ in storage.query(TABLE, where, bounds)][1]
+    await storage.transact(TABLE, [Upsert({**middle, **column})])
+    first = await tenants.audit(slug, limit=1, token="")
+    rest = await tenants.audit(slug, limit=9, token=first.next_token)
+    assert [entry.reason for entry in first.items + rest.items] == ["2", "0"]
+    assert rows.skipped_rows[TABLE] > before
