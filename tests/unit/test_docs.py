@@ -1,6 +1,9 @@
-"""What the documents say is what the code does."""
+"""The documents match the code, and all text of the product uses the terms of docs/glossary.md."""
 
+import ast
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from shared.settings import describe
@@ -32,9 +35,98 @@ def test_only_what_the_app_needs_is_deployed() -> None:
     assert tops == {"docs/problems.md", "function_app.py", "functions", "host.json", "requirements.txt", "shared"}
 
 
-def test_every_link_and_path_of_the_readme_leads_somewhere() -> None:
-    readme = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", readme)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+def test_every_link_of_the_documents_leads_to_a_file() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    assert "docs/architecture.md" in (ROOT / "README.md").read_text()
+
+
+def test_the_glossary_is_sorted_and_has_one_line_for_a_term() -> None:
+    lines = (ROOT / "docs/glossary.md").read_text().splitlines()[2:]
+    terms = [line.removeprefix("- **").partition("**: ")[0] for line in lines]
+    assert all(line.startswith("- **") and "**: " in line for line in lines)
+    assert terms == sorted(set(terms))
+
+
+# Words with a private meaning that were replaced by standard terms. An underscore counts as a space.
+PRIVATE_WORDS = re.compile(
+    r"\b(mend(s|ed|ing)?|reapers?|signs? of life|as (it|they) should be|latest word|let be|gave up|giv(e|es|ing|en) up"
+    r"|look(s|ed|ing)? again|wish(es|ed)?|makes? place|playing field|dice|patience|try seconds"
+    r"|budget seconds|what came of|translated)\b",
+    re.IGNORECASE,
+)
+# Generated files and licences; the changelog keeps the words of its time; this file lists the words.
+NOT_CHECKED = re.compile(
+    r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py"
+)
+# Names of tests that are renamed together with their modules.
+EXCEPTIONS = {
+    "tests/contract/test_tables.py": ("gives up",),
+    "tests/unit/domain/test_operations.py": ("sign of life",),
+}
+LONGEST_NAME = 59
+# These tests are renamed together with their modules.
+LONG_NAMES = {
+    "test_a_registration_that_was_changed_since_is_not_written_over",
+    "test_a_change_goes_on_after_a_lost_answer_and_gives_up_where_others_never_stop",
+    "test_a_clock_that_was_stepped_gives_neither_negative_seconds_nor_a_sign_of_life",
+    "test_an_earlier_step_that_is_begun_again_does_not_end_the_present_one",
+    "test_any_order_of_calls_leaves_one_running_step_at_most_and_times_in_order",
+}
+
+
+def tracked(suffix: str = "") -> list[str]:
+    command = ["git", "ls-files", "--", f"*{suffix}"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [path for path in listed if (ROOT / path).is_file()]
+
+
+def test_the_text_uses_standard_terms() -> None:
+    found = [
+        f"{path}: {match[0]}"
+        for path in tracked()
+        if not NOT_CHECKED.search(path)
+        for match in PRIVATE_WORDS.finditer((ROOT / path).read_text().replace("_", " "))
+        if match[0] not in EXCEPTIONS.get(path, ())
+    ]
+    assert not found, found
+
+
+def modules_of_tests() -> Iterator[tuple[str, ast.Module]]:
+    for path in tracked(".py"):
+        if path.startswith("tests/"):
+            yield path, ast.parse((ROOT / path).read_text())
+
+
+def test_test_names_are_short() -> None:
+    found = [
+        f"{path}: {node.name}"
+        for path, module in modules_of_tests()
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name) > LONGEST_NAME
+        and node.name not in LONG_NAMES
+    ]
+    assert not found, found
+
+
+def test_no_test_module_is_imported() -> None:
+    found = [
+        f"{path}: {name}"
+        for path, module in modules_of_tests()
+        for node in ast.walk(module)
+        for name in imported_names(node)
+        if name.startswith("tests.") and any(part.startswith("test_") or part == "conftest" for part in name.split("."))
+    ]
+    assert not found, found
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    """Return the dotted names that an import statement takes."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []

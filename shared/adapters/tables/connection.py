@@ -13,7 +13,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
-from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write
+from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write, check_transaction
 from shared.errors import Conflict, NotFound, Permanent, Transient
 
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
@@ -120,6 +120,7 @@ class AzureTableStorage:
         Raises Conflict when a condition does not hold. A retry after a lost response raises it too, though the write
         was done: the caller compares the row's `write_id` with its own.
         """
+        check_transaction(writes)
 
         async def attempt() -> list[str]:
             async with map_errors():

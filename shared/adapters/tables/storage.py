@@ -4,6 +4,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.errors import Permanent
+
+MAX_WRITES = 100  # of one transaction
+
 type Row = dict[str, Any]
 """One entity: PartitionKey, RowKey and its properties."""
 
@@ -46,6 +50,16 @@ def create_or_replace(row: Row, etag: str) -> Create | Replace:
     return Replace(row, etag) if etag else Create(row)
 
 
+def check_transaction(writes: Sequence[Write]) -> None:
+    """Raise Permanent for what the service takes for no transaction."""
+    if not 0 < len(writes) <= MAX_WRITES:
+        raise Permanent(f"a transaction has 1 to {MAX_WRITES} writes, not {len(writes)}")
+    if len({write.row["PartitionKey"] for write in writes}) > 1:
+        raise Permanent("a transaction writes to one partition")
+    if len({write.row["RowKey"] for write in writes}) < len(writes):
+        raise Permanent("a transaction writes each row once")
+
+
 class TableStorage(Protocol):
     """The tables of one storage account, made on first use. All methods raise Transient when they may work later."""
 
@@ -73,5 +87,6 @@ class TableStorage(Protocol):
             Conflict: A condition does not hold. A retry after a lost response raises it too, though the write was done:
                 the caller compares the row's `write_id` with its own.
             NotFound: A row that was to be replaced or deleted is not there.
+            Permanent: More than 100 writes, more than one partition, or a row twice.
         """
         ...

@@ -24,6 +24,7 @@ from shared.adapters.tables.storage import Row, TableStorage, Upsert, Write, cre
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import TenantFilter
 from shared.domain.operations import Operation, slug_of
+from shared.domain.plans import PLANS
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
 from shared.errors import Conflict, NotFound
@@ -148,6 +149,8 @@ def _tenant_row(tenant: Tenant) -> Row:
 
 
 def _tenant(row: Row) -> Tenant:
+    if row["plan"] not in PLANS:
+        raise ValueError("there is no such plan")
     operation = _OPERATION.validate_json(row["operation"])
     observed = _OBSERVED.validate_json(row["observed"])
     columns = {**row, "operation": operation, "observed": observed}

@@ -200,11 +200,11 @@ async def test_invalid_tokens_fail_after_two_requests_unlogged(
     ends = await asyncio.gather(*(connected.client.request("GET", PODS) for _ in range(50)), return_exceptions=True)
     assert {type(each) for each in ends} == {Permanent}
     assert connected.proxy.requests == 2 + 2 * 50
-    with pytest.raises(Transient, match="cannot be watched: the API server answered 401") as unwatched:
+    with pytest.raises(Transient, match="cannot be watched: the API server responded 401") as unwatched:
         await connected.cluster.wait_until_ready("tenant-nobody", timeout=1)
     errors = traceback.format_exception(raised.value) + traceback.format_exception(unwatched.value)
     output = caplog.text + "".join(errors)
-    assert "watch /api/v1/pods: the API server answered 401" in output
+    assert "watch /api/v1/pods: the API server responded 401" in output
     assert not [each for each in connected.account.given if each in output]
 
 

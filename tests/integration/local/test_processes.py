@@ -104,7 +104,7 @@ async def test_a_command_in_a_script_can_be_stopped(tmp_path: Path, number: int)
             await asyncio.sleep(0.05)
 
 
-async def test_a_process_that_ends_before_it_is_ready_is_an_error_with_its_log() -> None:
+async def test_a_process_that_ends_early_shows_its_log() -> None:
     processes = Processes()
 
     async def never_ready() -> bool:

@@ -1,0 +1,60 @@
+"""The same tests against the fakes and the real thing: each fixture here is both in turn."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from local.kubernetes.control_plane import BERTH, ControlPlane
+from shared.adapters.clock import SystemClock
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.storage import TableStorage
+from shared.adapters.tables.tenants import TableTenantRepository
+from shared.domain.clusters import Cluster, KubeconfigAccess
+from shared.settings import KubernetesSettings
+from tests.support.builders import new_cluster, new_slug
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
+from tests.support.memory_tables import MemoryTables
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def storage(request: pytest.FixtureRequest) -> TableStorage:
+    """Table storage: in memory, and Azurite."""
+    return MemoryTables() if request.param == "memory" else request.getfixturevalue("tables")
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def faulty(storage: TableStorage, faults: Faults) -> FaultyTables:
+    """The same table storage, with faults."""
+    return FaultyTables(storage, faults)
+
+
+@pytest.fixture
+def tenants(storage: TableStorage) -> TableTenantRepository:
+    return TableTenantRepository(storage)
+
+
+@pytest.fixture
+async def cluster(storage: TableStorage) -> Cluster:
+    """A registered cluster that no other test has."""
+    return await TableClusterRepository(storage, SystemClock()).register(new_cluster("c" + new_slug()))
+
+
+@pytest.fixture(scope="session")
+async def api_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
+    """A cluster with a real API server."""
+    kubeconfig = control_plane.directory / "contract.kubeconfig"
+    kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
+    settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
+    client = await connect(KubeconfigAccess("local"), settings)
+    held = KubernetesApiCluster(client, settings, SystemClock())
+    yield held
+    await held.close()

@@ -1,0 +1,201 @@
+"""Kubernetes in memory: namespaces with objects, and a pod for each workload that behaves as its image's tag says.
+
+The tags are those of the local cluster: `missing-...` has no image, `crash-...` crashes, `never-ready-...` never
+answers its probe, `slow-...` is late; any other becomes ready. Waiting moves the fake clock.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
+from shared.domain.clusters import ClusterName
+from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.slugs import namespace_name
+from shared.domain.tenants import Tenant
+from shared.errors import BerthError, NotFound, Permanent, Transient
+from tests.support.clock import FakeClock
+from tests.support.faults import Faults
+
+KINDS = {
+    *("Namespace", "ServiceAccount", "ResourceQuota", "LimitRange", "Secret", "ConfigMap", "PersistentVolumeClaim"),
+    *("Service", "Deployment", "StatefulSet", "NetworkPolicy", "Ingress"),
+}
+CRASH_LIMIT = 3
+
+_NOT_FOUND = {"reason": "ErrImagePull", "message": "the registry responded: manifest unknown: not found"}
+_WAITING: Mapping[str, Mapping[str, Any]] = {
+    "missing": {"state": {"waiting": _NOT_FOUND}},
+    "crash": {
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 1}},
+        "restartCount": CRASH_LIMIT,
+    },
+}
+
+
+@dataclass(slots=True)
+class FakeNamespace:
+    """One namespace. `held` keeps it from being removed, as a finalizer does."""
+
+    objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
+    workload_at: float = 0.0
+    held: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The tag of the workload's image, or an empty string without a workload."""
+        for (kind, _), manifest in self.objects.items():
+            if kind in ("StatefulSet", "Deployment"):
+                return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+        return ""
+
+
+class FakeCluster:
+    """Implements `shared.application.ports.clusters.KubernetesCluster`.
+
+    Args:
+        clock: What waiting moves.
+        ready_seconds: How long a workload takes to become ready.
+        slow_seconds: The same for one whose tag begins with `slow`.
+
+    Attributes:
+        namespaces: What is there, by name. Take one out, and it was removed by hand.
+        away: The error that every call fails with, or None.
+    """
+
+    def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
+        self.namespaces: dict[str, FakeNamespace] = {}
+        self.away: BerthError | None = None
+        self._clock = clock
+        self._ready_seconds = ready_seconds
+        self._slow_seconds = slow_seconds
+
+    async def apply(self, objects: Sequence[Manifest]) -> None:
+        """Apply objects; applying the same again changes nothing."""
+        await self._answer()
+        for each in objects:
+            kind, metadata = each["kind"], each["metadata"]
+            if kind not in KINDS:
+                raise Permanent(f"berth does not apply the kinds {kind}")
+            name = metadata["name"] if kind == "Namespace" else metadata["namespace"]
+            if kind != "Namespace" and name not in self.namespaces:
+                raise NotFound(f"there is no namespace {name}")
+            namespace = self.namespaces.setdefault(name, FakeNamespace())
+            if not namespace.tag:
+                namespace.workload_at = self._clock.monotonic()
+            namespace.objects[kind, metadata["name"]] = each
+
+    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
+        """Return the status as soon as it is ready or permanent, else the one after `timeout` seconds."""
+        await self._answer()
+        held = self.namespaces.get(namespace)
+        if held is None:
+            self._clock.advance(timeout)  # no pod is seen for so long; only then is the namespace looked for
+            raise NotFound(f"there is no namespace {namespace}")
+        if not self._status(held).permanent:
+            left = self._ready_at(held) - self._clock.monotonic()
+            self._clock.advance(min(timeout, max(0.0, left)))
+        return self._status(held)
+
+    async def remove(self, namespace: str, *, timeout: float) -> None:
+        """Remove a namespace with all in it; raises Transient if something holds it."""
+        await self._answer()
+        held = self.namespaces.get(namespace)
+        if held is not None and held.held:
+            self._clock.advance(timeout)
+            raise Transient(f"the namespace {namespace} is still being removed: it is held")
+        self.namespaces.pop(namespace, None)
+
+    async def check(self) -> None:
+        """Return if it answers."""
+        await self._answer()
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.away is not None:
+            raise self.away
+
+    def _ready_at(self, namespace: FakeNamespace) -> float:
+        kind = namespace.tag.split("-", 1)[0]
+        seconds = {"never": float("inf"), "slow": self._slow_seconds, "": float("inf")}.get(kind, self._ready_seconds)
+        return namespace.workload_at + seconds
+
+    def _status(self, namespace: FakeNamespace) -> PodStatus:
+        tag = namespace.tag
+        kind = tag.split("-", 1)[0]
+        ready = self._clock.monotonic() >= self._ready_at(namespace) and kind not in _WAITING
+        status: dict[str, Any] = {"phase": "Running" if ready or kind == "never" else "Pending"}
+        if kind in _WAITING:
+            status["containerStatuses"] = [{"name": "product", "image": f"product:{tag}", **_WAITING[kind]}]
+        if ready:
+            status["conditions"] = [{"type": "Ready", "status": "True"}]
+        pod = {"metadata": {}, "status": status} if tag else None
+        return diagnose(pod, now=self._clock.now(), crash_limit=CRASH_LIMIT)
+
+
+class FaultyCluster:
+    """Implements `shared.application.ports.clusters.KubernetesCluster` on another one, with one worker's faults."""
+
+    def __init__(self, cluster: KubernetesCluster, faults: Faults) -> None:
+        self._cluster = cluster
+        self._faults = faults
+
+    async def apply(self, objects: Sequence[Manifest]) -> None:
+        """Apply objects."""
+        await self._faults.call("apply", lambda: self._cluster.apply(objects))
+
+    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
+        """Return the status of a namespace's workload."""
+        return await self._faults.call(
+            "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, timeout=timeout)
+        )
+
+    async def remove(self, namespace: str, *, timeout: float) -> None:
+        """Remove a namespace."""
+        await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
+
+    async def check(self) -> None:
+        """Return if it answers."""
+        await self._faults.call("check", self._cluster.check)
+
+
+class FakeConnections:
+    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker."""
+
+    def __init__(
+        self, repository: ClusterRepository, clusters: Mapping[ClusterName, KubernetesCluster], faults: Faults
+    ) -> None:
+        self._repository = repository
+        self._clusters = clusters
+        self._faults = faults
+
+    async def connect(self, name: ClusterName) -> KubernetesCluster:
+        """Return the client of a registered cluster; raises NotFound."""
+        if name not in {cluster.name for cluster in await self._repository.registered()}:
+            raise NotFound(f"no cluster {name} is registered")
+        return FaultyCluster(self._clusters[name], self._faults)
+
+
+class FakeTemplates:
+    """Implements `shared.application.ports.clusters.TenantTemplates` with three objects for each tenant."""
+
+    def __init__(self) -> None:
+        self.error: Permanent | None = None
+
+    def render(self, tenant: Tenant) -> Sequence[Manifest]:
+        """Return a tenant's objects; raises Permanent on demand."""
+        if self.error is not None:
+            raise self.error
+        namespace = namespace_name(tenant.slug)
+        pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
+        return [
+            {"kind": "Namespace", "metadata": {"name": namespace}},
+            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}},
+            {
+                "kind": "StatefulSet",
+                "metadata": {"name": "product", "namespace": namespace},
+                "spec": {"template": {"spec": pod}},
+            },
+        ]

@@ -1,0 +1,75 @@
+"""Faults of single calls: fail, lose the response, or stall. One counter for all that a worker calls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shared.errors import BerthError
+
+
+@dataclass(slots=True)
+class Stall:
+    """A call that waits. `reached` is set when it does; `release` lets it go on."""
+
+    after: bool
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Let the call go on."""
+        self._released.set()
+
+    async def wait(self) -> None:
+        """Wait until somebody releases it."""
+        self.reached.set()
+        await self._released.wait()
+
+
+class Faults:
+    """What happens to calls, by their number from 1.
+
+    Attributes:
+        calls: The names of all calls so far, such as `get tenants` or `apply`.
+        away: Says of each call's name with which error it fails, or None.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all faults and count from 1 again."""
+        self.calls: list[str] = []
+        self.away: Callable[[str], BerthError | None] = lambda _: None
+        self._stalls: dict[int, Stall] = {}
+        self._errors: dict[int, BerthError] = {}
+        self._lost: set[int] = set()
+
+    def stall(self, number: int, *, after: bool = False) -> Stall:
+        """Let a call wait before it is done, or after."""
+        self._stalls[number] = Stall(after)
+        return self._stalls[number]
+
+    def fail(self, number: int, error: BerthError) -> None:
+        """Let a call fail without being done."""
+        self._errors[number] = error
+
+    def lose(self, number: int) -> None:
+        """Let a call be done and its response be lost, after which the adapter makes it once more."""
+        self._lost.add(number)
+
+    async def call[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make a call with the faults that are meant for it."""
+        self.calls.append(name)
+        number = len(self.calls)
+        stall = self._stalls.get(number)
+        if stall is not None and not stall.after:
+            await stall.wait()
+        error = self._errors.get(number) or self.away(name)
+        if error is not None:
+            raise error
+        if number in self._lost:
+            await attempt()
+        result = await attempt()
+        if stall is not None and stall.after:
+            await stall.wait()
+        return result

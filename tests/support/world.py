@@ -1,0 +1,340 @@
+"""The whole application on fakes: several workers on one store, clusters, a task hub, and one clock for all.
+
+The driver runs the real orchestrators against the real activities. Timers move the clock, so that an operation of
+minutes ends within milliseconds.
+"""
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from durabletask.task import TaskFailedError
+
+from functions import orchestrators
+from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.idempotency import TableIdempotencyRepository
+from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.tenants import TableTenantRepository
+from shared.application.activities.activity import ActivityPorts, OperationActivity
+from shared.application.activities.apply import ApplyTenant
+from shared.application.activities.await_ready import AwaitTenant
+from shared.application.activities.remove import RemoveTenant
+from shared.application.admission import Admission
+from shared.application.cancel import Cancel
+from shared.application.cluster_registry import ClusterRegistry
+from shared.application.delete import Delete
+from shared.application.dependencies import DependencyChecks
+from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.recovery import Recovery
+from shared.application.retry import Retry
+from shared.application.signup import Signup, SignupRequest
+from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import Operation, OperationId
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
+from shared.domain.workflow import Activity, Outcome, Work
+from shared.settings import Settings
+from tests.support.builders import new_cluster, new_settings
+from tests.support.clock import FakeClock
+from tests.support.fake_cluster import FakeCluster, FakeConnections, FakeTemplates
+from tests.support.fake_workflows import FakeWorkflows
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
+from tests.support.memory_tables import MemoryTables
+
+PORTAL = Caller("portal")
+ATTEMPTS = 4  # at an activity that breaks off with an error nobody expects
+
+
+class Worker:
+    """One worker process: its own repositories and caches, its own faults, the use cases and activities."""
+
+    def __init__(
+        self,
+        storage: MemoryTables,
+        kubernetes: Mapping[ClusterName, FakeCluster],
+        clock: FakeClock,
+        settings: Settings,
+        templates: FakeTemplates,
+    ) -> None:
+        self.faults = Faults()
+        tables = FaultyTables(storage, self.faults)
+        self.tenants = tenants = TableTenantRepository(tables)
+        self.clusters = clusters = TableClusterRepository(tables, clock)
+        self.keys = TableIdempotencyRepository(tables)
+        connections = FakeConnections(clusters, kubernetes, self.faults)
+        self.admission = admission = Admission(
+            tenants=tenants, clusters=clusters, clock=clock, settings=settings.provisioning
+        )
+        start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
+        self.signup = Signup(
+            tenants=tenants,
+            clusters=clusters,
+            admission=admission,
+            start=start,
+            clock=clock,
+            settings=settings.tenants,
+        )
+        self.retry = Retry(tenants=tenants, admission=admission, start=start)
+        self.delete = Delete(tenants=tenants, start=start)
+        self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
+        self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
+        self.registry = ClusterRegistry(clusters)
+        self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
+        ports = ActivityPorts(
+            tenants=tenants,
+            clusters=clusters,
+            latency=TableLatencyRepository(tables),
+            connections=connections,
+            clock=clock,
+            settings=settings,
+        )
+        self.activities: Mapping[Activity, OperationActivity] = {
+            Activity.APPLY: ApplyTenant(ports, admission=admission, templates=templates),
+            Activity.AWAIT: AwaitTenant(ports),
+            Activity.REMOVE: RemoveTenant(ports),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityCall:
+    """An activity that an orchestration asks for."""
+
+    activity: Activity
+    work: Work
+
+
+@dataclass(slots=True)
+class _Context:
+    """What an orchestrator asks of its context."""
+
+    clock: FakeClock
+    continued: Work | None = None
+
+    @property
+    def current_utc_datetime(self) -> datetime:
+        return self.clock.now()
+
+    def call_activity(self, name: str, *, input: Mapping[str, Any], **_: Any) -> ActivityCall:
+        return ActivityCall(Activity(name), Work.decode(input))
+
+    def create_timer(self, wait: timedelta) -> timedelta:
+        return wait
+
+    def continue_as_new(self, payload: Mapping[str, Any]) -> None:
+        self.continued = Work.decode(payload)
+
+
+@dataclass(slots=True)
+class _Orchestration:
+    """One that runs: its generator, and what it waits for."""
+
+    operation: Operation
+    context: _Context
+    steps: Generator[Any, Any, str]
+    waits_for: ActivityCall | timedelta
+    due: float = 0.0
+
+
+@dataclass(slots=True)
+class World:
+    """All of it. `await new_world(...)` makes one.
+
+    Attributes:
+        delivered: Every activity that was run, in order, to be delivered once more.
+    """
+
+    settings: Settings
+    clock: FakeClock
+    storage: MemoryTables
+    kubernetes: dict[ClusterName, FakeCluster]
+    templates: FakeTemplates
+    workflows: FakeWorkflows
+    workers: list[Worker]
+    delivered: list[ActivityCall] = field(default_factory=list[ActivityCall])
+    _running: dict[OperationId, _Orchestration] = field(default_factory=dict[OperationId, _Orchestration])
+    _turn: int = 0
+
+    @property
+    def worker(self) -> Worker:
+        """The first worker, for tests that need only one."""
+        return self.workers[0]
+
+    async def sign_up(
+        self, slug: str = "acme", caller: Caller = PORTAL, *, worker: int = 0, **fields: str
+    ) -> Operation:
+        """Sign a tenant up."""
+        usual = {"plan": "trial", "region": "local", "email": "owner@example.com", "display_name": "Acme"}
+        request = SignupRequest(slug=Slug(slug), **{**usual, **fields})
+        return await self.workers[worker].signup.sign_up(request, caller, self.workflows)
+
+    async def active(self, slug: str = "acme", **fields: str) -> Tenant:
+        """Return a tenant that was signed up and is active."""
+        await self.sign_up(slug, PORTAL, worker=0, **fields)
+        await self.run()
+        return await self.tenant(slug)
+
+    async def tenant(self, slug: str = "acme") -> Tenant:
+        """Return a tenant as it is recorded."""
+        return (await TableTenantRepository(self.storage).get(Slug(slug))).value
+
+    async def cluster(self, name: str = "one") -> Cluster:
+        """Return a cluster with its allocation."""
+        return (await TableClusterRepository(self.storage, self.clock).get(ClusterName(name))).value
+
+    def work(self, operation: Operation, reason: str = "") -> Work:
+        """Return the input of an operation's activities."""
+        return Work(operation.slug, operation.id, self.settings.provisioning.fail_after, reason)
+
+    async def do(self, activity: Activity, operation: Operation, *, worker: int = 0, reason: str = "") -> Outcome:
+        """Run one activity of an operation once."""
+        return await self.workers[worker].activities[activity].run(self.work(operation, reason))
+
+    async def deliver_again(self, call: ActivityCall, *, worker: int) -> Outcome:
+        """Run an activity that was run before, as a task hub does that lost its result."""
+        return await self.workers[worker].activities[call.activity].run(call.work)
+
+    async def run(self, *, steps: int = 100_000, until: float = float("inf")) -> None:
+        """Run all orchestrations to their ends, or that many steps, or until the clock's monotonic time.
+
+        Activities are given to the workers in turn. Raises AssertionError if they do not end.
+        """
+        for _ in range(steps):
+            self._adopt()
+            ready = [each for each in self._running.values() if each.due <= self.clock.monotonic()]
+            if ready:
+                await self._step(ready[0])
+            elif self._running:
+                due = min(each.due for each in self._running.values())
+                if due > until:
+                    return
+                self.clock.advance(due - self.clock.monotonic())
+            else:
+                return
+        assert steps < 100_000, "the orchestrations do not end"
+
+    def _adopt(self) -> None:
+        """Begin what was started, and drop what was terminated."""
+        for operation_id in list(self._running):
+            if self._running[operation_id].operation is not self.workflows.running.get(operation_id):
+                del self._running[operation_id]
+        for operation in self.workflows.running.values():
+            if operation.id not in self._running:
+                self._begin(operation, self.work(operation))
+
+    def _begin(self, operation: Operation, work: Work) -> None:
+        declared: Any = {
+            OperationKind.PROVISION: orchestrators.provision_tenant,
+            OperationKind.DELETE: orchestrators.delete_tenant,
+        }[operation.kind]
+        context = _Context(self.clock)
+        steps = declared.build().get_user_function().orchestrator_function(context, work.encode())
+        self._running.pop(operation.id, None)  # to the end of the line
+        self._running[operation.id] = _Orchestration(operation, context, steps, next(steps))
+
+    async def _step(self, each: _Orchestration) -> None:
+        """Do what one orchestration waits for, and let it decide what comes next."""
+        self._running[each.operation.id] = self._running.pop(each.operation.id)  # to the end of the line
+        try:
+            match each.waits_for:
+                case ActivityCall() as call:
+                    result = await self._call(call)
+                    waits_for = each.steps.throw(result) if isinstance(result, Exception) else each.steps.send(result)
+                case timedelta():
+                    waits_for = each.steps.send(None)
+        except StopIteration:
+            if each.context.continued is not None:
+                self._begin(each.operation, each.context.continued)
+            else:
+                del self._running[each.operation.id]
+                self.workflows.running.pop(each.operation.id, None)
+            return
+        each.waits_for = waits_for
+        wait = waits_for.total_seconds() if isinstance(waits_for, timedelta) else 0.0
+        each.due = self.clock.monotonic() + wait
+
+    async def _call(self, call: ActivityCall) -> dict[str, Any] | Exception:
+        self.delivered.append(call)
+        name = ""
+        for _ in range(ATTEMPTS):
+            self._turn += 1
+            worker = self.workers[self._turn % len(self.workers)]
+            try:
+                return (await worker.activities[call.activity].run(call.work)).encode()
+            except Exception as error:  # as the task hub does: anything at all
+                name = type(error).__name__
+        details: Any = SimpleNamespace(message=name, errorType=name, stackTrace=SimpleNamespace(value=""))
+        return TaskFailedError("the activity failed", details)
+
+
+async def new_world(
+    *, workers: int = 1, clusters: Iterable[Cluster] = (), settings: Settings | None = None, **provisioning: Any
+) -> World:
+    """Return a world with its clusters registered; by default one cluster that holds ten trials.
+
+    Args:
+        workers: How many worker processes there are.
+        clusters: The clusters.
+        settings: All settings.
+        provisioning: Without `settings`: fields of the provisioning section.
+    """
+    settings = settings or new_settings(**provisioning)
+    clock, storage, templates = FakeClock(), MemoryTables(), FakeTemplates()
+    registered = list(clusters) or [new_cluster()]
+    kubernetes = {cluster.name: FakeCluster(clock) for cluster in registered}
+    held = [Worker(storage, kubernetes, clock, settings, templates) for _ in range(workers)]
+    for cluster in registered:
+        await held[0].clusters.register(cluster)
+    for each in held:
+        each.faults.reset()
+    return World(settings, clock, storage, kubernetes, templates, FakeWorkflows(), held)
+
+
+async def violations(world: World, *, at_rest: bool = True) -> list[str]:
+    """Return everything that is wrong, as sentences.
+
+    One tenant has one complete bundle of objects and one reservation, or nothing; the sums add up; no cluster is
+    overbooked; and at rest no operation is open.
+    """
+    found: list[str] = []
+    rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
+    reservations = {row["RowKey"].removeprefix("tenant:"): row for row in rows if "weight" in row}
+    if len(reservations) != sum("weight" in row for row in rows):
+        found.append("a tenant has two reservations")
+    namespaces = [each for cluster in world.kubernetes.values() for each in cluster.namespaces.items()]
+    homes = {name.removeprefix("tenant-"): namespace for name, namespace in namespaces}
+    if len(homes) != len(namespaces):
+        found.append("a tenant has two namespaces")
+    keys = [key for _, key in world.storage.rows.get("tenants", {})]
+    slugs = [key.removeprefix("tenant:") for key in keys if key.startswith("tenant:")]
+    for slug in slugs:
+        tenant = await world.tenant(slug)
+        if tenant.operation.is_open:
+            if at_rest:
+                found.append(f"{slug} is {tenant.state}: its operation has not ended")
+        elif tenant.state == "active":
+            reservation = reservations.get(slug, {})
+            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["starting"]:
+                found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
+            if len(homes[slug].objects if slug in homes else ()) != 3:
+                found.append(f"{slug} is active without all of its objects")
+        else:
+            if slug in reservations:
+                found.append(f"{slug} is {tenant.state} and has a reservation")
+            if slug in homes:
+                found.append(f"{slug} is {tenant.state} and has a namespace")
+    found += [f"{slug} has a reservation but no record" for slug in reservations.keys() - set(slugs)]
+    found += [f"{slug} has objects but no record" for slug in homes.keys() - set(slugs)]
+    for sums in (row for row in rows if "allocated" in row):
+        on_it = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
+        actual = sum(each["weight"] for each in on_it), sum(each["starting"] for each in on_it)
+        if (sums["allocated"], sums["starting"]) != actual:
+            found.append(f"{sums} does not add up: the reservations are {actual}")
+    for name in world.kubernetes:
+        cluster = await world.cluster(name)
+        if cluster.allocated > cluster.capacity:
+            found.append(f"{name} is overbooked")
+    return found
