@@ -115,9 +115,7 @@ class Admission:
                 continue
             on_cluster = replace(value, cluster=cluster.name, operation=replace(placing, cluster=cluster.name))
             tenant = await self._tenants.save(tenant.with_value(on_cluster))
-            result = await self._clusters.reserve(
-                cluster, value.instance, slug=value.slug, weight=weight, max_starting=per_cluster
-            )
+            result = await self._clusters.reserve(cluster, value.instance, weight=weight, max_starting=per_cluster)
             log_event(logger, "reservation asked for", cluster=cluster.name, weight=weight, result=result)
             match result:
                 case ReservationResult.RESERVED:

@@ -11,15 +11,15 @@ from shared.adapters.tables.clusters import CACHE_SECONDS, TABLE, TableClusterRe
 from shared.adapters.tables.storage import Row, TableStorage, Upsert
 from shared.application.cluster_registry import ClusterRegistry
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
+from shared.domain.instances import InstanceId, new_instance_id
 from shared.domain.placement import ReservationResult
-from shared.domain.slugs import Slug
 from shared.errors import Conflict, NotFound, Permanent
-from tests.support.builders import new_cluster, new_slug
+from tests.support.builders import new_cluster
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 
-ACME = Slug("acme")
+ACME = InstanceId("acme")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def sums(clusters: TableClusterRepository, name: ClusterName) -> tuple[int
 @pytest.mark.parametrize("state", ClusterState)
 async def test_a_cluster_comes_back_as_registered(workers: list[TableClusterRepository], state: ClusterState) -> None:
     access = AzureAccess("https://cluster.example.com", "-----BEGIN CERTIFICATE-----")
-    cluster = new_cluster("c" + new_slug(), state=state, access=access)
+    cluster = new_cluster("c" + new_instance_id(), state=state, access=access)
     assert await workers[0].register(cluster) == cluster
     assert (await workers[1].get(cluster.name)).value == cluster
     assert cluster in await workers[1].list()
@@ -44,44 +44,46 @@ async def test_a_cluster_comes_back_as_registered(workers: list[TableClusterRepo
 
 
 async def test_reservations_never_overbook(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    slugs = [new_slug() for _ in range(15)]
+    instances = [new_instance_id() for _ in range(15)]
     placed = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, slug, weight=1, max_starting=99) for i, slug in enumerate(slugs))
+        *(workers[i % 3].reserve(cluster, instance, weight=1, max_starting=99) for i, instance in enumerate(instances))
     )
     assert placed.count(ReservationResult.RESERVED) == cluster.capacity
     assert placed.count(ReservationResult.FULL) == 5
-    again = await asyncio.gather(*(workers[0].reserve(cluster, slug, weight=1, max_starting=99) for slug in slugs))
+    again = await asyncio.gather(
+        *(workers[0].reserve(cluster, instance, weight=1, max_starting=99) for instance in instances)
+    )
     assert list(again) == list(placed)
     assert await sums(workers[2], cluster.name) == (10, 10)
     for _ in range(2):
-        await asyncio.gather(*(workers[i % 3].release(cluster.name, slug) for i, slug in enumerate(slugs)))
+        await asyncio.gather(*(workers[i % 3].release(cluster.name, instance) for i, instance in enumerate(instances)))
     assert await sums(workers[0], cluster.name) == (0, 0)
 
 
 async def test_a_weight_counts_in_full(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    slugs = [new_slug() for _ in range(2)]
-    assert await workers[0].reserve(cluster, slugs[0], weight=8, max_starting=9) is ReservationResult.RESERVED
-    assert await workers[1].reserve(cluster, slugs[1], weight=8, max_starting=9) is ReservationResult.FULL
-    assert await workers[1].reserve(cluster, slugs[1], weight=2, max_starting=9) is ReservationResult.RESERVED
-    await workers[2].release(cluster.name, slugs[0])
+    instances = [new_instance_id() for _ in range(2)]
+    assert await workers[0].reserve(cluster, instances[0], weight=8, max_starting=9) is ReservationResult.RESERVED
+    assert await workers[1].reserve(cluster, instances[1], weight=8, max_starting=9) is ReservationResult.FULL
+    assert await workers[1].reserve(cluster, instances[1], weight=2, max_starting=9) is ReservationResult.RESERVED
+    await workers[2].release(cluster.name, instances[0])
     assert await sums(workers[0], cluster.name) == (2, 1)
 
 
 async def test_no_more_start_at_once_than_may(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    slugs = [new_slug() for _ in range(6)]
+    instances = [new_instance_id() for _ in range(6)]
     said = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, slug, weight=1, max_starting=2) for i, slug in enumerate(slugs))
+        *(workers[i % 3].reserve(cluster, instance, weight=1, max_starting=2) for i, instance in enumerate(instances))
     )
     assert (said.count(ReservationResult.RESERVED), said.count(ReservationResult.NO_SLOT)) == (2, 4)
-    first = slugs[said.index(ReservationResult.RESERVED)]
+    first = instances[said.index(ReservationResult.RESERVED)]
     for _ in range(2):
         await workers[0].release_slot(cluster.name, first)
     assert await workers[1].has_reservation(cluster.name, first)
     assert await sums(workers[0], cluster.name) == (2, 1)
-    other = slugs[said.index(ReservationResult.NO_SLOT)]
+    other = instances[said.index(ReservationResult.NO_SLOT)]
     assert await workers[1].reserve(cluster, other, weight=1, max_starting=2) is ReservationResult.RESERVED
-    for slug in slugs:
-        await workers[2].release(cluster.name, slug)
+    for instance in instances:
+        await workers[2].release(cluster.name, instance)
     assert await sums(workers[0], cluster.name) == (0, 0)
 
 
@@ -152,7 +154,7 @@ async def test_registrations_are_kept_for_seconds(storage: TableStorage, cluster
     clock = FakeClock()
     here, there = TableClusterRepository(storage, clock), TableClusterRepository(storage, clock)
     await here.registered()
-    late = await there.register(new_cluster("c" + new_slug()))
+    late = await there.register(new_cluster("c" + new_instance_id()))
     clock.advance(CACHE_SECONDS)
     assert late not in await here.registered()
     assert late in await there.registered()
@@ -168,7 +170,7 @@ async def test_an_unreadable_registration_stops_no_list(
     column: Row,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    other = await workers[0].register(new_cluster("c" + new_slug()))
+    other = await workers[0].register(new_cluster("c" + new_instance_id()))
     row, _ = await storage.get(TABLE, "cluster", cluster.name)
     await storage.transact(TABLE, [Upsert({**row, **column})])
     before = rows.skipped_rows[TABLE]

@@ -11,8 +11,8 @@ from typing import Any
 
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus, diagnose
-from shared.domain.slugs import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound, Permanent, Transient
 from tests.support.clock import FakeClock
@@ -188,7 +188,7 @@ class FakeTemplates:
         """Return a tenant's objects; raises Permanent on demand."""
         if self.error is not None:
             raise self.error
-        namespace = namespace_name(tenant.slug)
+        namespace = namespace_name(tenant.instance)
         pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
         return [
             {"kind": "Namespace", "metadata": {"name": namespace}},

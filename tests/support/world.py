@@ -301,33 +301,34 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
-    reservations = {row["RowKey"].removeprefix("tenant:"): row for row in rows if "weight" in row}
+    reservations = {row["RowKey"].removeprefix("instance:"): row for row in rows if "weight" in row}
     if len(reservations) != sum("weight" in row for row in rows):
-        found.append("a tenant has two reservations")
+        found.append("an instance has two reservations")
     namespaces = [each for cluster in world.kubernetes.values() for each in cluster.namespaces.items()]
     homes = {name.removeprefix("tenant-"): namespace for name, namespace in namespaces}
     if len(homes) != len(namespaces):
-        found.append("a tenant has two namespaces")
+        found.append("an instance has two namespaces")
     keys = [key for _, key in world.storage.rows.get("tenants", {})]
-    slugs = [key.removeprefix("tenant:") for key in keys if key.startswith("tenant:")]
-    for slug in slugs:
-        tenant = await world.tenant(slug)
+    known: set[str] = set()
+    for key in keys:
+        if not key.startswith("tenant:"):
+            continue
+        tenant = await world.tenant(key.removeprefix("tenant:"))
+        slug, instance = tenant.slug, tenant.instance
+        known.add(instance)
         if tenant.operation.is_open:
             if at_rest:
                 found.append(f"{slug} is {tenant.state}: its operation has not ended")
         elif tenant.state == "active":
-            reservation = reservations.get(slug, {})
+            reservation = reservations.get(instance, {})
             if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["starting"]:
                 found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
-            if len(homes[slug].objects if slug in homes else ()) != 3:
+            if len(homes[instance].objects if instance in homes else ()) != 3:
                 found.append(f"{slug} is active without all of its objects")
-        else:
-            if slug in reservations:
-                found.append(f"{slug} is {tenant.state} and has a reservation")
-            if slug in homes:
-                found.append(f"{slug} is {tenant.state} and has a namespace")
-    found += [f"{slug} has a reservation but no record" for slug in reservations.keys() - set(slugs)]
-    found += [f"{slug} has objects but no record" for slug in homes.keys() - set(slugs)]
+        elif instance:
+            found.append(f"{slug} is {tenant.state} and has the instance {instance}")
+    found += [f"the instance {each} of no tenant has a reservation" for each in reservations.keys() - known]
+    found += [f"the instance {each} of no tenant has a namespace" for each in homes.keys() - known]
     for sums in (row for row in rows if "allocated" in row):
         on_it = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
         actual = sum(each["weight"] for each in on_it), sum(each["starting"] for each in on_it)

@@ -4,7 +4,7 @@
 |---|---|---|
 | cluster | NAME | the registration: region, capacity, state, access |
 | on:NAME | allocation | the sum of the weights reserved on it, and how many of its slots are in use |
-| on:NAME | instance:ID | one instance's reservation, its tenant's slug, its weight, and whether it has a slot |
+| on:NAME | instance:ID | one instance's reservation, its weight, and whether it has a slot |
 
 The sums and a reservation change in one transaction, so that they always add up.
 """
@@ -24,7 +24,6 @@ from shared.application.ports.stored import Stored
 from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, ClusterState
 from shared.domain.instances import InstanceId
 from shared.domain.placement import ReservationResult
-from shared.domain.slugs import Slug
 from shared.errors import Conflict, NotFound
 
 TABLE = "clusters"
@@ -99,18 +98,11 @@ class TableClusterRepository:
         self._registered_at = float("-inf")
 
     async def reserve(
-        self, cluster: Cluster, instance: InstanceId, *, slug: Slug, weight: int, max_starting: int
+        self, cluster: Cluster, instance: InstanceId, *, weight: int, max_starting: int
     ) -> ReservationResult:
         """Give an instance a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
-        reservation = with_schema(
-            {
-                "PartitionKey": _on(cluster.name),
-                "RowKey": f"instance:{instance}",
-                "slug": slug,
-                "weight": weight,
-                "starting": True,
-            }
-        )
+        key = {"PartitionKey": _on(cluster.name), "RowKey": f"instance:{instance}"}
+        reservation = with_schema({**key, "weight": weight, "starting": True})
         async with self._locks[cluster.name]:
             known = self._known.get(cluster.name)
             while True:

@@ -8,7 +8,6 @@ from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.instances import InstanceId
 from shared.domain.placement import ReservationResult
 from shared.domain.pod_status import PodStatus
-from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 
 type Manifest = Mapping[str, Any]
@@ -39,7 +38,7 @@ class ClusterRepository(Protocol):
         ...
 
     async def reserve(
-        self, cluster: Cluster, instance: InstanceId, *, slug: Slug, weight: int, max_starting: int
+        self, cluster: Cluster, instance: InstanceId, *, weight: int, max_starting: int
     ) -> ReservationResult:
         """Give an instance a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
         ...
