@@ -14,7 +14,7 @@ from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation, OperationId, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, KeyReused, NotFound, QueueFull, Transient
-from shared.events import log_event
+from shared.events import log_context, log_event
 from shared.settings import IdempotencySettings
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ class IdempotentStart:
             # The first request with this key is still running, or failed at this point: continue with its operation.
             operation = replace(operation, id=held_id)
         try:
-            await save(operation)
+            with log_context(tenant=slug, operation=operation.id):  # a refusal is logged too
+                await save(operation)
         except (QueueFull, Conflict, NotFound):
             known = await self._find(operation.id) if caller.key else None
             if known is None:

@@ -69,7 +69,8 @@ class Faults:
             raise error
         if number in self._lost:
             await attempt()
-        result = await attempt()
-        if stall is not None and stall.after:
-            await stall.wait()
-        return result
+        try:
+            return await attempt()
+        finally:
+            if stall is not None and stall.after:
+                await stall.wait()

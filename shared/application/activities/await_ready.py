@@ -27,7 +27,10 @@ class AwaitTenant(OperationActivity):
         tenant = await self._open_tenant(work)
         if tenant is None:
             return ENDED
-        operation = tenant.value.operation.start_step(StepName.START, self._clock.now(), "starting the workload")
+        operation = tenant.value.operation
+        if operation.reason:  # it failed before, and what it made is being removed
+            return Outcome(Verdict.FAILED, operation.reason)
+        operation = operation.start_step(StepName.START, self._clock.now(), "starting the workload")
         tenant = tenant.with_value(replace(tenant.value, operation=operation))
         interval = self._settings.provisioning.progress_interval
         cluster = await self._connections.connect(ClusterName(tenant.value.cluster))
