@@ -100,9 +100,10 @@ async def test_an_ended_operation_is_kept(tenants: TableTenantRepository) -> Non
     first = stored.value.succeed(START, quarantine=timedelta(0))
     stored = await tenants.save(stored.with_value(first), audit=audit_entry(first, "provisioning", reason="ready"))
     deletion = new_operation(OperationKind.DELETE, first.slug, actor="portal", now=START)
-    await tenants.save(stored.with_value(first.begin(deletion, START)))
+    deleting = first.begin(deletion, START)
+    await tenants.save(stored.with_value(deleting))
     assert await tenants.get_operation(first.operation.id) == first.operation
-    assert await tenants.get_operation(deletion.id) == deletion
+    assert await tenants.get_operation(deletion.id) == deleting.operation
 
 
 @pytest.mark.parametrize("operation_id", ["nonsense", "acme.00000000000000000000", "a/b", "x.y'z"])

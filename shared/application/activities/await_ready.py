@@ -35,10 +35,7 @@ class AwaitTenant(OperationActivity):
         interval = self._settings.provisioning.progress_interval
         cluster = await self._connections.connect(ClusterName(tenant.value.cluster))
         for _ in range(math.ceil(min(MAX_SECONDS, work.fail_after) / interval)):
-            operation = tenant.value.operation
-            if operation.reason:  # it failed in another worker, which may be removing the instance already
-                return Outcome(Verdict.FAILED, operation.reason)
-            if operation.cancel_requested:
+            if tenant.value.operation.cancel_requested:
                 return await self._abort(tenant, "cancelled")
             status = await cluster.wait_until_ready(namespace_name(tenant.value.instance), timeout=interval)
             if status.ready:

@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.templates import FOLDER, YamlTenantTemplates
+from shared.domain.instances import InstanceId
 from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from tests.support.builders import TENANT_SETTINGS, new_tenant
-from tests.support.clock import START
 
 
 def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.0") -> Tenant:
-    return new_tenant(plan=plan, display_name=display_name, version=version)
+    """Return a tenant whose instance is the same each time."""
+    return new_tenant(plan=plan, display_name=display_name, version=version, instance=InstanceId("0123456789"))
 
 
 def rendered(value: Tenant | None = None, folder: Path = FOLDER) -> dict[tuple[str, str], Any]:
@@ -56,12 +56,12 @@ def test_the_pod_keeps_to_pod_security_restricted() -> None:
         assert context["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_a_secret_is_one_tenants_alone_and_stays_the_same() -> None:
+def test_a_secret_is_one_instances_alone() -> None:
     def secret(value: Tenant) -> str:
         return rendered(value)["Secret", "tenant"]["stringData"]["TENANT_SECRET"]
 
     assert secret(tenant()) == secret(tenant(version="2.0.0"))
-    assert secret(tenant()) != secret(replace(tenant(), created_at=START + timedelta(days=60)))
+    assert secret(tenant()) != secret(replace(tenant(), instance=InstanceId("another")))
 
 
 def test_an_operation_does_not_roll_the_pod() -> None:

@@ -35,10 +35,11 @@ async def test_a_late_repeat_never_revives_a_failed_tenant() -> None:
     operation = await world.sign_up()
     await world.do(Activity.APPLY, operation)
     cluster = next(iter(world.kubernetes.values()))
-    cluster.namespaces["tenant-acme"].held = True
+    [namespace] = cluster.namespaces.values()
+    namespace.held = True
     assert (await world.do(Activity.REMOVE, operation, reason="too slow")).verdict is Verdict.RETRY
     assert (await world.do(Activity.AWAIT, operation, worker=1)).verdict is Verdict.FAILED
-    cluster.namespaces["tenant-acme"].held = False
+    namespace.held = False
     assert (await world.do(Activity.REMOVE, operation, reason="too slow")).verdict is Verdict.DONE
     assert (await world.tenant()).state is TenantState.FAILED
     assert await violations(world) == []

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from functions.http import responses
 from functions.http.problems import Kind, Problem
+from shared.domain.instances import InstanceId
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
 from shared.domain.operations import OperationId, new_operation
 from shared.domain.slugs import Slug
@@ -55,6 +56,7 @@ def test_a_tenant() -> None:
         created_at=NOW,
         changed_at=NOW,
         operation=OPERATION,
+        instance=InstanceId("4xnx3djrrs"),
         cluster="weu-1",
         observed=Observed(ready=True, message="ready", at=NOW),
     )
@@ -67,6 +69,7 @@ def test_a_tenant() -> None:
         "email": "a@example.com",
         "display_name": "Äcme",
         "cluster": "weu-1",
+        "instance": "4xnx3djrrs",
         "url": "https://acme.example.com",
         "created_at": "2026-03-01T12:00:00.004Z",
         "changed_at": "2026-03-01T12:00:00.004Z",

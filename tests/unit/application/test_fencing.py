@@ -1,0 +1,61 @@
+"""An activity that stalls anywhere while its operation ends elsewhere, and the next one begins: it harms nothing."""
+
+import asyncio
+
+import pytest
+
+from shared.domain.lifecycle import TenantState
+from shared.domain.slugs import Slug
+from shared.domain.workflow import Activity
+from tests.support.world import PORTAL, World, new_world, violations
+
+ACME = Slug("acme")
+
+
+async def prepared(activity: Activity) -> tuple[World, str]:
+    """Return a world whose tenant `acme` is about to have that activity, and the reason of a removal."""
+    world = await new_world(workers=2)
+    operation = await world.sign_up()
+    if activity is not Activity.APPLY:
+        await world.do(Activity.APPLY, operation)
+    for worker in world.workers:
+        worker.faults.reset()
+    return world, "too slow" if activity is Activity.REMOVE else ""
+
+
+async def calls_of(activity: Activity) -> int:
+    world, reason = await prepared(activity)
+    await world.do(activity, (await world.tenant()).operation, reason=reason)
+    return len(world.worker.faults.calls)
+
+
+@pytest.mark.parametrize("then", ["rest", "retry", "retry and delete"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("activity", Activity)
+async def test_a_late_activity_harms_nothing(activity: Activity, after: bool, then: str) -> None:
+    for number in range(1, await calls_of(activity) + 1):
+        world, reason = await prepared(activity)
+        operation = (await world.tenant()).operation
+        stall = world.worker.faults.stall(number, after=after)
+        late = asyncio.create_task(world.do(activity, operation, reason=reason))
+        await asyncio.wait_for(stall.reached.wait(), 5)
+
+        # Meanwhile the other worker ends the operation, and runs the next ones.
+        both, world.workers = world.workers, world.workers[1:]
+        world.workflows.running.pop(operation.id)
+        await world.do(Activity.REMOVE, operation, reason="too slow")
+        expected = {TenantState.FAILED, TenantState.ACTIVE}  # active if the late one had ended it already
+        if then != "rest" and (await world.tenant()).state is TenantState.FAILED:
+            await world.worker.retry.retry(ACME, "", PORTAL, world.workflows)
+            await world.run()
+            expected = {TenantState.ACTIVE}
+        if then == "retry and delete":
+            await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+            await world.run()
+            expected = {TenantState.DELETED}
+        stall.release()
+        await late
+        world.workers = both
+        await world.run()
+        assert (await world.tenant()).state in expected, f"stalled at call {number}"
+        assert await violations(world) == [], f"stalled at call {number}"
