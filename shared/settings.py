@@ -91,7 +91,7 @@ class RecoverySettings(_Section):
     Functions host reads it."""
     restart_after: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds without a heartbeat after which an operation is started again if its orchestration is lost."""
-    stuck_after: Annotated[int, Field(ge=150, le=86400)] = 300
+    stuck_after: Annotated[int, Field(ge=180, le=86400)] = 300
     """Seconds without a heartbeat after which an operation's orchestration is ended and started again (Coder's)."""
 
 

@@ -7,26 +7,10 @@ import pytest
 from shared.domain.lifecycle import TenantState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
-from tests.support.world import PORTAL, World, new_world, violations
+from tests.support.before_activity import before, calls_of
+from tests.support.world import PORTAL, violations
 
 ACME = Slug("acme")
-
-
-async def prepared(activity: Activity) -> tuple[World, str]:
-    """Return a world whose tenant `acme` is about to have that activity, and the reason of a removal."""
-    world = await new_world(workers=2)
-    operation = await world.sign_up()
-    if activity is not Activity.APPLY:
-        await world.do(Activity.APPLY, operation)
-    for worker in world.workers:
-        worker.faults.reset()
-    return world, "too slow" if activity is Activity.REMOVE else ""
-
-
-async def calls_of(activity: Activity) -> int:
-    world, reason = await prepared(activity)
-    await world.do(activity, (await world.tenant()).operation, reason=reason)
-    return len(world.worker.faults.calls)
 
 
 @pytest.mark.parametrize("then", ["rest", "retry", "retry and delete"])
@@ -34,7 +18,7 @@ async def calls_of(activity: Activity) -> int:
 @pytest.mark.parametrize("activity", Activity)
 async def test_a_late_activity_harms_nothing(activity: Activity, after: bool, then: str) -> None:
     for number in range(1, await calls_of(activity) + 1):
-        world, reason = await prepared(activity)
+        world, reason = await before(activity)
         operation = (await world.tenant()).operation
         stall = world.worker.faults.stall(number, after=after)
         late = asyncio.create_task(world.do(activity, operation, reason=reason))
