@@ -33,7 +33,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str], count: int) -> None:
-    """Run the host with so many workers until it is told to end; what is running then gets five seconds."""
+    """Run the host with its workers until a signal; what is running then gets five seconds."""
     app = App.read(directory)
     inputs = {"durableClient": protos.TypedData(string=client_configuration(app, task_hub))}
     async with Workers(directory, count, inputs) as workers:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--app", type=Path, required=True, help="directory of function_app.py and host.json")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--task-hub", required=True, help="HOST:PORT")
-    parser.add_argument("--keys", type=Path, help="JSON file with the members master and default; else they are random")
+    parser.add_argument("--keys", type=Path, help="JSON file with the fields master and default; else they are random")
     parser.add_argument("--workers", type=int, default=1, help="how many processes run the app (1)")
     options = parser.parse_args()
     log.configure()

@@ -106,12 +106,12 @@ class DurableWork:
         try:
             async with places:
                 try:
-                    answer: Any = await run(item)
+                    response: Any = await run(item)
                 except WorkerLostError:
                     logger.warning("the worker of a work item ended; the task hub has the item back")
-                    complete, answer = abandon, abandoned()
-            answer.completionToken = item.completionToken
-            await _complete(complete, answer)
+                    complete, response = abandon, abandoned()
+            response.completionToken = item.completionToken
+            await _complete(complete, response)
         except grpc.aio.AioRpcError as error:
             logger.warning("a result was not taken by the task hub: %s", error.code().name)
         except Exception:
@@ -120,19 +120,19 @@ class DurableWork:
     async def _activity(self, item: pb.WorkItem) -> pb.ActivityResponse:
         request = item.activityRequest
         instance = request.orchestrationInstance.instanceId
-        answer = pb.ActivityResponse(instanceId=instance, taskId=request.taskId)
+        response = pb.ActivityResponse(instanceId=instance, taskId=request.taskId)
         began = asyncio.get_running_loop().time()
         try:
             data = protos.TypedData(json=request.input.value if request.HasField("input") else "null")
             result = await self._workers.invoke(_known(self._activities, request.name), data)
         except FunctionFailedError as error:
             logger.warning("activity %s of %s raised %s: %s", request.name, instance, error.kind, error)
-            answer.failureDetails.CopyFrom(_failure(error))
+            response.failureDetails.CopyFrom(_failure(error))
         else:
-            answer.result.CopyFrom(StringValue(value=result.json))
+            response.result.CopyFrom(StringValue(value=result.json))
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
             logger.info("activity %s of %s ok in %.0f ms", request.name, instance, milliseconds)
-        return answer
+        return response
 
     async def _orchestrate(self, item: pb.WorkItem) -> pb.OrchestratorResponse:
         request = item.orchestratorRequest
@@ -141,37 +141,37 @@ class DurableWork:
             for event in (*request.newEvents, *request.pastEvents)
             if event.HasField("executionStarted")
         )
-        answer = pb.OrchestratorResponse()
+        response = pb.OrchestratorResponse()
         try:
-            answer.ParseFromString(await self._decide(_known(self._orchestrators, name), request))
+            response.ParseFromString(await self._decide(_known(self._orchestrators, name), request))
         except FunctionFailedError as error:
             logger.error("orchestrator %s of %s broke off", name, request.instanceId, extra={"trace": error.trace})  # noqa: TRY400
             action = helpers.new_complete_orchestration_action(
                 -1, pb.ORCHESTRATION_STATUS_FAILED, failure_details=_failure(error)
             )
-            answer = pb.OrchestratorResponse(instanceId=request.instanceId, actions=[action])
-        for action in answer.actions:
+            response = pb.OrchestratorResponse(instanceId=request.instanceId, actions=[action])
+        for action in response.actions:
             if action.HasField("completeOrchestration"):
                 status = pb.OrchestrationStatus.Name(action.completeOrchestration.orchestrationStatus)
                 logger.info("%s %s %s", name, request.instanceId, status.removeprefix("ORCHESTRATION_STATUS_").lower())
-        return answer
+        return response
 
     async def _entity(self, item: pb.WorkItem) -> pb.EntityBatchResult:
         batch, operations = helpers.convert_to_entity_batch_request(item.entityRequestV2)
         name = EntityInstanceId.parse(batch.instanceId).entity
-        answer = pb.EntityBatchResult()
-        answer.ParseFromString(await self._decide(_known(self._entities, name.lower()), batch))
-        answer.operationInfos.extend(operations)
-        return answer
+        response = pb.EntityBatchResult()
+        response.ParseFromString(await self._decide(_known(self._entities, name.lower()), batch))
+        response.operationInfos.extend(operations)
+        return response
 
     async def _decide(self, function: Function, request: Any) -> bytes:
-        """Give an orchestrator or an entity its request, in base64 as in Azure, and return its answer."""
+        """Call an orchestrator or an entity with its request, in base64 as in Azure, and return its response."""
         data = protos.TypedData(string=base64.b64encode(request.SerializeToString()))
         return base64.b64decode((await self._workers.invoke(function, data)).string)
 
 
-def _by_name(workers: Workers, kind: str, member: str) -> dict[str, Function]:
-    return {str(function.trigger.get(member) or function.name): function for function in workers.of_kind(kind)}
+def _by_name(workers: Workers, kind: str, key: str) -> dict[str, Function]:
+    return {str(function.trigger.get(key) or function.name): function for function in workers.of_kind(kind)}
 
 
 def _known(functions: Mapping[str, Function], name: str) -> Function:
@@ -186,11 +186,11 @@ def _failure(error: FunctionFailedError) -> pb.TaskFailureDetails:
     )
 
 
-async def _complete(call: Callable[[Any], Awaitable[Any]], answer: Any) -> None:
+async def _complete(call: Callable[[Any], Awaitable[Any]], response: Any) -> None:
     """Hand a result in; the hub takes it once, so sending it again is safe."""
     for left in reversed(range(COMPLETE_TRIES)):
         try:
-            await call(answer)
+            await call(response)
         except grpc.aio.AioRpcError as error:
             if not left or error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise

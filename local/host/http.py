@@ -42,7 +42,7 @@ def web_app(app: App, workers: Workers, keys: Mapping[str, str], fire: Callable[
         Route("/admin/functions/{name}", _admin(keys, _fire(fire)), methods=["POST"]),
     ]
     # As the real host does, try them in the order of the functions' names (Azure/azure-functions-host#9876): the first
-    # that has both the path and the method answers.
+    # that has both the path and the method handles the request.
     for function in sorted(workers.of_kind("httpTrigger"), key=lambda each: each.name):
         methods: set[str] = set(function.trigger.get("methods") or ())
         template = str(function.trigger.get("route") or function.name).strip("/")
@@ -130,15 +130,15 @@ def _headers(request: Request) -> dict[str, str]:
     return {name: ",".join(held) for name, held in values.items()}
 
 
-def _response(answer: Any) -> Response:
-    if answer.WhichOneof("data") != "http":
-        return Response(answer.string, media_type="text/plain")
-    return Response(answer.http.body.bytes, int(answer.http.status_code), dict(answer.http.headers))
+def _response(response: Any) -> Response:
+    if response.WhichOneof("data") != "http":
+        return Response(response.string, media_type="text/plain")
+    return Response(response.http.body.bytes, int(response.http.status_code), dict(response.http.headers))
 
 
 def _has_key(request: Request, keys: Mapping[str, str]) -> bool:
     given = request.headers.get("x-functions-key") or request.query_params.get("code") or ""
-    # Every key is compared, in constant time, so that the answer's time tells nothing.
+    # Every key is compared, in constant time, so that the time of the response reveals nothing.
     matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys.values()]
     return any(matches)
 
@@ -182,5 +182,5 @@ def read_keys(text: str) -> dict[str, str]:
     """Return the keys in a JSON text; raises ValueError unless it has `master` and `default`."""
     keys: dict[str, Any] = json.loads(text)
     if {"master", "default"} - keys.keys():
-        raise ValueError("the keys file needs the members master and default")
+        raise ValueError("the keys file needs the fields master and default")
     return {name: str(keys[name]) for name in ("master", "default")}

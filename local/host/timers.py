@@ -50,15 +50,15 @@ class Timers:
 
     async def _follow(self, function: Function) -> None:
         schedule = self._schedules[function.name]
-        asked = self._now[function.name]
+        requested = self._now[function.name]
         if function.trigger.get("runOnStartup"):
-            asked.set()
+            requested.set()
         due = next_time(schedule, datetime.now(UTC))
         while True:
             wait = (due - datetime.now(UTC)).total_seconds()
             try:
-                await asyncio.wait_for(asked.wait(), timeout=max(0.0, wait))
-                asked.clear()
+                await asyncio.wait_for(requested.wait(), timeout=max(0.0, wait))
+                requested.clear()
                 late = False
             except TimeoutError:
                 late = (datetime.now(UTC) - due).total_seconds() > LATE_SECONDS

@@ -20,7 +20,7 @@ _ENDED = "the worker process ended"
 
 
 class WorkerLostError(Exception):
-    """The process ended before it answered. Whether the function ran, and how far, nobody knows."""
+    """The process ended before it responded. It is unknown whether the function ran."""
 
 
 class AppRefusedError(Exception):
@@ -59,7 +59,7 @@ class Worker:
         self._directory = directory
         self._command = command
         self._environment = environment
-        self._asked: dict[str, asyncio.Future[Any]] = {}
+        self._pending: dict[str, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
         self._process: asyncio.subprocess.Process | None = None
         self.lost = False
@@ -94,10 +94,10 @@ class Worker:
             )
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self._listening = asyncio.create_task(self._listen())
-        started = await self._ask(worker_init_request={"function_app_directory": str(self._directory)})
+        started = await self._request(worker_init_request={"function_app_directory": str(self._directory)})
         if started.result.status != protos.StatusResult.Success:
             raise AppRefusedError(started.result.exception.message)
-        described = await self._ask(functions_metadata_request={"function_app_directory": str(self._directory)})
+        described = await self._request(functions_metadata_request={"function_app_directory": str(self._directory)})
         return [Function.of(each) for each in described.function_metadata_results]
 
     async def invoke(self, function_id: str, data: Mapping[str, Any]) -> Any:
@@ -107,16 +107,16 @@ class Worker:
             FunctionFailedError: It raised, or the library could not decode or encode something.
             WorkerLostError: The process ended meanwhile.
         """
-        answer = await self._ask(
+        response = await self._request(
             invocation_request={
                 "invocation_id": str(uuid4()),
                 "function_id": function_id,
                 "input_data": [protos.ParameterBinding(name=name, data=value) for name, value in data.items()],
             }
         )
-        if answer.result.status != protos.StatusResult.Success:
-            raise FunctionFailedError(answer.result.exception.message, answer.result.exception.stack_trace)
-        return answer.return_value
+        if response.result.status != protos.StatusResult.Success:
+            raise FunctionFailedError(response.result.exception.message, response.result.exception.stack_trace)
+        return response.return_value
 
     async def ended(self) -> int:
         """Wait until the process has ended, by itself or by force, and return its exit code."""
@@ -137,25 +137,25 @@ class Worker:
             self._process.kill()
         return await self._process.wait()
 
-    async def _ask(self, **content: Any) -> Any:
+    async def _request(self, **content: Any) -> Any:
         number = str(next(self._numbers))
         if self.lost:
             raise WorkerLostError(_ENDED)
-        future = self._asked[number] = asyncio.get_running_loop().create_future()
+        future = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
-            with contextlib.suppress(ConnectionError):  # of which the listener tells all who wait
+            with contextlib.suppress(ConnectionError):  # the listener fails all pending requests
                 await send(self._writer, protos.StreamingMessage(request_id=number, **content))
-            answer = await future
+            response = await future
         finally:
-            del self._asked[number]
-        return getattr(answer, answer.WhichOneof("content"))
+            del self._pending[number]
+        return getattr(response, response.WhichOneof("content"))
 
     async def _listen(self) -> None:
-        while (answer := await receive(self._reader)) is not None:
-            if (future := self._asked.get(answer.request_id)) is not None and not future.done():
-                future.set_result(answer)
+        while (response := await receive(self._reader)) is not None:
+            if (future := self._pending.get(response.request_id)) is not None and not future.done():
+                future.set_result(response)
         self.lost = True
         self._writer.close()
-        for future in self._asked.values():
+        for future in self._pending.values():
             if not future.done():
                 future.set_exception(WorkerLostError(_ENDED))

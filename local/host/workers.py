@@ -1,4 +1,4 @@
-"""The app's workers: as many as are asked for, work spread over them in turn, and another for each that dies."""
+"""The app's workers: as many as the host is told, work spread over them in turn, and a new one for each that dies."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ class Workers:
         return [function for function in self.functions if function.kind == kind]
 
     async def invoke(self, function: Function, data: Any) -> Any:
-        """Call a function on the worker whose turn it is, once there is one.
+        """Call a function on the next worker, once there is one.
 
         Args:
             function: What to call.
@@ -102,10 +102,10 @@ class Workers:
                         await worker.start()
                         break
                     except (AppRefusedError, WorkerLostError) as error:
-                        logger.error("no worker in its place: %s", error)  # noqa: TRY400 - no bug here
+                        logger.error("the new worker did not start: %s", error)  # noqa: TRY400 - no bug here
                         await worker.stop()
                     await asyncio.sleep(RESTART_SECONDS)
-                logger.info("worker process %d took its place", worker.pid)
+                logger.info("worker process %d started in its place", worker.pid)
         finally:
             with contextlib.suppress(ValueError):
                 self._ready.remove(worker)

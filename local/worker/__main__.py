@@ -19,7 +19,7 @@ from local.worker import log, protos
 from local.worker.channel import receive, send
 
 runtime: Any = library  # it has no types
-_ANSWERS = {  # to each kind of request: the library's function, and the kind of its answer
+_HANDLERS = {  # for each kind of request: the library's function, and the kind of its response
     "worker_init_request": (runtime.worker_init_request, "worker_init_response"),
     "functions_metadata_request": (runtime.functions_metadata_request, "function_metadata_response"),
     "invocation_request": (runtime.invocation_request, "invocation_response"),
@@ -27,17 +27,17 @@ _ANSWERS = {  # to each kind of request: the library's function, and the kind of
 
 
 async def serve(channel: socket.socket) -> None:
-    """Answer the host's requests, side by side, until it goes."""
+    """Respond to the host's requests, concurrently, until it goes."""
     runtime.start_threadpool_executor()  # in which functions run that are no coroutines
     reader, writer = await asyncio.open_unix_connection(sock=channel)
     async with asyncio.TaskGroup() as group:
         while (message := await receive(reader)) is not None:
-            group.create_task(_answer(writer, message))
-        os._exit(0)  # nobody is left to take the answer to what still runs
+            group.create_task(_respond(writer, message))
+        os._exit(0)  # nobody is left to receive the responses of what still runs
 
 
-async def _answer(writer: asyncio.StreamWriter, message: Any) -> None:
-    handle, kind = _ANSWERS[message.WhichOneof("content")]
+async def _respond(writer: asyncio.StreamWriter, message: Any) -> None:
+    handle, kind = _HANDLERS[message.WhichOneof("content")]
     request = SimpleNamespace(request=message, properties={"host": "127.0.0.1", "protos": protos})
     await send(writer, protos.StreamingMessage(request_id=message.request_id, **{kind: await handle(request)}))
 

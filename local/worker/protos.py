@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, messa
 _PACKAGE = "AzureFunctionsRpcMessages"
 
 # Each message with its enumerations and fields. `map` is of strings unless it says of what, `*` repeated, `a|` of the
-# oneof a. What is left out, such as cookies in answers, makes the library fail where it is used, with the missing name.
+# oneof a. What is left out, such as response cookies, makes the library fail where it is used, with the missing name.
 _MESSAGES = """
 StreamingMessage: string request_id, WorkerInitRequest content|worker_init_request,
   WorkerInitResponse content|worker_init_response, FunctionsMetadataRequest content|functions_metadata_request,
@@ -56,10 +56,10 @@ def _describe() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="FunctionRpc.proto", package=_PACKAGE, syntax="proto3")
     file.dependency.append(duration_pb2.DESCRIPTOR.name)
     for line in re.sub(r",\n\s+", ", ", _MESSAGES).strip().splitlines():
-        name, _, members = line.partition(": ")
+        name, _, fields = line.partition(": ")
         message = file.message_type.add(name=name)
-        for member in members.split(", "):
-            kind, name, *values = member.split()
+        for field in fields.split(", "):
+            kind, name, *values = field.split()
             if kind == "enum":
                 enum = message.enum_type.add(name=name)
                 for number, value in enumerate(values):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.settings import describe
-from tests.package import deployed_files
+from tests.support.package import deployed_files
 
 ROOT = Path(__file__).parents[2]
 HEAD = """# Settings

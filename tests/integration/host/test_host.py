@@ -72,8 +72,8 @@ async def test_what_the_app_logs_is_one_line_in_the_hosts_log(host: Host) -> Non
 
 
 async def test_one_worker_runs_invocations_side_by_side(host: Host) -> None:
-    answers = await asyncio.gather(*(host.http.get("v1/meet") for _ in range(5)))  # each waits for the other four
-    assert {answer.text for answer in answers} == {"met"}
+    responses = await asyncio.gather(*(host.http.get("v1/meet") for _ in range(5)))  # each waits for the other four
+    assert {response.text for response in responses} == {"met"}
 
 
 async def test_a_timer_fires_when_asked(host: Host) -> None:

@@ -27,7 +27,7 @@ async def host(processes: Processes, ports: Ports) -> AsyncIterator[Host]:
 
 
 async def serving(host: Host) -> Counter[int]:
-    """Which processes answer six requests, and how many each."""
+    """Which processes response six requests, and how many each."""
     return Counter([int((await host.http.get("v1/process")).text) for _ in range(6)])
 
 
@@ -49,12 +49,12 @@ async def test_a_request_of_a_dead_worker_is_a_502(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("orchestration", "answers"), [("dying", 1), ("calling_the_dying", 3), ("asking_the_dying", 1)]
+    ("orchestration", "responses"), [("dying", 1), ("calling_the_dying", 3), ("asking_the_dying", 1)]
 )
-async def test_work_of_a_dead_worker_is_given_out_again(host: Host, orchestration: str, answers: int) -> None:
+async def test_work_of_a_dead_worker_is_delivered_again(host: Host, orchestration: str, responses: int) -> None:
     text = token_hex(4)
     instance = await host.start(orchestration, text)
-    assert await host.result(instance) == f"COMPLETED {','.join([text] * answers)}"
+    assert await host.result(instance) == f"COMPLETED {','.join([text] * responses)}"
     assert host.count(f"died {text}") == 1
 
 

@@ -18,7 +18,7 @@ from local.processes import Processes
 from local.stack import APP_SETTINGS, ROOT
 from local.table_server import Azurite
 from local.worker import protos
-from tests.package import PACKAGES, make_package, size
+from tests.support.package import PACKAGES, make_package, size
 
 LONGEST_IMPORT = 0.8  # seconds of processor time
 LATER = ("kubernetes", "azure.identity", "azure.data.tables", "aiohttp", "jinja2", "yaml", "azure.monitor")
@@ -82,15 +82,15 @@ async def loaded(package: Package, azurite: Azurite, processes: Processes) -> As
         await worker.stop()
 
 
-async def test_it_answers_http(loaded: Loaded) -> None:
-    answer = await loaded.invoke("healthz", http={"method": "GET", "url": "https://berth.example/api/healthz"})
-    assert (answer.http.status_code, json.loads(answer.http.body.bytes)) == ("200", {"status": "ok"})
+async def test_it_handles_http(loaded: Loaded) -> None:
+    response = await loaded.invoke("healthz", http={"method": "GET", "url": "https://berth.example/api/healthz"})
+    assert (response.http.status_code, json.loads(response.http.body.bytes)) == ("200", {"status": "ok"})
 
 
 async def test_it_runs_an_activity(loaded: Loaded) -> None:
     work = {"slug": "nobody", "operation_id": token_hex(8), "fail_after": 5, "reason": ""}
-    answer = await loaded.invoke("remove_tenant", json=json.dumps(work))
-    assert json.loads(answer.json)["verdict"] == "ended"  # there is no such operation
+    response = await loaded.invoke("remove_tenant", json=json.dumps(work))
+    assert json.loads(response.json)["verdict"] == "ended"  # there is no such operation
 
 
 async def test_it_runs_a_timer(loaded: Loaded) -> None:
