@@ -26,7 +26,7 @@ from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.recovery import Recovery
-from shared.application.retry import Retry
+from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
 from shared.settings import Settings, TableSettings
 

@@ -42,6 +42,6 @@ def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INF
 
 def _text(value: Field) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.3f}".rstrip("0").rstrip(".")
     text = str(value)
-    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text)

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "BERTH_"
 
@@ -154,10 +155,12 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         wrong += [f"  {_variable(*each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
-        raise SettingsError("\n".join(["berth's settings are wrong:", *wrong])) from None
-    if wrong:
-        raise SettingsError("\n".join(["berth's settings are wrong:", *wrong]))
-    return settings
+    except SourceError:  # a variable with a section's name alone, which is among the unknown ones
+        pass
+    else:
+        if not wrong:
+            return settings
+    raise SettingsError("\n".join(["berth's settings are wrong:", *wrong])) from None
 
 
 def describe() -> Iterator[tuple[str, str, str]]:
@@ -172,8 +175,11 @@ def describe() -> Iterator[tuple[str, str, str]]:
 def _unknown(environment: Iterable[str]) -> list[str]:
     """Return the variables that name a section but none of its fields, such as a misspelled one."""
     known = {variable for variable, _, _ in describe()}
-    sections = tuple(_variable(section) + "_" for section in Settings.model_fields)
-    return sorted(name for name in environment if name.startswith(sections) and name not in known)
+    sections = tuple(_variable(section) for section in Settings.model_fields)
+    named = (
+        name for name in environment if name in sections or name.startswith(tuple(f"{each}_" for each in sections))
+    )
+    return sorted(name for name in named if name not in known)
 
 
 def _default(setting: FieldInfo) -> str:

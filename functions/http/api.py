@@ -1,4 +1,4 @@
-"""All routes of the API. Importing a module registers its routes, in the order in which a caller meets them."""
+"""All routes of the API: importing a module registers its routes."""
 
 from functions.http import clusters, health, operations, reference, tenants
 from functions.http.endpoint import ROUTES, bp

@@ -10,7 +10,7 @@ from functions.http.problems import Kind
 from functions.http.replying import json_response
 from functions.http.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
 from functions.http.responses import Cluster, ClusterList
-from functions.http.routes import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
+from functions.http.route import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
 from functions.http.validation import read
 from shared.domain.clusters import ClusterName
 from shared.errors import Invalid

@@ -14,7 +14,7 @@ import azure.functions as func
 
 from functions.http import responses
 from functions.http.problems import INTERNAL, MEDIA_TYPE, Kind, Problem, ProblemError, problem_of
-from functions.http.routes import Route
+from functions.http.route import Route
 from functions.http.validation import check_query_and_body
 from shared.errors import BerthError
 from shared.events import log_event
@@ -60,7 +60,7 @@ def _trigger[**P](handler: Handler[P], route: Route | None) -> Handler[P]:
     @functools.wraps(handler)
     async def trigger(req: func.HttpRequest, *args: P.args, **kwargs: P.kwargs) -> func.HttpResponse:
         try:
-            if route is not None:
+            if route is not None and route.strict:
                 check_query_and_body(req, route)
             return await handler(req, *args, **kwargs)
         except ProblemError as error:
@@ -68,7 +68,7 @@ def _trigger[**P](handler: Handler[P], route: Route | None) -> Handler[P]:
         except BerthError as error:
             problem = problem_of(error)
             if problem.kind.status >= 500:
-                fields = {"method": req.method, "path": request_path(req), "problem": problem.kind.label}
+                fields = {"method": req.method, "route": route.path if route else "", "problem": problem.kind.label}
                 log_event(logger, "request failed", level=logging.WARNING, cause=str(error), **fields)
             return _problem_response(req, problem)
         except Exception:

@@ -9,7 +9,7 @@ from functions.current import container
 from functions.http.endpoint import endpoint
 from functions.http.replying import json_response
 from functions.http.responses import Health, Readiness
-from functions.http.routes import USUAL_PROBLEMS, Response, Route, ok
+from functions.http.route import USUAL_PROBLEMS, Response, Route, ok
 from shared.application.dependencies import OK
 
 
@@ -17,6 +17,7 @@ from shared.application.dependencies import OK
     Route(
         method="GET",
         path="healthz",
+        strict=False,  # whoever probes may add something
         summary="Report that the process serves requests",
         level=func.AuthLevel.ANONYMOUS,
         responses=ok("The process serves requests.", Health),

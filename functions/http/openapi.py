@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from functions.http import responses
 from functions.http.problems import MEDIA_TYPE, Kind
-from functions.http.routes import RETRY_AFTER, RETRY_AFTER_KINDS, Header, Parameter, Response, Route
+from functions.http.route import RETRY_AFTER, RETRY_AFTER_KINDS, Header, Parameter, Response, Route
 
 type Json = dict[str, Any]
 

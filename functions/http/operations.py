@@ -7,7 +7,7 @@ from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, caller_of, json_response
 from functions.http.responses import Operation
-from functions.http.routes import (
+from functions.http.route import (
     ACCEPTED,
     ACTOR,
     KEY,

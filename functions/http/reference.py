@@ -10,7 +10,7 @@ import azure.functions as func
 from functions.http.endpoint import ROUTES, catch_all, endpoint
 from functions.http.openapi import document
 from functions.http.problems import Kind, Problem, ProblemError
-from functions.http.routes import Parameter, Route, ok
+from functions.http.route import Parameter, Route, ok
 from shared.errors import NotFound
 
 PROBLEMS = Path(__file__).parents[2] / "docs/problems.md"

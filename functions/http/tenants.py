@@ -9,7 +9,7 @@ from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, caller_of, json_response, page_size
 from functions.http.responses import AuditPage, Slug, Tenant, TenantPage
-from functions.http.routes import (
+from functions.http.route import (
     ACCEPTED,
     ACTOR,
     BODY_PROBLEMS,

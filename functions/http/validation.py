@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from functions.http.problems import Kind, Problem, ProblemError
-from functions.http.routes import Route
+from functions.http.route import Route
 from shared.errors import Invalid
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes

@@ -8,7 +8,7 @@ from durabletask.client import OrchestrationStatus
 from grpc import RpcError, StatusCode
 
 from shared.domain.operations import Operation, OperationId
-from shared.domain.workflow import ORCHESTRATORS, Work
+from shared.domain.workflow import Work
 from shared.errors import Permanent, Transient
 
 _RUNNING = {
@@ -35,7 +35,7 @@ class DurableWorkflows:
         try:
             async with _map_errors():
                 await self._client.schedule_new_orchestration(
-                    ORCHESTRATORS[operation.kind], input=work.encode(), instance_id=operation.id
+                    operation.rules.orchestrator, input=work.encode(), instance_id=operation.id
                 )
         except Transient:
             if not await self.is_running(operation.id):

@@ -15,7 +15,7 @@ from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
-from shared.domain.clusters import ClusterName
+from shared.domain.clusters import NO_CLUSTER
 from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import OperationId
 from shared.domain.placement import ReservationResult, candidates
@@ -92,14 +92,15 @@ class Admission:
             Conflict: Somebody else changed the tenant.
         """
         value = tenant.value
-        if value.cluster and await self._clusters.has_reservation(ClusterName(value.cluster), value.instance):
+        if value.cluster and await self._clusters.has_reservation(value.cluster, value.instance):
             return await self._start_applying(tenant)
         async with self._lock:
             if self._slots_in_use:
                 queued = await self._queued(tenant)
                 if queued is not None:
                     return queued
-            return await self._reserve(tenant)
+            placed = await self._reserve(tenant)
+        return placed if isinstance(placed, Queued) else await self._keep_reservation(placed)
 
     async def _reserve(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Queued:
         value = tenant.value
@@ -119,7 +120,7 @@ class Admission:
             log_event(logger, "reservation asked for", cluster=cluster.name, weight=weight, result=result)
             match result:
                 case ReservationResult.RESERVED:
-                    return await self._keep_reservation(tenant, cluster.name)
+                    return tenant
                 case ReservationResult.NO_SLOT:
                     no_slot = True
                 case ReservationResult.FULL:
@@ -128,11 +129,11 @@ class Admission:
             raise NoRoom(f"region {value.region} is full: the last free room was just taken")
         self._slots_in_use = True
         if tenant.value.cluster:  # nothing was reserved on it
-            tenant = await self._tenants.save(tenant.with_value(replace(value, cluster="", operation=placing)))
+            tenant = await self._tenants.save(tenant.with_value(replace(value, cluster=NO_CLUSTER, operation=placing)))
         return await self._queued(tenant) or Queued(tenant, 1, MIN_WAIT)
 
-    async def _keep_reservation(self, tenant: Stored[Tenant], cluster: ClusterName) -> Stored[Tenant]:
-        """Record a reservation that was just made, and give it back if it is not wanted any more.
+    async def _keep_reservation(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
+        """Record a reservation that was just made, and release it if it is not wanted any more.
 
         Between the choice of the cluster and the reservation another worker may have ended the operation, or have made
         a reservation elsewhere for this instance; neither of them could see this one.
@@ -142,9 +143,9 @@ class Admission:
         except Conflict:
             value = tenant.value
             fresh = (await self._tenants.get(value.slug)).value
-            if fresh.instance != value.instance or fresh.cluster != cluster:
-                log_event(logger, "reservation given back: its operation ended", cluster=cluster)
-                await self._clusters.release(cluster, value.instance)
+            if fresh.instance != value.instance or fresh.cluster != value.cluster:
+                log_event(logger, "reservation released: its operation ended", cluster=value.cluster)
+                await self._clusters.release(value.cluster, value.instance)
             raise
 
     async def _start_applying(self, tenant: Stored[Tenant]) -> Stored[Tenant]:

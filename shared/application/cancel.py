@@ -39,7 +39,7 @@ class Cancel:
             if not operation.is_open:
                 raise Conflict(f"operation {operation_id} has {operation.state} already")
             if operation.rules.after_cancel is None:
-                raise Conflict("a deletion cannot be cancelled: part of the tenant may be gone already")
+                raise Conflict(f"an operation of the kind {operation.kind} cannot be cancelled")
             stored = await self._tenants.get(operation.slug)
             if stored.value.operation.id != operation_id:
                 continue

@@ -6,6 +6,8 @@ from typing import NewType
 
 ClusterName = NewType("ClusterName", str)
 
+NO_CLUSTER = ClusterName("")
+
 
 class ClusterState(StrEnum):
     """Whether a cluster takes new tenants."""

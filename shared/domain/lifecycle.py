@@ -45,6 +45,7 @@ class KindRules:
     """What one kind of operation does to a tenant.
 
     Attributes:
+        orchestrator: The registered name of its orchestrator.
         steps: The steps of its plan, in order.
         makes_instance: Whether it makes a new instance; else it is about the one that the tenant has.
         starts_from: The states in which it may start; None stands for a slug that nobody has.
@@ -56,6 +57,7 @@ class KindRules:
             is. Only a compensation, or a step of the plan, may remove a tenant's data.
     """
 
+    orchestrator: str
     steps: tuple[StepName, ...]
     makes_instance: bool
     starts_from: frozenset[TenantState | None]
@@ -73,6 +75,7 @@ class KindRules:
 
 RULES: Mapping[OperationKind, KindRules] = {
     OperationKind.PROVISION: KindRules(
+        orchestrator="provision_tenant",
         steps=(StepName.PLACE, StepName.APPLY, StepName.START),
         makes_instance=True,
         starts_from=frozenset({None, TenantState.FAILED}),
@@ -83,6 +86,7 @@ RULES: Mapping[OperationKind, KindRules] = {
         compensation=StepName.REMOVE,
     ),
     OperationKind.DELETE: KindRules(
+        orchestrator="delete_tenant",
         steps=(StepName.REMOVE,),
         makes_instance=False,
         starts_from=frozenset({TenantState.ACTIVE, TenantState.FAILED}),

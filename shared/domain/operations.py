@@ -11,6 +11,7 @@ from secrets import randbelow
 from typing import NewType
 
 from shared.domain.base32 import ALPHABET, base32
+from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import KindRules, OperationKind, StepName, rules_of
 from shared.domain.slugs import Slug
@@ -80,7 +81,7 @@ class Operation:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     instance: InstanceId = NO_INSTANCE
-    cluster: str = ""
+    cluster: ClusterName = NO_CLUSTER
     reason: str = ""
     cancel_requested: bool = False
 

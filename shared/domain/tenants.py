@@ -6,6 +6,7 @@ Both change in the same conditional write, so two operations can never run on on
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.instances import NO_INSTANCE, InstanceId, new_instance_id
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
@@ -41,7 +42,7 @@ class Tenant:
     changed_at: datetime
     operation: Operation
     instance: InstanceId = NO_INSTANCE
-    cluster: str = ""
+    cluster: ClusterName = NO_CLUSTER
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -73,7 +74,7 @@ class Tenant:
             email="",
             display_name="",
             instance=NO_INSTANCE,
-            cluster="",
+            cluster=NO_CLUSTER,
             observed=None,
             quarantine_until=now + quarantine,
         )
@@ -89,7 +90,7 @@ class Tenant:
         if target is None:
             raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
-        removed = replace(ended, instance=NO_INSTANCE, cluster="", observed=None)
+        removed = replace(ended, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
         return removed if rules.compensation is StepName.REMOVE else ended
 
     def slug_is_free(self, now: datetime) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 
@@ -16,13 +15,6 @@ class Activity(StrEnum):
     APPLY = "apply_tenant"
     AWAIT = "await_tenant"
     REMOVE = "remove_tenant"
-
-
-ORCHESTRATORS: Mapping[OperationKind, str] = {
-    OperationKind.PROVISION: "provision_tenant",
-    OperationKind.DELETE: "delete_tenant",
-}
-"""The registered name of the orchestrator of each kind of operation."""
 
 
 class Verdict(StrEnum):

@@ -13,7 +13,7 @@ from shared.application.cluster_registry import ClusterRegistry
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
 from shared.domain.instances import InstanceId, new_instance_id
 from shared.domain.placement import ReservationResult
-from shared.errors import Conflict, NotFound, Permanent
+from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_cluster
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
@@ -180,6 +180,7 @@ async def test_an_unreadable_registration_stops_no_list(
         assert cluster.name not in names
     assert rows.skipped_rows[TABLE] >= before + 2
     assert any(record.levelname == "ERROR" and cluster.name in record.message for record in caplog.records)
-    with pytest.raises(Permanent, match=f"the row {cluster.name}"):
-        await workers[0].get(cluster.name)
+    for call in (workers[0].get(cluster.name), workers[0].register(cluster)):
+        with pytest.raises(Transient, match=f"the row {cluster.name}"):
+            await call
     await storage.transact(TABLE, [Upsert(row)])

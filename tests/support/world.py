@@ -28,7 +28,7 @@ from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.recovery import Recovery
-from shared.application.retry import Retry
+from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.lifecycle import OperationKind

@@ -77,6 +77,13 @@ def test_every_mistake_is_in_one_message(environment: Load) -> None:
         environment({**GOOD, "BERTH_TABLES_CONNECTION": "x"})
 
 
+def test_a_section_alone_is_no_setting(environment: Load) -> None:
+    with pytest.raises(SettingsError, match="BERTH_PROVISIONING: there is no such setting"):
+        environment({**GOOD, "BERTH_PROVISIONING": '{"max_concurrent": 7}'})
+    with pytest.raises(SettingsError, match="BERTH_TABLES: there is no such setting"):
+        environment({**GOOD, "BERTH_TABLES": "hello"})
+
+
 def test_a_secret_is_in_no_message(environment: Load) -> None:
     secret = "AccountKey=c2VjcmV0"
     settings = environment({**GOOD, "BERTH_TABLES_ENDPOINT": "", "BERTH_TABLES_CONNECTION": secret})

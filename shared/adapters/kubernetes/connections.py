@@ -39,8 +39,9 @@ class ClusterConnectionPool:
     async def connect(self, name: ClusterName) -> "KubernetesApiCluster":
         """Return the client of a registered cluster; raises NotFound."""
         async with self._lock:
-            # The Kubernetes client takes half a second to import: not when the worker starts, nor on its event loop.
-            await asyncio.to_thread(import_module, "shared.adapters.kubernetes.access")
+            if not self._open:
+                # The Kubernetes client takes half a second to import: not at the worker's start, nor on its event loop.
+                await asyncio.to_thread(import_module, "shared.adapters.kubernetes.access")
             from shared.adapters.kubernetes.access import connect
             from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 

@@ -10,6 +10,7 @@ The sums and a reservation change in one transaction, so that they always add up
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +75,9 @@ class TableClusterRepository:
 
     async def register(self, cluster: Cluster) -> Cluster:
         """Add a cluster or replace its registration, and return it with its allocation, which stays as it is."""
+        with contextlib.suppress(NotFound):
+            row, _ = await self._tables.get(TABLE, "cluster", cluster.name)
+            read_row(TABLE, row, _cluster)  # what this version cannot read it does not replace either
         await self._tables.transact(TABLE, [Upsert(_row(cluster))])
         self._registered_at = float("-inf")
         sums = await self._read_allocation(cluster.name)
@@ -180,8 +184,9 @@ class TableClusterRepository:
             row, etag = await self._tables.get(TABLE, _on(cluster), "allocation")
         except NotFound:
             return _Sums(0, 0, "")
-        self._known[cluster] = _Sums(int(row["allocated"]), int(row["starting"]), etag)
-        return self._known[cluster]
+        sums = read_row(TABLE, row, lambda row: _Sums(int(row["allocated"]), int(row["starting"]), etag))
+        self._known[cluster] = sums
+        return sums
 
     async def _reservation(self, cluster: ClusterName, instance: InstanceId) -> tuple[Row, str] | None:
         try:

@@ -1,8 +1,8 @@
 """Rows are read tolerantly: a newer version may write beside this one, and a rollback finds what it has left.
 
-A row carries the version of its schema, which grows when an older berth could no longer read it. A row of a newer
-schema, or one with a state, plan or kind that does not exist here, is unreadable: lists skip it, log an error and count
-it; a request for that row alone gets an error. It is never overwritten.
+A row carries the version of its schema. It grows when an older berth could no longer read a row, or would lose
+something by writing it. A row of a newer schema, or one with a state, plan or kind that does not exist here, is
+unreadable: lists skip it, log an error and count it; who asks for just that row gets an error. It is never written over.
 """
 
 import logging
@@ -10,20 +10,24 @@ from collections import Counter
 from collections.abc import Callable
 
 from shared.adapters.tables.storage import Row
-from shared.errors import Permanent
+from shared.errors import Transient
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+RETRY_AFTER = 30.0  # seconds: a rollout takes minutes
 _COLUMN = "schema_version"
 
 skipped_rows: Counter[str] = Counter()
 """How many unreadable rows this worker has skipped, by table."""
 
 
-class UnreadableRow(Permanent):
-    """A row that this version of berth cannot read."""
+class UnreadableRow(Transient):
+    """A row that this version of berth cannot read; another worker, or the version after the rollout, can."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, RETRY_AFTER)
 
 
 def with_schema(row: Row) -> Row:

@@ -44,7 +44,7 @@ class TableTenantRepository:
         self._tables = tables
 
     async def get(self, slug: Slug) -> Stored[Tenant]:
-        """Return a tenant; raises NotFound, and Permanent for a row that this version cannot read."""
+        """Return a tenant; raises NotFound, and Transient for a row that this version cannot read."""
         try:
             row, etag = await self._tables.get(TABLE, keys.shard(slug), keys.tenant_key(slug))
         except NotFound as error:
@@ -52,7 +52,7 @@ class TableTenantRepository:
         return Stored(read_row(TABLE, row, _tenant), etag)
 
     async def get_operation(self, operation_id: str) -> Operation:
-        """Return an operation, running or ended; raises NotFound, and Permanent for a row it cannot read."""
+        """Return an operation, running or ended; raises NotFound, and Transient for a row it cannot read."""
         slug = slug_of(operation_id)
         if not slug:
             raise NotFound("there is no such operation: its id is not one that berth gives")

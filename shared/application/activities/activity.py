@@ -13,7 +13,6 @@ from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.transitions import save_transition
-from shared.domain.clusters import ClusterName
 from shared.domain.lifecycle import TenantState
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
@@ -96,7 +95,7 @@ class OperationActivity(ABC):
         """Do what follows from an operation's end; doing it again changes nothing."""
         await self._latency.record(tenant)
         if tenant.state is TenantState.ACTIVE:
-            await self._clusters.release_slot(ClusterName(tenant.cluster), tenant.instance)
+            await self._clusters.release_slot(tenant.cluster, tenant.instance)
 
     async def _record_message(self, work: Work, message: str) -> None:
         """Record why an operation waits, which is a heartbeat too; does nothing if that fails as well."""

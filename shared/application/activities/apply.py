@@ -7,7 +7,6 @@ from typing import override
 from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
 from shared.application.admission import Admission, Queued
 from shared.application.ports.clusters import KubernetesCluster, TenantTemplates
-from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
@@ -40,7 +39,7 @@ class ApplyTenant(OperationActivity):
             await self._record_position(placed)
             return Outcome(Verdict.QUEUED, wait=placed.wait)
         objects = self._templates.render(placed.value)
-        cluster = await self._connections.connect(ClusterName(placed.value.cluster))
+        cluster = await self._connections.connect(placed.value.cluster)
         await cluster.apply(objects)
         return await self._undo_unless_open(work, placed.value, cluster)
 

@@ -6,7 +6,6 @@ from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import seconds_between
@@ -33,7 +32,7 @@ class AwaitTenant(OperationActivity):
         operation = operation.start_step(StepName.START, self._clock.now(), "starting the workload")
         tenant = tenant.with_value(replace(tenant.value, operation=operation))
         interval = self._settings.provisioning.progress_interval
-        cluster = await self._connections.connect(ClusterName(tenant.value.cluster))
+        cluster = await self._connections.connect(tenant.value.cluster)
         for _ in range(math.ceil(min(MAX_SECONDS, work.fail_after) / interval)):
             if tenant.value.operation.cancel_requested:
                 return await self._abort(tenant, "cancelled")

@@ -5,7 +5,6 @@ from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
@@ -41,7 +40,7 @@ class RemoveTenant(OperationActivity):
         operation = operation.start_step(StepName.REMOVE, now, "removing the workload, its data and its namespace")
         await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
         if value.cluster:
-            name = ClusterName(value.cluster)
+            name = value.cluster
             # Before the removal, which may take long: this tenant must not keep others from starting meanwhile.
             await self._clusters.release_slot(name, value.instance)
             cluster = await self._connections.connect(name)
@@ -50,7 +49,7 @@ class RemoveTenant(OperationActivity):
         if gone is None:  # another call did all this
             return ENDED
         if value.cluster:
-            await self._clusters.release(ClusterName(value.cluster), value.instance)
+            await self._clusters.release(value.cluster, value.instance)
         if operation.rules.compensation is StepName.REMOVE:
             await self._end(gone, gone.value.fail(self._clock.now()), work.reason)
         else:

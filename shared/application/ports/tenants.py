@@ -24,11 +24,11 @@ class TenantRepository(Protocol):
     """The tenants, their operations and their audit trail."""
 
     async def get(self, slug: Slug) -> Stored[Tenant]:
-        """Return a tenant; raises NotFound, and Permanent for a row that this version cannot read."""
+        """Return a tenant; raises NotFound, and Transient for a row that this version cannot read."""
         ...
 
     async def get_operation(self, operation_id: str) -> Operation:
-        """Return an operation, running or ended; raises NotFound, and Permanent for a row it cannot read."""
+        """Return an operation, running or ended; raises NotFound, and Transient for a row it cannot read."""
         ...
 
     async def save(self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None) -> Stored[Tenant]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from functions.http import responses
 from functions.http.problems import Kind, Problem
+from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
 from shared.domain.operations import OperationId, new_operation
@@ -57,7 +58,7 @@ def test_a_tenant() -> None:
         changed_at=NOW,
         operation=OPERATION,
         instance=InstanceId("4xnx3djrrs"),
-        cluster="weu-1",
+        cluster=ClusterName("weu-1"),
         observed=Observed(ready=True, message="ready", at=NOW),
     )
     assert json.loads(responses.Tenant.of(tenant, domain="example.com").model_dump_json()) == {

@@ -49,7 +49,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation of the API; `path` is what comes after /api/."""
+    """One operation of the API.
+
+    `path` is what comes after /api/; a route that is not `strict` takes parameters and bodies that it does not use.
+    """
 
     method: Method
     path: str
@@ -60,6 +63,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_required: bool = True
+    strict: bool = True
 
     def has_path(self, path: str) -> bool:
         """Whether a path, without /api/, is one of this route's."""
