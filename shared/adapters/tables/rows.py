@@ -2,7 +2,7 @@
 
 A row carries the version of its schema. It grows when an older berth could no longer read a row, or would lose
 something by writing it. A row of a newer schema, or one with a state, plan or kind that does not exist here, is
-unreadable: lists skip it, log an error and count it; who asks for just that row gets an error. It is never written over.
+unreadable: lists skip it, log an error and count it; a read of just that row fails. It is never written over.
 """
 
 import logging
