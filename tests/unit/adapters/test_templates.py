@@ -23,8 +23,11 @@ def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.
     return new_tenant(plan=plan, display_name=display_name, version=version, instance=InstanceId("0123456789"))
 
 
-def rendered(value: Tenant | None = None, folder: Path = FOLDER) -> dict[tuple[str, str], Any]:
-    objects = YamlTenantTemplates(TENANT_SETTINGS, folder).render(value or tenant())
+SHIPPED = YamlTenantTemplates(TENANT_SETTINGS, FOLDER)
+
+
+def rendered(value: Tenant | None = None, templates: YamlTenantTemplates = SHIPPED) -> dict[tuple[str, str], Any]:
+    objects = templates.render(value or tenant())
     return {(each["kind"], each["metadata"]["name"]): each for each in objects}
 
 
@@ -113,12 +116,14 @@ def test_a_wrong_template_says_where_and_what(tmp_path: Path, template: str, com
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     (tmp_path / "99-operator.yaml").write_text(template)
     with pytest.raises(Permanent, match=complaint):
-        rendered(folder=tmp_path)
+        rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, tmp_path))
 
 
 def test_an_operator_can_change_a_template(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     workload = tmp_path / "50-workload.yaml"
     workload.write_text(workload.read_text().replace("mountPath: /data", "mountPath: /var/lib/product"))
-    pod = rendered(folder=tmp_path)["StatefulSet", "product"]["spec"]["template"]["spec"]
+    pod = rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, tmp_path))["StatefulSet", "product"]["spec"][
+        "template"
+    ]["spec"]
     assert pod["containers"][0]["volumeMounts"][0]["mountPath"] == "/var/lib/product"
