@@ -111,6 +111,13 @@ def test_only_a_missing_image_is_permanent(reason: str, message: str, permanent:
     assert status.message == f"the image product:1 cannot be pulled: {message or reason}"
 
 
+def test_a_missing_image_with_a_long_name_is_permanent() -> None:
+    image = f"registry.example.com/product@sha256:{'0' * 64}"
+    message = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
+    status = seen(waiting("ErrImagePull", message))
+    assert (status.permanent, len(message) > 300, len(status.message) < 400) == (True, True, True)
+
+
 @pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"])
 def test_a_container_that_is_not_created_is_permanent(reason: str) -> None:
     status = seen(waiting(reason, "it is wrong"))
