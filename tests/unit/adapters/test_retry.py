@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Permanent, Transient
@@ -92,6 +94,38 @@ def test_the_last_error_is_raised_when_the_time_is_over() -> None:
         calls.run()
     assert str(raised.value) == str(len(calls.times) - 1)
     assert POLICY.total_timeout - POLICY.max_pause <= calls.ended <= POLICY.total_timeout
+
+
+WAITS = st.none() | st.floats(0, 60)
+
+
+@given(
+    st.lists(WAITS.map(lambda wait: Transient("away", wait)), min_size=1, max_size=5),
+    st.floats(0, 40),
+    st.floats(0.05, 60),
+    st.integers(0, 99),
+)
+def test_the_total_timeout_is_never_exceeded(errors: list[Transient], seconds: float, total: float, seed: int) -> None:
+    calls = Calls(*errors, seconds=seconds)
+    with pytest.raises(Transient):
+        calls.run(RetryPolicy(total_timeout=total), seed=seed)
+    assert calls.ended <= total + 1e-6
+
+
+def test_a_call_that_never_ends_is_transient() -> None:
+    calls = Calls(None, seconds=3600)
+    with pytest.raises(Transient, match="tables did not respond within 30 s"):
+        calls.run()
+    assert calls.ended == 30
+
+
+def test_an_attempt_that_is_cut_off_keeps_the_error_before() -> None:
+    busy = Transient("busy")
+    busy.__cause__ = Permanent("forbidden")
+    calls = Calls(busy, None, seconds=20)
+    with pytest.raises(Transient) as raised:
+        calls.run()
+    assert (raised.value, str(raised.value.__cause__), calls.ended) == (busy, "forbidden", 30)
 
 
 def test_jitter_is_full_and_bounded() -> None:
