@@ -45,6 +45,8 @@ async def with_retry[T](
 ) -> T:
     """Await `call()` until it does not raise Transient, or until the time is over; then raise the last error.
 
+    An attempt that runs when the time is over is cancelled; if there was no error before it, that is Transient too.
+
     Args:
         call: Makes one attempt.
         policy: How long to retry.
@@ -54,10 +56,20 @@ async def with_retry[T](
     loop = asyncio.get_running_loop()
     deadline = loop.time() + policy.total_timeout
     attempt = 0
+    last: Transient | None = None
     while True:
+        scope = asyncio.timeout_at(deadline)
         try:
-            return await call()
+            async with scope:
+                return await call()
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            if last is None:
+                raise Transient(f"{dependency} did not respond within {policy.total_timeout:g} s") from error
+            raise last from last.__cause__
         except Transient as error:
+            last = error
             ceiling = min(policy.max_pause, policy.first_pause * 2**attempt)
             pause = max(source.uniform(0, ceiling), error.retry_after or 0)
             if loop.time() + pause >= deadline:

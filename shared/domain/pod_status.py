@@ -51,7 +51,9 @@ def diagnose(pod: Mapping[str, Any] | None, *, now: datetime, crash_limit: int) 
         reason, message = _text(waiting.get("reason")), _text(waiting.get("message"))
         name = _text(container.get("image")) or _text(container.get("name"))
         if reason in _PULL_FAILED:
-            missing = any(sign in message.lower() for sign in _IMAGE_MISSING)
+            # The cause is at the end, behind the image's name three times: beyond what is quoted.
+            cause = str(waiting.get("message", "")).lower()
+            missing = any(sign in cause for sign in _IMAGE_MISSING)
             return status_of(reason, f"the image {name} cannot be pulled: {message or reason}", permanent=missing)
         if reason in _PERMANENT:
             return status_of(reason, f"the container cannot be created: {message or reason}", permanent=True)

@@ -1,4 +1,4 @@
-"""The life cycle: which moves there are, and that two operations never run on one tenant."""
+"""A tenant's moves, and that two operations never run on one tenant."""
 
 from datetime import timedelta
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState, rules_of
+from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation, OperationState, new_operation
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, Permanent
+from shared.errors import Conflict
 from tests.support.builders import new_tenant
 from tests.support.clock import START
 
@@ -69,20 +69,3 @@ def test_every_move_is_one_of_the_table(calls: list[str]) -> None:
         except Conflict:
             assert tenant is before
         assert tenant.operation.is_open == (tenant.state in (TenantState.DELETING, TenantState.PROVISIONING))
-
-
-def test_every_kind_has_rules_and_every_state_is_reached() -> None:
-    assert set(RULES) == set(OperationKind)
-    reached = {state for rules in RULES.values() for state in (rules.during, rules.after_success, rules.after_failure)}
-    assert set(TenantState) <= reached
-
-
-def test_a_kind_without_rules_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.domain.lifecycle.RULES", {})
-    with pytest.raises(Permanent, match="no rules"):
-        rules_of(OperationKind.PROVISION)
-
-
-def test_only_provisioning_compensates_by_removal() -> None:
-    compensating = {kind for kind, rules in RULES.items() if rules.compensation is StepName.REMOVE}
-    assert compensating == {OperationKind.PROVISION}
