@@ -179,7 +179,8 @@ def test_every_retry_logs_one_line(caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls(Transient("it is away"), Transient("busy", 2.0), None)
     calls.run()
     first, _ = calls.pauses
+    shown = f"{first:.3f}".rstrip("0").rstrip(".")
     assert caplog.messages == [
-        f'retry dependency=tables attempt=1 pause={first:.3g} cause="it is away"',
+        f'retry dependency=tables attempt=1 pause={shown} cause="it is away"',
         "retry: throttled dependency=tables attempt=2 pause=2 cause=busy",
     ]
