@@ -1,0 +1,93 @@
+"""Which problem each error is to a caller."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem, ProblemError, problem_of
+from functions.http.reference import problem_pages
+from shared import errors
+from shared.adapters.kubernetes.client import Forbidden
+from shared.errors import BerthError, Conflict, Invalid, KeyReused, NoRoom, NotFound, Permanent, QueueFull, Transient
+
+# Each class with the status and the kind of its problem.
+EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
+    BerthError: (500, Kind.INTERNAL),
+    NotFound: (404, Kind.NOT_FOUND),
+    Conflict: (409, Kind.CONFLICT),
+    NoRoom: (409, Kind.CONFLICT),
+    KeyReused: (422, Kind.KEY_REUSED),
+    Transient: (503, Kind.UNAVAILABLE),
+    QueueFull: (429, Kind.QUEUE_FULL),
+    Permanent: (502, Kind.DEPENDENCY_REFUSED),
+    Invalid: (422, Kind.INVALID_REQUEST),
+}
+
+
+def error_of(kind: type[BerthError]) -> BerthError:
+    return Invalid(("/slug", "it is wrong")) if kind is Invalid else kind("it is wrong")
+
+
+def error_classes() -> Iterator[type[BerthError]]:
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, BerthError):
+            yield value
+
+
+def test_every_error_class_has_a_problem() -> None:
+    assert set(error_classes()) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_an_error_is_a_problem(kind: type[BerthError]) -> None:
+    problem = problem_of(error_of(kind))
+    assert (problem.kind.status, problem.kind) == EXPECTED[kind]
+    assert ("Retry-After" in problem.headers) == issubclass(kind, Transient)
+    assert problem.detail
+
+
+@pytest.mark.parametrize("kind", [NotFound, Conflict, NoRoom, KeyReused, Permanent])
+def test_the_caller_reads_the_text_of_an_error(kind: type[BerthError]) -> None:
+    assert problem_of(kind("it is wrong")).detail == "it is wrong"
+
+
+def test_a_subclass_is_the_problem_of_its_class() -> None:
+    assert problem_of(Forbidden("no")).kind is Kind.DEPENDENCY_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("wait", "header"),
+    [(None, DEFAULT_RETRY_AFTER), (0.0, DEFAULT_RETRY_AFTER), (0.2, 1), (1.0, 1), (7.4, 7), (60.0, 60)],
+)
+@pytest.mark.parametrize("kind", [Transient, QueueFull])
+def test_retry_after_is_whole_seconds(kind: type[Transient], wait: float | None, header: int) -> None:
+    problem = problem_of(kind("away", wait))
+    assert problem.headers == {"Retry-After": str(header)}
+    assert problem.detail == f"away. Send the same request again in {header} s."
+
+
+def test_an_invalid_request_names_what_is_wrong() -> None:
+    problem = problem_of(Invalid(("/slug", "it is taken"), ("?limit", "too large")))
+    assert problem.errors == (("/slug", "it is taken"), ("?limit", "too large"))
+    assert "`errors`" in problem.detail
+
+
+def test_an_unknown_error_keeps_its_text() -> None:
+    class Unknown(BerthError):
+        pass
+
+    problem = problem_of(Unknown("a detail of the inside"))
+    assert problem == Problem(Kind.INTERNAL, INTERNAL)
+    assert "inside" not in problem.detail
+
+
+def test_a_problem_error_holds_its_problem() -> None:
+    problem = Problem(Kind.TOO_LARGE, "Send less.", headers={"Allow": "GET"})
+    error = ProblemError(problem)
+    assert (error.problem, str(error)) == (problem, "Send less.")
+
+
+def test_kinds_are_distinct_errors_with_a_page() -> None:
+    assert len({kind.label for kind in Kind}) == len({kind.title for kind in Kind}) == len(Kind)
+    assert all(400 <= kind.status < 600 for kind in Kind)
+    assert {kind.type.removeprefix("/api/problems/") for kind in Kind} == set(problem_pages())
