@@ -48,7 +48,7 @@ from tests.support.memory_tables import MemoryTables
 
 PORTAL = Caller("portal")
 ATTEMPTS = 4  # at an activity that breaks off with an error nobody expects
-MAX_STEPS = 2_000  # of one run: many times what any test takes, and over in a second when something never ends
+MAX_STEPS = 5_000  # of one run: many times what any test takes, and over in a second or two when nothing ends
 
 
 class Worker:
