@@ -33,17 +33,17 @@ class Cancel:
         known = await self._tenants.get_operation(operation_id)  # no key is taken for what is not there
         await self._start.claim(caller, known.id)
         for _ in range(MAX_TRIES):
-            operation = await self._tenants.get_operation(operation_id)
+            stored = await self._tenants.get(known.slug)
+            operation = stored.value.operation
+            if operation.id != operation_id:  # it has ended, and another one has begun since
+                operation = await self._tenants.get_operation(operation_id)
             if operation.cancel_requested:
                 return operation
             if not operation.is_open:
                 raise Conflict(f"operation {operation_id} has {operation.state} already")
             if operation.rules.after_cancel is None:
                 raise Conflict(f"an operation of the kind {operation.kind} cannot be cancelled")
-            stored = await self._tenants.get(operation.slug)
-            if stored.value.operation.id != operation_id:
-                continue
-            asked = replace(stored.value.operation, cancel_requested=True)
+            asked = replace(operation, cancel_requested=True)
             tenant = stored.with_value(replace(stored.value, operation=asked, changed_at=self._clock.now()))
             try:
                 await save_transition(

@@ -27,6 +27,7 @@ from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.ports.clusters import TenantTemplates
 from shared.application.recovery import Recovery
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
@@ -47,6 +48,7 @@ from tests.support.memory_tables import MemoryTables
 
 PORTAL = Caller("portal")
 ATTEMPTS = 4  # at an activity that breaks off with an error nobody expects
+MAX_STEPS = 5_000  # of one run: many times what any test takes, and over in a second or two when nothing ends
 
 
 class Worker:
@@ -58,7 +60,7 @@ class Worker:
         kubernetes: Mapping[ClusterName, FakeCluster],
         clock: FakeClock,
         settings: Settings,
-        templates: FakeTemplates,
+        templates: TenantTemplates,
     ) -> None:
         self.faults = Faults()
         tables = FaultyTables(storage, self.faults)
@@ -145,6 +147,7 @@ class World:
 
     Attributes:
         delivered: Every activity that was run, in order, to be delivered once more.
+        outcomes: What the activities returned.
     """
 
     settings: Settings
@@ -155,6 +158,7 @@ class World:
     workflows: FakeWorkflows
     workers: list[Worker]
     delivered: list[ActivityCall] = field(default_factory=list[ActivityCall])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
     _running: dict[OperationId, _Orchestration] = field(default_factory=dict[OperationId, _Orchestration])
     _turn: int = 0
 
@@ -197,7 +201,7 @@ class World:
         """Run an activity that was run before, as a task hub does that lost its result."""
         return await self.workers[worker].activities[call.activity].run(call.work)
 
-    async def run(self, *, steps: int = 100_000, until: float = float("inf")) -> None:
+    async def run(self, *, steps: int = MAX_STEPS, until: float = float("inf")) -> None:
         """Run all orchestrations to their ends, or that many steps, or until the clock's monotonic time.
 
         Activities are given to the workers in turn. Raises AssertionError if they do not end.
@@ -214,7 +218,7 @@ class World:
                 self.clock.advance(due - self.clock.monotonic())
             else:
                 return
-        assert steps < 100_000, "the orchestrations do not end"
+        assert steps < MAX_STEPS, "the orchestrations do not end"
 
     def _adopt(self) -> None:
         """Begin what was started, and drop what was terminated."""
@@ -263,15 +267,23 @@ class World:
             self._turn += 1
             worker = self.workers[self._turn % len(self.workers)]
             try:
-                return (await worker.activities[call.activity].run(call.work)).encode()
+                outcome = await worker.activities[call.activity].run(call.work)
             except Exception as error:  # as the task hub does: anything at all
                 name = type(error).__name__
+            else:
+                self.outcomes.append(outcome)
+                return outcome.encode()
         details: Any = SimpleNamespace(message=name, errorType=name, stackTrace=SimpleNamespace(value=""))
         return TaskFailedError("the activity failed", details)
 
 
 async def new_world(
-    *, workers: int = 1, clusters: Iterable[Cluster] = (), settings: Settings | None = None, **provisioning: Any
+    *,
+    workers: int = 1,
+    clusters: Iterable[Cluster] = (),
+    settings: Settings | None = None,
+    templates: TenantTemplates | None = None,
+    **provisioning: Any,
 ) -> World:
     """Return a world with its clusters registered; by default one cluster that holds ten trials.
 
@@ -279,18 +291,19 @@ async def new_world(
         workers: How many worker processes there are.
         clusters: The clusters.
         settings: All settings.
+        templates: Instead of the fake ones.
         provisioning: Without `settings`: fields of the provisioning section.
     """
     settings = settings or new_settings(**provisioning)
-    clock, storage, templates = FakeClock(), MemoryTables(), FakeTemplates()
+    clock, storage, fake_templates = FakeClock(), MemoryTables(), FakeTemplates()
     registered = list(clusters) or [new_cluster()]
     kubernetes = {cluster.name: FakeCluster(clock) for cluster in registered}
-    held = [Worker(storage, kubernetes, clock, settings, templates) for _ in range(workers)]
+    held = [Worker(storage, kubernetes, clock, settings, templates or fake_templates) for _ in range(workers)]
     for cluster in registered:
         await held[0].clusters.register(cluster)
     for each in held:
         each.faults.reset()
-    return World(settings, clock, storage, kubernetes, templates, FakeWorkflows(), held)
+    return World(settings, clock, storage, kubernetes, fake_templates, FakeWorkflows(), held)
 
 
 async def violations(world: World, *, at_rest: bool = True) -> list[str]:

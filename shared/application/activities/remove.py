@@ -1,5 +1,6 @@
 """The activity that removes a tenant: the work of a deletion, and the compensation of a failed provisioning."""
 
+import logging
 from dataclasses import replace
 from typing import override
 
@@ -10,6 +11,9 @@ from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import NotFound, Permanent
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0  # of one attempt to remove; it is retried until nothing is left
 REFUSED_PAUSE_SECONDS = 30.0
@@ -30,7 +34,10 @@ class RemoveTenant(OperationActivity):
             return await self._remove(tenant, work)
         except (Permanent, NotFound) as error:
             # Nothing may be left behind, so this is retried until an operator has granted the missing right.
-            return Outcome(Verdict.RETRY, f"removal was refused: {error}", REFUSED_PAUSE_SECONDS)
+            log_event(logger, "removal refused", level=logging.WARNING, cause=str(error))
+            message = f"removal was refused: {error}"
+            await self._record_message(work, message)
+            return Outcome(Verdict.RETRY, message, REFUSED_PAUSE_SECONDS)
 
     async def _remove(self, tenant: Stored[Tenant], work: Work) -> Outcome:
         value, now = tenant.value, self._clock.now()

@@ -1,57 +1,173 @@
-"""Cancelling: an open provisioning ends, and what it made is removed."""
+"""Cancelling: what it ends at each step, and what it must not touch."""
+
+import asyncio
 
 import pytest
 
-from shared.application.cancel import MAX_TRIES
 from shared.domain.lifecycle import TenantState
-from shared.domain.operations import OperationState
+from shared.domain.operations import Operation, OperationState, StepState
 from shared.domain.slugs import Slug
-from shared.domain.workflow import Activity
-from shared.errors import Conflict, NotFound
-from tests.support.world import PORTAL, new_world, violations
+from shared.domain.workflow import Activity, Verdict
+from shared.errors import BerthError, Conflict, NotFound
+from tests.support.world import PORTAL, World, new_world, violations
+
+ACME = Slug("acme")
 
 
-@pytest.mark.parametrize("done", [[], [Activity.APPLY]])
-async def test_a_cancelled_signup_leaves_nothing(done: list[Activity]) -> None:
-    world = await new_world()
-    operation = await world.sign_up()
-    for activity in done:
-        await world.do(activity, operation)
-    asked = await world.worker.cancel.cancel(operation.id, PORTAL)
-    assert asked.cancel_requested
-    assert (await world.worker.cancel.cancel(operation.id, PORTAL)).cancel_requested  # asking again is safe
+async def cancel(world: World, operation: Operation, *, worker: int = 0) -> Operation:
+    return await world.workers[worker].cancel.cancel(operation.id, PORTAL)
+
+
+async def assert_cancelled(world: World) -> None:
     await world.run()
     tenant = await world.tenant()
     assert (tenant.state, tenant.operation.state) == (TenantState.FAILED, OperationState.CANCELLED)
-    assert tenant.operation.reason == "cancelled"
+    assert all(step.state not in (StepState.RUNNING, StepState.PENDING) for step in tenant.operation.steps)
     assert await violations(world) == []
 
 
-async def test_what_has_ended_cannot_be_cancelled() -> None:
+async def test_a_signup_that_has_not_begun_can_be_cancelled() -> None:
     world = await new_world()
-    tenant = await world.active()
-    with pytest.raises(Conflict, match="has succeeded already"):
-        await world.worker.cancel.cancel(tenant.operation.id, PORTAL)
+    operation = await world.sign_up()
+    assert (await cancel(world, operation)).cancel_requested
+    await assert_cancelled(world)
+    assert (await world.tenant()).operation.reason == "cancelled"
+
+
+async def test_a_queued_tenant_can_be_cancelled() -> None:
+    world = await new_world(max_concurrent=1)
+    first = await world.sign_up("first")
+    await world.do(Activity.APPLY, first)
+    operation = await world.sign_up()
+    assert (await world.do(Activity.APPLY, operation)).verdict is Verdict.QUEUED
+    await cancel(world, operation)
+    await assert_cancelled(world)
+
+
+async def test_an_applied_tenant_can_be_cancelled() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    await world.do(Activity.APPLY, operation)
+    await cancel(world, operation)
+    await assert_cancelled(world)
+
+
+async def test_a_waiting_tenant_can_be_cancelled() -> None:
+    world = await new_world()
+    operation = await world.sign_up(version="never-ready-1")
+    await world.run(steps=3)
+    assert (await world.tenant()).operation.is_open
+    await cancel(world, operation)
+    await assert_cancelled(world)
+    assert (await world.tenant()).operation.total_seconds < 120
+
+
+async def test_a_compensated_operation_can_be_cancelled() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    await world.do(Activity.APPLY, operation)
+    [namespace] = world.kubernetes[next(iter(world.kubernetes))].namespaces.values()
+    namespace.held = True
+    assert (await world.do(Activity.REMOVE, operation, reason="too slow")).verdict is Verdict.RETRY
+    await cancel(world, operation)
+    namespace.held = False
+    await assert_cancelled(world)
+    assert (await world.tenant()).operation.reason == "too slow"
+
+
+async def test_cancelling_again_changes_nothing() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    await cancel(world, operation)
+    before = await world.tenant()
+    assert (await cancel(world, operation)).id == operation.id
+    assert await world.tenant() == before
+    await assert_cancelled(world)
+    assert (await cancel(world, operation)).state is OperationState.CANCELLED
 
 
 async def test_a_deletion_cannot_be_cancelled() -> None:
     world = await new_world()
     await world.active()
-    deletion = await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    operation = await world.worker.delete.delete(ACME, PORTAL, world.workflows)
     with pytest.raises(Conflict, match="of the kind delete cannot be cancelled"):
-        await world.worker.cancel.cancel(deletion.id, PORTAL)
+        await cancel(world, operation)
+    await world.run()
+    assert (await world.tenant()).state is TenantState.DELETED
 
 
-async def test_an_unknown_operation_is_not_found() -> None:
+async def test_an_ended_operation_cannot_be_cancelled() -> None:
+    world = await new_world()
+    tenant = await world.active()
+    with pytest.raises(Conflict, match="has succeeded already"):
+        await cancel(world, tenant.operation)
+    await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+    with pytest.raises(Conflict, match="has succeeded already"):  # nor the one before the present one
+        await cancel(world, tenant.operation)
+
+
+async def test_an_unknown_operation_takes_no_key() -> None:
     world = await new_world()
     with pytest.raises(NotFound):
-        await world.worker.cancel.cancel("acme.00000000000000000000", PORTAL)
+        await world.worker.cancel.cancel("acme.unknown", PORTAL)
+    assert "idempotency" not in world.storage.rows
 
 
-async def test_cancelling_stops_after_bounded_conflicts() -> None:
+async def test_a_cancellation_stands_among_progress_writes() -> None:
+    for number in range(1, 8):
+        world = await new_world(workers=2)
+        operation = await world.sign_up()
+        world.workers[1].faults.reset()
+        stall = world.workers[1].faults.stall(number)
+        late = asyncio.create_task(cancel(world, operation, worker=1))
+        reached = asyncio.create_task(stall.reached.wait())
+        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        await world.do(Activity.APPLY, operation)
+        stall.release()
+        assert (await late).cancel_requested
+        await assert_cancelled(world)
+
+
+async def test_what_ends_meanwhile_is_not_marked_as_cancelled() -> None:
+    for number in range(1, 4):
+        world = await new_world(workers=2)
+        operation = await world.sign_up()
+        world.workers[1].faults.reset()
+        stall = world.workers[1].faults.stall(number)
+        late = asyncio.create_task(cancel(world, operation, worker=1))
+        reached = asyncio.create_task(stall.reached.wait())
+        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
+        both, world.workers = world.workers, world.workers[:1]
+        await world.run()
+        world.workers = both
+        ended = (await world.tenant()).operation
+        stall.release()
+        if ended.state is OperationState.SUCCEEDED:
+            with pytest.raises(Conflict, match="has succeeded already"):
+                await late
+        assert (await world.tenant()).operation == ended, f"stalled at call {number}"
+
+
+async def test_writes_that_never_stop_refuse_a_cancellation() -> None:
     world = await new_world()
     operation = await world.sign_up()
-    world.worker.faults.away = lambda name: Conflict("changed") if name == "transact tenants" else None
+    left = 9
+
+    def busy(name: str) -> BerthError | None:
+        nonlocal left
+        if name != "transact tenants" or left == 0:
+            return None
+        left -= 1
+        return Conflict("the row was changed")
+
+    world.worker.faults.away = busy
+    assert (await cancel(world, operation)).cancel_requested
+    world = await new_world()
+    operation = await world.sign_up()
+    left = 10
+    world.worker.faults.away = busy
     with pytest.raises(Conflict, match="changing too fast"):
-        await world.worker.cancel.cancel(operation.id, PORTAL)
-    assert sum(name == "transact tenants" for name in world.worker.faults.calls) <= MAX_TRIES + 1
+        await cancel(world, operation)
+    assert not (await world.tenant()).operation.cancel_requested

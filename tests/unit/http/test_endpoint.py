@@ -9,7 +9,7 @@ import pytest
 
 from functions.http.endpoint import ROUTES, endpoint, request_path
 from functions.http.problems import INTERNAL, MEDIA_TYPE, Kind, Problem, ProblemError
-from functions.http.routes import TENANT, Parameter, Response, Route
+from functions.http.route import TENANT, Parameter, Response, Route
 from shared.errors import BerthError, Conflict, Permanent, QueueFull, Transient
 from tests.support.registered import registered_functions
 
@@ -64,14 +64,14 @@ def test_undeclared_path_parameters_are_refused(path: str, parameters: tuple[Par
 
 
 async def test_a_good_request_reaches_its_handler() -> None:
-    response = await call("healthz", request("GET", "/api/healthz?code=key"))
+    response = await call("show_openapi", request("GET", "/api/openapi.json?code=key"))
     assert (response.status_code, json.loads(response.get_body())) == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize(
     ("name", "query", "errors"),
     [
-        ("healthz", "?a=1", {"?a": "this request takes no parameters"}),
+        ("show_openapi", "?a=1", {"?a": "this request takes no parameters"}),
         ("list_tenants", "?limt=1", {"?limt": "use state, plan, cluster, region, limit, next only"}),
         ("list_tenants", "?limit=1&limit=2", {"?limit": "give it once"}),
         ("list_tenants", "?limit=1&limit=1", {"?limit": "give it once"}),
@@ -89,7 +89,7 @@ async def test_a_wrong_query_is_a_problem(name: str, query: str, errors: dict[st
 
 
 async def test_a_body_that_is_not_expected_is_a_problem() -> None:
-    response = await call("healthz", request("GET", "/api/healthz", b"{}"))
+    response = await call("show_openapi", request("GET", "/api/openapi.json", b"{}"))
     found = document(response)
     assert (response.status_code, found["errors"][0]["detail"]) == (422, "send this request without a body")
 
@@ -139,7 +139,7 @@ async def test_a_failed_request_logs_its_cause(
     assert (response.status_code, document(response)["type"]) == (status, kind.type)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "method=GET path=/api/tenants/acme " in record.message
+    assert "method=GET route=tenants/{slug} " in record.message
     assert f"problem={kind.label}" in record.message
     assert str(error) in record.message
     assert "secret-key" not in caplog.text
@@ -194,3 +194,8 @@ async def test_an_unknown_path_is_404(path: str) -> None:
 )
 def test_a_path_is_without_host_and_query(url: str, path: str) -> None:
     assert request_path(func.HttpRequest(method="GET", url=url, body=b"")) == path
+
+
+async def test_a_probe_may_add_what_it_likes() -> None:
+    response = await call("healthz", request("GET", "/api/healthz?ts=1", b"ping"))
+    assert response.status_code == 200
