@@ -34,7 +34,12 @@ class DependencyChecks:
         found = dict(zip(checks, results, strict=True))
         if found["tables"] != OK:
             return found
-        names = [cluster.name for cluster in await self._clusters.registered()]
+        names: list[ClusterName] = []
+
+        async def read_names() -> None:
+            names.extend(cluster.name for cluster in await self._clusters.registered())
+
+        found["tables"] = await _result(read_names(), timeout)
         results = await asyncio.gather(*(_result(self._check_cluster(name), timeout) for name in names))
         return found | {f"cluster {name}": result for name, result in zip(names, results, strict=True)}
 

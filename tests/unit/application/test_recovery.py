@@ -1,80 +1,151 @@
-"""Recovery: which open operations are started again, which are ended, and which are left alone."""
+"""Recovery: which operations are started again, and which are left alone."""
 
-from datetime import timedelta
+import pytest
 
-from shared.adapters.tables.keys import shard, tenant_key
-from shared.adapters.tables.storage import Upsert
+from shared.adapters.tables import keys
+from shared.adapters.tables.tenants import TABLE
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation, OperationId
 from shared.domain.slugs import Slug
 from shared.errors import Transient
-from tests.support.world import new_world, violations
+from tests.support.fake_workflows import FakeWorkflows
+from tests.support.world import World, new_world, violations
 
 
-async def test_a_lost_operation_is_started_once() -> None:
-    world = await new_world(workers=2)
-    operation = await world.sign_up()
-    world.workflows.running.clear()  # the task hub was replaced
-    world.clock.advance(59)
-    assert await world.worker.recovery.restart_lost(world.workflows) == 0
-    world.clock.advance(2)
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
-    assert await world.workers[1].recovery.restart_lost(world.workflows) == 0
-    assert world.workflows.started == [operation.id] * 2
+class PartlyAway(FakeWorkflows):
+    """A task hub that does not answer for one operation."""
+
+    silent = OperationId("")
+
+    async def is_running(self, operation_id: OperationId) -> bool:
+        if operation_id == self.silent:
+            raise Transient("the task hub does not respond")
+        return await FakeWorkflows.is_running(self, operation_id)
+
+
+async def recover(world: World) -> int:
+    return await world.worker.recovery.restart_lost(world.workflows)
+
+
+async def lost(slug: str = "acme") -> tuple[World, Operation]:
+    """Return a world with one operation, whose orchestration is lost."""
+    world = await new_world()
+    operation = await world.sign_up(slug)
+    world.workflows.running.clear()
+    return world, operation
+
+
+async def test_a_lost_orchestration_is_started_once() -> None:
+    world, operation = await lost()
+    world.clock.advance(60)
+    assert [await recover(world), await recover(world)] == [1, 0]
+    assert world.workflows.started == [operation.id, operation.id]
     await world.run()
     assert (await world.tenant()).state is TenantState.ACTIVE
     assert await violations(world) == []
 
 
-async def test_a_stuck_operation_is_ended_then_started() -> None:
-    world = await new_world()
-    operation = await world.sign_up()
-    world.clock.advance(299)
-    await world.worker.recovery.restart_lost(world.workflows)
-    assert world.workflows.terminated == []
-    world.clock.advance(2)
-    assert await world.worker.recovery.restart_lost(world.workflows) == 0
-    assert world.workflows.terminated == [operation.id]
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
+async def test_a_young_operation_is_left_alone() -> None:
+    world, _ = await lost()
+    world.clock.advance(59)
+    assert await recover(world) == 0
 
 
-async def test_a_clock_set_back_hides_no_lost_operation() -> None:
+async def test_a_running_orchestration_is_left_alone() -> None:
     world = await new_world()
     await world.sign_up()
-    world.workflows.running.clear()
-    world.clock.step(-timedelta(hours=5).total_seconds())
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
+    world.clock.advance(300)
+    assert await recover(world) == 0
+    assert world.workflows.terminated == []
 
 
-async def test_one_failure_does_not_stop_the_others() -> None:
+async def test_a_stuck_orchestration_is_ended_then_started() -> None:
     world = await new_world()
-    for slug in ("one-1", "two-2", "three-3"):
-        await world.sign_up(slug)
-    world.workflows.running.clear()
-    world.clock.advance(61)
-    real, failed = world.workflows.start, list[str]()
-
-    async def start_but_one(operation: object) -> None:
-        if not failed:
-            failed.append(str(operation))
-            raise Transient("away")
-        await real(operation)  # type: ignore[arg-type]
-
-    class Flaky:
-        is_running = world.workflows.is_running
-        terminate = world.workflows.terminate
-        start = staticmethod(start_but_one)
-
-    assert await world.worker.recovery.restart_lost(Flaky()) == 2
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
+    operation = await world.sign_up()
+    world.clock.advance(301)
+    assert await recover(world) == 0
+    assert world.workflows.terminated == [operation.id]
+    assert await recover(world) == 1
+    assert world.workflows.terminated == [operation.id]
+    await world.run()
+    assert (await world.tenant()).state is TenantState.ACTIVE
 
 
-async def test_an_unreadable_row_does_not_stop_recovery() -> None:
+async def test_an_ended_operation_is_left_alone() -> None:
     world = await new_world()
-    for slug in ("one-1", "two-2"):
-        await world.sign_up(slug)
-    key = shard(Slug("one-1")), tenant_key("one-1")
-    row, _ = await world.storage.get("tenants", *key)
-    await world.storage.transact("tenants", [Upsert({**row, "state": "moving"})])
+    await world.active()
+    world.clock.advance(3600)
+    assert await recover(world) == 0
+    assert len(world.workflows.started) == 1
+
+
+@pytest.mark.parametrize("silent", ["first", "second", "third"])
+async def test_one_that_fails_does_not_stop_the_others(silent: str) -> None:
+    world = await new_world()
+    operations = {slug: await world.sign_up(slug) for slug in ("first", "second", "third")}
+    hub = PartlyAway()
+    hub.silent = operations[silent].id
+    world.clock.advance(60)
+    assert await world.worker.recovery.restart_lost(hub) == 2
+    assert set(hub.started) == {each.id for slug, each in operations.items() if slug != silent}
+
+
+async def test_a_task_hub_that_is_away_is_no_error() -> None:
+    world, operation = await lost()
+    world.clock.advance(60)
+    world.workflows.away = True
+    assert await recover(world) == 0
+    world.workflows.away = False
+    assert await recover(world) == 1
+    assert world.workflows.started[1:] == [operation.id]
+
+
+async def test_tables_that_are_away_are_an_error() -> None:
+    world, _ = await lost()
+    world.worker.faults.away = lambda _: Transient("the tables do not respond")
+    with pytest.raises(Transient):
+        await recover(world)
+
+
+async def test_a_clock_set_back_loses_no_operation() -> None:
+    world, _ = await lost()
+    world.clock.step(-3600)
+    assert await recover(world) == 1
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.total_seconds) == (TenantState.ACTIVE, 0.0)
+
+
+async def test_a_clock_set_back_a_little_ends_nothing() -> None:
+    world = await new_world()
+    await world.sign_up()
+    world.clock.step(-299)
+    assert await recover(world) == 0
+    assert world.workflows.terminated == []
+
+
+async def test_an_unreadable_row_is_skipped() -> None:
+    world = await new_world()
+    operations = {slug: await world.sign_up(slug) for slug in ("first", "second", "third")}
     world.workflows.running.clear()
-    world.clock.advance(61)
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
+    key = keys.shard(Slug("second")), keys.tenant_key("second")
+    row, etag = world.storage.rows[TABLE][key]
+    newer = {**row, "schema_version": 2}
+    world.storage.rows[TABLE][key] = newer, etag
+    world.clock.advance(60)
+    assert await recover(world) == 2
+    assert operations["second"].id not in world.workflows.running
+    assert world.storage.rows[TABLE][key] == (newer, etag)
+
+
+async def test_a_hub_that_is_replaced_at_any_step_loses_nothing() -> None:
+    for steps in range(1, 12):
+        world = await new_world(workers=2)
+        await world.sign_up(version="slow-1")
+        await world.run(steps=steps)
+        world.workflows.running.clear()
+        world.clock.advance(60)
+        await recover(world)
+        await world.run()
+        assert (await world.tenant()).state is TenantState.ACTIVE, f"replaced after {steps} steps"
+        assert await violations(world) == []
