@@ -15,6 +15,9 @@ from shared.adapters.tables.tenants import TableTenantRepository
 from shared.domain.clusters import Cluster, KubeconfigAccess
 from shared.settings import KubernetesSettings
 from tests.support.builders import new_cluster, new_slug
+from tests.support.by_hand import Administered, FakeByHand, KubectlByHand
+from tests.support.clock import FakeClock
+from tests.support.fake_cluster import FakeCluster
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
@@ -58,3 +61,12 @@ async def api_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesAp
     held = KubernetesApiCluster(client, settings, SystemClock())
     yield held
     await held.close()
+
+
+@pytest.fixture(params=["memory", "api-server"])
+def administered(request: pytest.FixtureRequest) -> Administered:
+    """A cluster in memory, and one with a real API server."""
+    if request.param == "memory":
+        fake = FakeCluster(FakeClock())
+        return Administered(fake, FakeByHand(fake))
+    return Administered(request.getfixturevalue("api_cluster"), KubectlByHand(request.getfixturevalue("control_plane")))

@@ -60,20 +60,7 @@ PRIVATE_WORDS = re.compile(
 NOT_CHECKED = re.compile(
     r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py"
 )
-# Names of tests that are renamed together with their modules.
-EXCEPTIONS = {
-    "tests/contract/test_tables.py": ("gives up",),
-    "tests/unit/domain/test_operations.py": ("sign of life",),
-}
 LONGEST_NAME = 59
-# These tests are renamed together with their modules.
-LONG_NAMES = {
-    "test_a_registration_that_was_changed_since_is_not_written_over",
-    "test_a_change_goes_on_after_a_lost_answer_and_gives_up_where_others_never_stop",
-    "test_a_clock_that_was_stepped_gives_neither_negative_seconds_nor_a_sign_of_life",
-    "test_an_earlier_step_that_is_begun_again_does_not_end_the_present_one",
-    "test_any_order_of_calls_leaves_one_running_step_at_most_and_times_in_order",
-}
 
 
 def tracked(suffix: str = "") -> list[str]:
@@ -88,7 +75,6 @@ def test_the_text_uses_standard_terms() -> None:
         for path in tracked()
         if not NOT_CHECKED.search(path)
         for match in PRIVATE_WORDS.finditer((ROOT / path).read_text().replace("_", " "))
-        if match[0] not in EXCEPTIONS.get(path, ())
     ]
     assert not found, found
 
@@ -107,7 +93,6 @@ def test_test_names_are_short() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.name.startswith("test_")
         and len(node.name) > LONGEST_NAME
-        and node.name not in LONG_NAMES
     ]
     assert not found, found
 

@@ -58,7 +58,7 @@ def test_steps_run_one_after_another_with_their_times() -> None:
 
 
 @given(st.floats(-1e6, 1e6))
-def test_a_clock_that_was_stepped_gives_neither_negative_seconds_nor_a_sign_of_life(step: float) -> None:
+def test_a_stepped_clock_gives_no_negative_seconds(step: float) -> None:
     later = NOW + timedelta(seconds=step)
     operation = provisioning().start_step(StepName.PLACE, NOW).start_step(StepName.APPLY, later)
     ended = operation.finish(OperationState.SUCCEEDED, later)
@@ -73,7 +73,7 @@ def test_a_repeated_step_keeps_its_start() -> None:
     assert again.heartbeat_at > operation.heartbeat_at
 
 
-def test_an_earlier_step_that_is_begun_again_does_not_end_the_present_one() -> None:
+def test_an_earlier_step_begun_again_ends_no_later_one() -> None:
     operation = provisioning().start_step(StepName.PLACE, NOW).start_step(StepName.APPLY, NOW, "applying")
     later = NOW + timedelta(seconds=9)
     again = operation.start_step(StepName.PLACE, later, "placing").start_step(StepName.APPLY, later, "applying again")
@@ -110,7 +110,7 @@ def test_queueing_is_apart_from_work() -> None:
         max_size=12,
     )
 )
-def test_any_order_of_calls_leaves_one_running_step_at_most_and_times_in_order(
+def test_any_order_of_calls_runs_one_step_at_most(
     calls: list[tuple[str, StepName | str]],
 ) -> None:
     operation, now = provisioning(), NOW

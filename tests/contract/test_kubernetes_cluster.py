@@ -1,0 +1,108 @@
+"""One cluster: what apply, wait and remove promise."""
+
+import asyncio
+
+import pytest
+
+from shared.adapters.templates import YamlTenantTemplates
+from shared.application.ports.clusters import KubernetesCluster
+from shared.domain.instances import namespace_name
+from shared.domain.tenants import Tenant
+from shared.errors import NotFound, Permanent, Transient
+from tests.support.builders import TENANT_SETTINGS
+from tests.support.by_hand import Administered
+from tests.support.fresh_tenants import fresh_tenant
+
+
+async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    return namespace_name(value.instance)
+
+
+async def test_an_applied_tenant_becomes_ready(administered: Administered) -> None:
+    cluster = administered.cluster
+    namespace = await apply(cluster, fresh_tenant())
+    status = await cluster.wait_until_ready(namespace, timeout=20)
+    assert (status.ready, status.permanent, status.reason, status.message) == (True, False, "", "ready")
+    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready  # again
+
+
+async def test_applying_again_changes_nothing(administered: Administered) -> None:
+    cluster, by_hand = administered
+    value = fresh_tenant()
+    namespace = await apply(cluster, value)
+    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+    before = await by_hand.versions(namespace)
+    assert len(before) == 11
+    await apply(cluster, value)
+    assert await by_hand.versions(namespace) == before
+    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+
+
+async def test_each_failed_start_has_its_reason(administered: Administered) -> None:
+    cluster = administered.cluster
+
+    async def has_status(version: str, reason: str, *, permanent: bool) -> None:
+        namespace = await apply(cluster, fresh_tenant(version))
+        status = await cluster.wait_until_ready(namespace, timeout=20 if permanent else 3)
+        assert (status.ready, status.permanent, status.reason) == (False, permanent, reason)
+        assert status.message
+        await cluster.remove(namespace, timeout=30)
+
+    await asyncio.gather(
+        has_status("missing-1", "ErrImagePull", permanent=True),
+        has_status("crash-1", "CrashLoopBackOff", permanent=True),
+        has_status("never-ready-1", "ContainersNotReady", permanent=False),
+        has_status("slow-1", "ContainerCreating", permanent=False),
+    )
+
+
+async def test_only_the_removed_tenant_is_gone(administered: Administered) -> None:
+    cluster, by_hand = administered
+    removed, kept = [await apply(cluster, fresh_tenant()) for _ in range(2)]
+    assert await by_hand.exists(removed)
+    await cluster.remove(removed, timeout=20)
+    assert not await by_hand.exists(removed)
+    assert (await cluster.wait_until_ready(kept, timeout=20)).ready
+    await cluster.remove(removed, timeout=1)  # again, without effect
+    with pytest.raises(NotFound, match=removed):
+        await cluster.wait_until_ready(removed, timeout=0.5)
+
+
+async def test_waiting_for_what_was_never_there_is_not_found(administered: Administered) -> None:
+    with pytest.raises(NotFound, match="tenant-nobody"):
+        await administered.cluster.wait_until_ready("tenant-nobody", timeout=0.5)
+
+
+async def test_waiting_for_what_was_removed_by_hand_is_not_found(administered: Administered) -> None:
+    cluster, by_hand = administered
+    namespace = await apply(cluster, fresh_tenant("never-ready-1"))
+    await by_hand.delete(namespace)
+
+    async def wait_repeatedly() -> None:  # because the pod may still exist for a while
+        async with asyncio.timeout(40):
+            while True:
+                await cluster.wait_until_ready(namespace, timeout=1)
+
+    with pytest.raises(NotFound, match=namespace):
+        await wait_repeatedly()
+
+
+async def test_a_removal_that_is_held_is_transient(administered: Administered) -> None:
+    cluster, by_hand = administered
+    namespace = await apply(cluster, fresh_tenant())
+    await by_hand.hold(namespace)
+    with pytest.raises(Transient, match="still being removed"):
+        await cluster.remove(namespace, timeout=3)
+    await by_hand.release(namespace)
+    await cluster.remove(namespace, timeout=30)
+    assert not await by_hand.exists(namespace)
+
+
+async def test_an_unknown_kind_is_permanent(administered: Administered) -> None:
+    with pytest.raises(Permanent, match="does not apply the kinds Gadget"):
+        await administered.cluster.apply([{"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "x"}}])
+
+
+async def test_a_cluster_that_answers_passes_its_check(administered: Administered) -> None:
+    await administered.cluster.check()

@@ -1,0 +1,99 @@
+"""What an administrator does by hand on a cluster: the same for the fake and for a real API server."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from local.kubernetes.control_plane import ControlPlane, kubectl
+from shared.application.ports.clusters import KubernetesCluster
+from tests.support.fake_cluster import FakeCluster
+
+KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
+
+
+class ByHand(Protocol):
+    """An administrator of one cluster."""
+
+    async def exists(self, namespace: str) -> bool:
+        """Whether a namespace is there."""
+        ...
+
+    async def versions(self, namespace: str) -> Mapping[str, str]:
+        """Return the version of each of a tenant's objects in its namespace."""
+        ...
+
+    async def delete(self, namespace: str) -> None:
+        """Delete a namespace without waiting until it is gone."""
+        ...
+
+    async def hold(self, namespace: str) -> None:
+        """Keep a namespace from being removed."""
+        ...
+
+    async def release(self, namespace: str) -> None:
+        """Let a namespace be removed again."""
+        ...
+
+
+class Administered(NamedTuple):
+    """A cluster as berth sees it, and its administrator."""
+
+    cluster: KubernetesCluster
+    by_hand: ByHand
+
+
+class FakeByHand:
+    """Implements `ByHand` for the fake."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._namespaces = cluster.namespaces
+
+    async def exists(self, namespace: str) -> bool:
+        return namespace in self._namespaces
+
+    async def versions(self, namespace: str) -> Mapping[str, str]:
+        held = self._namespaces[namespace]
+        named = {f"{kind}/{name}": str(manifest) for (kind, name), manifest in held.objects.items()}
+        return {name: text for name, text in named.items() if not name.startswith("Namespace/")}
+
+    async def delete(self, namespace: str) -> None:
+        del self._namespaces[namespace]
+
+    async def hold(self, namespace: str) -> None:
+        self._namespaces[namespace].held = True
+
+    async def release(self, namespace: str) -> None:
+        self._namespaces[namespace].held = False
+
+
+class KubectlByHand:
+    """Implements `ByHand` with kubectl."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    async def exists(self, namespace: str) -> bool:
+        names = await kubectl(self._plane, "get", "namespaces", "-o", "name")
+        return f"namespace/{namespace}" in names.split()
+
+    async def versions(self, namespace: str) -> Mapping[str, str]:
+        listed = await kubectl(self._plane, "get", KINDS, "-n", namespace, "-o", "json")
+        items: list[Any] = json.loads(listed)["items"]
+        return {
+            f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
+            for each in items
+            if "berth.dev/slug" in each["metadata"].get("labels", {})
+        }
+
+    async def delete(self, namespace: str) -> None:
+        await kubectl(self._plane, "delete", "namespace", namespace, "--wait=false")
+
+    async def hold(self, namespace: str) -> None:
+        await self._set_finalizers(namespace, '["example.com/hold"]')
+
+    async def release(self, namespace: str) -> None:
+        await self._set_finalizers(namespace, "null")
+
+    async def _set_finalizers(self, namespace: str, finalizers: str) -> None:
+        patch = f'{{"metadata":{{"finalizers":{finalizers}}}}}'
+        await kubectl(self._plane, "patch", "cm", "tenant", "-n", namespace, "-p", patch)
