@@ -79,7 +79,7 @@ def test_the_plan_decides_the_size(plan: Any) -> None:
     assert objects["ResourceQuota", "tenant"]["spec"]["hard"]["requests.cpu"] not in ("", plan.cpu_request)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.text())
 def test_no_text_gets_out_of_its_place(text: str) -> None:
     plain = rendered()
