@@ -1,5 +1,7 @@
 """Retrying a failed tenant."""
 
+from typing import Any
+
 import pytest
 
 from shared.domain.lifecycle import TenantState
@@ -12,7 +14,7 @@ from tests.support.world import PORTAL, Caller, World, new_world, violations
 ACME = Slug("acme")
 
 
-async def failed(**provisioning: int) -> World:
+async def failed(**provisioning: Any) -> World:
     """Return a world whose tenant `acme` has failed."""
     world = await new_world(workers=2, **provisioning)
     await world.active(version="missing-1")
