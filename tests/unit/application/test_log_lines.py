@@ -1,49 +1,148 @@
-"""Log lines: each event once, with its ids, and nothing personal or secret in any of them."""
+"""Log lines: one for each event, with its tenant and operation, and never a person's data or a secret."""
 
 import logging
 
 import pytest
+from pydantic import SecretStr
 
+from shared.adapters.templates import YamlTenantTemplates
+from shared.domain.clusters import ClusterName
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
-from tests.support.builders import TENANT_SETTINGS
+from shared.domain.workflow import Activity
+from shared.errors import Permanent, QueueFull, Transient
+from tests.support.builders import TENANT_SETTINGS, new_settings
 from tests.support.world import PORTAL, new_world
 
-EMAIL, NAME = "marked-address@example.com", "Marked Name"
+ACME, ONE = Slug("acme"), ClusterName("one")
+EMAIL, NAME, SEED = "marked-address@example.com", "Marked Name", "marked-seed-0123456789"
 
 
-def lines(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
-    return [message for message in caplog.messages if message.startswith(f"{event} ")]
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG)
+    return caplog
 
 
-async def test_a_provisioning_logs_each_event_once(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def only_line(log: pytest.LogCaptureFixture, event: str, operation: OperationId, *fields: str) -> None:
+    """Assert that the log has one line of that event, which names `acme` and the operation, and forget the log."""
+    found = [record.getMessage() for record in log.records if record.getMessage().startswith(event)]
+    assert len(found) == 1, found
+    for field in ("tenant=acme", f"operation={operation}", *fields):
+        assert field in found[0].split(), found[0]
+    log.clear()
+
+
+async def test_every_transition_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world = await new_world()
-    tenant = await world.active()
-    ids = f"tenant=acme operation={tenant.operation.id}"
-    assert len(lines(caplog, "reservation asked for")) == 1
-    assert len(lines(caplog, "transition")) == 2  # asked for, and active
-    assert all(ids in line for line in lines(caplog, "transition") + lines(caplog, "reservation asked for"))
+    operation = await world.sign_up(version="missing-1")
+    only_line(log, "transition", operation.id, "before=none", "after=provisioning")
+    await world.run()
+    only_line(log, "transition", operation.id, "before=provisioning", "after=failed")
+    operation = await world.worker.retry.retry(ACME, "1.0.0", PORTAL, world.workflows)
+    only_line(log, "transition", operation.id, "before=failed", "after=provisioning")
+    await world.run()
+    only_line(log, "transition", operation.id, "before=provisioning", "after=active")
+    operation = await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+    only_line(log, "transition", operation.id, "before=active", "after=deleting")
+    await world.run()
+    only_line(log, "transition", operation.id, "before=deleting", "after=deleted")
 
 
-async def test_recovery_logs_what_it_does(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancellation_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world = await new_world()
     operation = await world.sign_up()
-    world.workflows.running.clear()
-    world.clock.advance(61)
-    await world.worker.recovery.restart_lost(world.workflows)
-    [line] = lines(caplog, "orchestration lost: starting it again")
-    assert f"tenant=acme operation={operation.id}" in line
+    log.clear()
+    await world.worker.cancel.cancel(operation.id, PORTAL)
+    await world.worker.cancel.cancel(operation.id, PORTAL)
+    only_line(log, "transition", operation.id, "operation_state=queued")
 
 
-@pytest.mark.parametrize("version", ["1.0.0", "missing-1"])
-async def test_nothing_personal_or_secret_leaves(caplog: pytest.LogCaptureFixture, version: str) -> None:
-    caplog.set_level(logging.DEBUG)
+async def test_a_reservation_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world = await new_world()
-    await world.sign_up(email=EMAIL, display_name=NAME, version=version)
+    operation = await world.sign_up()
+    for _ in range(2):
+        await world.do(Activity.APPLY, operation)
+    only_line(log, "reservation", operation.id, "cluster=one", "result=reserved")
+
+
+async def test_a_retried_activity_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    world.kubernetes[ONE].away = Transient("away")
+    await world.do(Activity.APPLY, operation)
+    only_line(log, "activity held up", operation.id, "cause=away")
+
+
+async def test_a_failed_activity_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    world.kubernetes[ONE].away = Permanent("forbidden")
+    await world.do(Activity.APPLY, operation)
+    only_line(log, "activity failed", operation.id, "cause=forbidden")
+
+
+async def test_a_recovery_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    world.clock.advance(301)
+    await world.worker.recovery.restart_lost(world.workflows)
+    only_line(log, "orchestration stuck", operation.id)
+    await world.worker.recovery.restart_lost(world.workflows)
+    only_line(log, "orchestration lost", operation.id)
+    world.workflows.away = True
+    await world.worker.recovery.restart_lost(world.workflows)
+    only_line(log, "recovery failed", operation.id)
+
+
+async def test_a_start_that_has_to_wait_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    world.workflows.away = True
+    operation = await world.sign_up()
+    only_line(log, "operation not started yet", operation.id)
+
+
+async def test_a_refused_signup_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+    world = await new_world(max_concurrent=1, max_queued=0)
+    await world.sign_up("first")
+    with pytest.raises(QueueFull):
+        await world.sign_up()
+    [line] = [record.getMessage() for record in log.records if "refused" in record.getMessage()]
+    assert " tenant=acme operation=acme." in line
+
+
+@pytest.mark.parametrize(
+    ("version", "error", "expected"),
+    [
+        ("1.0.0", None, TenantState.ACTIVE),
+        ("missing-1", None, TenantState.FAILED),
+        ("never-ready-1", None, TenantState.FAILED),
+        ("1.0.0", Permanent("forbidden"), TenantState.FAILED),
+    ],
+)
+async def test_nothing_private_leaves_the_tables(
+    version: str, error: Permanent | None, expected: TenantState, log: pytest.LogCaptureFixture
+) -> None:
+    tenants = TENANT_SETTINGS.model_copy(update={"secret_seed": SecretStr(SEED)})
+    settings = new_settings().model_copy(update={"tenants": tenants})
+    world = await new_world(settings=settings, templates=YamlTenantTemplates(tenants))
+    operation = await world.sign_up(email=EMAIL, display_name=NAME, version=version)
+    world.worker.faults.away = lambda name: error if name == "apply" else None
+    if error is None:
+        await world.do(Activity.APPLY, operation)
+        [objects] = [namespace.objects for namespace in world.kubernetes[ONE].namespaces.values()]
+        secret = str(objects["Secret", "tenant"]["stringData"]["TENANT_SECRET"])
+    else:
+        secret = SEED
     await world.run()
-    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    assert (await world.tenant()).state is expected
+    await world.worker.delete.delete(ACME, PORTAL, world.workflows)
     await world.run()
-    seen = caplog.text + "".join(str(call.work.encode()) for call in world.delivered)
-    assert "acme" in seen
-    for secret in (EMAIL, NAME, TENANT_SETTINGS.secret_seed.get_secret_value()):
-        assert secret not in seen
+    told = [record.getMessage() + str(record.args) for record in log.records]
+    told += [str(call.work.encode()) for call in world.delivered]
+    told += [str(outcome.encode()) for outcome in world.outcomes]
+    assert len(told) > 10
+    for text in told:
+        for private in (EMAIL, NAME, SEED, secret):
+            assert private not in text

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain.lifecycle import OperationKind, StepName
@@ -100,6 +100,7 @@ def test_queueing_is_apart_from_work() -> None:
     assert operation.queued_seconds == 3
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.one_of(
