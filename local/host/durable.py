@@ -131,7 +131,7 @@ class DurableWork:
         else:
             answer.result.CopyFrom(StringValue(value=result.json))
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            logger.info("activity %s of %s ok in %.0f ms", request.name, instance, milliseconds)
+            logger.info("activity %s of %s ended in %.0f ms", request.name, instance, milliseconds)
         return answer
 
     async def _orchestrate(self, item: pb.WorkItem) -> pb.OrchestratorResponse:
