@@ -49,9 +49,9 @@ class KubernetesSettings(_Section):
     kubeconfig: str = ""
     """Path of the kubeconfig file for clusters reached by one of its contexts; empty takes the usual one."""
     attempt_timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Seconds that one attempt of a request may take (kubespawner's default)."""
+    """Seconds that one attempt of a request may take (the default of kubespawner)."""
     total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
-    """Seconds that a request may take with all its retries (kubespawner's default)."""
+    """Seconds that a request may take with all its retries (the default of kubespawner)."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 50
     """Requests at once to one cluster from one worker; the API server's own default limit is 600 for all clients."""
     watch_timeout: Annotated[int, Field(ge=5, le=300)] = 30
@@ -68,11 +68,12 @@ class ProvisioningSettings(_Section):
     """How many provisionings run, and how long one may take."""
 
     warn_after: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Seconds of waiting after which the operation's message says that it takes longer than usual (kubespawner's)."""
+    """Seconds of waiting after which the operation's message says that it takes longer than usual (the default
+    of kubespawner)."""
     fail_after: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Seconds after which a tenant that is not ready has failed (Zero to JupyterHub's start timeout)."""
+    """Seconds after which a tenant that is not ready has failed (the default of Zero to JupyterHub)."""
     max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings that may start at once (Zero to JupyterHub's concurrent spawns); those beyond it are queued."""
+    """Provisionings that may start at once (the default of Zero to JupyterHub); those beyond it are queued."""
     max_concurrent_per_cluster: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Provisionings that may start at once on one cluster, whose controllers are the bottleneck."""
     max_queued: Annotated[int, Field(ge=0, le=100_000)] = 500
@@ -93,7 +94,8 @@ class RecoverySettings(_Section):
     restart_after: Annotated[int, Field(ge=1, le=3600)] = 60
     """Seconds without a heartbeat after which an operation is started again if its orchestration is lost."""
     stuck_after: Annotated[int, Field(ge=180, le=86400)] = 300
-    """Seconds without a heartbeat after which an operation's orchestration is ended and started again (Coder's)."""
+    """Seconds without a heartbeat after which an operation's orchestration is ended and started again (the default of
+    Coder)."""
 
 
 class IdempotencySettings(_Section):

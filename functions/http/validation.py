@@ -16,6 +16,13 @@ from shared.errors import Invalid
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
 
+# In place of pydantic's own texts, by its type of error.
+_SENTENCES = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is required",
+    "model_type": "Input should be a JSON object",  # pydantic would name our class
+}
+
 
 def check_query_and_body(req: func.HttpRequest, route: Route) -> None:
     """Raise Invalid for a query or a body that the route does not take."""
@@ -94,7 +101,5 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    if error["type"] == "model_type":
-        return "Input should be a JSON object"  # pydantic would name our class
     # pydantic puts this prefix before a validator's own message.
-    return str(error["msg"]).removeprefix("Value error, ")
+    return _SENTENCES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")

@@ -1,6 +1,6 @@
 """Durable functions: takes work from the task hub and hands each item to the function it is for.
 
-An item whose worker dies goes back to the hub, which gives it out again. (The real extension may also report the death
+An item whose worker dies goes back to the hub, which delivers it again. (The real extension may also report the death
 as the activity's failure: Azure/azure-functions-durable-extension#2788.)
 """
 
@@ -131,7 +131,7 @@ class DurableWork:
         else:
             response.result.CopyFrom(StringValue(value=result.json))
             milliseconds = (asyncio.get_running_loop().time() - began) * 1000
-            logger.info("activity %s of %s ok in %.0f ms", request.name, instance, milliseconds)
+            logger.info("activity %s of %s ended in %.0f ms", request.name, instance, milliseconds)
         return response
 
     async def _orchestrate(self, item: pb.WorkItem) -> pb.OrchestratorResponse:
