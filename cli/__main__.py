@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         os.execv(command[0], command)  # noqa: S606 - no shell wanted
     options, rest = _parser().parse_known_args(arguments)
     if rest and options.command not in ("test", "bench"):
-        _parser().error(f"unknown arguments: {' '.join(rest)}")
+        options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
@@ -89,25 +89,28 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./berth", description="berth on the embedded stack")
+    parser.set_defaults(fail=parser.error)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(fail=command.error)  # so that an error prints the usage of the command
+        return command
 
     show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
-    show.add_argument("--tenants", type=_positive, default=25, help="number of signups (25)")
+    show.add_argument("--tenants", type=_positive, default=25, help="number of signups (default: 25)")
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=int, default=0, help="port of the API (default: a free port)")
-    up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (1)")
+    up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (default: 1)")
     add("down", "stop the stack that runs in another terminal")
-    add("status", "show the parts of the running stack").add_argument("--json", action="store_true")
+    add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
     logs = add("logs", "print the log of a part of the running stack")
     logs.add_argument(
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
-    tenants.add_arguments(add("tenants", "create, list, show, delete and watch tenants over HTTP"))
+    tenants.add_arguments(add("tenants", "create, list, show, watch, retry, cancel and delete tenants over HTTP"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(

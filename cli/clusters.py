@@ -4,11 +4,13 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from cli.api import Json
+from cli.output import console
 from cli.running import connect
+
+CAPACITY = "the sum of plan weights that fit on it: trial 1, standard 2, business 8"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,18 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text)
 
+    name = "the cluster's name"
+
     add("list", "list all clusters with their allocation")
     _add_registration(add("register", "register a cluster, or replace its whole registration"))
-    add("cordon", "place no new tenants on a cluster; its tenants stay").add_argument("name")
-    add("uncordon", "place new tenants on a cluster again").add_argument("name")
+    add("cordon", "place no new tenants on a cluster; its tenants stay").add_argument("name", help=name)
+    add("uncordon", "place new tenants on a cluster again").add_argument("name", help=name)
     resize = add(
         "resize",
         "change a cluster's capacity, in plan weights; if it is below the allocation, the tenants stay and new ones "
         "are placed only when enough tenants have been removed",
     )
-    resize.add_argument("name")
-    resize.add_argument("capacity", type=int)
+    resize.add_argument("name", help=name)
+    resize.add_argument("capacity", type=int, help=CAPACITY)
     for action in actions.choices.values():
+        action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -51,16 +56,15 @@ async def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(clusters if options.action == "list" else clusters[0], indent=2))
     else:
-        Console().print(_table(clusters))
+        console().print(_table(clusters))
     return 0
 
 
 def _add_registration(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(fail=parser.error)
-    parser.add_argument("name")
-    parser.add_argument("--region", required=True)
-    parser.add_argument("--capacity", type=int, required=True, help="in plan weights")
-    parser.add_argument("--state", choices=("open", "cordoned"), default="open")
+    parser.add_argument("name", help="the cluster's name")
+    parser.add_argument("--region", required=True, help="the region whose tenants it takes")
+    parser.add_argument("--capacity", type=int, required=True, help=CAPACITY)
+    parser.add_argument("--state", choices=("open", "cordoned"), default="open", help="default: open")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
     access.add_argument("--server", metavar="URL", help="connect to this AKS API server with berth's own identity")

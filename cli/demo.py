@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cli.api import Api, Json, ProblemError, expect_problem
 from cli.invariants import violations
+from cli.output import console as new_console
 from local.stack import Stack
 
 REGION = "local"
@@ -40,7 +41,7 @@ class Report:
 
 async def demo(tenants: int, *, as_json: bool) -> int:
     """Run the demo and return the exit code: 0 only if all checks passed."""
-    console = Console(stderr=as_json)
+    console = new_console(stderr=as_json)
     began = time.monotonic()
     console.print("starting the stack: Azurite, task hub, Kubernetes control plane, Functions host …")
     async with (
@@ -164,6 +165,7 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def _print(output: dict[str, Any], console: Console) -> None:
+    console.print("steps: place chooses a cluster, apply creates the Kubernetes objects, start waits for the pod\n")
     table = Table(title="operations, seconds per step")
     steps = (*STEPS, "remove")
     for column in ("tenant", "state", *steps):
@@ -181,13 +183,14 @@ def _print(output: dict[str, Any], console: Console) -> None:
     failed = [f"{row['tenant']} failed: {row['reason']}" for row in output["operations"] if row["state"] == "failed"]
     console.print("\nexpected problems:")
     for problem in [*output["problems"], *failed]:
-        console.print(textwrap.indent(problem, "  "), markup=False)
+        console.print(textwrap.indent(problem, "  "))
     if output["failures"]:
-        console.print(f"\n[bold red]checks failed[/] after {output['seconds']} s:")
+        console.print(f"\n[bold red]checks failed[/] after {output['seconds']} s:", markup=True)
         for failure in output["failures"]:
-            console.print(f"  {failure}", markup=False)
+            console.print(f"  {failure}")
     else:
         console.print(
             f"\n[bold green]all checks passed[/] after {output['seconds']} s: "
-            "Kubernetes and the tables hold exactly the tenants that berth reports"
+            "Kubernetes and the tables hold exactly the tenants that berth reports",
+            markup=True,
         )

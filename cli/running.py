@@ -25,6 +25,7 @@ class Running:
     kubectl: list[str]
     directory: str
     parts: dict[str, int]
+    workers: int
     pid: int
     started: str
 
@@ -38,6 +39,7 @@ def announce(stack: Stack) -> None:
         kubectl=stack.kubectl,
         directory=str(stack.processes.directory),
         parts=stack.processes.pids(),
+        workers=stack.workers,
         pid=os.getpid(),
         started=start_time(os.getpid()),
     )

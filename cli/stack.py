@@ -7,10 +7,10 @@ import signal
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from cli.api import Api, ProblemError
+from cli.output import console
 from cli.running import NoStackError, announce, running, withdraw
 from local.janitor import start_time
 from local.processes import StackError
@@ -68,19 +68,24 @@ async def status(*, as_json: bool) -> int:
             health = error.problem
         clusters = await api.all("clusters") if health["checks"]["tables"] == "ok" else []
     if as_json:
-        print(json.dumps({"url": target.url, "parts": target.parts, **health, "clusters": clusters}, indent=2))
+        print(
+            json.dumps(
+                {"url": target.url, "parts": target.parts, "workers": target.workers, **health, "clusters": clusters},
+                indent=2,
+            )
+        )
         return 0 if health["ready"] else 1
-    table = Table("part", "process", box=None)
+    table = Table("part", "pid", box=None)
     for name, pid in target.parts.items():
         table.add_row(name, str(pid))
     checks = Table("dependency", "status", box=None)
     for name, result in health["checks"].items():
         checks.add_row(name, result)
-    console = Console()
-    console.print(f"API at {target.url}/api, files in {target.directory}\n", markup=False)
-    console.print(table, "", checks)
+    out = console()
+    out.print(f"API at {target.url}/api, worker processes: {target.workers}, files in {target.directory}\n")
+    out.print(table, "", checks)
     for cluster in clusters:
-        console.print(
+        out.print(
             f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} plan weights allocated"
         )
     return 0 if health["ready"] else 1
@@ -111,6 +116,7 @@ def _welcome(stack: Stack) -> None:
 API            {stack.api_url}/api
 function key   {stack.function_key}
 master key     {stack.master_key}
+workers        {stack.workers}
 logs           ./berth logs -f
 
 Sign up a tenant:
@@ -122,6 +128,6 @@ List them with
   ./berth tenants list
   ./berth kubectl --tenant acme get all,pvc,ingress
 
-Ctrl-C stops everything.""",
+Ctrl-C stops everything, and so does ./berth down in another terminal.""",
         flush=True,
     )

@@ -5,11 +5,11 @@ import asyncio
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from cli.api import Api, Json
+from cli.output import console
 from cli.running import connect
 
 WATCH_SECONDS = 1.0
@@ -19,26 +19,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
     parser.epilog = "Set BERTH_URL and BERTH_KEY to use another berth than the running stack."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="sign up a tenant and follow its operation")
-    create.add_argument("slug")
-    create.add_argument("--plan", default="trial")
-    create.add_argument("--region", default="local")
-    create.add_argument("--email", default="owner@example.com")
-    create.add_argument("--display-name", default="")
-    create.add_argument("--version", default="")
-    actions.add_parser("list", help="list all tenants")
-    actions.add_parser("show", help="show one tenant and its operation").add_argument("slug")
-    retry = actions.add_parser("retry", help="provision a failed tenant again and follow its operation")
-    retry.add_argument("slug")
-    retry.add_argument("--version", default="", help="use another version than the one that failed")
-    actions.add_parser("delete", help="delete a tenant and follow its operation").add_argument("slug")
-    actions.add_parser("watch", help="show all tenants and refresh the list every second")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text)
+
+    slug = "the name of the tenant in its address, such as acme"
+    create = add("create", "sign up a tenant and follow its operation")
+    create.add_argument("slug", help=slug)
+    create.add_argument("--plan", default="trial", help="trial, standard or business (default: %(default)s)")
+    create.add_argument("--region", default="local", help="the region of a cluster (default: %(default)s)")
+    create.add_argument("--email", default="owner@example.com", help="default: %(default)s")
+    create.add_argument("--display-name", default="", help="default: the slug")
+    create.add_argument("--version", default="", help="the tag of the image (default: the one that berth is set to)")
+    add("list", "list all tenants")
+    add("show", "show one tenant and its last operation").add_argument("slug", help=slug)
+    add("watch", "show all tenants and refresh the list every second")
+    retry = add("retry", "provision a failed tenant again and follow its operation")
+    retry.add_argument("slug", help=slug)
+    retry.add_argument("--version", default="", help="the tag of the image (default: the one that failed)")
+    cancel = add(
+        "cancel", "cancel a tenant's provisioning and follow its operation; the tenant fails and can be retried"
+    )
+    cancel.add_argument("slug", help=slug)
+    add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
     for action in actions.choices.values():
+        action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run one action and return the exit code: 1 if the operation did not succeed."""
+    """Run one action and return the exit code: 1 if the operation did not end as asked."""
     async with connect() as api:
         match options.action:
             case "create":
@@ -49,6 +59,10 @@ async def run(options: argparse.Namespace) -> int:
                 return await _follow(api, operation, as_json=options.json)
             case "delete":
                 return await _follow(api, await api.call("DELETE", f"tenants/{options.slug}"), as_json=options.json)
+            case "cancel":
+                tenant = await api.call("GET", f"tenants/{options.slug}")
+                operation = await api.call("POST", f"operations/{tenant['operation']}/cancel")
+                return await _follow(api, operation, as_json=options.json, wanted="cancelled")
             case "show":
                 await _show(api, options.slug, as_json=options.json)
             case "watch":
@@ -69,8 +83,9 @@ def _signup(options: argparse.Namespace) -> Json:
     return body | ({"version": options.version} if options.version else {})
 
 
-async def _follow(api: Api, operation: Json, *, as_json: bool) -> int:
-    console = Console(stderr=as_json)
+async def _follow(api: Api, operation: Json, *, as_json: bool, wanted: str = "succeeded") -> int:
+    out = console(stderr=as_json)
+    out.print(f"operation {operation['id']}")
     last = ""
     async for each in api.follow(operation):
         operation = each
@@ -79,13 +94,13 @@ async def _follow(api: Api, operation: Json, *, as_json: bool) -> int:
         if running_step:
             line += f"  {running_step['name']}: {running_step['message']}"
         if line != last:
-            console.print(line, markup=False)
+            out.print(line)
             last = line
-    if operation["reason"]:
-        console.print(operation["reason"], markup=False)
+    if operation["reason"] not in ("", operation["state"]):
+        out.print(operation["reason"])
     if as_json:
         print(json.dumps(operation, indent=2))
-    return 0 if operation["state"] == "succeeded" else 1
+    return 0 if operation["state"] == wanted else 1
 
 
 async def _show(api: Api, slug: str, *, as_json: bool) -> None:
@@ -104,11 +119,14 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
         steps.add_row(step["name"], step["state"], seconds, step["message"])
-    Console().print(fields, "", f"{operation['kind']}: {operation['state']} {operation['reason']}", steps)
+    result = f"{operation['kind']}: {operation['state']}"
+    if operation["reason"] not in ("", operation["state"]):
+        result += f": {operation['reason']}"
+    console().print(fields, f"\n{result}\n", steps)
 
 
 async def _watch(api: Api, *, as_json: bool) -> None:
-    with Live(refresh_per_second=4) as live:
+    with Live(console=console(), refresh_per_second=4) as live:
         while True:
             tenants = await api.all("tenants")
             if as_json:
@@ -122,7 +140,7 @@ def _print(tenants: list[Json], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(tenants, indent=2))
     else:
-        Console().print(_table(tenants))
+        console().print(_table(tenants))
 
 
 def _table(tenants: list[dict[str, Any]]) -> Table:
@@ -130,5 +148,7 @@ def _table(tenants: list[dict[str, Any]]) -> Table:
     for each in sorted(tenants, key=lambda tenant: tenant["slug"]):
         observed = each["observed"]
         message = f"{observed['message']} ({observed['at'][11:19]})" if observed else ""
+        if each["state"] == "failed":
+            message = f"see ./berth tenants show {each['slug']}"
         table.add_row(each["slug"], each["state"], each["plan"], each["cluster"], each["version"], message)
     return table

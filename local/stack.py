@@ -64,7 +64,7 @@ class Stack:
         self._names = control_planes
         self._options = options or Options()
         self._port = port
-        self._workers = workers
+        self.workers = workers
         self._before_host = before_host
         self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
@@ -167,7 +167,7 @@ class Stack:
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
         command += ["--task-hub", f"127.0.0.1:{self._hub}", "--keys", str(keys)]
-        command += ["--workers", str(self._workers)]
+        command += ["--workers", str(self.workers)]
         await self.processes.start("host", command, ready=self.host_ready, environment=environment)
 
     def _kubeconfig(self) -> dict[str, Any]:

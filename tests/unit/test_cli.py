@@ -1,0 +1,44 @@
+"""The usage and the help of the `./berth` commands, and how they print."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from cli.__main__ import main
+from cli.output import console
+from shared.domain.plans import PLANS
+
+
+def usage_error(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    return capsys.readouterr().err
+
+
+def help_text(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as raised:
+        main([*arguments, "--help"])
+    assert raised.value.code == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["down", "status", "tenants list", "tenants cancel acme", "clusters cordon local"])
+def test_an_unknown_argument_prints_the_commands_usage(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    words = command.split()
+    error = usage_error(capsys, [*words, "--bogus"])
+    assert error.startswith(f"usage: ./berth {' '.join(words[:2])} [-h]")
+    assert "unknown arguments: --bogus" in error
+
+
+def test_help_names_all_plans_and_their_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    *others, last = PLANS
+    assert f"{', '.join(others)} or {last} (default: trial)" in help_text(capsys, "tenants", "create")
+    weights = ", ".join(f"{plan.name} {plan.weight}" for plan in PLANS.values())
+    assert weights in help_text(capsys, "clusters", "resize")
+
+
+def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "the image [bold]registry.example.com/product:missing-1[/] :warning: cannot be pulled " * 5
+    console().print(text)
+    assert capsys.readouterr().out == f"{text}\n"
