@@ -105,7 +105,7 @@ async def test_what_a_function_raises_comes_back(loaded: Loaded) -> None:
 
 def test_it_is_imported_quickly(package: Package) -> None:
     took: list[float] = []
-    while min(took, default=LONGEST_IMPORT) >= LONGEST_IMPORT and len(took) < 5:  # others may slow the machine down
+    while min(took, default=LONGEST_IMPORT) >= LONGEST_IMPORT and len(took) < 15:  # other tests slow the machine down
         said = subprocess.run(package.command(IMPORT), capture_output=True, text=True, check=True).stdout
         found = json.loads(said)
         took.append(found["seconds"])
