@@ -143,7 +143,7 @@ class Admission:
         except Conflict:
             value = tenant.value
             fresh = (await self._tenants.get(value.slug)).value
-            if fresh.instance != value.instance or fresh.cluster != value.cluster:
+            if fresh.is_done_with(value.instance) or fresh.cluster != value.cluster:
                 log_event(logger, "reservation released: its operation ended", cluster=value.cluster)
                 await self._clusters.release(value.cluster, value.instance)
             raise

@@ -93,6 +93,12 @@ class Tenant:
         removed = replace(ended, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
         return removed if rules.compensation is StepName.REMOVE else ended
 
+    def is_done_with(self, instance: InstanceId) -> bool:
+        """Whether nothing of an instance may be left: the tenant has another one or none, or this one is removed."""
+        operation = self.operation
+        removing = operation.is_open and (operation.is_aborting or StepName.REMOVE in operation.rules.steps)
+        return self.instance != instance or removing
+
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""
         return self.state is TenantState.DELETED and self.quarantine_until is not None and now >= self.quarantine_until

@@ -46,15 +46,17 @@ class ApplyTenant(OperationActivity):
     async def _undo_unless_open(self, work: Work, applied: Tenant, cluster: KubernetesCluster) -> Outcome:
         """Remove what was just applied if the operation was aborted or ended meanwhile.
 
-        Whoever ended it may have removed the instance before these objects were applied. Nobody else uses the
-        instance's namespace, so removing it is always safe.
+        Whoever ended it may have removed the instance before these objects were applied. An instance that
+        became active meanwhile stays.
         """
-        tenant = await self._open_tenant(work)
-        if tenant is not None and not tenant.value.operation.is_aborting:
-            return DONE
-        log_event(logger, "applied objects removed: the operation ended", cluster=applied.cluster)
-        await cluster.remove(namespace_name(applied.instance), timeout=REMOVE_TIMEOUT)
-        return ENDED if tenant is None else Outcome(Verdict.FAILED, tenant.value.operation.reason or "cancelled")
+        fresh = (await self._tenants.get(work.slug)).value
+        if fresh.is_done_with(applied.instance):
+            log_event(logger, "applied objects removed: the operation ended", cluster=applied.cluster)
+            await cluster.remove(namespace_name(applied.instance), timeout=REMOVE_TIMEOUT)
+        is_open = fresh.operation.id == work.operation_id and fresh.operation.is_open
+        if not is_open:  # another worker ended it, perhaps well: then the instance is in use
+            return ENDED
+        return Outcome(Verdict.FAILED, fresh.operation.reason or "cancelled") if fresh.operation.is_aborting else DONE
 
     async def _record_position(self, queued: Queued) -> None:
         value, now = queued.tenant.value, self._clock.now()

@@ -43,3 +43,20 @@ async def test_a_late_activity_harms_nothing(activity: Activity, after: bool, th
         await world.run()
         assert (await world.tenant()).state in expected, f"stalled at call {number}"
         assert await violations(world) == [], f"stalled at call {number}"
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_late_apply_leaves_an_active_tenant(after: bool) -> None:
+    for number in range(1, await calls_of(Activity.APPLY) + 1):
+        world, _ = await before(Activity.APPLY)
+        operation = (await world.tenant()).operation
+        stall = world.worker.faults.stall(number, after=after)
+        late = asyncio.create_task(world.do(Activity.APPLY, operation))
+        await asyncio.wait_for(stall.reached.wait(), 5)
+        both, world.workers = world.workers, world.workers[1:]
+        await world.run()
+        assert (await world.tenant()).state is TenantState.ACTIVE
+        stall.release()
+        await late
+        world.workers = both
+        assert await violations(world) == [], f"stalled at call {number}"
