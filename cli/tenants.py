@@ -92,7 +92,8 @@ async def _follow(api: Api, operation: Json, *, as_json: bool, wanted: str = "su
         running_step = next((step for step in each["steps"] if step["state"] == "running"), None)
         line = f"{each['percent']:3} %  {each['state']}"
         if running_step:
-            line += f"  {running_step['name']}: {running_step['message']}"
+            position = f", position {operation['queue_position']}" if operation["queue_position"] else ""
+            line += f"  {running_step['name']}: {running_step['message']}{position}"
         if line != last:
             out.print(line)
             last = line

@@ -1,4 +1,7 @@
-"""The activities: each passes its work to one use case."""
+"""The activities: each passes its work to one use case.
+
+They have a client of the task hub, because whoever gives a slot back starts the next operation.
+"""
 
 from typing import Any
 
@@ -14,19 +17,22 @@ class JsonObject(dict[str, Any]):
     """Annotates a JSON object: the worker library indexes plain classes only, and refuses `dict[str, Any]`."""
 
 
+@bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.APPLY)
-async def apply_tenant(work: JsonObject) -> JsonObject:
+async def apply_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Place a tenant and apply its objects."""
-    return JsonObject((await container().apply.run(Work.decode(work))).encode())
+    return JsonObject((await container().apply.run(Work.decode(work), container().workflows(client))).encode())
 
 
+@bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
-async def await_tenant(work: JsonObject) -> JsonObject:
+async def await_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Wait until a tenant is ready."""
-    return JsonObject((await container().await_ready.run(Work.decode(work))).encode())
+    return JsonObject((await container().await_ready.run(Work.decode(work), container().workflows(client))).encode())
 
 
+@bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
-async def remove_tenant(work: JsonObject) -> JsonObject:
+async def remove_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Remove everything that a tenant has."""
-    return JsonObject((await container().remove.run(Work.decode(work))).encode())
+    return JsonObject((await container().remove.run(Work.decode(work), container().workflows(client))).encode())

@@ -13,6 +13,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.adapters.templates import YamlTenantTemplates
 from shared.application.activities.activity import ActivityPorts
@@ -20,6 +21,7 @@ from shared.application.activities.apply import ApplyTenant
 from shared.application.activities.await_ready import AwaitTenant
 from shared.application.activities.remove import RemoveTenant
 from shared.application.admission import Admission
+from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
@@ -28,6 +30,7 @@ from shared.application.idempotent_start import IdempotentStart
 from shared.application.recovery import Recovery
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
+from shared.application.slot_repair import SlotRepair
 from shared.settings import Settings, TableSettings
 
 
@@ -41,7 +44,8 @@ class Container:
         self.settings = settings
         self.clock = SystemClock()
         self.tenants = TableTenantRepository(self._tables)
-        self.clusters = TableClusterRepository(self._tables, self.clock)
+        self.reservations = TableReservationRepository(self._tables, self.clock)
+        self.clusters = TableClusterRepository(self._tables, self.reservations, self.clock)
         self.keys = TableIdempotencyRepository(self._tables)
         self._connections = ClusterConnectionPool(self.clusters, settings.kubernetes, self.clock, self._identity)
         self._build_use_cases()
@@ -49,8 +53,13 @@ class Container:
 
     def _build_use_cases(self) -> None:
         tenants, clusters, clock, settings = self.tenants, self.clusters, self.clock, self.settings
-        self._admission = admission = Admission(
-            tenants=tenants, clusters=clusters, clock=clock, settings=settings.provisioning
+        reservations = self.reservations
+        self.admission = admission = Admission(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            clock=clock,
+            settings=settings.provisioning,
         )
         start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
         self.signup = Signup(
@@ -64,20 +73,27 @@ class Container:
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
         self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
-        self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
+        self.recovery = Recovery(
+            tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
+        )
+        self.slot_repair = SlotRepair(
+            tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
+        )
+        self.breakers = Breakers(clusters=clusters, connections=self._connections, clock=clock)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=self._tables, clusters=clusters, connections=self._connections)
 
     def _build_activities(self) -> None:
         ports = ActivityPorts(
             tenants=self.tenants,
-            clusters=self.clusters,
             latency=TableLatencyRepository(self._tables),
             connections=self._connections,
+            admission=self.admission,
+            breakers=self.breakers,
             clock=self.clock,
             settings=self.settings,
         )
-        self.apply = ApplyTenant(ports, admission=self._admission, templates=YamlTenantTemplates(self.settings.tenants))
+        self.apply = ApplyTenant(ports, templates=YamlTenantTemplates(self.settings.tenants))
         self.await_ready = AwaitTenant(ports)
         self.remove = RemoveTenant(ports)
 
@@ -89,7 +105,7 @@ class Container:
 
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:
         """Return the orchestrations behind the client that one invocation was given."""
-        return DurableWorkflows(client, fail_after=self.settings.provisioning.fail_after)
+        return DurableWorkflows(client)
 
 
 def _tables(settings: TableSettings, identity: AsyncTokenCredential) -> AzureTableStorage:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import azure.durable_functions as df
@@ -24,21 +24,17 @@ ROUNDS = 60  # of waiting or removing, before the orchestration starts afresh to
 
 @bp.orchestration_trigger(context_name="ctx")
 def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
-    """Apply a tenant's objects and wait until it is ready; remove everything again if it cannot become ready."""
+    """Apply a tenant's objects and wait until it is ready; remove everything again if it cannot become ready.
+
+    Ends early for a tenant without a slot: whoever gives it one starts it again.
+    """
     work = Work.decode(payload)
     if not work.reason:
-        outcome = yield from _apply_when_admitted(ctx, work)
-        if outcome.verdict is Verdict.QUEUED:
-            ctx.continue_as_new(work.encode())
-            return outcome.verdict
-        deadline = ctx.current_utc_datetime + timedelta(seconds=work.fail_after)
-        outcome = yield from _retry(ctx, Activity.APPLY, work, outcome, deadline)
-        if outcome.verdict is Verdict.QUEUED:
-            ctx.continue_as_new(work.encode())
-            return outcome.verdict
+        outcome = yield from _decided(ctx, Activity.APPLY, work)
         if outcome.verdict is Verdict.DONE:
-            outcome = yield from _call(ctx, Activity.AWAIT, work)
-            outcome = yield from _retry(ctx, Activity.AWAIT, work, outcome, deadline)
+            outcome = yield from _decided(ctx, Activity.AWAIT, work)
+        if outcome.verdict is Verdict.RETRY:
+            ctx.continue_as_new(work.encode())
         if outcome.verdict is not Verdict.FAILED:
             return outcome.verdict
         work = replace(work, reason=outcome.reason)
@@ -51,24 +47,12 @@ def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> St
     return (yield from _remove(ctx, Work.decode(payload)))
 
 
-def _apply_when_admitted(ctx: task.OrchestrationContext, work: Work) -> Steps[Outcome]:
-    """Apply a tenant's objects when it has left the queue; still QUEUED after many rounds."""
-    outcome = yield from _call(ctx, Activity.APPLY, work)
+def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
+    """Call an activity until it decides something; still RETRY after many rounds. The activity knows the deadline."""
+    outcome = yield from _call(ctx, activity, work)
     for _ in range(ROUNDS):
-        if outcome.verdict is not Verdict.QUEUED:
+        if outcome.verdict is not Verdict.RETRY:
             break
-        yield ctx.create_timer(timedelta(seconds=outcome.wait))
-        outcome = yield from _call(ctx, Activity.APPLY, work)
-    return outcome
-
-
-def _retry(
-    ctx: task.OrchestrationContext, activity: Activity, work: Work, outcome: Outcome, deadline: datetime
-) -> Steps[Outcome]:
-    """Call an activity again for as long as its outcome asks for it and the deadline allows."""
-    while outcome.verdict is Verdict.RETRY:
-        if ctx.current_utc_datetime >= deadline:
-            return Outcome(Verdict.FAILED, f"not ready after {work.fail_after:g} s: {outcome.reason}")
         if outcome.wait:
             yield ctx.create_timer(timedelta(seconds=outcome.wait))
         outcome = yield from _call(ctx, activity, work)

@@ -1,6 +1,7 @@
 """Timers."""
 
 import logging
+from collections.abc import Awaitable
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -15,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 @bp.timer_trigger(schedule="%BERTH_RECOVERY_SCHEDULE%", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
-async def restart_lost_operations(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
-    """Start the orchestration of each open operation that has lost it."""
-    try:
-        await container().recovery.restart_lost(container().workflows(client))
-    except Transient as error:  # the next run tries again
-        log_event(logger, "recovery held up", level=logging.WARNING, cause=str(error))
+async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
+    """Check the clusters, repair the slots, and start the orchestration of each open operation that has lost it."""
+    workflows = container().workflows(client)
+    await _until_next_time("checking the clusters", container().breakers.check_all())
+    await _until_next_time("slot repair", container().slot_repair.run(workflows))
+    await _until_next_time("recovery", container().recovery.restart_lost(workflows))
 
 
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
@@ -28,3 +29,11 @@ async def purge_idempotency_keys(timer: func.TimerRequest) -> None:
     """Delete the idempotency keys that have expired, once a night."""
     purged = await container().keys.purge(now=container().clock.now())
     log_event(logger, "idempotency keys purged", count=purged)
+
+
+async def _until_next_time(name: str, work: Awaitable[object]) -> None:
+    """Do a part of a timer's work; what is held up is tried the next time, and holds up no other part."""
+    try:
+        await work
+    except Transient as error:
+        log_event(logger, f"{name} held up", level=logging.WARNING, cause=str(error))

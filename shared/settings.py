@@ -71,13 +71,15 @@ class ProvisioningSettings(_Section):
     """Seconds of waiting after which the operation's message says that it takes longer than usual (the default
     of kubespawner)."""
     fail_after: Annotated[int, Field(ge=5, le=3600)] = 300
-    """Seconds after which a tenant that is not ready has failed (the default of Zero to JupyterHub)."""
+    """Seconds of waiting after which a tenant that is not ready has failed (the default of Zero to JupyterHub)."""
+    node_fail_after: Annotated[int, Field(ge=0, le=86400)] = 900
+    """Seconds more for a tenant that waits for a node which the cluster's autoscaler is adding (its own default is to
+    give a node 15 minutes, `--max-node-provision-time`)."""
     max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings that may start at once (the default of Zero to JupyterHub); those beyond it are queued."""
-    max_concurrent_per_cluster: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings that may start at once on one cluster, whose controllers are the bottleneck."""
+    """Provisionings that may start at once on one cluster, whose controllers are the bottleneck (the default of Zero to
+    JupyterHub); those beyond it are queued."""
     max_queued: Annotated[int, Field(ge=0, le=100_000)] = 500
-    """Signups that may be queued; those beyond it get the response 429."""
+    """Signups that may be queued for one cluster; those beyond it get the response 429."""
     retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds after which a signup that got 429 should be sent again: so many, up to twice as many, at random, so that
     a burst does not come back as one (JupyterHub suggests 30 to 60)."""
@@ -96,6 +98,8 @@ class RecoverySettings(_Section):
     stuck_after: Annotated[int, Field(ge=180, le=86400)] = 300
     """Seconds without a heartbeat after which an operation's orchestration is ended and started again (the default of
     Coder)."""
+    max_restarts: Annotated[int, Field(ge=1, le=1000)] = 10
+    """How often an operation's orchestration is started again; after that berth only logs that it needs an operator."""
 
 
 class IdempotencySettings(_Section):

@@ -1,5 +1,6 @@
 """HTTP: follow an operation, and cancel it."""
 
+import azure.durable_functions as df
 import azure.functions as func
 
 from functions.current import container
@@ -38,9 +39,10 @@ from functions.http.route import (
 async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation; while it is open, Retry-After says when to poll again."""
     operation = await container().tenants.get_operation(req.route_params["id"])
+    position = await container().admission.position(operation)
     wait = operation.poll_after(container().clock.now())
     headers = {"Retry-After": str(wait)} if operation.is_open else {}
-    return json_response(Operation.of(operation), headers=headers)
+    return json_response(Operation.of(operation, position), headers=headers)
 
 
 @endpoint(
@@ -53,6 +55,7 @@ async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
         problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
     )
 )
-async def cancel_operation(req: func.HttpRequest) -> func.HttpResponse:
+async def cancel_operation(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Ask an operation to end and to undo what it did."""
-    return accepted(await container().cancel.cancel(req.route_params["id"], caller_of(req)))
+    workflows = container().workflows(client)
+    return accepted(await container().cancel.cancel(req.route_params["id"], caller_of(req), workflows))

@@ -76,6 +76,8 @@ class Operation(_Response):
     reason: str
     """Why it failed or was cancelled; else empty."""
     cancel_requested: bool
+    queue_position: int | None
+    """Its place among those that wait for a slot, from 1; null when it does not wait, and in a 202."""
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
@@ -86,7 +88,7 @@ class Operation(_Response):
     links: OperationLinks
 
     @classmethod
-    def of(cls, operation: operations.Operation) -> Self:
+    def of(cls, operation: operations.Operation, queue_position: int | None = None) -> Self:
         """Return an operation as callers see it."""
         return cls(
             id=operation.id,
@@ -96,6 +98,7 @@ class Operation(_Response):
             percent=operation.percent,
             reason=operation.reason,
             cancel_requested=operation.cancel_requested,
+            queue_position=queue_position,
             created_at=operation.created_at,
             started_at=operation.started_at,
             finished_at=operation.finished_at,

@@ -7,7 +7,7 @@ from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
 from grpc import RpcError, StatusCode
 
-from shared.domain.operations import Operation, OperationId
+from shared.domain.operations import Operation
 from shared.domain.workflow import Work
 from shared.errors import Permanent, Transient
 
@@ -22,39 +22,41 @@ _RUNNING = {
 class DurableWorkflows:
     """Implements `shared.application.ports.workflows.Workflows`.
 
-    An orchestration has the id of its operation, so starting it again never makes a second one.
+    An orchestration's id follows from its operation, so starting it again never makes a second one.
     """
 
-    def __init__(self, client: DurableFunctionsClient, *, fail_after: float) -> None:
+    def __init__(self, client: DurableFunctionsClient) -> None:
         self._client = client
-        self._fail_after = fail_after
 
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation unless it is running; raises Transient."""
-        work = Work(operation.slug, operation.id, self._fail_after)
+        work = Work(operation.slug, operation.id)
         try:
             async with _map_errors():
                 await self._client.schedule_new_orchestration(
-                    operation.rules.orchestrator, input=work.encode(), instance_id=operation.id
+                    operation.rules.orchestrator, input=work.encode(), instance_id=operation.orchestration_id
                 )
         except Transient:
-            if not await self.is_running(operation.id):
+            if not await self.is_running(operation):
                 raise
 
-    async def is_running(self, operation_id: OperationId) -> bool:
+    async def is_running(self, operation: Operation) -> bool:
         """Whether the orchestration of an operation is pending or running; raises Transient."""
-        async with _map_errors():
-            state = await self._client.get_orchestration_state(operation_id, fetch_payloads=False)
-        return state is not None and state.runtime_status in _RUNNING
+        return await self._is_running(operation.orchestration_id)
 
-    async def terminate(self, operation_id: OperationId) -> None:
+    async def terminate(self, operation: Operation) -> None:
         """End the orchestration of an operation, which itself stays open; raises Transient."""
         async with _map_errors():
-            await self._client.terminate_orchestration(operation_id, output="no heartbeat for too long")
+            await self._client.terminate_orchestration(operation.orchestration_id, output="no heartbeat for too long")
 
     async def check(self) -> None:
         """Return if the task hub responds; raises Transient."""
-        await self.is_running(OperationId("dependency-check"))
+        await self._is_running("dependency-check")
+
+    async def _is_running(self, orchestration_id: str) -> bool:
+        async with _map_errors():
+            state = await self._client.get_orchestration_state(orchestration_id, fetch_payloads=False)
+        return state is not None and state.runtime_status in _RUNNING
 
 
 @asynccontextmanager

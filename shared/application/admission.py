@@ -1,183 +1,213 @@
-"""Admission: a bounded number of provisionings at once, the others queued in the order of their signup.
+"""Admission: gives each provisioning a reservation on a cluster, with a slot to start or a position in the queue.
 
-Slots in use are counted in the clusters' own rows. Only when all slots are in use is the queue read from the tables;
-that poll is shared by all who ask within a second.
+Everything is counted in the clusters' own rows, so that it holds for all workers. Nobody polls while waiting: whoever
+gives a slot back hands it to the next in the queue and starts its orchestration. `SlotRepair` is the safety net.
 """
 
-import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
-from shared.domain.clusters import NO_CLUSTER
-from shared.domain.lifecycle import OperationKind, StepName
-from shared.domain.operations import OperationId
-from shared.domain.placement import ReservationResult, candidates
+from shared.application.ports.workflows import Workflows
+from shared.domain.clusters import NO_CLUSTER, Cluster, ClusterName
+from shared.domain.instances import InstanceId, new_instance_id
+from shared.domain.operations import Operation, OperationId, slug_of
+from shared.domain.placement import Refusal, Reservation, ReservationState, candidates
 from shared.domain.plans import PLANS
 from shared.domain.tenants import Tenant
-from shared.errors import Conflict, NoRoom, QueueFull
+from shared.errors import BerthError, Conflict, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_event
 from shared.settings import ProvisioningSettings
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0  # the queue is read from the tables no more often than this
-MIN_WAIT, MAX_WAIT = 1.0, 30.0  # seconds between two polls of one queued tenant
-TYPICAL_SECONDS = 5.0  # that a provisioning holds its slot; only the waits are derived from it
+POSITION_SECONDS = 2.0  # for which a queue that was read answers callers who follow their operations
 
 
 @dataclass(frozen=True, slots=True)
-class Queued:
-    """A tenant that has to wait, its position in the queue, from 1, and the seconds after which to ask again."""
+class Placement:
+    """Where an instance has its reservation, and whether it has a slot there."""
 
-    tenant: Stored[Tenant]
-    position: int
-    wait: float
+    cluster: ClusterName
+    instance: InstanceId
+    has_slot: bool
+
+    @property
+    def message(self) -> str:
+        """What the operation says meanwhile."""
+        return f"reserved on {self.cluster}" if self.has_slot else f"queued on {self.cluster}"
 
 
 class Admission:
-    """Lets tenants start, and finds each a cluster."""
+    """Finds each provisioning a cluster, and lets it start when there is a slot."""
 
     def __init__(
         self,
         *,
         tenants: TenantRepository,
         clusters: ClusterRepository,
+        reservations: ReservationRepository,
         clock: Clock,
         settings: ProvisioningSettings,
     ) -> None:
         self._tenants = tenants
         self._clusters = clusters
+        self._reservations = reservations
         self._clock = clock
         self._settings = settings
-        self._lock = asyncio.Lock()
-        self._queue: list[OperationId] = []  # all open provisionings, the oldest first
-        self._polled_at = float("-inf")
-        self._arriving = 0  # signups that are being saved
-        self._arrived = 0  # those that were saved since the last poll began, and may not be in the queue
-        self._slots_in_use = False  # all of them
+        self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
 
     @asynccontextmanager
-    async def arriving(self) -> AsyncGenerator[None]:
-        """Count one more signup while it is saved; raises QueueFull if too many are queued already."""
-        limit = self._settings.max_concurrent
-        if self._slots_in_use or self._arriving + self._arrived >= limit:
-            await self._poll()
-            if len(self._queue) + self._arriving + self._arrived >= limit + self._settings.max_queued:
-                # A random time, so that the signups of one burst are not all sent again at the same moment.
-                wait = self._settings.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
-                log_event(logger, "signup refused: the queue is full", queued=len(self._queue), retry_after=wait)
-                raise QueueFull("too many signups are queued already", wait)
-        self._arriving += 1
-        try:
-            yield
-            self._arrived += 1
-        finally:
-            self._arriving -= 1
+    async def reserved(
+        self,
+        operation: Operation,
+        *,
+        region: str,
+        plan: str,
+        workflows: Workflows,
+        away_from: ClusterName = NO_CLUSTER,
+    ) -> AsyncGenerator[Placement]:
+        """Reserve for a new instance, which is recorded inside; the reservation is released if it must not be.
 
-    async def place(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Queued:
-        """Reserve room and a slot for a tenant and record it, or return its position in the queue.
-
-        A tenant with a reservation keeps it. The choice of a cluster is recorded before anything is reserved there, so
-        that every reservation can be found and released.
+        Args:
+            operation: What the instance is for.
+            region: Where it may be.
+            plan: How much room it needs.
+            workflows: Where the next in the queue is started after a release.
+            away_from: The one cluster that is left out.
 
         Raises:
-            NoRoom: No cluster of the region has room.
-            Conflict: Somebody else changed the tenant.
+            NoRoom: No cluster of the region can take it, now or after waiting.
+            QueueFull: Too many are queued.
+            Transient: The clusters that could take it do not respond, or the tables do not.
         """
-        value = tenant.value
-        if value.cluster and await self._clusters.has_reservation(value.cluster, value.instance):
-            return await self._start_applying(tenant)
-        async with self._lock:
-            if self._slots_in_use:
-                queued = await self._queued(tenant)
-                if queued is not None:
-                    return queued
-            placed = await self._reserve(tenant)
-        return placed if isinstance(placed, Queued) else await self._keep_reservation(placed)
-
-    async def _reserve(self, tenant: Stored[Tenant]) -> Stored[Tenant] | Queued:
-        value = tenant.value
-        weight = PLANS[value.plan].weight
-        clusters = await self._clusters.list()
-        chosen = candidates(clusters, region=value.region, weight=weight)
-        placing = value.operation.start_step(StepName.PLACE, self._clock.now(), "reserving room on a cluster")
-        no_slot = sum(cluster.starting for cluster in clusters) >= self._settings.max_concurrent
-        per_cluster = self._settings.max_concurrent_per_cluster
-        for cluster in [] if no_slot else chosen:
-            if cluster.starting >= per_cluster:
-                no_slot = True
-                continue
-            on_cluster = replace(value, cluster=cluster.name, operation=replace(placing, cluster=cluster.name))
-            tenant = await self._tenants.save(tenant.with_value(on_cluster))
-            result = await self._clusters.reserve(cluster, value.instance, weight=weight, max_starting=per_cluster)
-            log_event(logger, "reservation asked for", cluster=cluster.name, weight=weight, result=result)
-            match result:
-                case ReservationResult.RESERVED:
-                    return tenant
-                case ReservationResult.NO_SLOT:
-                    no_slot = True
-                case ReservationResult.FULL:
-                    pass
-        if not no_slot:
-            raise NoRoom(f"region {value.region} is full: the last free room was just taken")
-        self._slots_in_use = True
-        if tenant.value.cluster:  # nothing was reserved on it
-            tenant = await self._tenants.save(tenant.with_value(replace(value, cluster=NO_CLUSTER, operation=placing)))
-        return await self._queued(tenant) or Queued(tenant, 1, MIN_WAIT)
-
-    async def _keep_reservation(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
-        """Record a reservation that was just made, and release it if it is not wanted any more.
-
-        Between the choice of the cluster and the reservation another worker may have ended the operation, or have made
-        a reservation elsewhere for this instance; neither of them could see this one.
-        """
+        placement = await self._reserve(operation.id, region=region, plan=plan, away_from=away_from)
         try:
-            return await self._start_applying(tenant)
-        except Conflict:
-            value = tenant.value
-            fresh = (await self._tenants.get(value.slug)).value
-            if fresh.is_done_with(value.instance) or fresh.cluster != value.cluster:
-                log_event(logger, "reservation released: its operation ended", cluster=value.cluster)
-                await self._clusters.release(value.cluster, value.instance)
+            yield placement
+        except (Conflict, NotFound):
+            # After any other error it may have been recorded; if not, `SlotRepair` finds the reservation.
+            await self.release(placement.cluster, placement.instance, workflows)
             raise
 
-    async def _start_applying(self, tenant: Stored[Tenant]) -> Stored[Tenant]:
-        """Record that the place step is done, so that its seconds include the reservation."""
+    async def ensure_reservation(self, tenant: Stored[Tenant], workflows: Workflows) -> tuple[Stored[Tenant], bool]:
+        """Return a tenant that has a reservation, and whether it has a slot; makes one if it was lost.
+
+        Raises Conflict when somebody else changed the tenant, and what `reserved` raises.
+        """
         value = tenant.value
-        message = f"applying the tenant's objects on {value.cluster}"
-        operation = value.operation.start_step(StepName.APPLY, self._clock.now(), message)
-        return await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+        held = await self._reservations.find(value.cluster, value.instance) if value.cluster else None
+        if held is not None:
+            return tenant, held.state is not ReservationState.WAITING
+        return await self.move(tenant, workflows, away_from=NO_CLUSTER)
 
-    async def _queued(self, tenant: Stored[Tenant]) -> Queued | None:
-        """Return a tenant's position in the queue, or None if it is among those that may start."""
-        await self._poll()
-        operation_id = tenant.value.operation.id
+    async def move(
+        self, tenant: Stored[Tenant], workflows: Workflows, *, away_from: ClusterName
+    ) -> tuple[Stored[Tenant], bool]:
+        """Give a tenant that is being provisioned a new instance elsewhere; returns it and whether it has a slot.
+
+        What may be left of the old instance is removed by whoever still works on it, or found as an orphan.
+        Raises as `ensure_reservation`.
+        """
+        value = tenant.value
+        async with self.reserved(
+            value.operation, region=value.region, plan=value.plan, workflows=workflows, away_from=away_from
+        ) as placement:
+            placed = value.placed(placement.cluster, placement.instance, self._clock.now(), placement.message)
+            saved = await self._tenants.save(tenant.with_value(placed))
+        log_event(logger, "moved", tenant=value.slug, away_from=value.cluster, cluster=placement.cluster)
+        if value.cluster:
+            await self.release(value.cluster, value.instance, workflows)
+        return saved, placement.has_slot
+
+    async def release_slot(self, cluster: ClusterName, instance: InstanceId, workflows: Workflows) -> None:
+        """Take an instance's slot, which no longer starts, and start the next in the queue."""
+        await self._reservations.release_slot(cluster, instance)
+        await self.start_next(cluster, workflows)
+
+    async def release(self, cluster: ClusterName, instance: InstanceId, workflows: Workflows) -> None:
+        """Release an instance's reservation, and start the next in the queue if that had a slot."""
+        await self._reservations.release(cluster, instance)
+        await self.start_next(cluster, workflows)
+
+    async def start_next(self, cluster: ClusterName, workflows: Workflows, *, fresh: bool = False) -> int:
+        """Hand the free slots of a cluster to those that have waited longest, and return how many those were.
+
+        `fresh` reads first whether there are any; else what this worker wrote last must be what changed.
+        """
         limit = self._settings.max_concurrent
-        ahead = self._queue.index(operation_id) if operation_id in self._queue else len(self._queue)
-        position = ahead - limit + 1
-        if position <= 0:
-            return None
-        wait = TYPICAL_SECONDS * position / limit
-        return Queued(tenant, position, min(MAX_WAIT, max(MIN_WAIT, wait)))
+        handed = await self._reservations.hand_out(cluster, max_starting=limit, fresh=fresh)
+        for reservation in handed:
+            await self._start(cluster, reservation, workflows)
+        return len(handed)
 
-    async def _poll(self) -> None:
-        """Read the open provisionings from the tables, unless that was done a moment ago."""
+    async def position(self, operation: Operation) -> int | None:
+        """Return an operation's position in its cluster's queue, from 1, or None if it waits in none."""
+        if operation.started_at is not None or not operation.is_open or not operation.cluster:
+            return None
         now = self._clock.monotonic()
-        if now - self._polled_at < POLL_SECONDS:
-            return
-        self._polled_at, arrived = now, self._arrived
-        operations = [
-            tenant.value.operation
-            async for tenant in self._tenants.with_open_operation()
-            if tenant.value.operation.kind is OperationKind.PROVISION and not tenant.value.operation.is_aborting
-        ]
-        self._queue = [each.id for each in sorted(operations, key=lambda each: (each.created_at, each.id))]
-        self._arrived -= arrived
-        self._slots_in_use = len(self._queue) > self._settings.max_concurrent
+        read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
+        if now - read_at > POSITION_SECONDS:
+            pending = await self._reservations.pending(operation.cluster)
+            queue = [each.operation_id for each in pending if each.state is ReservationState.WAITING]
+            self._queues[operation.cluster] = now, queue
+        return queue.index(operation.id) + 1 if operation.id in queue else None
+
+    async def _start(self, cluster: ClusterName, reservation: Reservation, workflows: Workflows) -> None:
+        """Start the orchestration of an operation that got a slot; what fails here is left to the timers."""
+        try:
+            tenant = (await self._tenants.get(slug_of(reservation.operation_id))).value
+            if tenant.operation.id == reservation.operation_id and tenant.operation.is_open:
+                await workflows.start(tenant.operation)
+        except BerthError as error:
+            log_event(
+                logger,
+                "not started yet",
+                level=logging.WARNING,
+                operation=reservation.operation_id,
+                cluster=cluster,
+                cause=str(error),
+            )
+
+    async def _reserve(self, operation_id: OperationId, *, region: str, plan: str, away_from: ClusterName) -> Placement:
+        """Reserve for a new instance: where there is a slot, else in the shortest queue."""
+        weight, instance, settings = PLANS[plan].weight, new_instance_id(), self._settings
+        refusals: set[Refusal] = set()
+        # First for those that need not wait. What this worker knows of the sums only orders them: `reserve` checks.
+        for max_waiting in (0, settings.max_queued):
+            for cluster in await self._candidates(region, weight, away_from):
+                result = await self._reservations.reserve(
+                    cluster,
+                    instance,
+                    operation_id,
+                    weight=weight,
+                    max_starting=settings.max_concurrent,
+                    max_waiting=max_waiting,
+                )
+                if isinstance(result, ReservationState):
+                    log_event(logger, "reserved", cluster=cluster.name, instance=instance, state=result)
+                    return Placement(cluster.name, instance, result is ReservationState.STARTING)
+                refusals.add(result)
+        if Refusal.NO_SLOT not in refusals:
+            raise NoRoom(f"region {region} is full: the last free room was just taken")
+        # A random time, so that the signups of one burst are not all sent again at the same moment.
+        wait = settings.retry_after * random.uniform(1, 2)  # noqa: S311 - not a secret
+        log_event(logger, "refused: the queue is full", region=region, retry_after=wait)
+        raise QueueFull("too many signups are queued already", wait)
+
+    async def _candidates(self, region: str, weight: int, away_from: ClusterName) -> Sequence[Cluster]:
+        def choose(clusters: Sequence[Cluster]) -> Sequence[Cluster]:
+            others = [each for each in clusters if each.name != away_from]
+            limit = self._settings.max_concurrent
+            return candidates(others, region=region, weight=weight, max_starting=limit)
+
+        try:
+            return choose(await self._clusters.list(exact=False))
+        except (NoRoom, Transient):
+            return choose(await self._clusters.list())  # nobody is refused by what may be out of date

@@ -5,6 +5,7 @@ from dataclasses import replace
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clock import Clock
 from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
 from shared.domain.operations import Operation
 from shared.errors import Conflict
@@ -20,7 +21,7 @@ class Cancel:
         self._start = start
         self._clock = clock
 
-    async def cancel(self, operation_id: str, caller: Caller) -> Operation:
+    async def cancel(self, operation_id: str, caller: Caller, workflows: Workflows) -> Operation:
         """Ask an operation to end; its compensation then runs, and its tenant gets the state that its kind says.
 
         Asking again is safe.
@@ -55,5 +56,6 @@ class Cancel:
                 )
             except Conflict:
                 continue
+            await self._start.start(asked, workflows)  # one that waits for a slot has no orchestration to end it
             return asked
         raise Conflict(f"operation {operation_id} is changing too fast to be cancelled; send the request again")

@@ -26,10 +26,11 @@ class Delete:
             KeyReused: The idempotency key stands for another request.
         """
 
-        async def save(operation: Operation) -> None:
+        async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
             before = stored.value
             tenant = before.begin(operation, operation.created_at)
             await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
+            return True
 
         return await self._start.begin(OperationKind.DELETE, slug, caller, workflows, save)

@@ -54,7 +54,7 @@ class IdempotentStart:
         slug: Slug,
         caller: Caller,
         workflows: Workflows,
-        save: Callable[[Operation], Awaitable[None]],
+        save: Callable[[Operation], Awaitable[bool]],
     ) -> Operation:
         """Record a new operation and start it, unless the caller's key already has one.
 
@@ -63,7 +63,8 @@ class IdempotentStart:
             slug: The tenant.
             caller: Who asks.
             workflows: Where the orchestration is started.
-            save: Writes the tenant with the operation; raises Conflict, NotFound or QueueFull if that is not allowed.
+            save: Writes the tenant with the operation, and returns whether it may start now; one that waits for a slot
+                is started by whoever gives it one. Raises what the caller is to get if that is not allowed.
         """
         operation = new_operation(kind, slug, actor=caller.actor, now=self._clock.now())
         held_id = await self.claim(caller, operation.id)
@@ -75,24 +76,29 @@ class IdempotentStart:
             operation = replace(operation, id=held_id)
         try:
             with log_context(tenant=slug, operation=operation.id):  # a refusal is logged too
-                await save(operation)
+                may_start = await save(operation)
         except (QueueFull, Conflict, NotFound):
             known = await self._find(operation.id) if caller.key else None
             if known is None:
                 raise
             return known  # another request with this key was faster
+        if may_start:
+            await self.start(operation, workflows)
+        return operation
+
+    async def start(self, operation: Operation, workflows: Workflows) -> None:
+        """Start the orchestration of a recorded operation; if that is not possible now, recovery will do it."""
         try:
             await workflows.start(operation)
-        except Transient as error:  # it is recorded, so the recovery will start it
+        except Transient as error:
             log_event(
                 logger,
                 "operation not started yet",
                 level=logging.WARNING,
-                tenant=slug,
+                tenant=operation.slug,
                 operation=operation.id,
                 cause=str(error),
             )
-        return operation
 
     async def claim(self, caller: Caller, operation_id: OperationId) -> OperationId:
         """Take the caller's key, if there is one, and return the operation that it stands for; raises KeyReused."""

@@ -1,11 +1,16 @@
 """Recovery: restarts operations whose orchestration is lost or stuck, so that none stays open for ever."""
 
 import logging
+from dataclasses import replace
+from datetime import datetime
 
 from shared.application.ports.clock import Clock
-from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.reservations import ReservationRepository
+from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, OperationId, age
+from shared.domain.placement import ReservationState
 from shared.errors import BerthError
 from shared.events import log_event
 from shared.settings import RecoverySettings
@@ -16,8 +21,18 @@ logger = logging.getLogger(__name__)
 class Recovery:
     """Finds open operations without a recent heartbeat."""
 
-    def __init__(self, *, tenants: TenantRepository, clock: Clock, settings: RecoverySettings) -> None:
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        reservations: ReservationRepository,
+        clock: Clock,
+        settings: RecoverySettings,
+    ) -> None:
         self._tenants = tenants
+        self._clusters = clusters
+        self._reservations = reservations
         self._clock = clock
         self._settings = settings
 
@@ -25,38 +40,72 @@ class Recovery:
         """Start the orchestration of every open operation that has none, and return how many those were.
 
         An orchestration is lost when the request that recorded its operation died before starting it, or when the
-        task hub was replaced. One that exists but has written no heartbeat for long is terminated, and started
-        again by the next run. The activities continue from what is recorded, so starting again is always safe.
+        task hub was replaced. One that has written no heartbeat for long is ended, and another one takes its place.
+        The activities continue from what is recorded, so starting again is always safe. An operation that waits for a
+        slot has no orchestration, and needs none.
 
         Raises Transient when the tables do not respond; the next run tries again.
         """
         now = self._clock.now()
+        silent = [
+            each
+            for each in await self._tenants.open_operations()
+            if each.heartbeat_age(now) >= self._settings.restart_after
+        ]
+        waiting = await self._waiting(now) if silent else set[OperationId]()
         restarted = 0
-        async for tenant in self._tenants.with_open_operation():
-            operation = tenant.value.operation
-            age = operation.heartbeat_age(now)
-            if age < self._settings.restart_after:
+        for each in silent:
+            if each.operation_id in waiting:
                 continue
             try:
-                if not await workflows.is_running(operation.id):
-                    self._log("orchestration lost: starting it again", operation, age)
-                    await workflows.start(operation)
-                    restarted += 1
-                elif age > self._settings.stuck_after:
-                    self._log("orchestration stuck: ending it", operation, age)
-                    await workflows.terminate(operation.id)
+                restarted += await self._restart(each, workflows)
             except BerthError as error:  # continue with the other operations
-                self._log("recovery failed", operation, age, cause=str(error))
+                self._log("recovery failed", each, cause=str(error))
         return restarted
 
-    def _log(self, event: str, operation: Operation, age: float, **fields: str) -> None:
+    async def _waiting(self, now: datetime) -> set[OperationId]:
+        """Return the operations that wait for a slot, or have one for so short a time that nothing can be lost."""
+        found: set[OperationId] = set()
+        for cluster in await self._clusters.registered():
+            for each in await self._reservations.pending(cluster.name):
+                if each.state is ReservationState.WAITING or age(each.since, now) < self._settings.restart_after:
+                    found.add(each.operation_id)
+        return found
+
+    async def _restart(self, silent: OpenOperation, workflows: Workflows) -> bool:
+        """Start an operation's orchestration under another id, unless it is running and not stuck."""
+        stored = await self._tenants.get(silent.slug)
+        operation = stored.value.operation
+        if operation.id != silent.operation_id or not operation.is_open:
+            return False
+        is_running = await workflows.is_running(operation)
+        silence = operation.heartbeat_age(self._clock.now())
+        if silence < (self._settings.stuck_after if is_running else self._settings.restart_after):
+            return False
+        if operation.restarts >= self._settings.max_restarts:
+            self._log("orchestration not restarted: it needs an operator", silent, level=logging.ERROR)
+            return False
+        self._log("orchestration stuck" if is_running else "orchestration lost", silent)
+        if is_running:
+            await workflows.terminate(operation)
+        # Started before it is recorded: a start that was not recorded is found running by the next run, which starts
+        # the same one again.
+        again = replace(operation, restarts=operation.restarts + 1)
+        await workflows.start(again)
+        await self._tenants.save(stored.with_value(replace(stored.value, operation=self._with_heartbeat(again))))
+        return True
+
+    def _with_heartbeat(self, operation: Operation) -> Operation:
+        return replace(operation, heartbeat_at=self._clock.now())
+
+    def _log(self, event: str, silent: OpenOperation, level: int = logging.WARNING, **fields: str) -> None:
         log_event(
             logger,
             event,
-            level=logging.WARNING,
-            tenant=operation.slug,
-            operation=operation.id,
-            kind=operation.kind,
-            heartbeat_age=age,
+            level=level,
+            tenant=silent.slug,
+            operation=silent.operation_id,
+            kind=silent.kind,
+            heartbeat_age=silent.heartbeat_age(self._clock.now()),
             **fields,
         )

@@ -8,10 +8,9 @@ from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
-from shared.domain.lifecycle import OperationKind, TenantState
+from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
-from shared.errors import Conflict
 
 
 class Retry:
@@ -28,18 +27,20 @@ class Retry:
         Raises:
             NotFound: There is no such tenant, or it is deleted.
             Conflict: It has not failed, or another operation is running on it.
-            QueueFull: Too many signups are queued.
+            NoRoom, QueueFull, Transient: As for a signup.
             KeyReused: The idempotency key stands for another request.
         """
 
-        async def save(operation: Operation) -> None:
+        async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            before = stored.value
-            if before.state is not TenantState.FAILED and not before.operation.is_open:
-                raise Conflict(f"{slug} is {before.state}; only a failed tenant can be retried")
-            tenant = before.begin(operation, operation.created_at)
+            before, now = stored.value, operation.created_at
+            tenant = before.begin(operation, now)
             tenant = replace(tenant, version=version or tenant.version)
-            async with self._admission.arriving():
+            async with self._admission.reserved(
+                operation, region=before.region, plan=before.plan, workflows=workflows
+            ) as placement:
+                tenant = tenant.placed(placement.cluster, placement.instance, now, placement.message)
                 await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
+            return placement.has_slot
 
         return await self._start.begin(OperationKind.PROVISION, slug, caller, workflows, save)

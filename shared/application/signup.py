@@ -1,6 +1,6 @@
 """Signing up: take a slug and start to provision its tenant."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.application.admission import Admission
 from shared.application.idempotent_start import Caller, IdempotentStart
@@ -10,7 +10,6 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.transitions import NEW, save_transition
-from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug, check_slug
@@ -57,34 +56,40 @@ class Signup:
         Raises:
             Invalid: No cluster is registered for the region.
             Conflict: The slug is taken, or in quarantine after a deletion.
+            NoRoom: No cluster of the region can take it, now or after waiting.
             QueueFull: Too many signups are queued.
+            Transient: The clusters that could take it do not respond.
             KeyReused: The idempotency key stands for another request.
         """
-        regions = sorted({cluster.region for cluster in await self._clusters.registered()})
-        if request.region not in regions:
-            known = ", ".join(regions) or "none yet: register a cluster"
-            raise Invalid(("/region", f"there is no such region; regions: {known}"))
 
-        async def save(operation: Operation) -> None:
-            operation = replace(operation, instance=new_instance_id())
-            tenant = Tenant(
-                slug=request.slug,
-                state=operation.rules.during,
-                plan=request.plan,
-                region=request.region,
-                version=request.version or self._settings.default_version,
-                email=request.email,
-                display_name=request.display_name,
-                created_at=operation.created_at,
-                changed_at=operation.created_at,
-                operation=operation,
-                instance=operation.instance,
-            )
-            async with self._admission.arriving():
+        async def save(operation: Operation) -> bool:
+            before = await self._replaceable(request.slug)
+            await self._check_region(request.region)
+            async with self._admission.reserved(
+                operation, region=request.region, plan=request.plan, workflows=workflows
+            ) as placement:
+                tenant = Tenant(
+                    slug=request.slug,
+                    state=operation.rules.during,
+                    plan=request.plan,
+                    region=request.region,
+                    version=request.version or self._settings.default_version,
+                    email=request.email,
+                    display_name=request.display_name,
+                    created_at=operation.created_at,
+                    changed_at=operation.created_at,
+                    operation=operation,
+                ).placed(placement.cluster, placement.instance, operation.created_at, placement.message)
                 try:
-                    await save_transition(self._tenants, Stored(tenant), before=NEW, reason="requested")
+                    await save_transition(
+                        self._tenants,
+                        before.with_value(tenant) if before else Stored(tenant),
+                        before=before.value.state if before else NEW,
+                        reason="requested",
+                    )
                 except Conflict as error:
-                    await self._take_over(tenant, error)
+                    raise Conflict(f"the slug {request.slug} is not free: this name is taken") from error
+            return placement.has_slot
 
         return await self._start.begin(OperationKind.PROVISION, request.slug, caller, workflows, save)
 
@@ -97,15 +102,28 @@ class Signup:
             tenant = (await self._tenants.get(Slug(slug))).value
         except NotFound:
             return None
+        return None if tenant.slug_is_free(self._clock.now()) else self._why_taken(tenant)
+
+    async def _replaceable(self, slug: Slug) -> Stored[Tenant] | None:
+        """Return the tombstone that a signup may replace, or None if nobody had the slug; raises Conflict."""
+        try:
+            stored = await self._tenants.get(slug)
+        except NotFound:
+            return None
+        if not stored.value.slug_is_free(self._clock.now()):
+            raise Conflict(f"the slug {slug} is not free: {self._why_taken(stored.value)}")
+        return stored
+
+    def _why_taken(self, tenant: Tenant) -> str:
         if tenant.state is not TenantState.DELETED:
             return "this name is taken"
-        if not tenant.slug_is_free(self._clock.now()):
-            return f"this name was in use and stays reserved until {tenant.quarantine_until:%Y-%m-%d}"
-        return None
+        return f"this name was in use and stays reserved until {tenant.quarantine_until:%Y-%m-%d}"
 
-    async def _take_over(self, tenant: Tenant, taken: Conflict) -> None:
-        """Replace a tombstone whose quarantine is over by a signup; raises Conflict for any other tenant."""
-        stored = await self._tenants.get(tenant.slug)
-        if not stored.value.slug_is_free(tenant.created_at):
-            raise Conflict(f"the slug {tenant.slug} is not free: {await self.slug_problem(tenant.slug)}") from taken
-        await save_transition(self._tenants, stored.with_value(tenant), before=stored.value.state, reason="requested")
+    async def _check_region(self, region: str) -> None:
+        """Raise Invalid if no cluster is registered for a region."""
+        if any(cluster.region == region for cluster in await self._clusters.registered()):
+            return
+        regions = sorted({cluster.region for cluster in await self._clusters.list()})  # one may be new
+        if region not in regions:
+            known = ", ".join(regions) or "none yet: register a cluster"
+            raise Invalid(("/region", f"there is no such region; regions: {known}"))

@@ -13,7 +13,13 @@ NEW = "none"  # the state before, of a tenant that was not there
 
 
 async def save_transition(
-    tenants: TenantRepository, tenant: Stored[Tenant], *, before: str, reason: str, actor: str = ""
+    tenants: TenantRepository,
+    tenant: Stored[Tenant],
+    *,
+    before: str,
+    reason: str,
+    actor: str = "",
+    ends_operation: bool = False,
 ) -> Stored[Tenant]:
     """Write a tenant and the audit entry of its change in one transaction.
 
@@ -23,6 +29,7 @@ async def save_transition(
         before: The state that it had.
         reason: Why it changed.
         actor: Who changed it; by default who asked for its operation.
+        ends_operation: Whether this ends its operation.
 
     Raises:
         Conflict: Somebody else wrote the row since it was read, or it exists and should not.
@@ -38,7 +45,7 @@ async def save_transition(
         after=value.state,
         operation_id=value.operation.id,
     )
-    saved = await tenants.save(tenant, audit=entry)
+    saved = await tenants.save(tenant, audit=entry, ends_operation=ends_operation)
     log_event(
         logger,
         "transition",

@@ -1,6 +1,7 @@
 """Registered clusters: how to reach one, what fits on it, and whether it takes new tenants."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -38,10 +39,19 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """An open breaker: the cluster's API server does not respond, since when, and with which error."""
+
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """A registered cluster.
 
-    Capacity and allocation are in plan weights; `starting` counts the slots in use: provisionings that are starting.
+    Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
+    are queued for one. `breaker` is there while the cluster does not respond; nothing is placed on it then.
     """
 
     name: ClusterName
@@ -51,6 +61,8 @@ class Cluster:
     access: ClusterAccess
     allocated: int = 0
     starting: int = 0
+    waiting: int = 0
+    breaker: Breaker | None = None
 
     @property
     def free(self) -> int:

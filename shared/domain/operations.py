@@ -66,8 +66,10 @@ class Operation:
     """One change of one tenant.
 
     `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last
-    time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person;
-    `actor` is who asked for it.
+    time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person; `actor` is
+    who asked for it; `waited_seconds` is how long activities have waited for it to become ready, as they recorded it,
+    and `node_seconds` how long for a node that was being added; `restarts` counts how often recovery started its
+    orchestration again.
     """
 
     id: OperationId
@@ -84,11 +86,19 @@ class Operation:
     cluster: ClusterName = NO_CLUSTER
     reason: str = ""
     cancel_requested: bool = False
+    waited_seconds: float = 0.0
+    node_seconds: float = 0.0
+    restarts: int = 0
 
     @property
     def rules(self) -> KindRules:
         """What its kind does to a tenant."""
         return rules_of(self.kind)
+
+    @property
+    def orchestration_id(self) -> str:
+        """The id of its orchestration: the operation's own, with a suffix after each restart by recovery."""
+        return f"{self.id}.{self.restarts}" if self.restarts else self.id
 
     @property
     def is_open(self) -> bool:
@@ -110,7 +120,7 @@ class Operation:
 
     @property
     def queued_seconds(self) -> float:
-        """Seconds between the request and the first work on it."""
+        """Seconds between the request and the first work on it: the time in the queue."""
         return seconds_between(self.created_at, self.started_at or self.heartbeat_at)
 
     @property
@@ -119,11 +129,8 @@ class Operation:
         return seconds_between(self.created_at, self.finished_at or self.heartbeat_at)
 
     def heartbeat_age(self, now: datetime) -> float:
-        """Seconds since the last heartbeat.
-
-        A heartbeat in the future counts like one equally long ago: the clock was set back since.
-        """
-        return abs((now - self.heartbeat_at).total_seconds())
+        """Seconds since the last heartbeat."""
+        return age(self.heartbeat_at, now)
 
     def poll_after(self, now: datetime) -> int:
         """Seconds after which a caller should poll again: a tenth of the operation's age, from 2 to 15.
@@ -143,7 +150,8 @@ class Operation:
     def start_step(self, name: StepName, now: datetime, message: str = "") -> "Operation":
         """Start a step, ending the one that ran before it; adds the step if it is not part of the plan.
 
-        Starting a step again, as a repeated activity does, only writes a heartbeat.
+        Starting a step again, as a repeated activity does, only writes a heartbeat. The operation counts as queued
+        until a step after its placement starts.
         """
         if any(step.name == name and step.state is not StepState.PENDING for step in self.steps):
             return replace(self, heartbeat_at=now)
@@ -157,13 +165,19 @@ class Operation:
             replace(step, state=StepState.RUNNING, started_at=now, message=message) if step.name == name else step
             for step in steps
         ]
-        return replace(
-            self,
-            steps=tuple(steps),
-            state=OperationState.RUNNING,
-            started_at=self.started_at or now,
-            heartbeat_at=now,
-        )
+        started = replace(self, steps=tuple(steps), heartbeat_at=now)
+        if name is StepName.PLACE:
+            return started
+        return replace(started, state=OperationState.RUNNING, started_at=self.started_at or now)
+
+    def has_started(self, name: StepName) -> bool:
+        """Whether a step has begun, whatever came of it."""
+        return any(step.name == name and step.started_at is not None for step in self.steps)
+
+    def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Operation":
+        """Record where an instance of it has a reservation, as the message of its place step."""
+        placing = self.start_step(StepName.PLACE, now).with_message(message, now)
+        return replace(placing, cluster=cluster, instance=instance)
 
     def with_message(self, message: str, now: datetime) -> "Operation":
         """Put a new message on the running step."""
@@ -218,6 +232,11 @@ def new_operation_id(slug: Slug, now: datetime) -> OperationId:
 def seconds_between(earlier: datetime, later: datetime) -> float:
     """Return the seconds from one moment to another, and 0 where the clock was set back between them."""
     return max(0.0, (later - earlier).total_seconds())
+
+
+def age(moment: datetime, now: datetime) -> float:
+    """Return the seconds since a moment; one in the future is equally long ago: the clock was set back since."""
+    return abs((now - moment).total_seconds())
 
 
 def newest_first(now: datetime) -> str:

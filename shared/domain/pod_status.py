@@ -16,7 +16,8 @@ _MAX_QUOTE = 300
 class PodStatus:
     """What was observed of a tenant's workload at one moment.
 
-    `reason` is the reason that Kubernetes gives, or empty; `permanent` says that waiting cannot help.
+    `reason` is the reason that Kubernetes gives, or empty; `permanent` says that waiting cannot help; `adding_node`
+    says that the cluster's autoscaler is adding a node for it.
     """
 
     ready: bool
@@ -24,6 +25,7 @@ class PodStatus:
     message: str
     permanent: bool
     at: datetime
+    adding_node: bool = False
 
 
 def diagnose(pod: Mapping[str, Any] | None, *, now: datetime, crash_limit: int) -> PodStatus:

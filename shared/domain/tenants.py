@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.domain.clusters import NO_CLUSTER, ClusterName
-from shared.domain.instances import NO_INSTANCE, InstanceId, new_instance_id
+from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
 from shared.domain.slugs import Slug
@@ -56,9 +56,8 @@ class Tenant:
         if self.state not in operation.rules.starts_from:
             allowed = ", ".join(sorted(state for state in operation.rules.starts_from if state))
             raise Conflict(f"{self.slug} is {self.state}; {operation.kind} starts only from: {allowed}")
-        instance = new_instance_id() if operation.rules.makes_instance else self.instance
-        operation = replace(operation, instance=instance, cluster=self.cluster)
-        return replace(self, state=operation.rules.during, changed_at=now, instance=instance, operation=operation)
+        operation = replace(operation, instance=self.instance, cluster=self.cluster)
+        return replace(self, state=operation.rules.during, changed_at=now, operation=operation)
 
     def succeed(self, now: datetime, *, quarantine: timedelta) -> "Tenant":
         """End the open operation well; raises Conflict if it has ended.
@@ -92,6 +91,11 @@ class Tenant:
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
         removed = replace(ended, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
         return removed if rules.compensation is StepName.REMOVE else ended
+
+    def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
+        """Record where an instance for its open operation has a reservation."""
+        operation = self.operation.placed(cluster, instance, now, message)
+        return replace(self, cluster=cluster, instance=instance, operation=operation)
 
     def is_done_with(self, instance: InstanceId) -> bool:
         """Whether nothing of an instance may be left: the tenant has another one or none, or this one is removed."""

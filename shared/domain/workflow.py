@@ -31,12 +31,11 @@ class Verdict(StrEnum):
 class Work:
     """An orchestration's input, and its activities'.
 
-    `fail_after` is in seconds; `reason` says why the operation failed, for the activity that compensates.
+    `reason` says why the operation failed, for the activity that compensates.
     """
 
     slug: Slug
     operation_id: OperationId
-    fail_after: float
     reason: str = ""
 
     def encode(self) -> dict[str, Any]:
@@ -49,7 +48,6 @@ class Work:
         return cls(
             slug=Slug(payload["slug"]),
             operation_id=OperationId(payload["operation_id"]),
-            fail_after=float(payload["fail_after"]),
             reason=str(payload["reason"]),
         )
 
@@ -58,9 +56,9 @@ class Work:
 class Outcome:
     """An activity's result.
 
-    DONE goes on to the next step; RETRY asks to be called again after `wait` seconds, and so does QUEUED, whose time
-    does not count against the deadline; FAILED gives the reason for which the operation cannot succeed; ENDED says
-    that the operation has ended already.
+    DONE goes on to the next step; RETRY asks to be called again after `wait` seconds; QUEUED ends the orchestration,
+    which is started again when the operation has a slot; FAILED gives the reason for which the operation cannot
+    succeed; ENDED says that the operation has ended already.
     """
 
     verdict: Verdict

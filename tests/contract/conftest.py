@@ -9,7 +9,6 @@ from local.kubernetes.control_plane import BERTH, ControlPlane
 from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
-from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.domain.clusters import Cluster, KubeconfigAccess
@@ -21,6 +20,7 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
+from tests.support.repositories import clusters_on
 
 
 @pytest.fixture(params=["memory", "azurite"])
@@ -48,7 +48,7 @@ def tenants(storage: TableStorage) -> TableTenantRepository:
 @pytest.fixture
 async def cluster(storage: TableStorage) -> Cluster:
     """A registered cluster that no other test has."""
-    return await TableClusterRepository(storage, SystemClock()).register(new_cluster("c" + new_slug()))
+    return await clusters_on(storage).register(new_cluster("c" + new_slug()))
 
 
 @pytest.fixture(scope="session")

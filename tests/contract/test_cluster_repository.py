@@ -1,23 +1,26 @@
-"""The repository of clusters: registrations, and reservations that add up whoever writes at the same moment."""
+"""The repository of clusters: registrations and breakers."""
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.tables import rows
 from shared.adapters.tables.clusters import CACHE_SECONDS, TABLE, TableClusterRepository
+from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.storage import Row, TableStorage, Upsert
 from shared.application.cluster_registry import ClusterRegistry
-from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
+from shared.domain.clusters import AzureAccess, Breaker, Cluster, ClusterName, ClusterState
 from shared.domain.instances import InstanceId, new_instance_id
-from shared.domain.placement import ReservationResult
+from shared.domain.operations import OperationId
 from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_cluster
-from tests.support.clock import FakeClock
+from tests.support.clock import START, FakeClock
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
+from tests.support.repositories import clusters_on
 
 ACME = InstanceId("acme")
 
@@ -25,12 +28,14 @@ ACME = InstanceId("acme")
 @pytest.fixture
 def workers(storage: TableStorage) -> list[TableClusterRepository]:
     """Repositories of three workers."""
-    return [TableClusterRepository(storage, SystemClock()) for _ in range(3)]
+    return [clusters_on(storage) for _ in range(3)]
 
 
-async def sums(clusters: TableClusterRepository, name: ClusterName) -> tuple[int, int]:
-    found = (await clusters.get(name)).value
-    return found.allocated, found.starting
+async def reserve(storage: TableStorage, cluster: Cluster) -> None:
+    """Reserve a weight of 4 on a cluster."""
+    reservations = TableReservationRepository(storage, SystemClock())
+    operation_id = OperationId("acme.1")
+    await reservations.reserve(cluster, ACME, operation_id, weight=4, max_starting=9, max_waiting=0)
 
 
 @pytest.mark.parametrize("state", ClusterState)
@@ -43,77 +48,32 @@ async def test_a_cluster_comes_back_as_registered(workers: list[TableClusterRepo
     assert cluster in await workers[1].registered()
 
 
-async def test_reservations_never_overbook(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    instances = [new_instance_id() for _ in range(15)]
-    placed = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, instance, weight=1, max_starting=99) for i, instance in enumerate(instances))
-    )
-    assert placed.count(ReservationResult.RESERVED) == cluster.capacity
-    assert placed.count(ReservationResult.FULL) == 5
-    again = await asyncio.gather(
-        *(workers[0].reserve(cluster, instance, weight=1, max_starting=99) for instance in instances)
-    )
-    assert list(again) == list(placed)
-    assert await sums(workers[2], cluster.name) == (10, 10)
-    for _ in range(2):
-        await asyncio.gather(*(workers[i % 3].release(cluster.name, instance) for i, instance in enumerate(instances)))
-    assert await sums(workers[0], cluster.name) == (0, 0)
-
-
-async def test_a_weight_counts_in_full(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    instances = [new_instance_id() for _ in range(2)]
-    assert await workers[0].reserve(cluster, instances[0], weight=8, max_starting=9) is ReservationResult.RESERVED
-    assert await workers[1].reserve(cluster, instances[1], weight=8, max_starting=9) is ReservationResult.FULL
-    assert await workers[1].reserve(cluster, instances[1], weight=2, max_starting=9) is ReservationResult.RESERVED
-    await workers[2].release(cluster.name, instances[0])
-    assert await sums(workers[0], cluster.name) == (2, 1)
-
-
-async def test_no_more_start_at_once_than_may(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    instances = [new_instance_id() for _ in range(6)]
-    said = await asyncio.gather(
-        *(workers[i % 3].reserve(cluster, instance, weight=1, max_starting=2) for i, instance in enumerate(instances))
-    )
-    assert (said.count(ReservationResult.RESERVED), said.count(ReservationResult.NO_SLOT)) == (2, 4)
-    first = instances[said.index(ReservationResult.RESERVED)]
-    for _ in range(2):
-        await workers[0].release_slot(cluster.name, first)
-    assert await workers[1].has_reservation(cluster.name, first)
-    assert await sums(workers[0], cluster.name) == (2, 1)
-    other = instances[said.index(ReservationResult.NO_SLOT)]
-    assert await workers[1].reserve(cluster, other, weight=1, max_starting=2) is ReservationResult.RESERVED
-    for instance in instances:
-        await workers[2].release(cluster.name, instance)
-    assert await sums(workers[0], cluster.name) == (0, 0)
-
-
-async def test_a_lost_response_reserves_once(
-    workers: list[TableClusterRepository], faulty: FaultyTables, faults: Faults, cluster: Cluster
+async def test_registering_again_keeps_the_allocation(
+    workers: list[TableClusterRepository], storage: TableStorage, cluster: Cluster
 ) -> None:
-    clusters = TableClusterRepository(faulty, SystemClock())
-    for change in ("reserve", "release_slot", "release"):
-        before = await sums(clusters, cluster.name)
-        count = len(faults.calls)
-        for number in range(count + 1, count + 4):  # the write is one of the next three calls
-            faults.lose(number)
-        match change:
-            case "reserve":
-                result = await clusters.reserve(cluster, ACME, weight=2, max_starting=9)
-                assert result is ReservationResult.RESERVED
-                assert (before, await sums(workers[0], cluster.name)) == ((0, 0), (2, 1))
-            case "release_slot":
-                await clusters.release_slot(cluster.name, ACME)
-                assert (before, await sums(workers[0], cluster.name)) == ((2, 1), (2, 0))
-            case _:
-                await clusters.release(cluster.name, ACME)
-                assert (before, await sums(workers[0], cluster.name)) == ((2, 0), (0, 0))
-    assert not await workers[0].has_reservation(cluster.name, ACME)
-
-
-async def test_registering_again_keeps_the_allocation(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    assert await workers[0].reserve(cluster, ACME, weight=4, max_starting=99) is ReservationResult.RESERVED
+    await reserve(storage, cluster)
     changed = await workers[1].register(replace(cluster, state=ClusterState.CORDONED))
-    assert (changed.allocated, changed.free, changed.state) == (4, 6, ClusterState.CORDONED)
+    assert (changed.allocated, changed.starting, changed.free, changed.state) == (4, 1, 6, ClusterState.CORDONED)
+
+
+async def test_a_lost_response_registers_once(faulty: FaultyTables, faults: Faults) -> None:
+    clusters, cluster = clusters_on(faulty), new_cluster("c" + new_instance_id())
+    for number in range(1, 4):
+        faults.lose(number)
+    assert await clusters.register(cluster) == cluster
+
+
+async def test_a_breaker_is_seen_by_every_worker(workers: list[TableClusterRepository], cluster: Cluster) -> None:
+    name = cluster.name
+    for number in range(2):  # the first time and reason stay
+        await workers[0].set_breaker(name, Breaker(START + timedelta(seconds=number), f"reason {number}"))
+    expected = replace(cluster, breaker=Breaker(START, "reason 0"))
+    assert expected in await workers[1].list()
+    assert (await workers[1].get(name)).value == expected
+    assert await workers[1].register(cluster) == expected  # registering anew closes nothing
+    for _ in range(2):
+        await workers[1].set_breaker(name, None)
+    assert cluster in await workers[0].list()
 
 
 async def test_a_changed_registration_is_not_written_over(
@@ -131,8 +91,10 @@ async def test_an_unknown_cluster_is_not_found(workers: list[TableClusterReposit
         await workers[0].get(ClusterName("nobody's"))
 
 
-async def test_operators_never_undo_each_other(workers: list[TableClusterRepository], cluster: Cluster) -> None:
-    assert await workers[0].reserve(cluster, ACME, weight=4, max_starting=99) is ReservationResult.RESERVED
+async def test_operators_never_undo_each_other(
+    workers: list[TableClusterRepository], storage: TableStorage, cluster: Cluster
+) -> None:
+    await reserve(storage, cluster)
     for capacity in range(1, 6):
         await workers[0].register(cluster)
         changed = await asyncio.gather(
@@ -152,7 +114,7 @@ async def test_a_cordon_holds_in_every_worker_at_once(workers: list[TableCluster
 
 async def test_registrations_are_kept_for_seconds(storage: TableStorage, cluster: Cluster) -> None:
     clock = FakeClock()
-    here, there = TableClusterRepository(storage, clock), TableClusterRepository(storage, clock)
+    here, there = clusters_on(storage, clock), clusters_on(storage, clock)
     await here.registered()
     late = await there.register(new_cluster("c" + new_instance_id()))
     clock.advance(CACHE_SECONDS)

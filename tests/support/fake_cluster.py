@@ -174,7 +174,7 @@ class FakeConnections:
     async def connect(self, name: ClusterName) -> KubernetesCluster:
         """Return the client of a registered cluster; raises NotFound."""
         if name not in {cluster.name for cluster in await self._repository.registered()}:
-            raise NotFound(f"no cluster {name} is registered")
+            await self._repository.get(name)
         return FaultyCluster(self._clusters[name], self._faults)
 
 

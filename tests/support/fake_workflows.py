@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from shared.domain.operations import Operation, OperationId
+from shared.domain.operations import Operation
 from shared.errors import Transient
 
 
@@ -12,34 +12,35 @@ class FakeWorkflows:
     """Implements `shared.application.ports.workflows.Workflows`.
 
     Attributes:
-        running: The operations whose orchestration runs. Clear it, and the task hub was replaced.
-        started: Every start that made an orchestration, in order.
-        terminated: What was ended.
+        running: The orchestrations that run, with their operations. Clear it, and the task hub was replaced.
+        started: The id of every orchestration that was made, in order.
+        terminated: The ids of those that were ended.
         away: Whether the task hub does not answer.
     """
 
-    running: dict[OperationId, Operation] = field(default_factory=dict[OperationId, Operation])
-    started: list[OperationId] = field(default_factory=list[OperationId])
-    terminated: list[OperationId] = field(default_factory=list[OperationId])
+    running: dict[str, Operation] = field(default_factory=dict[str, Operation])
+    started: list[str] = field(default_factory=list[str])
+    terminated: list[str] = field(default_factory=list[str])
     away: bool = False
 
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation unless it is running."""
         await self.check()
-        if operation.id not in self.running:
-            self.running[operation.id] = operation
-            self.started.append(operation.id)
+        key = operation.orchestration_id
+        if key not in self.running:
+            self.running[key] = operation
+            self.started.append(key)
 
-    async def is_running(self, operation_id: OperationId) -> bool:
+    async def is_running(self, operation: Operation) -> bool:
         """Whether the orchestration of an operation is pending or running."""
         await self.check()
-        return operation_id in self.running
+        return operation.orchestration_id in self.running
 
-    async def terminate(self, operation_id: OperationId) -> None:
+    async def terminate(self, operation: Operation) -> None:
         """End the orchestration of an operation, which itself stays open."""
         await self.check()
-        self.running.pop(operation_id, None)
-        self.terminated.append(operation_id)
+        self.running.pop(operation.orchestration_id, None)
+        self.terminated.append(operation.orchestration_id)
 
     async def check(self) -> None:
         """Return if the task hub answers; raises Transient."""

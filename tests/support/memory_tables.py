@@ -136,6 +136,8 @@ def _check(write: Write, held: tuple[Row, str] | None) -> None:
             raise Conflict("the row exists")
         case Replace() | Delete() if held is None:
             raise NotFound("there is no such row")
+        case Delete(_, ""):
+            pass
         case Replace(_, etag) | Delete(_, etag) if held is not None and held[1] != etag:
             raise Conflict("the row was changed")
         case Create() | Upsert() | Replace() | Delete():

@@ -4,24 +4,27 @@ The driver runs the real orchestrators against the real activities. Timers move 
 minutes ends within milliseconds.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
+from durabletask.internal.orchestrator_service_pb2 import TaskFailureDetails
 from durabletask.task import TaskFailedError
 
 from functions import orchestrators
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
 from shared.application.activities.await_ready import AwaitTenant
 from shared.application.activities.remove import RemoveTenant
 from shared.application.admission import Admission
+from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
@@ -31,9 +34,10 @@ from shared.application.ports.clusters import TenantTemplates
 from shared.application.recovery import Recovery
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
+from shared.application.slot_repair import SlotRepair
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.lifecycle import OperationKind
-from shared.domain.operations import Operation, OperationId
+from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
@@ -45,6 +49,7 @@ from tests.support.fake_workflows import FakeWorkflows
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
+from tests.support.repositories import clusters_on
 
 PORTAL = Caller("portal")
 ATTEMPTS = 4  # at an activity that breaks off with an error nobody expects
@@ -65,11 +70,16 @@ class Worker:
         self.faults = Faults()
         tables = FaultyTables(storage, self.faults)
         self.tenants = tenants = TableTenantRepository(tables)
-        self.clusters = clusters = TableClusterRepository(tables, clock)
+        self.reservations = reservations = TableReservationRepository(tables, clock)
+        self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
         self.keys = TableIdempotencyRepository(tables)
         connections = FakeConnections(clusters, kubernetes, self.faults)
         self.admission = admission = Admission(
-            tenants=tenants, clusters=clusters, clock=clock, settings=settings.provisioning
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            clock=clock,
+            settings=settings.provisioning,
         )
         start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
         self.signup = Signup(
@@ -83,19 +93,26 @@ class Worker:
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
         self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
-        self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
+        self.recovery = Recovery(
+            tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
+        )
+        self.slot_repair = SlotRepair(
+            tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
+        )
+        self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
         ports = ActivityPorts(
             tenants=tenants,
-            clusters=clusters,
             latency=TableLatencyRepository(tables),
             connections=connections,
+            admission=admission,
+            breakers=breakers,
             clock=clock,
             settings=settings,
         )
         self.activities: Mapping[Activity, OperationActivity] = {
-            Activity.APPLY: ApplyTenant(ports, admission=admission, templates=templates),
+            Activity.APPLY: ApplyTenant(ports, templates=templates),
             Activity.AWAIT: AwaitTenant(ports),
             Activity.REMOVE: RemoveTenant(ports),
         }
@@ -159,7 +176,7 @@ class World:
     workers: list[Worker]
     delivered: list[ActivityCall] = field(default_factory=list[ActivityCall])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
-    _running: dict[OperationId, _Orchestration] = field(default_factory=dict[OperationId, _Orchestration])
+    _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
     _turn: int = 0
 
     @property
@@ -187,19 +204,30 @@ class World:
 
     async def cluster(self, name: str = "one") -> Cluster:
         """Return a cluster with its allocation."""
-        return (await TableClusterRepository(self.storage, self.clock).get(ClusterName(name))).value
+        return (await clusters_on(self.storage, self.clock).get(ClusterName(name))).value
 
     def work(self, operation: Operation, reason: str = "") -> Work:
         """Return the input of an operation's activities."""
-        return Work(operation.slug, operation.id, self.settings.provisioning.fail_after, reason)
+        return Work(operation.slug, operation.id, reason)
 
     async def do(self, activity: Activity, operation: Operation, *, worker: int = 0, reason: str = "") -> Outcome:
         """Run one activity of an operation once."""
-        return await self.workers[worker].activities[activity].run(self.work(operation, reason))
+        return await self.workers[worker].activities[activity].run(self.work(operation, reason), self.workflows)
+
+    async def cancel(self, operation: Operation, *, worker: int = 0) -> Operation:
+        """Ask an operation to end."""
+        return await self.workers[worker].cancel.cancel(operation.id, PORTAL, self.workflows)
+
+    async def timers(self, *, worker: int = 0) -> int:
+        """Do what the app's timer does every minute, and return how many orchestrations were started again."""
+        each = self.workers[worker]
+        await each.breakers.check_all()
+        await each.slot_repair.run(self.workflows)
+        return await each.recovery.restart_lost(self.workflows)
 
     async def deliver_again(self, call: ActivityCall, *, worker: int) -> Outcome:
         """Run an activity that was run before, as a task hub does that lost its result."""
-        return await self.workers[worker].activities[call.activity].run(call.work)
+        return await self.workers[worker].activities[call.activity].run(call.work, self.workflows)
 
     async def run(self, *, steps: int = MAX_STEPS, until: float = float("inf")) -> None:
         """Run all orchestrations to their ends, or that many steps, or until the clock's monotonic time.
@@ -222,11 +250,11 @@ class World:
 
     def _adopt(self) -> None:
         """Begin what was started, and drop what was terminated."""
-        for operation_id in list(self._running):
-            if self._running[operation_id].operation is not self.workflows.running.get(operation_id):
-                del self._running[operation_id]
-        for operation in self.workflows.running.values():
-            if operation.id not in self._running:
+        for key in list(self._running):
+            if self._running[key].operation is not self.workflows.running.get(key):
+                del self._running[key]
+        for key, operation in self.workflows.running.items():
+            if key not in self._running:
                 self._begin(operation, self.work(operation))
 
     def _begin(self, operation: Operation, work: Work) -> None:
@@ -236,12 +264,13 @@ class World:
         }[operation.kind]
         context = _Context(self.clock)
         steps = declared.build().get_user_function().orchestrator_function(context, work.encode())
-        self._running.pop(operation.id, None)  # to the end of the line
-        self._running[operation.id] = _Orchestration(operation, context, steps, next(steps))
+        self._running.pop(operation.orchestration_id, None)  # to the end of the line
+        self._running[operation.orchestration_id] = _Orchestration(operation, context, steps, next(steps))
 
     async def _step(self, each: _Orchestration) -> None:
         """Do what one orchestration waits for, and let it decide what comes next."""
-        self._running[each.operation.id] = self._running.pop(each.operation.id)  # to the end of the line
+        key = each.operation.orchestration_id
+        self._running[key] = self._running.pop(key)  # to the end of the line
         try:
             match each.waits_for:
                 case ActivityCall() as call:
@@ -253,8 +282,8 @@ class World:
             if each.context.continued is not None:
                 self._begin(each.operation, each.context.continued)
             else:
-                del self._running[each.operation.id]
-                self.workflows.running.pop(each.operation.id, None)
+                del self._running[key]
+                self.workflows.running.pop(key, None)
             return
         each.waits_for = waits_for
         wait = waits_for.total_seconds() if isinstance(waits_for, timedelta) else 0.0
@@ -267,14 +296,13 @@ class World:
             self._turn += 1
             worker = self.workers[self._turn % len(self.workers)]
             try:
-                outcome = await worker.activities[call.activity].run(call.work)
+                outcome = await worker.activities[call.activity].run(call.work, self.workflows)
             except Exception as error:  # as the task hub does: anything at all
                 name = type(error).__name__
             else:
                 self.outcomes.append(outcome)
                 return outcome.encode()
-        details: Any = SimpleNamespace(message=name, errorType=name, stackTrace=SimpleNamespace(value=""))
-        return TaskFailedError("the activity failed", details)
+        return TaskFailedError("the activity failed", TaskFailureDetails(errorType=name, errorMessage=name))
 
 
 async def new_world(
@@ -314,14 +342,21 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
-    reservations = {row["RowKey"].removeprefix("instance:"): row for row in rows if "weight" in row}
-    if len(reservations) != sum("weight" in row for row in rows):
+    held = [row for row in rows if row["RowKey"].startswith("instance:")]
+    indexed = sorted(
+        (row["instance"], row["state"]) for row in rows if row["RowKey"].startswith(("starting:", "waiting:"))
+    )
+    if indexed != sorted((row["instance"], row["state"]) for row in held if row["state"] != "held"):
+        found.append(f"the index rows {indexed} are not those of the reservations {held}")
+    reservations = {row["instance"]: row for row in held}
+    if len(reservations) != len(held):
         found.append("an instance has two reservations")
     namespaces = [each for cluster in world.kubernetes.values() for each in cluster.namespaces.items()]
     homes = {name.removeprefix("tenant-"): namespace for name, namespace in namespaces}
     if len(homes) != len(namespaces):
         found.append("an instance has two namespaces")
     keys = [key for _, key in world.storage.rows.get("tenants", {})]
+    opened = {key.removeprefix("open:") for key in keys if key.startswith("open:")}
     known: set[str] = set()
     for key in keys:
         if not key.startswith("tenant:"):
@@ -329,12 +364,14 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
         tenant = await world.tenant(key.removeprefix("tenant:"))
         slug, instance = tenant.slug, tenant.instance
         known.add(instance)
+        if tenant.operation.is_open != (tenant.operation.id in opened):
+            found.append(f"{slug} has the index rows {opened} for its operation {tenant.operation.state}")
         if tenant.operation.is_open:
             if at_rest:
                 found.append(f"{slug} is {tenant.state}: its operation has not ended")
         elif tenant.state == "active":
             reservation = reservations.get(instance, {})
-            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["starting"]:
+            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != "held":
                 found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
             if len(homes[instance].objects if instance in homes else ()) != 3:
                 found.append(f"{slug} is active without all of its objects")
@@ -344,8 +381,9 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     found += [f"the instance {each} of no tenant has a namespace" for each in homes.keys() - known]
     for sums in (row for row in rows if "allocated" in row):
         on_it = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
-        actual = sum(each["weight"] for each in on_it), sum(each["starting"] for each in on_it)
-        if (sums["allocated"], sums["starting"]) != actual:
+        states = Counter(each["state"] for each in on_it)
+        actual = sum(each["weight"] for each in on_it), states["starting"], states["waiting"]
+        if (sums["allocated"], sums["starting"], sums["waiting"]) != actual:
             found.append(f"{sums} does not add up: the reservations are {actual}")
     for name in world.kubernetes:
         cluster = await world.cluster(name)

@@ -1,6 +1,6 @@
 """The decisions of the orchestrators, with scripted outcomes of the activities and a scripted clock."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +10,8 @@ from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Outcome, Verdict, Work
 
-WORK = Work(Slug("acme"), OperationId("acme.id"), fail_after=300)
-QUEUED = Outcome(Verdict.QUEUED, wait=30)
+WORK = Work(Slug("acme"), OperationId("acme.id"))
+QUEUED = Outcome(Verdict.QUEUED)
 RETRY = Outcome(Verdict.RETRY, "table storage cannot be reached", 1)
 DONE = Outcome(Verdict.DONE)
 FAILED = Outcome(Verdict.FAILED, "no room")
@@ -55,22 +55,16 @@ def provision(script: Script) -> tuple[str, Context]:
             return result, context
 
 
-def by(outcomes: Iterator[Outcome]) -> Script:
-    return lambda activity: next(outcomes) if activity is Activity.APPLY else DONE
+def test_a_tenant_without_a_slot_ends_its_orchestration() -> None:
+    result, context = provision(lambda _: QUEUED)
+    assert (result, context.called) == (Verdict.QUEUED, [Activity.APPLY])
 
 
-def test_time_in_the_queue_does_not_count() -> None:
-    script = by(iter([QUEUED, QUEUED, RETRY, *[QUEUED] * 100, RETRY, QUEUED, DONE]))
-    result, context = provision(script)
-    assert result == Verdict.DONE
-    assert Activity.REMOVE not in context.called
-
-
-def test_retries_end_at_the_deadline_with_compensation() -> None:
-    result, context = provision(lambda activity: DONE if activity is Activity.REMOVE else RETRY)
-    assert result == Verdict.DONE
-    assert context.called[-1] is Activity.REMOVE
-    assert 295 <= context.called.count(Activity.APPLY) <= 305  # a second apart
+def test_retries_go_on_until_the_activity_decides() -> None:
+    outcomes = iter([*[RETRY] * 200, DONE])
+    result, context = provision(lambda activity: next(outcomes) if activity is Activity.APPLY else DONE)
+    assert (result, context.called[-1]) == (Verdict.DONE, Activity.AWAIT)
+    assert len(context.called) < 100  # its history stays short
 
 
 def test_compensation_is_retried_until_it_succeeds() -> None:

@@ -9,7 +9,6 @@ from azure.core.credentials_async import AsyncTokenCredential
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.domain.clusters import ClusterAccess, ClusterName
-from shared.errors import NotFound
 from shared.settings import KubernetesSettings
 
 if TYPE_CHECKING:
@@ -63,4 +62,4 @@ class ClusterConnectionPool:
         for cluster in await self._clusters.registered():
             if cluster.name == name:
                 return cluster.access
-        raise NotFound(f"no cluster {name} is registered")
+        return (await self._clusters.get(name)).value.access  # registered a moment ago, by another worker

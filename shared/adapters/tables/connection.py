@@ -16,7 +16,9 @@ from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write, check_transaction
 from shared.errors import Conflict, NotFound, Permanent, Transient
 
-_TRANSIENT = {408, 429, 500, 502, 503, 504}
+# 0 is an error without a response: no token could be had. A new role assignment takes minutes to arrive, and a token
+# that is refused can be accepted later: trouble with berth's identity must fail no tenant.
+_TRANSIENT = {0, 401, 403, 408, 429, 500, 502, 503, 504}
 
 
 @asynccontextmanager
@@ -27,7 +29,8 @@ async def map_errors() -> AsyncGenerator[None]:
     except HttpResponseError as error:
         status = error.status_code or 0
         # An error code only: the service's text can quote the row.
-        text = f"table storage responded {status} {getattr(error, 'error_code', '') or ''}".strip()
+        code = getattr(error, "error_code", "") or ""
+        text = f"table storage responded {status} {code}".strip() if status else f"no token: {type(error).__name__}"
         if status == 404:
             raise NotFound(text) from error
         if status in (409, 412):
@@ -147,6 +150,8 @@ def _operation(write: Write) -> Any:
             return "upsert", row, {"mode": UpdateMode.REPLACE}
         case Replace(row, etag):
             return "update", row, {"mode": UpdateMode.REPLACE, **_unmodified(etag)}
+        case Delete(row, ""):
+            return "delete", row
         case Delete(row, etag):
             return "delete", row, _unmodified(etag)
 

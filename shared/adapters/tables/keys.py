@@ -24,6 +24,11 @@ def tenant_key(slug: str) -> str:
     return f"tenant:{slug}"
 
 
+def open_key(operation_id: str) -> str:
+    """Return the row key of an open operation's index row."""
+    return f"open:{operation_id}"
+
+
 def operation_key(operation_id: str) -> str:
     """Return the row key of an ended operation."""
     return f"operation:{operation_id}"

@@ -1,7 +1,7 @@
 """Rows are read tolerantly: a newer version may write beside this one, and a rollback finds what it has left.
 
 A row carries the version of its schema. It grows when an older berth could no longer read a row, or would lose
-something by writing it. A row of a newer schema, or one with a state, plan or kind that does not exist here, is
+something by writing it. A row of another schema, or one with a state, plan or kind that does not exist here, is
 unreadable: lists skip it, log an error and count it; a read of just that row fails. It is never written over.
 """
 
@@ -15,7 +15,7 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RETRY_AFTER = 30.0  # seconds: a rollout takes minutes
 _COLUMN = "schema_version"
 
@@ -43,10 +43,10 @@ def read_row[T](table: str, row: Row, parse: Callable[[Row], T]) -> T:
         row: The row.
         parse: Makes a value of it; whatever it raises means that the row is unreadable.
     """
-    found = row.get(_COLUMN, SCHEMA_VERSION)  # rows of before the column have the first schema
+    found = row.get(_COLUMN)
     name = f"the row {row['RowKey']} of the table {table}"
-    if not isinstance(found, int) or found > SCHEMA_VERSION:
-        raise UnreadableRow(f"{name} was written by a newer version of berth")
+    if found != SCHEMA_VERSION:
+        raise UnreadableRow(f"{name} was written by another version of berth: schema {found}, not {SCHEMA_VERSION}")
     try:
         return parse(row)
     except (ValueError, KeyError, TypeError) as error:

@@ -36,10 +36,10 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a row if it still has that ETag."""
+    """Delete a row if it still has that ETag; an empty one lets any row be deleted."""
 
     row: Row
-    etag: str
+    etag: str = ""
 
 
 type Write = Create | Replace | Upsert | Delete

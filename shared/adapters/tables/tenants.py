@@ -7,11 +7,13 @@ operation and the audit entry are one transaction.
 | RowKey | what |
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
+| open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an ended operation |
 | audit:SLUG:NEWEST-FIRST | one audit entry |
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from secrets import token_hex
 from typing import Any
@@ -20,9 +22,9 @@ from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
 from shared.adapters.tables.rows import read_or_skip, read_row, with_schema
-from shared.adapters.tables.storage import Row, TableStorage, Upsert, Write, create_or_replace
+from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert, Write, create_or_replace
 from shared.application.ports.stored import Page, Stored
-from shared.application.ports.tenants import TenantFilter
+from shared.application.ports.tenants import OpenOperation, TenantFilter
 from shared.domain.operations import Operation, slug_of
 from shared.domain.plans import PLANS
 from shared.domain.slugs import Slug
@@ -35,6 +37,7 @@ _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
 _TENANT = TypeAdapter(Tenant)
 _AUDIT = TypeAdapter(AuditEntry)
+_OPEN = TypeAdapter(OpenOperation)
 
 
 class TableTenantRepository:
@@ -65,14 +68,18 @@ class TableTenantRepository:
             raise NotFound(f"there is no operation {operation_id}") from error
         return read_row(TABLE, row, lambda row: _OPERATION.validate_json(row["operation"]))
 
-    async def save(self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None) -> Stored[Tenant]:
-        """Write a tenant with its operation and an audit entry, all or nothing; raises Conflict."""
+    async def save(
+        self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None, ends_operation: bool = False
+    ) -> Stored[Tenant]:
+        """Write a tenant with its operation, its index row and an audit entry, all or nothing; raises Conflict."""
         value, write_id = tenant.value, token_hex(8)
         writes: list[Write] = [create_or_replace({**_tenant_row(value), "write_id": write_id}, tenant.etag)]
         if audit is not None:
             writes.append(Upsert(_audit_row(audit)))
-        if not value.operation.is_open:
-            writes.append(Upsert(_operation_row(value.operation)))
+        if value.operation.is_open:
+            writes.append(Upsert(_open_row(value)))
+        elif ends_operation:
+            writes += [Delete(_open_row(value)), Upsert(_operation_row(value.operation))]
         try:
             etags = await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:
@@ -101,14 +108,17 @@ class TableTenantRepository:
                 found.append(tenant)
         return Page(tuple(found), "")
 
-    async def with_open_operation(self) -> AsyncIterator[Stored[Tenant]]:
-        """Yield every tenant whose operation has not ended; a row that cannot be read is skipped."""
-        where = "PartitionKey eq @shard and RowKey gt 'tenant:' and RowKey lt 'tenant;' and operation_open eq true"
-        for shard in keys.SHARDS:
-            async for row, etag in self._tables.query(TABLE, where, {"shard": shard}):
-                tenant = read_or_skip(TABLE, row, _tenant)
-                if tenant is not None:
-                    yield Stored(tenant, etag)
+    async def open_operations(self) -> Sequence[OpenOperation]:
+        """Return all operations that have not ended; a row that cannot be read is skipped."""
+
+        async def of_shard(shard: str) -> list[OpenOperation]:
+            where = "PartitionKey eq @shard and RowKey gt 'open:' and RowKey lt 'open;'"
+            rows = [row async for row, _ in self._tables.query(TABLE, where, {"shard": shard})]
+            read = (read_or_skip(TABLE, row, _OPEN.validate_python) for row in rows)
+            return [each for each in read if each is not None]
+
+        shards = await asyncio.gather(*(of_shard(shard) for shard in keys.SHARDS))
+        return [each for found in shards for each in found]
 
     async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
         """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
@@ -142,7 +152,6 @@ def _tenant_row(tenant: Tenant) -> Row:
             "PartitionKey": keys.shard(tenant.slug),
             "RowKey": keys.tenant_key(tenant.slug),
             "operation": _OPERATION.dump_json(tenant.operation).decode(),
-            "operation_open": tenant.operation.is_open,
             "observed": _OBSERVED.dump_json(tenant.observed).decode(),
         }
     )
@@ -152,10 +161,28 @@ def _tenant(row: Row) -> Tenant:
     if row["plan"] not in PLANS:
         raise ValueError("there is no such plan")
     operation = _OPERATION.validate_json(row["operation"])
+    if row.get("cluster") and not row.get("instance"):
+        raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
     columns = {**row, "operation": operation, "observed": observed}
     names = Tenant.__dataclass_fields__
     return _TENANT.validate_python({name: value for name, value in columns.items() if name in names})
+
+
+def _open_row(tenant: Tenant) -> Row:
+    operation = tenant.operation
+    return with_schema(
+        {
+            "PartitionKey": keys.shard(tenant.slug),
+            "RowKey": keys.open_key(operation.id),
+            "slug": tenant.slug,
+            "operation_id": operation.id,
+            "kind": operation.kind.value,
+            "instance": tenant.instance,
+            "cluster": tenant.cluster,
+            "heartbeat_at": operation.heartbeat_at,
+        }
+    )
 
 
 def _operation_row(operation: Operation) -> Row:

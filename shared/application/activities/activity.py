@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import final
 
+from shared.application.admission import Admission
+from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
-from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.clusters import ClusterConnections
 from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
 from shared.domain.lifecycle import TenantState
 from shared.domain.tenants import Tenant
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
+PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,10 @@ class ActivityPorts:
     """What every activity needs."""
 
     tenants: TenantRepository
-    clusters: ClusterRepository
     latency: LatencyRepository
     connections: ClusterConnections
+    admission: Admission
+    breakers: Breakers
     clock: Clock
     settings: Settings
 
@@ -43,33 +48,40 @@ class OperationActivity(ABC):
 
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
-        self._clusters = ports.clusters
         self._latency = ports.latency
         self._connections = ports.connections
+        self._admission = ports.admission
+        self._breakers = ports.breakers
         self._clock = ports.clock
         self._settings = ports.settings
 
     @final
-    async def run(self, work: Work) -> Outcome:
-        """Do the work and return its outcome; an expected error is an outcome too."""
+    async def run(self, work: Work, workflows: Workflows) -> Outcome:
+        """Do the work and return its outcome; an expected error is an outcome too.
+
+        Args:
+            work: What to do.
+            workflows: Where the operation is started that gets this one's slot.
+        """
+        began = self._clock.monotonic()
         with log_context(tenant=work.slug, operation=work.operation_id):
             try:
-                return await self._run(work)
+                return await self._run(work, workflows)
             except Transient as error:
                 log_event(logger, "activity held up", cause=str(error))
-                await self._record_message(work, str(error))
-                return Outcome(Verdict.RETRY, str(error), error.retry_after or 1.0)
+                wait = error.retry_after or PAUSE_SECONDS
+                return await self._record_wait(work, str(error), self._clock.monotonic() - began + wait, wait)
             except (NoRoom, Permanent, NotFound) as error:
                 log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
                 return Outcome(Verdict.FAILED, str(error))
             except Conflict:
-                return Outcome(Verdict.RETRY)  # somebody changed the tenant: read it again
+                return Outcome(Verdict.RETRY, wait=PAUSE_SECONDS)  # somebody changed the tenant: read it again
 
     @abstractmethod
-    async def _run(self, work: Work) -> Outcome:
+    async def _run(self, work: Work, workflows: Workflows) -> Outcome:
         """Do the work; `run` maps the errors that it raises to outcomes."""
 
-    async def _open_tenant(self, work: Work) -> Stored[Tenant] | None:
+    async def _open_tenant(self, work: Work, workflows: Workflows) -> Stored[Tenant] | None:
         """Return the tenant if this operation is the one that is open on it."""
         try:
             tenant = await self._tenants.get(work.slug)
@@ -79,28 +91,46 @@ class OperationActivity(ABC):
         if operation.id != work.operation_id:
             return None
         if not operation.is_open:
-            await self._after_end(tenant.value)  # the call that ended it may have stopped before this
+            await self._after_end(tenant.value, workflows)  # the call that ended it may have stopped before this
             return None
         return tenant
 
-    async def _succeed(self, tenant: Stored[Tenant], *, reason: str) -> None:
+    async def _succeed(self, tenant: Stored[Tenant], workflows: Workflows, *, reason: str) -> None:
         quarantine = timedelta(days=self._settings.tenants.quarantine_days)
-        await self._end(tenant, tenant.value.succeed(self._clock.now(), quarantine=quarantine), reason)
+        await self._end(tenant, tenant.value.succeed(self._clock.now(), quarantine=quarantine), workflows, reason)
 
-    async def _end(self, tenant: Stored[Tenant], ended: Tenant, reason: str) -> None:
-        await save_transition(self._tenants, tenant.with_value(ended), before=tenant.value.state, reason=reason)
-        await self._after_end(ended)
+    async def _end(self, tenant: Stored[Tenant], ended: Tenant, workflows: Workflows, reason: str) -> None:
+        await save_transition(
+            self._tenants, tenant.with_value(ended), before=tenant.value.state, reason=reason, ends_operation=True
+        )
+        await self._after_end(ended, workflows)
 
-    async def _after_end(self, tenant: Tenant) -> None:
-        """Do what follows from an operation's end; doing it again changes nothing."""
-        await self._latency.record(tenant)
-        if tenant.state is TenantState.ACTIVE:
-            await self._clusters.release_slot(tenant.cluster, tenant.instance)
+    async def _after_end(self, tenant: Tenant, workflows: Workflows) -> None:
+        """Do what follows from an operation's end; doing it again changes nothing.
 
-    async def _record_message(self, work: Work, message: str) -> None:
-        """Record why an operation waits, which is a heartbeat too; does nothing if that fails as well."""
+        Only what may work later is raised, so that it is tried again: nothing else may hold up what has ended.
+        """
+        try:
+            if tenant.state is TenantState.ACTIVE:
+                await self._admission.release_slot(tenant.cluster, tenant.instance, workflows)
+            await self._latency.record(tenant)
+        except (Permanent, Conflict, NotFound) as error:
+            log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))
+
+    async def _record_wait(self, work: Work, message: str, seconds: float, pause: float) -> Outcome:
+        """Record why an operation waits and for how long, and return RETRY, or FAILED when that was too long.
+
+        An operation that is being undone, or that has nothing to be undone by, waits for ever. If recording fails as
+        well, the time does not count.
+        """
         with contextlib.suppress(BerthError):
-            tenant = await self._open_tenant(work)
-            if tenant is not None:
-                operation = tenant.value.operation.with_message(message, self._clock.now())
+            tenant = await self._tenants.get(work.slug)
+            operation = tenant.value.operation
+            if operation.id == work.operation_id and operation.is_open:
+                waited = operation.waited_seconds + seconds
+                fail_after = self._settings.provisioning.fail_after
+                if operation.rules.compensation and not operation.is_aborting and waited > fail_after:
+                    return Outcome(Verdict.FAILED, f"not ready after {fail_after:g} s: {message}")
+                operation = replace(operation.with_message(message, self._clock.now()), waited_seconds=waited)
                 await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        return Outcome(Verdict.RETRY, message, pause)

@@ -1,16 +1,18 @@
-"""The first activity of a provisioning: place the tenant on a cluster and apply its objects there."""
+"""The first activity of a provisioning: apply the tenant's objects on the cluster where it has a slot."""
 
 import logging
 from dataclasses import replace
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
-from shared.application.admission import Admission, Queued
 from shared.application.ports.clusters import KubernetesCluster, TenantTemplates
+from shared.application.ports.stored import Stored
+from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
+from shared.errors import BerthError, NoRoom, Transient
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -19,32 +21,71 @@ REMOVE_TIMEOUT = 30.0  # seconds
 
 
 class ApplyTenant(OperationActivity):
-    """Reserves room for a tenant, then applies its objects; QUEUED while no slot is free."""
+    """Applies a tenant's objects; QUEUED while it has no slot.
 
-    def __init__(self, ports: ActivityPorts, *, admission: Admission, templates: TenantTemplates) -> None:
+    When the cluster does not respond, the tenant goes to another one of its region.
+    """
+
+    def __init__(self, ports: ActivityPorts, *, templates: TenantTemplates) -> None:
         super().__init__(ports)
-        self._admission = admission
         self._templates = templates
 
     @override
-    async def _run(self, work: Work) -> Outcome:
-        tenant = await self._open_tenant(work)
+    async def _run(self, work: Work, workflows: Workflows) -> Outcome:
+        tenant = await self._open_tenant(work, workflows)
         if tenant is None:
             return ENDED
         operation = tenant.value.operation
         if operation.is_aborting:  # it failed before, and is to be compensated
             return Outcome(Verdict.FAILED, operation.reason or "cancelled")
-        placed = await self._admission.place(tenant)
-        if isinstance(placed, Queued):
-            await self._record_position(placed)
-            return Outcome(Verdict.QUEUED, wait=placed.wait)
-        objects = self._templates.render(placed.value)
-        cluster = await self._connections.connect(placed.value.cluster)
-        await cluster.apply(objects)
-        return await self._undo_unless_open(work, placed.value, cluster)
+        if await self._breakers.is_open(tenant.value.cluster):
+            moved = await self._move(tenant, workflows)
+            if moved is not None:
+                return moved
+        tenant, has_slot = await self._admission.ensure_reservation(tenant, workflows)
+        if not has_slot:
+            return Outcome(Verdict.QUEUED)
+        value = tenant.value
+        message = f"applying the tenant's objects on {value.cluster}"
+        operation = value.operation.start_step(StepName.APPLY, self._clock.now(), message)
+        applying = await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+        return await self._apply(work, applying, workflows)
+
+    async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
+        objects = self._templates.render(tenant.value)
+        cluster = await self._connections.connect(tenant.value.cluster)
+        try:
+            await cluster.apply(objects)
+        except Transient:
+            if await self._breakers.found_dead(tenant.value.cluster):
+                moved = await self._move(tenant, workflows)
+                if moved is not None:
+                    return moved
+            await self._undo_unless_open(work, tenant.value, cluster)
+            raise
+        except BerthError:
+            await self._undo_unless_open(work, tenant.value, cluster)  # some of it may have been applied
+            raise
+        return await self._undo_unless_open(work, tenant.value, cluster)
+
+    async def _move(self, tenant: Stored[Tenant], workflows: Workflows) -> Outcome | None:
+        """Move a tenant away from a cluster that does not respond; None if that is not possible.
+
+        One whose objects were all applied stays: it may well be starting there.
+        """
+        if tenant.value.operation.has_started(StepName.START):
+            return None
+        try:
+            _, has_slot = await self._admission.move(tenant, workflows, away_from=tenant.value.cluster)
+        except (NoRoom, Transient) as error:
+            log_event(logger, "not moved", cluster=tenant.value.cluster, cause=str(error))
+            return None
+        return (
+            Outcome(Verdict.RETRY, f"{tenant.value.cluster} does not respond") if has_slot else Outcome(Verdict.QUEUED)
+        )
 
     async def _undo_unless_open(self, work: Work, applied: Tenant, cluster: KubernetesCluster) -> Outcome:
-        """Remove what was just applied if the operation was aborted or ended meanwhile.
+        """Remove what was just applied if the operation was aborted or ended meanwhile, or if the tenant was moved.
 
         Whoever ended it may have removed the instance before these objects were applied. An instance that
         became active meanwhile stays.
@@ -56,10 +97,6 @@ class ApplyTenant(OperationActivity):
         is_open = fresh.operation.id == work.operation_id and fresh.operation.is_open
         if not is_open:  # another worker ended it, perhaps well: then the instance is in use
             return ENDED
-        return Outcome(Verdict.FAILED, fresh.operation.reason or "cancelled") if fresh.operation.is_aborting else DONE
-
-    async def _record_position(self, queued: Queued) -> None:
-        value, now = queued.tenant.value, self._clock.now()
-        operation = value.operation.start_step(StepName.PLACE, now)
-        operation = operation.with_message(f"queued: position {queued.position}", now)
-        await self._tenants.save(queued.tenant.with_value(replace(value, operation=operation)))
+        if fresh.operation.is_aborting:
+            return Outcome(Verdict.FAILED, fresh.operation.reason or "cancelled")
+        return DONE if fresh.instance == applied.instance else Outcome(Verdict.RETRY, "moved to another cluster")

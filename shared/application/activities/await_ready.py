@@ -6,68 +6,98 @@ from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
+from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
-from shared.domain.operations import seconds_between
+from shared.domain.operations import Operation
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import Conflict
 
-MAX_SECONDS = 30.0  # that one call waits, so that other activities get a thread
-HEARTBEAT_SECONDS = 60.0  # a heartbeat is written at least this often
+MAX_SECONDS = 30.0  # that one call waits, so that other activities get their turn
 
 
 class AwaitTenant(OperationActivity):
-    """Waits for a tenant's pod; RETRY after a while, FAILED when waiting cannot help or the operation was cancelled."""
+    """Waits for a tenant's pod; RETRY after a while, FAILED when waiting cannot help or the operation was cancelled.
+
+    The deadline counts the waiting that was recorded, so that an activity which is delivered late costs nobody time.
+    Waiting for a node that the autoscaler adds counts on its own.
+    """
 
     @override
-    async def _run(self, work: Work) -> Outcome:
-        tenant = await self._open_tenant(work)
+    async def _run(self, work: Work, workflows: Workflows) -> Outcome:
+        tenant = await self._open_tenant(work, workflows)
         if tenant is None:
             return ENDED
-        operation = tenant.value.operation
-        if operation.reason:  # it failed before, and what it made is being removed
-            return Outcome(Verdict.FAILED, operation.reason)
-        operation = operation.start_step(StepName.START, self._clock.now(), "starting the workload")
-        tenant = tenant.with_value(replace(tenant.value, operation=operation))
+        value, now = tenant.value, self._clock.now()
+        if value.operation.reason:  # it failed before, and what it made is being removed
+            return Outcome(Verdict.FAILED, value.operation.reason)
+        tenant = _with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
         interval = self._settings.provisioning.progress_interval
-        cluster = await self._connections.connect(tenant.value.cluster)
-        for _ in range(math.ceil(min(MAX_SECONDS, work.fail_after) / interval)):
+        cluster = await self._connections.connect(value.cluster)
+        polled_at = self._clock.monotonic()
+        for _ in range(math.ceil(MAX_SECONDS / interval)):
             if tenant.value.operation.cancel_requested:
                 return await self._abort(tenant, "cancelled")
-            status = await cluster.wait_until_ready(namespace_name(tenant.value.instance), timeout=interval)
+            status = await cluster.wait_until_ready(namespace_name(value.instance), timeout=interval)
             if status.ready:
-                await self._succeed(tenant.with_value(_observed(tenant.value, status)), reason="ready")
+                await self._succeed(tenant.with_value(_observed(tenant.value, status)), workflows, reason="ready")
                 return DONE
             if status.permanent:
                 return await self._abort(tenant, status.message)
-            tenant = await self._report(tenant, status)
+            began, polled_at = polled_at, self._clock.monotonic()
+            operation = _waited(tenant.value.operation, status, polled_at - began)
+            too_long = self._too_long(operation)
+            if too_long:
+                return await self._abort(tenant, f"{too_long}: {status.message}")
+            if status.adding_node and not tenant.value.operation.node_seconds:
+                # Others can start while the node comes; only a reservation is needed from here on.
+                await self._admission.release_slot(value.cluster, value.instance, workflows)
+            tenant = await self._report(_with_operation(tenant, operation), status)
+        await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 
     async def _abort(self, tenant: Stored[Tenant], reason: str) -> Outcome:
         """Record that the running step failed, before what it made is removed."""
-        operation = tenant.value.operation.fail_step(self._clock.now(), reason)
-        await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        await self._tenants.save(_with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
         return Outcome(Verdict.FAILED, reason)
 
     async def _report(self, tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
-        """Record a status that is new, or a heartbeat when one is due; else find out whether the tenant changed.
+        """Record a status that is new; else find out whether somebody changed the tenant.
 
-        Raises Conflict when somebody changed it, for example to cancel.
+        Raises Conflict when somebody did, for example to cancel.
         """
         now, operation = self._clock.now(), tenant.value.operation
-        step = operation.step(StepName.START)
         message = status.message
-        if seconds_between(step.started_at or now, now) > self._settings.provisioning.warn_after:
+        if operation.waited_seconds > self._settings.provisioning.warn_after:
             message = f"{message} (this takes longer than usual)"
-        if step.message != message or operation.heartbeat_age(now) > HEARTBEAT_SECONDS:
-            value = replace(_observed(tenant.value, status), operation=operation.with_message(message, now))
-            return await self._tenants.save(tenant.with_value(value))
+        reported = replace(_observed(tenant.value, status), operation=operation.with_message(message, now))
+        if operation.step(StepName.START).message != message:
+            return await self._tenants.save(tenant.with_value(reported))
         fresh = await self._tenants.get(tenant.value.slug)
         if fresh.etag != tenant.etag:
             raise Conflict(f"tenant {tenant.value.slug} was changed by somebody else")
-        return tenant
+        return tenant.with_value(reported)
+
+    def _too_long(self, operation: Operation) -> str:
+        """Return what took too long, or nothing."""
+        settings = self._settings.provisioning
+        if operation.waited_seconds > settings.fail_after:
+            return f"not ready after {settings.fail_after:g} s"
+        if operation.node_seconds > settings.node_fail_after:
+            return f"no node after {settings.node_fail_after:g} s of scaling up"
+        return ""
+
+
+def _with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
+    return tenant.with_value(replace(tenant.value, operation=operation))
+
+
+def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operation:
+    if status.adding_node:
+        return replace(operation, node_seconds=operation.node_seconds + seconds)
+    return replace(operation, waited_seconds=operation.waited_seconds + seconds)
 
 
 def _observed(tenant: Tenant, status: PodStatus) -> Tenant:

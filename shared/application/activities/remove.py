@@ -6,11 +6,12 @@ from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
 from shared.application.ports.stored import Stored
+from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
-from shared.domain.workflow import Outcome, Verdict, Work
-from shared.errors import NotFound, Permanent
+from shared.domain.workflow import Outcome, Work
+from shared.errors import Conflict, NotFound, Permanent
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -23,42 +24,43 @@ class RemoveTenant(OperationActivity):
     """Removes everything that a tenant has, then ends the operation; RETRY until that has succeeded."""
 
     @override
-    async def _run(self, work: Work) -> Outcome:
-        tenant = await self._open_tenant(work)
+    async def _run(self, work: Work, workflows: Workflows) -> Outcome:
+        tenant = await self._open_tenant(work, workflows)
         if tenant is None:
             return ENDED
         kind = tenant.value.operation.kind
         if not tenant.value.operation.rules.may_remove_data:
             raise Permanent(f"an operation of the kind {kind} never removes a tenant's data")
         try:
-            return await self._remove(tenant, work)
+            return await self._remove(tenant, work, workflows)
         except (Permanent, NotFound) as error:
             # Nothing may be left behind, so this is retried until an operator has granted the missing right.
             log_event(logger, "removal refused", level=logging.WARNING, cause=str(error))
             message = f"removal was refused: {error}"
-            await self._record_message(work, message)
-            return Outcome(Verdict.RETRY, message, REFUSED_PAUSE_SECONDS)
+            return await self._record_wait(work, message, REFUSED_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS)
 
-    async def _remove(self, tenant: Stored[Tenant], work: Work) -> Outcome:
+    async def _remove(self, tenant: Stored[Tenant], work: Work, workflows: Workflows) -> Outcome:
         value, now = tenant.value, self._clock.now()
         operation = value.operation
         if work.reason and not operation.reason:
             operation = operation.fail_step(now, work.reason)
         operation = operation.start_step(StepName.REMOVE, now, "removing the workload, its data and its namespace")
         await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
-        if value.cluster:
-            name = value.cluster
-            # Before the removal, which may take long: this tenant must not keep others from starting meanwhile.
-            await self._clusters.release_slot(name, value.instance)
-            cluster = await self._connections.connect(name)
+        # What an operation makes is not there before its apply step, which is recorded first.
+        if value.cluster and (not operation.rules.makes_instance or operation.has_started(StepName.APPLY)):
+            # The slot first, because the removal may take long: others must not wait for it.
+            await self._admission.release_slot(value.cluster, value.instance, workflows)
+            cluster = await self._connections.connect(value.cluster)
             await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
-        gone = await self._open_tenant(work)
+        gone = await self._open_tenant(work, workflows)
         if gone is None:  # another call did all this
             return ENDED
+        if gone.value.instance != value.instance:
+            raise Conflict("the tenant was moved to another cluster meanwhile")
         if value.cluster:
-            await self._clusters.release(value.cluster, value.instance)
+            await self._admission.release(value.cluster, value.instance, workflows)
         if operation.rules.compensation is StepName.REMOVE:
-            await self._end(gone, gone.value.fail(self._clock.now()), work.reason)
+            await self._end(gone, gone.value.fail(self._clock.now()), workflows, work.reason)
         else:
-            await self._succeed(gone, reason="removed")
+            await self._succeed(gone, workflows, reason="removed")
         return DONE

@@ -1,12 +1,10 @@
-"""Clusters: the repository of registrations and reservations, and the connections to the API servers."""
+"""Clusters: the registrations and breakers, and the connections to the API servers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Cluster, ClusterName
-from shared.domain.instances import InstanceId
-from shared.domain.placement import ReservationResult
+from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
 
@@ -15,18 +13,21 @@ type Manifest = Mapping[str, Any]
 
 
 class ClusterRepository(Protocol):
-    """The registered clusters, and the reservations and slots on them."""
+    """The registered clusters, and their breakers."""
 
     async def registered(self) -> Sequence[Cluster]:
-        """Return all registrations, a few seconds old at most, without their allocation."""
+        """Return all registrations with their breakers, a few seconds old at most, without their allocation."""
         ...
 
-    async def list(self) -> Sequence[Cluster]:
-        """Return all clusters as they are now, with their allocation."""
+    async def list(self, *, exact: bool = True) -> Sequence[Cluster]:
+        """Return all clusters as they are now; without `exact`, with the sums that this worker read or wrote last."""
         ...
 
     async def register(self, cluster: Cluster) -> Cluster:
-        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is."""
+        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is.
+
+        Raises Conflict if somebody else does that at the same moment.
+        """
         ...
 
     async def get(self, name: ClusterName) -> Stored[Cluster]:
@@ -37,22 +38,8 @@ class ClusterRepository(Protocol):
         """Replace the registration that was read; raises Conflict if somebody changed it since."""
         ...
 
-    async def reserve(
-        self, cluster: Cluster, instance: InstanceId, *, weight: int, max_starting: int
-    ) -> ReservationResult:
-        """Give an instance a reservation on a cluster and one of its `max_starting` slots; again changes nothing."""
-        ...
-
-    async def has_reservation(self, cluster: ClusterName, instance: InstanceId) -> bool:
-        """Whether an instance has its reservation on a cluster."""
-        ...
-
-    async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Release the slot of an instance that no longer starts; again changes nothing."""
-        ...
-
-    async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Release an instance's reservation, with its slot; again changes nothing."""
+    async def set_breaker(self, name: ClusterName, breaker: Breaker | None) -> None:
+        """Open a cluster's breaker, or close it for None; one that is open already keeps its time and reason."""
         ...
 
 

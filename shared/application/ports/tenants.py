@@ -1,11 +1,15 @@
 """The repository of tenants, their operations and their audit trail."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from shared.application.ports.stored import Page, Stored
-from shared.domain.operations import Operation
+from shared.domain.clusters import ClusterName
+from shared.domain.instances import InstanceId
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import Operation, OperationId, age
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Tenant
 
@@ -20,6 +24,22 @@ class TenantFilter:
     region: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenOperation:
+    """An operation that has not ended, as its index row shows it, with the tenant's instance and cluster."""
+
+    slug: Slug
+    operation_id: OperationId
+    kind: OperationKind
+    instance: InstanceId
+    cluster: ClusterName
+    heartbeat_at: datetime
+
+    def heartbeat_age(self, now: datetime) -> float:
+        """Seconds since the last heartbeat."""
+        return age(self.heartbeat_at, now)
+
+
 class TenantRepository(Protocol):
     """The tenants, their operations and their audit trail."""
 
@@ -31,8 +51,12 @@ class TenantRepository(Protocol):
         """Return an operation, running or ended; raises NotFound, and Transient for a row it cannot read."""
         ...
 
-    async def save(self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None) -> Stored[Tenant]:
+    async def save(
+        self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None, ends_operation: bool = False
+    ) -> Stored[Tenant]:
         """Write a tenant, with its operation and an audit entry, all or nothing.
+
+        `ends_operation` says that this write ends the tenant's operation, which was open until now.
 
         Raises Conflict when somebody else wrote the row since it was read, or when it exists and should not.
         """
@@ -42,8 +66,8 @@ class TenantRepository(Protocol):
         """Return up to `limit` tenants in a stable order; raises ValueError for a token that is not ours."""
         ...
 
-    def with_open_operation(self) -> AsyncIterator[Stored[Tenant]]:
-        """Yield every tenant whose operation has not ended; a row that cannot be read is skipped."""
+    async def open_operations(self) -> Sequence[OpenOperation]:
+        """Return all operations that have not ended; a row that cannot be read is skipped."""
         ...
 
     async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from shared.domain.operations import Operation, OperationId
+from shared.domain.operations import Operation
 
 
 class Workflows(Protocol):
@@ -12,10 +12,10 @@ class Workflows(Protocol):
         """Start the orchestration of an operation unless it is running."""
         ...
 
-    async def is_running(self, operation_id: OperationId) -> bool:
+    async def is_running(self, operation: Operation) -> bool:
         """Whether the orchestration of an operation is pending or running."""
         ...
 
-    async def terminate(self, operation_id: OperationId) -> None:
+    async def terminate(self, operation: Operation) -> None:
         """End the orchestration of an operation, which itself stays open."""
         ...

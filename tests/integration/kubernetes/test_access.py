@@ -24,7 +24,6 @@ from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, co
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
-from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
@@ -35,6 +34,7 @@ from tests.support.builders import TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
+from tests.support.repositories import clusters_on
 
 PODS = "/api/v1/pods"
 GOOD_SECONDS = 600.0
@@ -273,7 +273,7 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
 
 
 async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
-    clusters = TableClusterRepository(tables, SystemClock())
+    clusters = clusters_on(tables)
     access_by_token = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:

@@ -88,7 +88,7 @@ async def test_it_handles_http(loaded: Loaded) -> None:
 
 
 async def test_it_runs_an_activity(loaded: Loaded) -> None:
-    work = {"slug": "nobody", "operation_id": token_hex(8), "fail_after": 5, "reason": ""}
+    work = {"slug": "nobody", "operation_id": token_hex(8), "reason": ""}
     response = await loaded.invoke("remove_tenant", json=json.dumps(work))
     assert json.loads(response.json)["verdict"] == "ended"  # there is no such operation
 

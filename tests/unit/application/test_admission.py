@@ -1,16 +1,32 @@
-"""Admission: slots, the order of the queue, and refusals."""
+"""Admission: slots, the queue of each cluster, and refusals."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
-from shared.adapters.tables.keys import SHARDS
-from shared.domain.lifecycle import StepName, TenantState
-from shared.domain.operations import Operation
+from shared.domain.clusters import ClusterName, ClusterState
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation, OperationState
 from shared.domain.workflow import Activity, Verdict
-from shared.errors import Conflict, QueueFull
+from shared.errors import Conflict, NoRoom, NotFound, QueueFull, Transient
 from tests.support.builders import new_cluster
-from tests.support.world import PORTAL, World, new_world, violations
+from tests.support.world import World, new_world, violations
+
+ONE = ClusterName("one")
+ELSEWHERE = {"region": "elsewhere"}
+
+
+async def position(world: World, slug: str) -> int | None:
+    world.clock.advance(3)  # longer than a queue that was read is kept
+    return await world.worker.admission.position((await world.tenant(slug)).operation)
+
+
+async def signed_up(world: World, count: int) -> Counter[type]:
+    """Return how many of a burst of signups are taken and refused, when each worker gets its share at once."""
+    signups = (world.sign_up(f"t-{number}", worker=number % len(world.workers)) for number in range(count))
+    results = await asyncio.gather(*signups, return_exceptions=True)
+    return Counter(type(each) for each in results)
 
 
 async def test_tenants_start_in_the_order_of_their_signup() -> None:
@@ -26,19 +42,46 @@ async def test_tenants_start_in_the_order_of_their_signup() -> None:
     assert await violations(world) == []
 
 
-async def test_a_tenant_without_a_slot_is_queued() -> None:
+async def test_a_tenant_without_a_slot_has_no_orchestration() -> None:
     world = await new_world(max_concurrent=1)
-    first = await world.sign_up("first")
-    world.clock.advance(2)
-    second = await world.sign_up("second")
-    assert (await world.do(Activity.APPLY, first)).verdict is Verdict.DONE
-    outcome = await world.do(Activity.APPLY, second)
-    assert (outcome.verdict, 1 <= outcome.wait <= 30) == (Verdict.QUEUED, True)
+    first, second = await world.sign_up("first"), await world.sign_up("second")
+    assert list(world.workflows.running) == [first.id]
     tenant = await world.tenant("second")
-    assert (tenant.cluster, tenant.operation.steps[0].message) == ("", "queued: position 1")
-    await world.do(Activity.AWAIT, first)
-    world.clock.advance(2)
-    assert (await world.do(Activity.APPLY, second)).verdict is Verdict.DONE
+    assert (tenant.cluster, tenant.operation.state) == ("one", OperationState.QUEUED)
+    assert tenant.operation.steps[0].message == "queued on one"
+    world.clock.advance(100)
+    await world.run()
+    assert world.workflows.started == [first.id, second.id]
+    operation = (await world.tenant("second")).operation
+    assert operation.queued_seconds >= 100
+    assert await violations(world) == []
+
+
+async def test_waiting_costs_nothing_but_the_timer() -> None:
+    calls: dict[int, int] = {}
+    for waiting in (0, 100):
+        world = await new_world(clusters=[new_cluster(capacity=200)], max_concurrent=1)
+        for number in range(1 + waiting):
+            await world.sign_up(f"t-{number}")
+        world.workflows.running.clear()  # leave only those that wait, and the timer
+        started = len(world.workflows.started)
+        world.worker.faults.reset()
+        world.clock.advance(30)
+        await world.timers()
+        calls[waiting] = len(world.worker.faults.calls)
+        assert len(world.workflows.started) == started
+    assert calls[100] - calls[0] <= 3  # a page of the queue, however long it is
+
+
+async def test_the_position_counts_down() -> None:
+    world = await new_world(max_concurrent=1)
+    for number in range(4):
+        await world.sign_up(f"t-{number}")
+        world.clock.advance(0.1)
+    assert [await position(world, f"t-{number}") for number in range(4)] == [None, 1, 2, 3]
+    await world.run(steps=2)
+    assert (await world.tenant("t-0")).state is TenantState.ACTIVE
+    assert [await position(world, f"t-{number}") for number in range(4)] == [None, None, 1, 2]
 
 
 async def test_a_full_queue_refuses_with_jitter(caplog: pytest.LogCaptureFixture) -> None:
@@ -50,76 +93,47 @@ async def test_a_full_queue_refuses_with_jitter(caplog: pytest.LogCaptureFixture
         await world.sign_up("three-3")
     assert refused.value.retry_after is not None
     assert 30 <= refused.value.retry_after <= 60
+    with pytest.raises(NotFound):
+        await world.tenant("three-3")
     line = next(record.message for record in caplog.records if "refused" in record.message)
     assert "tenant=three-3" in line
     assert "operation=three-3." in line
 
 
-async def test_a_full_region_fails_and_leaves_nothing() -> None:
-    world = await new_world(clusters=[new_cluster(capacity=1)])
-    await world.active("first")
-    tenant = await world.active("second")
-    assert (tenant.state, "is full" in tenant.operation.reason) == (TenantState.FAILED, True)
+async def test_a_full_region_refuses_and_takes_no_slug() -> None:
+    world = await new_world(clusters=[new_cluster(capacity=1)], max_concurrent=1)
+    await world.sign_up("first")
+    with pytest.raises(NoRoom, match="is full"):  # and also what waits has its room
+        await world.sign_up("second")
+    assert await world.worker.signup.slug_problem("second") is None
+    await world.run()
     assert await violations(world) == []
 
 
-async def test_waiting_tenants_share_one_poll_a_second() -> None:
-    world = await new_world(max_concurrent=1)
-    first, *waiting = [await world.sign_up(f"t-{number}") for number in range(6)]
-    await world.do(Activity.APPLY, first)
-    await world.do(Activity.APPLY, waiting[0])  # finds all slots in use
-    world.clock.advance(1)
+async def test_the_limit_holds_over_forty_workers() -> None:
+    world = await new_world(workers=40, clusters=[new_cluster(capacity=10_000)])
+    assert await signed_up(world, 40 * 63) == {Operation: 564, QueueFull: 2520 - 564}
+    cluster = await world.cluster()
+    assert (cluster.starting, cluster.waiting) == (64, 500)
+    assert len(world.workflows.running) == 64
+    assert await violations(world, at_rest=False) == []
+
+
+async def test_a_burst_is_served_to_its_end() -> None:
+    world = await new_world(workers=3, clusters=[new_cluster(capacity=100)], max_concurrent=4, max_queued=20)
+    assert await signed_up(world, 60) == {Operation: 24, QueueFull: 36}
+    await world.run()
+    assert await violations(world) == []
+
+
+async def test_signups_of_one_moment_share_their_writes() -> None:
+    world = await new_world(clusters=[new_cluster(capacity=1000)])
     world.worker.faults.reset()
-    for operation in waiting:
-        assert (await world.do(Activity.APPLY, operation)).verdict is Verdict.QUEUED
-    assert world.worker.faults.calls.count("query tenants") == len(SHARDS)
-    world.clock.advance(1)
-    await world.do(Activity.APPLY, waiting[0])
-    assert world.worker.faults.calls.count("query tenants") == 2 * len(SHARDS)
-
-
-async def test_the_message_says_the_position() -> None:
-    world = await new_world(max_concurrent=1)
-    operations: list[Operation] = []
-    for number in range(4):
-        operations.append(await world.sign_up(f"t-{number}"))
-        world.clock.advance(0.1)
-    world.clock.advance(2)
-    for operation in operations:
-        await world.do(Activity.APPLY, operation)
-    messages = [(await world.tenant(f"t-{number}")).operation.step(StepName.PLACE).message for number in range(1, 4)]
-    assert messages == ["queued: position 1", "queued: position 2", "queued: position 3"]
-    await world.do(Activity.AWAIT, operations[0])
-    world.clock.advance(2)
-    for operation in operations[2:]:
-        assert (await world.do(Activity.APPLY, operation)).verdict is Verdict.QUEUED
-    assert (await world.tenant("t-3")).operation.step(StepName.PLACE).message == "queued: position 2"
-
-
-async def signed_up(world: World, count: int) -> int:
-    """Return how many of a burst of signups are taken, when every worker gets its share of them at once."""
-    signups = (world.sign_up(f"t-{number}", worker=number % len(world.workers)) for number in range(count))
-    results = await asyncio.gather(*signups, return_exceptions=True)
-    assert all(isinstance(each, Operation | QueueFull) for each in results)
-    return sum(isinstance(each, Operation) for each in results)
-
-
-async def test_a_burst_gets_the_slots_and_the_queue() -> None:
-    world = await new_world(max_concurrent=2, max_queued=3)
-    assert await signed_up(world, 30) == 5
-    await world.run()
-    assert await violations(world) == []
-
-
-async def test_the_limit_of_a_burst_holds_per_worker() -> None:
-    # Workers do not see each other's signups while those are being saved.
-    world = await new_world(workers=2, max_concurrent=2, max_queued=3)
-    assert 5 <= await signed_up(world, 60) <= 10
-    world.clock.advance(1)
-    with pytest.raises(QueueFull):
-        await world.sign_up("late")
-    await world.run()
-    assert await violations(world) == []
+    await signed_up(world, 50)
+    calls = Counter(world.worker.faults.calls)
+    assert calls["transact clusters"] <= 4
+    assert calls["query clusters"] <= 3
+    assert (calls["get tenants"], calls["transact tenants"]) == (50, 50)
 
 
 async def test_refused_signups_count_for_nothing() -> None:
@@ -128,19 +142,77 @@ async def test_refused_signups_count_for_nothing() -> None:
     for _ in range(5):
         with pytest.raises(Conflict):
             await world.sign_up("first")
-        world.clock.advance(1)
     await world.sign_up("second")
     with pytest.raises(QueueFull):
         await world.sign_up("third")
+    assert (await world.cluster()).allocated == 2
+
+
+async def test_a_slug_lost_in_a_race_gives_its_slot_back() -> None:
+    world = await new_world(workers=2, max_concurrent=1)
+    results = await asyncio.gather(*(world.sign_up(worker=worker) for worker in (0, 1)), return_exceptions=True)
+    assert [isinstance(each, Conflict) for each in results].count(True) == 1
+    later = await world.sign_up("later")
+    await world.run()
+    assert (await world.tenant("later")).operation.id == later.id
+    assert await violations(world) == []
 
 
 async def test_a_cancelled_tenant_leaves_the_queue() -> None:
     world = await new_world(max_concurrent=1, max_queued=1)
     first, second = await world.sign_up("first"), await world.sign_up("second")
     await world.do(Activity.APPLY, first)
-    await world.worker.cancel.cancel(second.id, PORTAL)
-    world.clock.advance(1)
+    await world.cancel(second)
+    assert (await world.do(Activity.APPLY, second)).verdict is Verdict.FAILED
+    await world.do(Activity.REMOVE, second, reason="cancelled")
     await world.sign_up("third")
     await world.run()
     assert (await world.tenant("third")).state is TenantState.ACTIVE
+    assert await violations(world) == []
+
+
+async def test_a_busy_cluster_stops_no_other_region() -> None:
+    world = await new_world(clusters=[new_cluster(), new_cluster("two", region="elsewhere")], max_concurrent=2)
+    for number in range(5):
+        await world.sign_up(f"slow-{number}", version="never-ready-1")
+    other = await world.sign_up("other", region="elsewhere")
+    assert other.id in world.workflows.running
+
+
+async def test_a_cordoned_cluster_serves_its_queue() -> None:
+    world = await new_world(max_concurrent=1)
+    for slug in ("first", "second"):
+        await world.sign_up(slug)
+    await world.worker.registry.change(ONE, state=ClusterState.CORDONED, capacity=None)
+    await world.run()
+    assert (await world.tenant("second")).state is TenantState.ACTIVE
+
+
+async def test_a_next_one_that_cannot_start_is_started_later() -> None:
+    world = await new_world(max_concurrent=1)
+    first, second = await world.sign_up("first"), await world.sign_up("second")
+    await world.do(Activity.APPLY, first)
+    world.workflows.away = True
+    assert (await world.do(Activity.AWAIT, first)).verdict is Verdict.DONE
+    assert (await world.cluster()).starting == 1  # it has the slot already
+    world.workflows.away = False
+    world.clock.advance(61)
+    assert await world.timers() >= 1
+    await world.run()
+    assert (await world.tenant("second")).operation.id == second.id
+    assert await violations(world) == []
+
+
+async def test_a_lost_handover_is_made_by_the_timer() -> None:
+    world = await new_world(max_concurrent=1)
+    first, _ = await world.sign_up("first"), await world.sign_up("second")
+    await world.do(Activity.APPLY, first)
+    # The worker stops between releasing the slot and handing it on.
+    world.worker.faults.away = lambda name: Transient("away") if name == "query clusters" else None
+    assert (await world.do(Activity.AWAIT, first)).verdict is Verdict.RETRY
+    world.worker.faults.reset()
+    world.workflows.running.clear()
+    await world.timers()
+    await world.run()
+    assert (await world.tenant("second")).state is TenantState.ACTIVE
     assert await violations(world) == []

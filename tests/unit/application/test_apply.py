@@ -10,9 +10,9 @@ from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Verdict, Work
-from shared.errors import Permanent, Transient
+from shared.errors import NoRoom, Permanent, Transient
 from tests.support.builders import new_cluster
-from tests.support.world import PORTAL, World, new_world, violations
+from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
 
@@ -24,7 +24,7 @@ async def apply_stalled_after_objects(world: World) -> None:
     stall = world.worker.faults.stall(await call_of_apply())
     late = asyncio.create_task(world.do(Activity.APPLY, operation))
     await asyncio.wait_for(stall.reached.wait(), 5)
-    await world.workers[1].cancel.cancel(operation.id, PORTAL)
+    await world.cancel(operation, worker=1)
     stall.release()
     outcome = await late
     assert (outcome.verdict, outcome.reason) == (Verdict.FAILED, "cancelled")
@@ -64,19 +64,18 @@ async def test_an_ended_operation_is_not_applied() -> None:
     tenant = await world.active()
     assert (await world.do(Activity.APPLY, tenant.operation)).verdict is Verdict.ENDED
     for slug, operation_id in (("nobody", tenant.operation.id), ("acme", OperationId("acme.another"))):
-        work = Work(Slug(slug), operation_id, 300.0)
+        work = Work(Slug(slug), operation_id)
         for activity in world.worker.activities.values():
-            assert (await activity.run(work)).verdict is Verdict.ENDED
+            assert (await activity.run(work, world.workflows)).verdict is Verdict.ENDED
 
 
 async def test_a_cancelled_operation_is_not_applied() -> None:
     world = await new_world()
     operation = await world.sign_up()
-    await world.worker.cancel.cancel(operation.id, PORTAL)
+    await world.cancel(operation)
     outcome = await world.do(Activity.APPLY, operation)
     assert (outcome.verdict, outcome.reason) == (Verdict.FAILED, "cancelled")
     assert world.kubernetes[ONE].namespaces == {}
-    assert (await world.cluster()).allocated == 0
 
 
 async def test_objects_of_a_cancelled_operation_are_removed() -> None:
@@ -134,7 +133,7 @@ async def test_a_cluster_away_for_too_long_fails_the_tenant() -> None:
     world = await new_world()
     await world.sign_up()
     world.kubernetes[ONE].away = Transient("the API server does not respond")
-    await world.run(until=320.0)
+    await world.run(until=400.0)
     assert (await world.tenant()).operation.is_open  # nothing may be left behind, so its removal is retried
     world.kubernetes[ONE].away = None
     await world.run()
@@ -153,32 +152,28 @@ async def test_the_emptiest_cluster_is_taken() -> None:
 @pytest.mark.parametrize("state", ClusterState)
 async def test_a_cordon_holds_from_its_response_on(state: ClusterState) -> None:
     world = await new_world(workers=2)
-    operation = await world.sign_up()
     await world.workers[1].registry.change(ONE, state=state, capacity=None)
-    outcome = await world.do(Activity.APPLY, operation)
     if state is ClusterState.OPEN:
-        assert outcome.verdict is Verdict.DONE
-    else:
-        assert (outcome.verdict, outcome.reason) == (Verdict.FAILED, "every cluster of region local is cordoned")
+        assert await world.sign_up()
+        return
+    with pytest.raises(NoRoom, match="every cluster of region local is cordoned"):
+        await world.sign_up()
 
 
 async def test_room_that_was_just_taken_is_not_given_twice() -> None:
     world = await new_world(workers=2, clusters=[new_cluster(capacity=1)])
-    operations = [await world.sign_up(slug) for slug in ("first", "second")]
-    outcomes = await asyncio.gather(
-        *(world.do(Activity.APPLY, operation, worker=n) for n, operation in enumerate(operations))
-    )
-    assert sorted(each.verdict for each in outcomes) == [Verdict.DONE, Verdict.FAILED]
+    signups = (world.sign_up(slug, worker=worker) for worker, slug in enumerate(("first", "second")))
+    results = await asyncio.gather(*signups, return_exceptions=True)
+    assert [isinstance(each, NoRoom) for each in results].count(True) == 1
     await world.run()
     assert await violations(world) == []
 
 
-async def test_a_full_cluster_slot_tries_the_next_cluster() -> None:
-    world = await new_world(clusters=[new_cluster(), new_cluster("two", capacity=5)], max_concurrent_per_cluster=1)
-    operations = [await world.sign_up(slug) for slug in ("first", "second", "third")]
-    verdicts = [(await world.do(Activity.APPLY, each)).verdict for each in operations]
-    assert verdicts == [Verdict.DONE, Verdict.DONE, Verdict.QUEUED]
-    assert [(await world.tenant(slug)).cluster for slug in ("first", "second", "third")] == ["one", "two", ""]
+async def test_a_free_slot_elsewhere_is_taken_first() -> None:
+    world = await new_world(clusters=[new_cluster(), new_cluster("two", capacity=5)], max_concurrent=1)
+    operations = [await world.sign_up(slug) for slug in ("first", "second", "third", "fourth")]
+    assert [(await world.tenant(each.slug)).cluster for each in operations] == ["one", "two", "one", "two"]
+    assert list(world.workflows.running) == [operations[0].id, operations[1].id]
     await world.run()
     assert await violations(world) == []
 

@@ -15,7 +15,7 @@ ACME = Slug("acme")
 
 
 async def cancel(world: World, operation: Operation, *, worker: int = 0) -> Operation:
-    return await world.workers[worker].cancel.cancel(operation.id, PORTAL)
+    return await world.cancel(operation, worker=worker)
 
 
 async def assert_cancelled(world: World) -> None:
@@ -36,10 +36,9 @@ async def test_a_signup_that_has_not_begun_can_be_cancelled() -> None:
 
 async def test_a_queued_tenant_can_be_cancelled() -> None:
     world = await new_world(max_concurrent=1)
-    first = await world.sign_up("first")
-    await world.do(Activity.APPLY, first)
+    await world.sign_up("first")
     operation = await world.sign_up()
-    assert (await world.do(Activity.APPLY, operation)).verdict is Verdict.QUEUED
+    assert operation.orchestration_id not in world.workflows.running
     await cancel(world, operation)
     await assert_cancelled(world)
 
@@ -109,7 +108,7 @@ async def test_an_ended_operation_cannot_be_cancelled() -> None:
 async def test_an_unknown_operation_takes_no_key() -> None:
     world = await new_world()
     with pytest.raises(NotFound):
-        await world.worker.cancel.cancel("acme.unknown", PORTAL)
+        await world.worker.cancel.cancel("acme.unknown", PORTAL, world.workflows)
     assert "idempotency" not in world.storage.rows
 
 

@@ -104,5 +104,5 @@ async def test_a_key_of_a_cancellation_is_its_own() -> None:
     world = await new_world()
     operation = await world.sign_up(caller=SIGNUP)
     with pytest.raises(KeyReused):
-        await world.worker.cancel.cancel(operation.id, OTHER)
+        await world.worker.cancel.cancel(operation.id, OTHER, world.workflows)
     assert not (await world.tenant()).operation.cancel_requested

@@ -54,8 +54,8 @@ async def test_a_cancellation_logs_one_line(log: pytest.LogCaptureFixture) -> No
     world = await new_world()
     operation = await world.sign_up()
     log.clear()
-    await world.worker.cancel.cancel(operation.id, PORTAL)
-    await world.worker.cancel.cancel(operation.id, PORTAL)
+    await world.cancel(operation)
+    await world.cancel(operation)
     only_line(log, "transition", operation.id, "operation_state=queued")
 
 
@@ -64,7 +64,7 @@ async def test_a_reservation_logs_one_line(log: pytest.LogCaptureFixture) -> Non
     operation = await world.sign_up()
     for _ in range(2):
         await world.do(Activity.APPLY, operation)
-    only_line(log, "reservation", operation.id, "cluster=one", "result=reserved")
+    only_line(log, "reserved", operation.id, "cluster=one", "state=starting")
 
 
 async def test_a_retried_activity_logs_one_line(log: pytest.LogCaptureFixture) -> None:
@@ -89,9 +89,12 @@ async def test_a_recovery_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world.clock.advance(301)
     await world.worker.recovery.restart_lost(world.workflows)
     only_line(log, "orchestration stuck", operation.id)
+    world.workflows.running.clear()
+    world.clock.advance(60)
     await world.worker.recovery.restart_lost(world.workflows)
     only_line(log, "orchestration lost", operation.id)
     world.workflows.away = True
+    world.clock.advance(60)
     await world.worker.recovery.restart_lost(world.workflows)
     only_line(log, "recovery failed", operation.id)
 

@@ -84,7 +84,7 @@ async def happen(world: World, event: Event) -> None:
         case Ask(what, slug, version, worker):
             chosen = world.workers[worker]
             if what == "cancel":
-                await chosen.cancel.cancel((await world.tenant(slug)).operation.id, PORTAL)
+                await world.cancel((await world.tenant(slug)).operation, worker=worker)
             elif what == "retry":
                 await chosen.retry.retry(Slug(slug), version, PORTAL, world.workflows)
             else:
@@ -99,7 +99,7 @@ async def happen(world: World, event: Event) -> None:
         case Recover(lost, worker):
             if lost:
                 world.workflows.running.clear()
-            await world.workers[worker].recovery.restart_lost(world.workflows)
+            await world.timers(worker=worker)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -116,6 +116,6 @@ async def test_every_history_ends_and_leaves_nothing(history: list[Event]) -> No
     for _ in range(6):  # recovery's timer: what it ended and has not yet started again can make others wait
         await world.run(until=world.clock.monotonic() + 600)
         world.clock.advance(600)
-        await world.worker.recovery.restart_lost(world.workflows)
+        await world.timers()
     await world.run()
     assert await violations(world) == []

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.adapters.tables import keys
+from shared.adapters.tables import keys, rows
 from shared.adapters.tables.tenants import TABLE
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
@@ -126,9 +126,9 @@ async def test_a_row_of_a_newer_version_is_not_written_over() -> None:
     world = await new_world()
     await world.active()
     row, etag = world.storage.rows[TABLE][ROW]
-    newer = {**row, "schema_version": 2}
+    newer = {**row, "schema_version": rows.SCHEMA_VERSION + 1}
     world.storage.rows[TABLE][ROW] = newer, etag
-    with pytest.raises(Transient, match="written by a newer version of berth"):
+    with pytest.raises(Transient, match="written by another version of berth"):
         await world.sign_up()
     assert world.storage.rows[TABLE][ROW] == (newer, etag)
     assert len(world.workflows.started) == 1

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.clusters import Cluster, ClusterState
+from shared.domain.clusters import Breaker, Cluster, ClusterState
 from shared.domain.placement import candidates
-from shared.errors import NoRoom
+from shared.errors import NoRoom, Transient
 from tests.support.builders import new_cluster
+from tests.support.clock import START
 
+BREAKER = Breaker(START, "no response")
 CLUSTERS = st.builds(
     new_cluster,
     st.text("abc", min_size=1, max_size=3),
@@ -16,11 +18,14 @@ CLUSTERS = st.builds(
     capacity=st.integers(1, 20),
     allocated=st.integers(0, 25),
     state=st.sampled_from(ClusterState),
+    starting=st.integers(0, 3),
+    waiting=st.integers(0, 2),
+    breaker=st.sampled_from([None, None, BREAKER]),
 )
 
 
 def names(*clusters: Cluster, weight: int = 1) -> list[str]:
-    return [cluster.name for cluster in candidates(clusters, region="local", weight=weight)]
+    return [cluster.name for cluster in candidates(clusters, region="local", weight=weight, max_starting=2)]
 
 
 def test_a_region_without_a_cluster_has_no_room() -> None:
@@ -56,6 +61,17 @@ def test_a_tenant_that_just_fits_is_taken() -> None:
     assert names(*clusters, weight=2) == ["b"]
 
 
+def test_a_free_slot_comes_before_an_emptier_cluster() -> None:
+    assert names(new_cluster("a", starting=2), new_cluster("b", allocated=8)) == ["b", "a"]
+    assert names(new_cluster("a", waiting=3), new_cluster("b", allocated=8, waiting=1, starting=2)) == ["b", "a"]
+
+
+def test_a_region_that_does_not_respond_may_later() -> None:
+    with pytest.raises(Transient, match="no cluster of region local that has room responds") as refused:
+        names(new_cluster(breaker=BREAKER), new_cluster("two", allocated=10))
+    assert refused.value.retry_after == 30
+
+
 @given(st.lists(CLUSTERS, max_size=6), st.integers(1, 8))
 def test_no_cluster_without_room_is_a_candidate(clusters: list[Cluster], weight: int) -> None:
     fitting = [
@@ -64,11 +80,18 @@ def test_no_cluster_without_room_is_a_candidate(clusters: list[Cluster], weight:
         if cluster.region == "local"
         and cluster.state is ClusterState.OPEN
         and cluster.allocated + weight <= cluster.capacity
+        and cluster.breaker is None
     ]
     try:
-        found = candidates(clusters, region="local", weight=weight)
-    except NoRoom:
+        found = candidates(clusters, region="local", weight=weight, max_starting=2)
+    except (NoRoom, Transient):
         found = []
     assert sorted(found, key=repr) == sorted(fitting, key=repr)
-    shares = [cluster.allocated / cluster.capacity for cluster in found]
-    assert shares == sorted(shares)
+    free = [cluster.waiting == 0 and cluster.starting < 2 for cluster in found]
+    assert free == sorted(free, reverse=True)
+    order = [
+        (cluster.waiting, cluster.allocated / cluster.capacity)
+        for cluster in found
+        if cluster not in found[: sum(free)]
+    ]
+    assert order == sorted(order)

@@ -27,6 +27,7 @@ def test_an_operation() -> None:
         "percent": 50,
         "reason": "",
         "cancel_requested": False,
+        "queue_position": None,
         "created_at": "2026-03-01T12:00:00.004Z",
         "started_at": "2026-03-01T12:00:01.004Z",
         "finished_at": None,

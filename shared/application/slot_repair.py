@@ -1,0 +1,92 @@
+"""Slot repair: the safety net of admission, for whatever a worker left half done when it stopped."""
+
+import logging
+from collections.abc import Mapping
+
+from shared.application.admission import Admission
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.reservations import ReservationRepository
+from shared.application.ports.tenants import OpenOperation, TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.domain.clusters import Cluster
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import OperationId, age, slug_of
+from shared.domain.placement import Reservation, ReservationState
+from shared.errors import BerthError, NotFound
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0  # in which a reservation that was just made gets its tenant
+
+
+class SlotRepair:
+    """Compares the reservations that wait or start with the open operations: a timer's work."""
+
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        reservations: ReservationRepository,
+        admission: Admission,
+        clock: Clock,
+    ) -> None:
+        self._tenants = tenants
+        self._clusters = clusters
+        self._reservations = reservations
+        self._admission = admission
+        self._clock = clock
+
+    async def run(self, workflows: Workflows) -> None:
+        """Release what nobody needs any more, move away what waits for a dead cluster, and start who can start.
+
+        Raises Transient when the tables do not respond; the next run tries again.
+        """
+        open_operations = {each.operation_id: each for each in await self._tenants.open_operations()}
+        for cluster in await self._clusters.registered():
+            try:
+                await self._repair(cluster, open_operations, workflows)
+            except BerthError as error:  # continue with the other clusters
+                log_event(logger, "slots not repaired", level=logging.WARNING, cluster=cluster.name, cause=str(error))
+
+    async def _repair(
+        self, cluster: Cluster, open_operations: Mapping[OperationId, OpenOperation], workflows: Workflows
+    ) -> None:
+        for reservation in await self._reservations.pending(cluster.name):
+            known = open_operations.get(reservation.operation_id)
+            in_use = known is not None and known.instance == reservation.instance and known.cluster == cluster.name
+            if not in_use and age(reservation.since, self._clock.now()) > GRACE_SECONDS:
+                await self._release(cluster, reservation, workflows)
+            elif in_use and reservation.state is ReservationState.WAITING and cluster.breaker is not None:
+                await self._move(cluster, reservation, workflows)
+        if cluster.breaker is None:
+            await self._admission.start_next(cluster.name, workflows, fresh=True)
+
+    async def _release(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
+        """Release a reservation, or its slot only if its tenant is active by now."""
+        try:
+            tenant = (await self._tenants.get(slug_of(reservation.operation_id))).value
+        except NotFound:
+            tenant = None
+        name, instance = cluster.name, reservation.instance
+        if tenant is not None and tenant.instance == instance and tenant.cluster == name:
+            if tenant.operation.is_open:  # it was not when the open operations were read
+                return
+            if tenant.state is TenantState.ACTIVE:
+                log_event(logger, "slot released: its tenant is active", cluster=name, tenant=tenant.slug)
+                await self._admission.release_slot(name, instance, workflows)
+                return
+        log_event(logger, "reservation released: nobody needs it", cluster=name, instance=instance)
+        await self._admission.release(name, instance, workflows)
+
+    async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
+        """Move a tenant that waits for a cluster which does not respond to another one."""
+        tenant = await self._tenants.get(slug_of(reservation.operation_id))
+        operation = tenant.value.operation
+        if operation.id != reservation.operation_id or operation.is_aborting:
+            return
+        moved, has_slot = await self._admission.move(tenant, workflows, away_from=cluster.name)
+        if has_slot:
+            await workflows.start(moved.value.operation)

@@ -1,0 +1,160 @@
+"""The repository of reservations: they add up and exceed no limit, whoever writes at the same moment."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.tables.reservations import TableReservationRepository
+from shared.adapters.tables.storage import TableStorage
+from shared.application.ports.reservations import Sums
+from shared.domain.clusters import Cluster
+from shared.domain.instances import InstanceId, new_instance_id
+from shared.domain.operations import OperationId
+from shared.domain.placement import Refusal, ReservationState
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
+
+HELD, STARTING, WAITING = ReservationState.HELD, ReservationState.STARTING, ReservationState.WAITING
+FULL, NO_SLOT = Refusal.FULL, Refusal.NO_SLOT
+ACME = InstanceId("acme")
+
+type Answer = ReservationState | Refusal
+
+
+@pytest.fixture
+def workers(storage: TableStorage) -> list[TableReservationRepository]:
+    """Repositories of three workers."""
+    return [TableReservationRepository(storage, SystemClock()) for _ in range(3)]
+
+
+async def reserve(
+    reservations: TableReservationRepository,
+    cluster: Cluster,
+    instance: InstanceId,
+    *,
+    weight: int = 1,
+    slots: int = 99,
+    queue: int = 0,
+) -> Answer:
+    operation_id = OperationId(f"slug.{instance}")
+    return await reservations.reserve(
+        cluster, instance, operation_id, weight=weight, max_starting=slots, max_waiting=queue
+    )
+
+
+async def reserve_all(
+    workers: Sequence[TableReservationRepository], cluster: Cluster, instances: Sequence[InstanceId], **limits: int
+) -> list[Answer]:
+    """Reserve for all at once, spread over the workers."""
+    return await asyncio.gather(
+        *(reserve(workers[n % len(workers)], cluster, each, **limits) for n, each in enumerate(instances))
+    )
+
+
+def new_instances(count: int) -> list[InstanceId]:
+    return [new_instance_id() for _ in range(count)]
+
+
+async def test_reservations_never_overbook(workers: list[TableReservationRepository], cluster: Cluster) -> None:
+    instances = new_instances(15)
+    answers = await reserve_all(workers, cluster, instances)
+    assert Counter(answers) == {STARTING: cluster.capacity, FULL: 5}
+    assert await reserve_all(workers[:1], cluster, instances) == answers
+    assert await workers[2].sums(cluster.name) == Sums(10, 10, 0)
+    for _ in range(2):
+        await asyncio.gather(*(workers[n % 3].release(cluster.name, each) for n, each in enumerate(instances)))
+    assert await workers[0].sums(cluster.name) == Sums()
+
+
+async def test_a_weight_counts_in_full(workers: list[TableReservationRepository], cluster: Cluster) -> None:
+    first, second = new_instances(2)
+    assert await reserve(workers[0], cluster, first, weight=8) is STARTING
+    assert await reserve(workers[1], cluster, second, weight=8) is FULL
+    assert await reserve(workers[1], cluster, second, weight=2) is STARTING
+    await workers[2].release(cluster.name, first)
+    assert await workers[0].sums(cluster.name) == Sums(2, 1, 0)
+
+
+async def test_slots_and_queue_have_their_limits(workers: list[TableReservationRepository], cluster: Cluster) -> None:
+    answers = await reserve_all(workers, cluster, new_instances(9), slots=2, queue=3)
+    assert Counter(answers) == {STARTING: 2, WAITING: 3, NO_SLOT: 4}
+    assert await workers[0].sums(cluster.name) == Sums(5, 2, 3)
+
+
+async def test_nobody_goes_ahead_of_those_that_wait(
+    workers: list[TableReservationRepository], cluster: Cluster
+) -> None:
+    first, *waiting, late = new_instances(5)
+    for each in (first, *waiting):
+        await reserve(workers[0], cluster, each, slots=1, queue=9)
+    await workers[1].release_slot(cluster.name, first)
+    assert await reserve(workers[2], cluster, late, slots=1, queue=9) is WAITING
+    order: list[InstanceId] = []
+    for _ in range(5):
+        for each in await workers[1].hand_out(cluster.name, max_starting=1, fresh=True):
+            order.append(each.instance)
+            await workers[2].release(cluster.name, each.instance)
+    assert order == [*waiting, late]
+    assert await workers[0].sums(cluster.name) == Sums(1, 0, 0)
+
+
+async def test_slots_are_handed_out_once(workers: list[TableReservationRepository], cluster: Cluster) -> None:
+    first, *waiting = new_instances(6)
+    for each in (first, *waiting):
+        await reserve(workers[0], cluster, each, slots=1, queue=9)
+    handed = await asyncio.gather(*(each.hand_out(cluster.name, max_starting=4, fresh=True) for each in workers))
+    assert [each.instance for part in handed for each in part] == waiting[:3]
+    assert await workers[0].sums(cluster.name) == Sums(6, 4, 2)
+    pending = await workers[1].pending(cluster.name)
+    assert {each.instance for each in pending if each.state is STARTING} == {first, *waiting[:3]}
+    assert [each.instance for each in pending if each.state is WAITING] == waiting[3:]
+
+
+async def test_a_slot_is_released_once(workers: list[TableReservationRepository], cluster: Cluster) -> None:
+    first, second = new_instances(2)
+    for each in (first, second):
+        await reserve(workers[0], cluster, each, slots=1, queue=1)
+    for each in (first, second):  # what waits can give up its place too
+        await asyncio.gather(*(worker.release_slot(cluster.name, each) for worker in workers))
+        found = await workers[1].find(cluster.name, each)
+        assert found is not None
+        assert found.state is HELD
+    assert await workers[0].sums(cluster.name) == Sums(2, 0, 0)
+    assert await workers[0].pending(cluster.name) == []
+
+
+async def test_those_of_one_moment_share_a_write(faulty: FaultyTables, faults: Faults, cluster: Cluster) -> None:
+    reservations = TableReservationRepository(faulty, SystemClock())
+    answers = await reserve_all([reservations], cluster, new_instances(10))
+    assert set(answers) == {STARTING}
+    assert faults.calls.count("transact clusters") <= 2
+
+
+async def test_a_lost_response_changes_it_once(
+    workers: list[TableReservationRepository], faulty: FaultyTables, faults: Faults, cluster: Cluster
+) -> None:
+    reservations = TableReservationRepository(faulty, SystemClock())
+
+    def lose_next() -> None:
+        count = len(faults.calls)
+        for number in range(count + 1, count + 6):  # the write is one of the next calls
+            faults.lose(number)
+
+    lose_next()
+    assert await reserve(reservations, cluster, ACME, weight=2, slots=1) is STARTING
+    assert await workers[0].sums(cluster.name) == Sums(2, 1, 0)
+    lose_next()
+    other = new_instance_id()
+    assert await reserve(reservations, cluster, other, slots=1, queue=1) is WAITING
+    lose_next()
+    await reservations.release_slot(cluster.name, ACME)
+    assert await workers[0].sums(cluster.name) == Sums(3, 0, 1)
+    lose_next()
+    assert [each.instance for each in await reservations.hand_out(cluster.name, max_starting=1)] == [other]
+    lose_next()
+    await reservations.release(cluster.name, ACME)
+    assert await workers[0].sums(cluster.name) == Sums(1, 1, 0)
+    assert await workers[0].find(cluster.name, ACME) is None
