@@ -91,8 +91,9 @@ def _registration(options: argparse.Namespace) -> Json:
 
 
 def _table(clusters: list[Json]) -> Table:
-    columns = ("name", "region", "state", "capacity", "allocated", "free")
-    table = Table(*columns, box=None)
+    columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting")
+    table = Table(*columns, "responds", box=None)
     for each in sorted(clusters, key=lambda cluster: cluster["name"]):
-        table.add_row(*(str(each[column]) for column in columns))
+        breaker = each["breaker"]
+        table.add_row(*(str(each[column]) for column in columns), f"not since {breaker['since']}" if breaker else "yes")
     return table

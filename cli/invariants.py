@@ -5,6 +5,7 @@ It compares what berth reports with what Kubernetes and the tables hold.
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 from azure.data.tables.aio import TableServiceClient
 
@@ -45,9 +46,9 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         volumes |= {each["spec"]["claimRef"]["namespace"].removeprefix("tenant-") for each in persistent}
     async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
-    reservations = {row["RowKey"].removeprefix("instance:"): row for row in rows if "weight" in row}
+    reservations = {row["instance"]: row for row in rows if row["RowKey"].startswith("instance:")}
 
-    broken: list[str] = []
+    broken = unbalanced(rows)
     tenants = await operators.all("tenants")
     for tenant in tenants:
         slug, state, instance = tenant["slug"], tenant["state"], tenant["instance"]
@@ -65,20 +66,35 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         if instance not in volumes:
             broken.append(f"{slug} is active without a volume")
         held = reservations.get(instance, {})
-        if held.get("PartitionKey") != f"on:{tenant['cluster']}" or held["starting"]:
+        if (held.get("PartitionKey"), held.get("state")) != (f"on:{tenant['cluster']}", "held"):
             broken.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
     known = {tenant["instance"] for tenant in tenants}
     left = {"objects": +objects, "a ready pod": ready, "a volume": volumes, "a reservation": reservations}
     for what, instances in left.items():
         broken += [f"the instance {each} of no tenant has {what}" for each in set(instances) - known]
-    for sums in (row for row in rows if "allocated" in row):
-        on_cluster = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
-        actual = (sum(each["weight"] for each in on_cluster), sum(each["starting"] for each in on_cluster))
-        if (sums["allocated"], sums["starting"]) != actual:
-            broken.append(f"{sums} does not match the reservations, which sum up to {actual}")
     for cluster in await operators.all("clusters"):
         if cluster["allocated"] > cluster["capacity"]:
             broken.append(f"{cluster['name']} is overbooked: {cluster}")
+    return broken
+
+
+def unbalanced(rows: Sequence[Json]) -> list[str]:
+    """Return what does not add up among the rows of the table `clusters`, as sentences."""
+    held = [row for row in rows if row["RowKey"].startswith("instance:")]
+    indexed = [row for row in rows if row["RowKey"].startswith(("starting:", "waiting:"))]
+    broken: list[str] = []
+    if Counter((row["instance"], row["state"]) for row in indexed) != Counter(
+        (row["instance"], row["state"]) for row in held if row["state"] != "held"
+    ):
+        broken.append(f"the index rows {indexed} are not those of the reservations {held}")
+    if len({row["instance"] for row in held}) != len(held):
+        broken.append("an instance has two reservations")
+    for sums in (row for row in rows if row["RowKey"] == "allocation"):
+        on_cluster = [row for row in held if row["PartitionKey"] == sums["PartitionKey"]]
+        states = Counter(row["state"] for row in on_cluster)
+        actual = sum(row["weight"] for row in on_cluster), states["starting"], states["waiting"]
+        if (sums["allocated"], sums["starting"], sums["waiting"]) != actual:
+            broken.append(f"{sums} does not match the reservations, which sum up to {actual}")
     return broken
 
 

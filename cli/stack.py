@@ -86,8 +86,11 @@ async def status(*, as_json: bool) -> int:
     out.print(table, "", checks)
     for cluster in clusters:
         out.print(
-            f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} plan weights allocated"
+            f"\ncluster {cluster['name']}: {cluster['allocated']} of {cluster['capacity']} plan weights allocated, "
+            f"{cluster['starting']} starting, {cluster['waiting']} queued"
         )
+        if cluster["breaker"]:
+            out.print(f"  no new tenants since {cluster['breaker']['since']}: {cluster['breaker']['reason']}")
     return 0 if health["ready"] else 1
 
 

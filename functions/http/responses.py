@@ -203,8 +203,15 @@ class AuditEntry(_Response):
         )
 
 
+class Breaker(_Response):
+    """A cluster's open breaker: it does not respond, and gets no new tenants until it does."""
+
+    since: Moment
+    reason: str
+
+
 class Cluster(_Response):
-    """A registered cluster, without how to reach it. Numbers are in plan weights, a trial's being 1."""
+    """A registered cluster, without how to reach it. Capacity is in plan weights, a trial's being 1."""
 
     name: str
     region: str
@@ -212,6 +219,12 @@ class Cluster(_Response):
     capacity: int
     allocated: int
     free: int
+    starting: int
+    """Slots in use: tenants that are starting on it."""
+    waiting: int
+    """Tenants that are queued for one of its slots."""
+    breaker: Breaker | None
+    """Null while the cluster responds."""
 
     @classmethod
     def of(cls, cluster: clusters.Cluster) -> Self:
@@ -223,6 +236,9 @@ class Cluster(_Response):
             capacity=cluster.capacity,
             allocated=cluster.allocated,
             free=cluster.free,
+            starting=cluster.starting,
+            waiting=cluster.waiting,
+            breaker=cluster.breaker and Breaker(since=cluster.breaker.since, reason=cluster.breaker.reason),
         )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
-from shared.domain.clusters import ClusterName
-from shared.errors import BerthError
+from shared.domain.clusters import Cluster
+from shared.errors import BerthError, Transient
 
 OK = "ok"
 
@@ -34,17 +34,20 @@ class DependencyChecks:
         found = dict(zip(checks, results, strict=True))
         if found["tables"] != OK:
             return found
-        names: list[ClusterName] = []
+        clusters: list[Cluster] = []
 
-        async def read_names() -> None:
-            names.extend(cluster.name for cluster in await self._clusters.registered())
+        async def read_clusters() -> None:
+            clusters.extend(await self._clusters.registered())
 
-        found["tables"] = await _result(read_names(), timeout)
-        results = await asyncio.gather(*(_result(self._check_cluster(name), timeout) for name in names))
-        return found | {f"cluster {name}": result for name, result in zip(names, results, strict=True)}
+        found["tables"] = await _result(read_clusters(), timeout)
+        results = await asyncio.gather(*(_result(self._check_cluster(cluster), timeout) for cluster in clusters))
+        return found | {f"cluster {each.name}": result for each, result in zip(clusters, results, strict=True)}
 
-    async def _check_cluster(self, name: ClusterName) -> None:
-        await (await self._connections.connect(name)).check()
+    async def _check_cluster(self, cluster: Cluster) -> None:
+        await (await self._connections.connect(cluster.name)).check()
+        if cluster.breaker is not None:
+            since = f"{cluster.breaker.since:%Y-%m-%d %H:%M:%S} UTC"
+            raise Transient(f"it responds, but gets no new tenants yet: it did not since {since}")
 
 
 async def _result(check: Awaitable[None], timeout: float) -> str:

@@ -4,7 +4,6 @@ The driver runs the real orchestrators against the real activities. Timers move 
 minutes ends within milliseconds.
 """
 
-from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any
 from durabletask.internal.orchestrator_service_pb2 import TaskFailureDetails
 from durabletask.task import TaskFailedError
 
+from cli.invariants import unbalanced
 from functions import orchestrators
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
@@ -342,15 +342,8 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
-    held = [row for row in rows if row["RowKey"].startswith("instance:")]
-    indexed = sorted(
-        (row["instance"], row["state"]) for row in rows if row["RowKey"].startswith(("starting:", "waiting:"))
-    )
-    if indexed != sorted((row["instance"], row["state"]) for row in held if row["state"] != "held"):
-        found.append(f"the index rows {indexed} are not those of the reservations {held}")
-    reservations = {row["instance"]: row for row in held}
-    if len(reservations) != len(held):
-        found.append("an instance has two reservations")
+    found += unbalanced(rows)
+    reservations = {row["instance"]: row for row in rows if row["RowKey"].startswith("instance:")}
     namespaces = [each for cluster in world.kubernetes.values() for each in cluster.namespaces.items()]
     homes = {name.removeprefix("tenant-"): namespace for name, namespace in namespaces}
     if len(homes) != len(namespaces):
@@ -379,12 +372,6 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
             found.append(f"{slug} is {tenant.state} and has the instance {instance}")
     found += [f"the instance {each} of no tenant has a reservation" for each in reservations.keys() - known]
     found += [f"the instance {each} of no tenant has a namespace" for each in homes.keys() - known]
-    for sums in (row for row in rows if "allocated" in row):
-        on_it = [each for each in reservations.values() if each["PartitionKey"] == sums["PartitionKey"]]
-        states = Counter(each["state"] for each in on_it)
-        actual = sum(each["weight"] for each in on_it), states["starting"], states["waiting"]
-        if (sums["allocated"], sums["starting"], sums["waiting"]) != actual:
-            found.append(f"{sums} does not add up: the reservations are {actual}")
     for name in world.kubernetes:
         cluster = await world.cluster(name)
         if cluster.allocated > cluster.capacity:

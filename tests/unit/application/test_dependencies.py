@@ -33,8 +33,8 @@ async def test_a_cluster_without_a_response_ends_in_time() -> None:
     number = world.worker.faults.calls.index("check") + 1
     world = await new_world()
     world.worker.faults.stall(number)
-    found = await world.worker.dependencies.run(world.workflows, timeout=0.01)
-    assert found == {"tables": "ok", "task hub": "ok", "cluster one": "no response within 0.01 s"}
+    found = await world.worker.dependencies.run(world.workflows, timeout=0.2)
+    assert found == {"tables": "ok", "task hub": "ok", "cluster one": "no response within 0.2 s"}
 
 
 async def test_tables_that_fall_silent_end_in_time() -> None:
@@ -43,8 +43,8 @@ async def test_tables_that_fall_silent_end_in_time() -> None:
     number = world.worker.faults.calls.index("query clusters") + 1
     world = await new_world()
     world.worker.faults.stall(number)
-    found = await world.worker.dependencies.run(world.workflows, timeout=0.01)
-    assert found == {"tables": "no response within 0.01 s", "task hub": "ok"}
+    found = await world.worker.dependencies.run(world.workflows, timeout=0.2)
+    assert found == {"tables": "no response within 0.2 s", "task hub": "ok"}
 
 
 async def test_tables_that_fail_later_are_a_result_too() -> None:
@@ -65,5 +65,5 @@ async def test_tables_that_are_away_hide_the_clusters() -> None:
 async def test_tables_without_a_response_hide_the_clusters() -> None:
     world = await new_world()
     world.worker.faults.stall(1)
-    found = await world.worker.dependencies.run(world.workflows, timeout=0.01)
-    assert found == {"tables": "no response within 0.01 s", "task hub": "ok"}
+    found = await world.worker.dependencies.run(world.workflows, timeout=0.2)
+    assert found == {"tables": "no response within 0.2 s", "task hub": "ok"}
