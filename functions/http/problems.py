@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from shared.errors import BerthError, Conflict, Invalid, KeyReused, NotFound, Permanent, QueueFull, Transient
+from shared.errors import BerthError, Conflict, Invalid, KeyReused, NoRoom, NotFound, Permanent, QueueFull, Transient
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
@@ -18,6 +18,7 @@ class Kind(Enum):
     NOT_FOUND = ("not-found", 404, "Not found")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
     CONFLICT = ("conflict", 409, "The current state does not allow this")
+    NO_ROOM = ("no-room", 409, "No cluster can take the tenant")
     TOO_LARGE = ("too-large", 413, "The body is too large")
     MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
     QUEUE_FULL = ("queue-full", 429, "The queue of signups is full")
@@ -64,6 +65,8 @@ def problem_of(error: BerthError) -> Problem:
             return Problem(Kind.KEY_REUSED, str(error))
         case NotFound():
             return Problem(Kind.NOT_FOUND, str(error))
+        case NoRoom():
+            return Problem(Kind.NO_ROOM, f"{error}. Nothing was recorded; tell the operators, who can add capacity.")
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))
         case Transient():

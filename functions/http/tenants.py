@@ -54,7 +54,7 @@ async def check_slug_is_free(req: func.HttpRequest) -> func.HttpResponse:
         parameters=(KEY, ACTOR),
         body=requests.Signup,
         responses=(ACCEPTED,),
-        problems=(*BODY_PROBLEMS, Kind.KEY_REUSED, Kind.CONFLICT, Kind.QUEUE_FULL, *USUAL_PROBLEMS),
+        problems=(*BODY_PROBLEMS, Kind.KEY_REUSED, Kind.CONFLICT, Kind.NO_ROOM, Kind.QUEUE_FULL, *USUAL_PROBLEMS),
     )
 )
 async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -136,7 +136,15 @@ async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
         body=requests.Retry,
         body_required=False,
         responses=(ACCEPTED,),
-        problems=(*BODY_PROBLEMS, Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.QUEUE_FULL, *USUAL_PROBLEMS),
+        problems=(
+            *BODY_PROBLEMS,
+            Kind.KEY_REUSED,
+            Kind.NOT_FOUND,
+            Kind.CONFLICT,
+            Kind.NO_ROOM,
+            Kind.QUEUE_FULL,
+            *USUAL_PROBLEMS,
+        ),
     )
 )
 async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
