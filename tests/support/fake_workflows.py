@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared.domain.operations import Operation, OperationId
 from shared.errors import Transient
@@ -15,12 +16,14 @@ class FakeWorkflows:
         running: The operations whose orchestration runs. Clear it, and the task hub was replaced.
         started: Every start that made an orchestration, in order.
         terminated: What was ended.
+        purged: Before which moments ended orchestrations were purged.
         away: Whether the task hub does not answer.
     """
 
     running: dict[OperationId, Operation] = field(default_factory=dict[OperationId, Operation])
     started: list[OperationId] = field(default_factory=list[OperationId])
     terminated: list[OperationId] = field(default_factory=list[OperationId])
+    purged: list[datetime] = field(default_factory=list[datetime])
     away: bool = False
 
     async def start(self, operation: Operation) -> None:
@@ -40,6 +43,14 @@ class FakeWorkflows:
         await self.check()
         self.running.pop(operation_id, None)
         self.terminated.append(operation_id)
+
+    async def purge(self, *, before: datetime, timeout: float) -> int:
+        """Delete the ended orchestrations of before a moment: those that were started and do not run."""
+        await self.check()
+        self.purged.append(before)
+        ended = [each for each in self.started if each not in self.running]
+        self.started = [each for each in self.started if each in self.running]
+        return len(ended)
 
     async def check(self) -> None:
         """Return if the task hub answers; raises Transient."""

@@ -16,6 +16,7 @@ from functions import orchestrators
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
@@ -29,6 +30,7 @@ from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clusters import TenantTemplates
 from shared.application.recovery import Recovery
+from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
@@ -66,12 +68,12 @@ class Worker:
         tables = FaultyTables(storage, self.faults)
         self.tenants = tenants = TableTenantRepository(tables)
         self.clusters = clusters = TableClusterRepository(tables, clock)
-        self.keys = TableIdempotencyRepository(tables)
+        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
         connections = FakeConnections(clusters, kubernetes, self.faults)
         self.admission = admission = Admission(
             tenants=tenants, clusters=clusters, clock=clock, settings=settings.provisioning
         )
-        start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
+        start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
         self.signup = Signup(
             tenants=tenants,
             clusters=clusters,
@@ -84,6 +86,7 @@ class Worker:
         self.delete = Delete(tenants=tenants, start=start)
         self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
         self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
+        self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
         ports = ActivityPorts(

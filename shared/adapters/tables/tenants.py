@@ -7,8 +7,8 @@ operation and the audit entry are one transaction.
 | RowKey | what |
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
-| operation:ID | an ended operation |
-| audit:SLUG:NEWEST-FIRST | one audit entry |
+| operation:ID | an ended operation; `at`, its end, is for purging |
+| audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
 """
 
 from collections.abc import AsyncIterator
@@ -164,6 +164,7 @@ def _operation_row(operation: Operation) -> Row:
             "PartitionKey": keys.shard(operation.slug),
             "RowKey": keys.operation_key(operation.id),
             "operation": _OPERATION.dump_json(operation).decode(),
+            "at": operation.finished_at,
         }
     )
 
@@ -174,5 +175,6 @@ def _audit_row(entry: AuditEntry) -> Row:
             "PartitionKey": keys.shard(entry.slug),
             "RowKey": keys.audit_key(entry.slug, keys.audit_end(entry)),
             "entry": _AUDIT.dump_json(entry).decode(),
+            "at": entry.at,
         }
     )
