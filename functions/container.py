@@ -32,6 +32,7 @@ from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
+from shared.application.tenant_history import TenantHistory
 from shared.settings import Settings, TableSettings
 
 
@@ -70,6 +71,7 @@ class Container:
         self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
         self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
         self.retention = Retention(records=TableOldRecords(self._tables), clock=clock, settings=settings.retention)
+        self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=self._tables, clusters=clusters, connections=self._connections)
 

@@ -33,6 +33,7 @@ from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
+from shared.application.tenant_history import TenantHistory
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation, OperationId
@@ -87,6 +88,7 @@ class Worker:
         self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
         self.recovery = Recovery(tenants=tenants, clock=clock, settings=settings.recovery)
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
+        self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
         ports = ActivityPorts(

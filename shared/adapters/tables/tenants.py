@@ -13,6 +13,7 @@ operation and the audit entry are one transaction.
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
@@ -110,11 +111,12 @@ class TableTenantRepository:
                 if tenant is not None:
                     yield Stored(tenant, etag)
 
-    async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
-        """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
+    async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
+        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
         after = keys.read_audit_token(token) if token else ""
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
-        parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": f"audit:{slug};"}
+        end = keys.audit_key(slug, keys.audit_end_since(since))
+        parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": end}
         found: list[AuditEntry] = []
         last = ""
         async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):

@@ -88,7 +88,14 @@ class OperationActivity(ABC):
         await self._end(tenant, tenant.value.succeed(self._clock.now(), quarantine=quarantine), reason)
 
     async def _end(self, tenant: Stored[Tenant], ended: Tenant, reason: str) -> None:
-        await save_transition(self._tenants, tenant.with_value(ended), before=tenant.value.state, reason=reason)
+        before = tenant.value
+        await save_transition(
+            self._tenants,
+            tenant.with_value(ended),
+            before=before.state,
+            reason=reason,
+            actor=before.operation.actor,  # which a tombstone forgets
+        )
         await self._after_end(ended)
 
     async def _after_end(self, tenant: Tenant) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from shared.application.ports.stored import Page, Stored
@@ -46,6 +47,6 @@ class TenantRepository(Protocol):
         """Yield every tenant whose operation has not ended; a row that cannot be read is skipped."""
         ...
 
-    async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
-        """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
+    async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
+        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
         ...
