@@ -1,5 +1,7 @@
 """The container: builds the use cases on their real adapters. Nothing else imports adapters."""
 
+from datetime import timedelta
+
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.durable_functions import DurableFunctionsClient
@@ -14,6 +16,7 @@ from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
 from shared.adapters.tables.reservations import TableReservationRepository
+from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.adapters.templates import YamlTenantTemplates
 from shared.application.activities.activity import ActivityPorts
@@ -28,9 +31,11 @@ from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.recovery import Recovery
+from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
 from shared.application.slot_repair import SlotRepair
+from shared.application.tenant_history import TenantHistory
 from shared.settings import Settings, TableSettings
 
 
@@ -46,7 +51,7 @@ class Container:
         self.tenants = TableTenantRepository(self._tables)
         self.reservations = TableReservationRepository(self._tables, self.clock)
         self.clusters = TableClusterRepository(self._tables, self.reservations, self.clock)
-        self.keys = TableIdempotencyRepository(self._tables)
+        self._keys = TableIdempotencyRepository(self._tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
         self._connections = ClusterConnectionPool(self.clusters, settings.kubernetes, self.clock, self._identity)
         self._build_use_cases()
         self._build_activities()
@@ -61,7 +66,7 @@ class Container:
             clock=clock,
             settings=settings.provisioning,
         )
-        start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
+        start = IdempotentStart(tenants=tenants, keys=self._keys, clock=clock)
         self.signup = Signup(
             tenants=tenants,
             clusters=clusters,
@@ -80,6 +85,8 @@ class Container:
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
         )
         self.breakers = Breakers(clusters=clusters, connections=self._connections, clock=clock)
+        self.retention = Retention(records=TableOldRecords(self._tables), clock=clock, settings=settings.retention)
+        self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=self._tables, clusters=clusters, connections=self._connections)
 

@@ -25,10 +25,10 @@ async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -
 
 
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
-async def purge_idempotency_keys(timer: func.TimerRequest) -> None:
-    """Delete the idempotency keys that have expired, once a night."""
-    purged = await container().keys.purge(now=container().clock.now())
-    log_event(logger, "idempotency keys purged", count=purged)
+@bp.durable_client_input(client_name="client")
+async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
+    """Delete the records that are older than they have to be, once a night."""
+    await container().retention.purge(container().workflows(client))
 
 
 async def _until_next_time(name: str, work: Awaitable[object]) -> None:

@@ -106,7 +106,24 @@ class IdempotencySettings(_Section):
     """How long idempotency keys are kept."""
 
     key_hours: Annotated[float, Field(ge=0.01, le=720)] = 24.0
-    """Hours for which an idempotency key is known (Stripe keeps them for at least 24)."""
+    """Hours for which an idempotency key is known (Stripe keeps them for at least 24). Its row is deleted up to four
+    times as many hours later. After a change of this setting, keys from before may be unknown."""
+
+
+class RetentionSettings(_Section):
+    """How long records are kept. Once a night the older ones are deleted."""
+
+    latency_days: Annotated[int, Field(ge=1, le=3650)] = 93
+    """Days that the seconds of an operation's steps are kept after its end (Azure Monitor keeps metrics for 93)."""
+    operation_days: Annotated[int, Field(ge=31, le=3650)] = 93
+    """Days that an operation is kept after its end, at least 31, which is longer than an idempotency key can stand for
+    it. A tenant's last operation is always kept. The default is that of the latency rows, so that each still has its
+    operation."""
+    audit_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    """Days that an audit entry is kept, after a tenant's deletion too (PCI DSS 10.5.1 asks for 12 months)."""
+    orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
+    """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
+    wrong: all that berth itself needs is in the tables."""
 
 
 class TenantSettings(_Section):
@@ -147,6 +164,7 @@ class Settings(BaseSettings):
     provisioning: ProvisioningSettings = ProvisioningSettings()
     recovery: RecoverySettings = Field(default={}, validate_default=True)
     idempotency: IdempotencySettings = IdempotencySettings()
+    retention: RetentionSettings = RetentionSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -38,7 +38,7 @@ from functions.http.route import (
 )
 async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation; while it is open, Retry-After says when to poll again."""
-    operation = await container().tenants.get_operation(req.route_params["id"])
+    operation = await container().history.operation(req.route_params["id"])
     position = await container().admission.position(operation)
     wait = operation.poll_after(container().clock.now())
     headers = {"Retry-After": str(wait)} if operation.is_open else {}

@@ -1,5 +1,6 @@
 """Shared by the handlers: the caller, the page size, and the common responses."""
 
+import re
 from collections.abc import Mapping
 
 import azure.functions as func
@@ -7,7 +8,7 @@ from pydantic import BaseModel
 
 from functions.http import responses
 from functions.http.endpoint import request_path
-from functions.http.requests import DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH
+from functions.http.requests import ACTOR_PATTERN, DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH
 from functions.http.validation import header
 from shared.application.idempotent_start import Caller
 from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
@@ -36,12 +37,14 @@ def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
     """Return who calls, by the header Berth-Actor, and the Idempotency-Key with the fingerprint of the request.
 
     Raises:
-        Invalid: One of them is too long or not plain text, or the key is empty, so that it would have no
-            effect.
+        Invalid: One of them is too long or not plain text, the actor could be an e-mail address, or the key is
+            empty, so that it would have no effect.
     """
     actor = header(req, "Berth-Actor") or DEFAULT_ACTOR
     if len(actor) > MAX_ACTOR_LENGTH or not actor.isprintable():
         raise Invalid(("Berth-Actor", f"use at most {MAX_ACTOR_LENGTH} printable characters"))
+    if not re.search(ACTOR_PATTERN, actor):
+        raise Invalid(("Berth-Actor", "leave out @: name the caller by a name or an id, not by an e-mail address"))
     key = header(req, "Idempotency-Key")
     empty = not key and "Idempotency-Key" in req.headers
     if empty or len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):

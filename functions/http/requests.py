@@ -13,7 +13,8 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterState, Kubeconfi
 from shared.domain.plans import PLANS
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
-DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters: a person or a program, with room for an address
+DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
+ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from functions.http import responses
 from functions.http.problems import Kind
-from functions.http.requests import DEFAULT_ACTOR, MAX_ACTOR_LENGTH, ClusterName, Limit, Slug
+from functions.http.requests import ACTOR_PATTERN, DEFAULT_ACTOR, MAX_ACTOR_LENGTH, ClusterName, Limit, Slug
 from shared.domain.idempotency import MAX_KEY_LENGTH
 
 type Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -95,8 +95,11 @@ KEY = Parameter(
 ACTOR = Parameter(
     "header",
     "Berth-Actor",
-    Annotated[str, Field(max_length=MAX_ACTOR_LENGTH, json_schema_extra={"default": DEFAULT_ACTOR})],
-    "Who asks, for the audit trail.",
+    Annotated[
+        str,
+        Field(max_length=MAX_ACTOR_LENGTH, pattern=ACTOR_PATTERN, json_schema_extra={"default": DEFAULT_ACTOR}),
+    ],
+    "Who asks, for the audit trail: a name or an id, no e-mail address.",
 )
 LIMIT = Parameter("query", "limit", Limit, "How many items a page may have.")
 NEXT = Parameter("query", "next", Annotated[str, Field(min_length=1)], "The `next` of the page before.")

@@ -121,7 +121,7 @@ async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
     """List a tenant's changes, newest first; `next` continues the list."""
     slug = _slug(req)
     try:
-        page = await container().tenants.audit(slug, limit=page_size(req), token=req.params.get("next", ""))
+        page = await container().history.audit(slug, limit=page_size(req), token=req.params.get("next", ""))
     except ValueError as error:
         raise Invalid(("?next", str(error))) from error
     return json_response(AuditPage.of(page))

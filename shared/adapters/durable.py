@@ -1,7 +1,9 @@
 """The durable orchestrations, through the client that the Functions host passes to a trigger."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
@@ -17,6 +19,10 @@ _RUNNING = {
     OrchestrationStatus.SUSPENDED,
     OrchestrationStatus.CONTINUED_AS_NEW,
 }
+_ENDED = [OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED]
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # the extension requires a beginning, and Table Storage one after 1601
+GRACE_SECONDS = 30.0  # for a host that is too old for the time-out, or has work left when it is over
 
 
 class DurableWorkflows:
@@ -49,6 +55,20 @@ class DurableWorkflows:
         async with _map_errors():
             await self._client.terminate_orchestration(operation.orchestration_id, output="no heartbeat for too long")
 
+    async def purge(self, *, before: datetime, timeout: float) -> int:
+        """Delete the ended orchestrations that were started before a moment, and return how many those were.
+
+        After `timeout` seconds it stops; the next call continues. Raises Transient.
+        """
+        async with _map_errors(), asyncio.timeout(timeout + GRACE_SECONDS):
+            result = await self._client.purge_orchestrations_by(
+                created_time_from=EARLIEST,
+                created_time_to=before,
+                runtime_status=_ENDED,
+                timeout=timedelta(seconds=timeout),
+            )
+        return result.deleted_instance_count
+
     async def check(self) -> None:
         """Return if the task hub responds; raises Transient."""
         await self._is_running("dependency-check")
@@ -63,6 +83,8 @@ class DurableWorkflows:
 async def _map_errors() -> AsyncGenerator[None]:
     try:
         yield
+    except TimeoutError as error:
+        raise Transient("the task hub did not respond in time") from error
     except RpcError as error:
         code = getattr(error, "code", lambda: None)()
         text = f"the task hub failed with {code.name if isinstance(code, StatusCode) else 'no status'}"

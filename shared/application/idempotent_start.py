@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.idempotency import IdempotencyRepository
@@ -15,7 +14,6 @@ from shared.domain.operations import Operation, OperationId, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, KeyReused, NotFound, QueueFull, Transient
 from shared.events import log_context, log_event
-from shared.settings import IdempotencySettings
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +39,10 @@ class IdempotentStart:
         tenants: TenantRepository,
         keys: IdempotencyRepository,
         clock: Clock,
-        settings: IdempotencySettings,
     ) -> None:
         self._tenants = tenants
         self._keys = keys
         self._clock = clock
-        self._settings = settings
 
     async def begin(
         self,
@@ -104,9 +100,8 @@ class IdempotentStart:
         """Take the caller's key, if there is one, and return the operation that it stands for; raises KeyReused."""
         if not caller.key:
             return operation_id
-        now = self._clock.now()
-        expires = now + timedelta(hours=self._settings.key_hours)
-        held = await self._keys.claim(Claim(caller.key, caller.fingerprint, operation_id, expires), now=now)
+        claim = Claim(caller.key, caller.fingerprint, operation_id)
+        held = await self._keys.claim(claim, now=self._clock.now())
         if held.fingerprint != caller.fingerprint:
             raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
         return held.operation_id

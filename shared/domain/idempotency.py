@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -18,7 +17,6 @@ class Claim:
     key: str
     fingerprint: str
     operation_id: OperationId
-    expires_at: datetime
 
 
 def fingerprint(method: str, path: str, body: Any) -> str:

@@ -70,6 +70,7 @@ class Tenant:
             return ended
         return replace(
             ended,
+            operation=replace(ended.operation, actor=""),
             email="",
             display_name="",
             instance=NO_INSTANCE,

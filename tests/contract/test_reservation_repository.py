@@ -117,7 +117,7 @@ async def test_a_slot_is_released_once(workers: list[TableReservationRepository]
     first, second = new_instances(2)
     for each in (first, second):
         await reserve(workers[0], cluster, each, slots=1, queue=1)
-    for each in (first, second):  # what waits can give up its place too
+    for each in (first, second):  # what waits can leave the queue too
         await asyncio.gather(*(worker.release_slot(cluster.name, each) for worker in workers))
         found = await workers[1].find(cluster.name, each)
         assert found is not None

@@ -95,7 +95,7 @@ async def test_a_stale_write_changes_not_even_the_audit(tenants: TableTenantRepo
     with pytest.raises(Conflict):
         await tenants.save(stale.with_value(ended), audit=audit_entry(ended, "provisioning", reason="too late"))
     assert await tenants.get(stale.value.slug) == fresh
-    assert (await tenants.audit(stale.value.slug, limit=10, token="")).items == ()
+    assert (await tenants.audit(stale.value.slug, since=START, limit=10, token="")).items == ()
 
 
 async def test_an_ended_operation_is_kept(tenants: TableTenantRepository) -> None:
@@ -142,7 +142,7 @@ async def test_a_foreign_token_is_refused(tenants: TableTenantRepository, token:
     with pytest.raises(ValueError, match="not the `next` of a list"):
         await tenants.list(TenantFilter(), limit=4, token=token)
     with pytest.raises(ValueError, match="not the `next` of a list"):
-        await tenants.audit(Slug("acme"), limit=4, token=token)
+        await tenants.audit(Slug("acme"), since=START, limit=4, token=token)
 
 
 async def test_open_operations_have_their_index_rows(tenants: TableTenantRepository) -> None:
@@ -172,8 +172,8 @@ async def test_the_audit_trail_pages_newest_first(tenants: TableTenantRepository
     for second in range(5):
         value = replace(stored.value, changed_at=START + timedelta(seconds=second))
         stored = await tenants.save(stored.with_value(value), audit=audit_entry(value, "none", reason=str(second)))
-    first = await tenants.audit(stored.value.slug, limit=3, token="")
-    rest = await tenants.audit(stored.value.slug, limit=3, token=first.next_token)
+    first = await tenants.audit(stored.value.slug, since=START, limit=3, token="")
+    rest = await tenants.audit(stored.value.slug, since=START, limit=3, token=first.next_token)
     assert [entry.reason for entry in first.items + rest.items] == ["4", "3", "2", "1", "0"]
     assert rest.next_token == ""
 
@@ -258,7 +258,7 @@ async def test_an_unreadable_audit_entry_is_skipped(
     bounds |= {"low": f"audit:{slug}:", "high": f"audit:{slug};"}
     middle = [row async for row, _ in storage.query(TABLE, where, bounds)][1]
     await storage.transact(TABLE, [Upsert({**middle, **column})])
-    first = await tenants.audit(slug, limit=1, token="")
-    rest = await tenants.audit(slug, limit=9, token=first.next_token)
+    first = await tenants.audit(slug, since=START, limit=1, token="")
+    rest = await tenants.audit(slug, since=START, limit=9, token=first.next_token)
     assert [entry.reason for entry in first.items + rest.items] == ["2", "0"]
     assert rows.skipped_rows[TABLE] > before

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from shared.domain.operations import Operation
 from shared.errors import Transient
@@ -15,12 +16,14 @@ class FakeWorkflows:
         running: The orchestrations that run, with their operations. Clear it, and the task hub was replaced.
         started: The id of every orchestration that was made, in order.
         terminated: The ids of those that were ended.
+        purged: Before which moments ended orchestrations were purged.
         away: Whether the task hub does not answer.
     """
 
     running: dict[str, Operation] = field(default_factory=dict[str, Operation])
     started: list[str] = field(default_factory=list[str])
     terminated: list[str] = field(default_factory=list[str])
+    purged: list[datetime] = field(default_factory=list[datetime])
     away: bool = False
 
     async def start(self, operation: Operation) -> None:
@@ -41,6 +44,14 @@ class FakeWorkflows:
         await self.check()
         self.running.pop(operation.orchestration_id, None)
         self.terminated.append(operation.orchestration_id)
+
+    async def purge(self, *, before: datetime, timeout: float) -> int:
+        """Delete the ended orchestrations of before a moment: those that were started and do not run."""
+        await self.check()
+        self.purged.append(before)
+        ended = [each for each in self.started if each not in self.running]
+        self.started = [each for each in self.started if each in self.running]
+        return len(ended)
 
     async def check(self) -> None:
         """Return if the task hub answers; raises Transient."""

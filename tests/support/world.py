@@ -18,6 +18,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
 from shared.adapters.tables.reservations import TableReservationRepository
+from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
@@ -32,9 +33,11 @@ from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clusters import TenantTemplates
 from shared.application.recovery import Recovery
+from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup, SignupRequest
 from shared.application.slot_repair import SlotRepair
+from shared.application.tenant_history import TenantHistory
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
@@ -72,7 +75,7 @@ class Worker:
         self.tenants = tenants = TableTenantRepository(tables)
         self.reservations = reservations = TableReservationRepository(tables, clock)
         self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
-        self.keys = TableIdempotencyRepository(tables)
+        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
         connections = FakeConnections(clusters, kubernetes, self.faults)
         self.admission = admission = Admission(
             tenants=tenants,
@@ -81,7 +84,7 @@ class Worker:
             clock=clock,
             settings=settings.provisioning,
         )
-        start = IdempotentStart(tenants=tenants, keys=self.keys, clock=clock, settings=settings.idempotency)
+        start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
         self.signup = Signup(
             tenants=tenants,
             clusters=clusters,
@@ -100,6 +103,8 @@ class Worker:
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
         )
         self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
+        self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
+        self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
         ports = ActivityPorts(

@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from shared.adapters.durable import GRACE_SECONDS
+from shared.application.retention import MAX_SECONDS
 from shared.settings import RecoverySettings
 
 HOST: dict[str, Any] = json.loads((Path(__file__).parents[2] / "host.json").read_text())
@@ -32,3 +34,7 @@ def test_the_bundle_is_the_stable_one_with_grpc() -> None:
     # The durable library's opt-in to gRPC is in the extension 3.10, which the stable bundle has since 4.33.0.
     bundle = HOST["extensionBundle"]
     assert bundle == {"id": "Microsoft.Azure.Functions.ExtensionBundle", "version": "[4.33.0, 5.0.0)"}
+
+
+def test_a_purge_ends_before_the_host_ends_it() -> None:
+    assert MAX_SECONDS / 2 + GRACE_SECONDS < MAX_SECONDS < seconds(HOST["functionTimeout"]) - 60

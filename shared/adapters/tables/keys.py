@@ -2,6 +2,7 @@
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
 from hashlib import sha256
 
 from shared.domain.operations import newest_first
@@ -43,6 +44,11 @@ def audit_end(entry: AuditEntry) -> str:
     """Return the part of an audit entry's row key that sorts it, the newest first."""
     # The operation's own letters keep two entries of one millisecond apart.
     return f"{newest_first(entry.at)}{entry.operation_id[-10:]}{entry.after}"
+
+
+def audit_end_since(moment: datetime) -> str:
+    """Return what sorts right after the `audit_end` of every entry from a moment on, and before that of older ones."""
+    return f"{newest_first(moment)}~"  # which sorts after all letters
 
 
 def write_tenant_token(slug: Slug) -> str:

@@ -1,9 +1,11 @@
 """The table `latency`: one row for each ended operation, with the seconds of every step."""
 
+from datetime import datetime
 from typing import Any
 
 from shared.adapters.tables.rows import with_schema
 from shared.adapters.tables.storage import TableStorage, Upsert
+from shared.domain.lifecycle import OperationKind
 from shared.domain.tenants import Tenant
 
 TABLE = "latency"
@@ -24,7 +26,7 @@ class TableLatencyRepository:
         operation = tenant.operation
         ended = operation.finished_at or operation.heartbeat_at
         row: dict[str, Any] = {
-            "PartitionKey": f"{operation.kind}-{ended:%Y%m%d}",
+            "PartitionKey": partition(operation.kind, ended),
             "RowKey": operation.id,
             "slug": tenant.slug,
             "plan": tenant.plan,
@@ -38,3 +40,8 @@ class TableLatencyRepository:
             if step.seconds is not None:
                 row[f"{step.name}_seconds"] = step.seconds
         await self._tables.transact(TABLE, [Upsert(with_schema(row))])
+
+
+def partition(kind: OperationKind, ended: datetime) -> str:
+    """Return the partition of the operations of a kind that ended on a day in UTC; they sort by the day."""
+    return f"{kind}-{ended:%Y%m%d}"

@@ -8,13 +8,14 @@ operation and the audit entry are one transaction.
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
-| operation:ID | an ended operation |
-| audit:SLUG:NEWEST-FIRST | one audit entry |
+| operation:ID | an ended operation; `at`, its end, is for purging |
+| audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
@@ -120,11 +121,12 @@ class TableTenantRepository:
         shards = await asyncio.gather(*(of_shard(shard) for shard in keys.SHARDS))
         return [each for found in shards for each in found]
 
-    async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
-        """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
+    async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
+        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
         after = keys.read_audit_token(token) if token else ""
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
-        parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": f"audit:{slug};"}
+        end = keys.audit_key(slug, keys.audit_end_since(since))
+        parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": end}
         found: list[AuditEntry] = []
         last = ""
         async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
@@ -191,6 +193,7 @@ def _operation_row(operation: Operation) -> Row:
             "PartitionKey": keys.shard(operation.slug),
             "RowKey": keys.operation_key(operation.id),
             "operation": _OPERATION.dump_json(operation).decode(),
+            "at": operation.finished_at,
         }
     )
 
@@ -201,5 +204,6 @@ def _audit_row(entry: AuditEntry) -> Row:
             "PartitionKey": keys.shard(entry.slug),
             "RowKey": keys.audit_key(entry.slug, keys.audit_end(entry)),
             "entry": _AUDIT.dump_json(entry).decode(),
+            "at": entry.at,
         }
     )

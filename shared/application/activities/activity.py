@@ -100,8 +100,14 @@ class OperationActivity(ABC):
         await self._end(tenant, tenant.value.succeed(self._clock.now(), quarantine=quarantine), workflows, reason)
 
     async def _end(self, tenant: Stored[Tenant], ended: Tenant, workflows: Workflows, reason: str) -> None:
+        before = tenant.value
         await save_transition(
-            self._tenants, tenant.with_value(ended), before=tenant.value.state, reason=reason, ends_operation=True
+            self._tenants,
+            tenant.with_value(ended),
+            before=before.state,
+            reason=reason,
+            actor=before.operation.actor,  # which a tombstone forgets
+            ends_operation=True,
         )
         await self._after_end(ended, workflows)
 

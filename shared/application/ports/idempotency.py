@@ -12,7 +12,3 @@ class IdempotencyRepository(Protocol):
     async def claim(self, claim: Claim, *, now: datetime) -> Claim:
         """Take a key, and return what it stands for: this claim, or an earlier one that has not expired."""
         ...
-
-    async def purge(self, *, now: datetime) -> int:
-        """Delete what has expired, and return how many keys those were."""
-        ...

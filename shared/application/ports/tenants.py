@@ -70,6 +70,6 @@ class TenantRepository(Protocol):
         """Return all operations that have not ended; a row that cannot be read is skipped."""
         ...
 
-    async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
-        """Return a tenant's audit trail, newest first; raises ValueError for a token that is not ours."""
+    async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
+        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
         ...

@@ -80,6 +80,7 @@ KEYS = {
     "deleted": b"a\x7f",
 }
 ACTORS = {
+    "an e-mail address": b"owner@example.com",
     "very long": b"a" * 20_000,
     "an escape": b"night\x1b[2Jshift",
     "a tab": b"night\tshift",

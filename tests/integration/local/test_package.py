@@ -94,7 +94,13 @@ async def test_it_runs_an_activity(loaded: Loaded) -> None:
 
 
 async def test_it_runs_a_timer(loaded: Loaded) -> None:
-    await loaded.invoke("purge_idempotency_keys", json=json.dumps({"IsPastDue": False}))
+    client = {"taskHubName": "berth", "rpcBaseUrl": "http://127.0.0.1:9", "connectionName": "none"}  # nobody listens
+    function = loaded.functions["purge_old_records"]
+    inputs = {
+        "timer": protos.TypedData(json=json.dumps({"IsPastDue": False})),
+        "client": protos.TypedData(string=json.dumps(client)),
+    }
+    await loaded.worker.invoke(function.id, inputs)
 
 
 async def test_what_a_function_raises_comes_back(loaded: Loaded) -> None:

@@ -28,6 +28,7 @@ def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     tombstone = deleting.succeed(START, quarantine=QUARANTINE)
     assert tombstone.state is TenantState.DELETED
     assert (tombstone.email, tombstone.display_name, tombstone.cluster) == ("", "", "")
+    assert (deleting.operation.actor, tombstone.operation.actor) == ("portal", "")
 
 
 def test_a_slug_is_free_after_its_quarantine() -> None:

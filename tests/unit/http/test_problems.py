@@ -15,7 +15,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     BerthError: (500, Kind.INTERNAL),
     NotFound: (404, Kind.NOT_FOUND),
     Conflict: (409, Kind.CONFLICT),
-    NoRoom: (409, Kind.CONFLICT),
+    NoRoom: (409, Kind.NO_ROOM),
     KeyReused: (422, Kind.KEY_REUSED),
     Transient: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
@@ -46,7 +46,7 @@ def test_an_error_is_a_problem(kind: type[BerthError]) -> None:
     assert problem.detail
 
 
-@pytest.mark.parametrize("kind", [NotFound, Conflict, NoRoom, KeyReused, Permanent])
+@pytest.mark.parametrize("kind", [NotFound, Conflict, KeyReused, Permanent])
 def test_the_caller_reads_the_text_of_an_error(kind: type[BerthError]) -> None:
     assert problem_of(kind("it is wrong")).detail == "it is wrong"
 

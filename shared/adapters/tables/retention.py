@@ -1,0 +1,72 @@
+"""Deleting old rows, in transactions of one partition.
+
+Idempotency keys and latency rows are in partitions of their time, so just those are read that go. Operations and audit
+entries share their tenant's partition; the service itself filters them by a column with their time, and only those that
+go are sent.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.adapters.tables import idempotency, keys, latency, tenants
+from shared.adapters.tables.storage import MAX_WRITES, Delete, TableStorage
+from shared.domain.lifecycle import OperationKind
+from shared.errors import Conflict, NotFound
+
+
+class TableOldRecords:
+    """Implements `shared.application.ports.retention.OldRecords`."""
+
+    def __init__(self, tables: TableStorage) -> None:
+        self._tables = tables
+
+    async def purge_idempotency_keys(self, *, now: datetime) -> AsyncIterator[int]:
+        """Delete the partitions whose keys have all expired."""
+        where = "PartitionKey lt @end"
+        async for count in self._delete(idempotency.TABLE, where, {"end": idempotency.partitions_at(now)}):
+            yield count
+
+    async def purge_latency(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the latency rows of the operations that ended on an earlier day."""
+        where = "PartitionKey gt @start and PartitionKey lt @end"
+        for kind in OperationKind:
+            parameters = {"start": f"{kind}-", "end": latency.partition(kind, before)}
+            async for count in self._delete(latency.TABLE, where, parameters):
+                yield count
+
+    async def purge_operations(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the operations that ended earlier; each tenant keeps its last one, which its own row contains."""
+        async for count in self._delete_of_tenants("operation", before):
+            yield count
+
+    async def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the audit entries of earlier changes."""
+        async for count in self._delete_of_tenants("audit", before):
+            yield count
+
+    async def _delete_of_tenants(self, kind: str, before: datetime) -> AsyncIterator[int]:
+        where = "PartitionKey eq @shard and RowKey gt @start and RowKey lt @end and at lt @before"
+        # Each night from another shard on, so that none is left out for ever by runs that end early.
+        first = before.toordinal() % len(keys.SHARDS)
+        for shard in keys.SHARDS[first:] + keys.SHARDS[:first]:
+            parameters = {"shard": shard, "start": f"{kind}:", "end": f"{kind};", "before": before}
+            async for count in self._delete(tenants.TABLE, where, parameters):
+                yield count
+
+    async def _delete(self, table: str, where: str, parameters: Mapping[str, Any]) -> AsyncIterator[int]:
+        batch: list[Delete] = []
+        async for row, etag in self._tables.query(table, where, parameters):
+            if batch and (len(batch) == MAX_WRITES or row["PartitionKey"] != batch[0].row["PartitionKey"]):
+                yield await self._delete_batch(table, batch)
+                batch = []
+            batch.append(Delete({name: row[name] for name in ("PartitionKey", "RowKey")}, etag))
+        if batch:
+            yield await self._delete_batch(table, batch)
+
+    async def _delete_batch(self, table: str, batch: list[Delete]) -> int:
+        try:
+            await self._tables.transact(table, batch)
+        except (Conflict, NotFound):
+            return 0  # another worker deletes the same rows; what is left of them goes with the next run
+        return len(batch)
