@@ -58,7 +58,9 @@ class KubernetesClient:
     def __init__(
         self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
     ) -> None:
-        configuration.connection_pool_maxsize = settings.max_concurrent_requests + 2  # and the two watches
+        configuration.connection_pool_maxsize = (
+            settings.max_concurrent_requests + 2
+        )  # and a watch, beside the one it replaces
         self._configuration = configuration
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")

@@ -193,7 +193,7 @@ async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool
         if left <= 0:
             return False
         await asyncio.sleep(min(pause, left))
-        pause = min(LAST_POLL_SECONDS, 1.5 * pause)
+        pause = min(LAST_POLL_SECONDS, 1.25 * pause)
     return True
 
 
