@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             return check(rest)
         case "bench" if rest[:1] == ["burst"]:
             return _module("tests.bench.burst", rest[1:])
+        case "bench" if rest[:1] == ["watch"]:
+            return _module("tests.bench.watch", rest[1:])
         case "bench":
             return _module("tests.bench.provision", rest)
         case _:
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "bench",
         "measure provisioning and compare it with kubectl and with Kubernetes alone; `bench burst --signups N` sends N "
-        "signups at the same time",
+        "signups at the same time; `bench watch --pods N` measures what waiting costs on a cluster with N other pods",
     )
     return parser
 

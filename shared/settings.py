@@ -52,12 +52,15 @@ class KubernetesSettings(_Section):
     """Seconds that one attempt of a request may take (the default of kubespawner)."""
     total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
     """Seconds that a request may take with all its retries (the default of kubespawner)."""
-    max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 50
-    """Requests at once to one cluster from one worker; the API server's own default limit is 600 for all clients."""
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 10
+    """Requests at once to one cluster from one worker. An API server runs 600 at once by default. Of these, 49 are for
+    all users without a priority level of their own (20 of 245 shares), and 46 for berth alone with
+    infra/kubernetes/flow-control.yaml (20 of 265). Four workers with 10 each stay below both; what is beyond that waits
+    in the API server."""
     watch_timeout: Annotated[int, Field(ge=5, le=300)] = 30
     """Seconds after which a watch is renewed; a dead connection goes unnoticed for no longer."""
     watch_idle_timeout: Annotated[float, Field(ge=0, le=3600)] = 60.0
-    """Seconds that a watch stays open while nobody waits."""
+    """Seconds that a namespace stays in the watch while nobody waits for it."""
     crash_limit: Annotated[int, Field(ge=1, le=20)] = 3
     """Restarts of a crashing container after which a provisioning fails."""
     delete_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 1

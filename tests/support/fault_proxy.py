@@ -59,6 +59,7 @@ class FaultProxy:
         self.after: Hook = nothing
         self.requests = 0
         self.writes = 0
+        self.bytes = 0  # of the answers that were passed on
         self.requests_of: Counter[str] = Counter()
         self.writes_of: Counter[str] = Counter()
         self._slugs: dict[bytes, str] = {}  # by instance
@@ -93,7 +94,7 @@ class FaultProxy:
     def reset(self) -> None:
         """Pass everything on again and count from zero."""
         self.pass_everything()
-        self.requests = self.writes = 0
+        self.requests = self.writes = self.bytes = 0
         self.requests_of.clear()
         self.writes_of.clear()
 
@@ -150,11 +151,13 @@ class FaultProxy:
                 self._watches.add(request.transport)
                 try:
                     async for chunk in answer.content.iter_any():
+                        self.bytes += len(chunk)
                         await stream.write(chunk)
                 finally:
                     self._watches.discard(request.transport)
                 return stream
             content = await answer.read()
+            self.bytes += len(content)
         instead = await self.after(exchange)
         return instead or web.Response(status=answer.status, headers=passed, body=content)
 

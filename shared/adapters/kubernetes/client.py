@@ -27,6 +27,10 @@ type Query = Mapping[str, str | int]
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
+UNAUTHORIZED = (
+    "the API server does not accept berth's token (401): check berth's identity and the cluster's registration"
+)
+UNAUTHORIZED_PAUSE = 5.0  # seconds; each attempt requests a new token, and nothing cures this within a moment
 _MAX_QUOTE = 300
 
 
@@ -54,7 +58,9 @@ class KubernetesClient:
     def __init__(
         self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
     ) -> None:
-        configuration.connection_pool_maxsize = settings.max_concurrent_requests + 2  # and the two watches
+        configuration.connection_pool_maxsize = (
+            settings.max_concurrent_requests + 2
+        )  # and a watch, beside the one it replaces
         self._configuration = configuration
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
@@ -213,6 +219,8 @@ def _error(status: int, body: Json, wait: float | None) -> BerthError:
     message = str(body.get("message", "")) if body.get("kind") == "Status" else ""
     text = f"the API server responded {status}" + (f": {message[:_MAX_QUOTE]}" if message else "")
     match status:
+        case 401:  # berth's identity is refused, and no tenant is at fault for it; nor could one be removed without it
+            return Transient(UNAUTHORIZED, UNAUTHORIZED_PAUSE if wait is None else wait)
         case 404 if body.get("kind") == "Status":
             return NotFound(text)
         case 404:

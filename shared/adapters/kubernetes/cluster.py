@@ -1,12 +1,13 @@
 """One cluster, as the use cases see it: apply a tenant, wait for it, remove it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
-from shared.adapters.kubernetes.watch import SharedWatch
+from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
+from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus, diagnose
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
@@ -29,7 +30,10 @@ PATHS = {
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
 WORKLOADS = ("StatefulSet", "Deployment")
-PODS = "/api/v1/namespaces/{}/pods"
+ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
+LAST_POLL_SECONDS = 5.0
+_PREFIX = namespace_name(InstanceId("-")).removesuffix("-")
 
 
 class KubernetesApiCluster:
@@ -39,13 +43,12 @@ class KubernetesApiCluster:
         self._client = client
         self._settings = settings
         self._clock = clock
-        self._pods = SharedWatch(client, "/api/v1/pods", settings, _project)
-        self._namespaces = SharedWatch(client, PATHS["Namespace"], settings, _project)
+        self._pods = PodWatch(client, settings, lambda namespace: namespace.removeprefix(_PREFIX), _project)
+        self._asked: dict[str, float] = {}  # when, by namespace
 
     async def close(self) -> None:
         """Stop watching and close the connections."""
         await self._pods.close()
-        await self._namespaces.close()
         await self._client.close()
 
     async def check(self) -> None:
@@ -76,14 +79,14 @@ class KubernetesApiCluster:
 
         status = await self._pods.wait(namespace, decided, timeout=timeout)
         if status is None:
-            status = await self._list_pods(namespace)
-            if not status.ready and status.reason in ("", "ContainerCreating"):
-                await self._ensure_exists(namespace)
-                status = await self._add_warning(namespace, status)
-        elif status.ready:
-            # A watch can be behind, and could show the pod of an earlier namespace of the same name. And a
-            # pod is deleted some seconds after its namespace.
-            status, _ = await asyncio.gather(self._list_pods(namespace), self._ensure_exists(namespace))
+            if not self._may_ask(namespace):
+                return self._diagnose(self._pods.pods(namespace))
+            status = await self._list_pods(namespace)  # the watch may have gone silent
+        if status.ready:
+            await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
+        elif status.reason in ("", "ContainerCreating"):
+            await self._ensure_exists(namespace)
+            status = await self._add_warning(namespace, status)
         return status
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
@@ -105,23 +108,33 @@ class KubernetesApiCluster:
             await self._client.request("DELETE", PATHS[kind].format(namespace), background)
         await self._client.request("DELETE", PODS.format(namespace), grace)
         await self._client.request("DELETE", PATHS["PersistentVolumeClaim"].format(namespace), background)
-        await self._pods.wait(namespace, lambda pods: True if not pods else None, timeout=max(0.0, deadline - clock()))
-        while True:
-            state = await self._delete_namespace(namespace, uid)
-            if state is None:
-                return
-            left = deadline - clock()
-            if left <= 0:
-                raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
-            await self._namespaces.wait(
-                namespace, lambda namespaces: True if not namespaces else None, timeout=min(left, 2.0)
-            )
+        await _poll(lambda: self._has_no_pods(namespace), deadline)
+        state: Json = found
+
+        async def is_gone() -> bool:
+            nonlocal state
+            left = await self._delete_namespace(namespace, uid)
+            state = left or state
+            return left is None
+
+        if not await _poll(is_gone, deadline):
+            raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
 
     async def _apply(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]
         path = f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
 
         await self._client.request("PATCH", path, manifest, media_type=APPLY, query=OURS, retry_conflict=True)
+
+    def _may_ask(self, namespace: str) -> bool:
+        """Whether the last requests beside the watch are long enough ago, and if so, remember these."""
+        now = asyncio.get_running_loop().time()
+        self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
+        return self._asked.setdefault(namespace, now) == now
+
+    async def _has_no_pods(self, namespace: str) -> bool:
+        listed = await self._client.request("GET", PODS.format(namespace), query={"limit": 1})
+        return not listed["items"]
 
     async def _list_pods(self, namespace: str) -> PodStatus:
         listed = await self._client.request("GET", PODS.format(namespace))
@@ -169,6 +182,19 @@ class KubernetesApiCluster:
         except Conflict:
             return {}  # it is being deleted already
         return state
+
+
+async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool:
+    """Return True once `is_done()`, which is asked less and less often, or False after the deadline."""
+    clock = asyncio.get_running_loop().time
+    pause = FIRST_POLL_SECONDS
+    while not await is_done():
+        left = deadline - clock()
+        if left <= 0:
+            return False
+        await asyncio.sleep(min(pause, left))
+        pause = min(LAST_POLL_SECONDS, 1.25 * pause)
+    return True
 
 
 def _project(item: Json) -> Json:

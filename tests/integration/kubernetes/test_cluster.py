@@ -74,8 +74,8 @@ async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, cont
     assert all(isinstance(each, NotFound) for each in ended)
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
     ours = [each for each in lines if each["user"]["username"] == BERTH]
-    assert sum(each["verb"] == "watch" for each in ours) <= 2
-    assert sum(each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list" for each in ours) <= 1
+    assert sum(each["verb"] == "watch" for each in ours) <= 6  # four a second at most
+    assert not [each for each in ours if each["requestURI"].startswith("/api/v1/pods") and each["verb"] == "list"]
 
 
 async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) -> None:
