@@ -1,12 +1,13 @@
 """Kubernetes in memory: namespaces with objects, and a pod for each workload that behaves as its image's tag says.
 
 The tags are those of the local cluster: `missing-...` has no image, `crash-...` crashes, `never-ready-...` never
-answers its probe, `slow-...` is late; any other becomes ready. Waiting moves the fake clock.
+answers its probe, `slow-...` is late; any other becomes ready. One more, `node-SECONDS`, waits for a node that the
+autoscaler adds. Waiting moves the fake clock.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
@@ -119,6 +120,8 @@ class FakeCluster:
 
     def _ready_at(self, namespace: FakeNamespace) -> float:
         kind = namespace.tag.split("-", 1)[0]
+        if kind == "node":
+            return namespace.workload_at + float(namespace.tag.split("-")[1])
         seconds = {"never": float("inf"), "slow": self._slow_seconds, "": float("inf")}.get(kind, self._ready_seconds)
         return namespace.workload_at + seconds
 
@@ -131,8 +134,11 @@ class FakeCluster:
             status["containerStatuses"] = [{"name": "product", "image": f"product:{tag}", **_WAITING[kind]}]
         if ready:
             status["conditions"] = [{"type": "Ready", "status": "True"}]
+        if kind == "node" and not ready:
+            status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
         pod = {"metadata": {}, "status": status} if tag else None
-        return diagnose(pod, now=self._clock.now(), crash_limit=CRASH_LIMIT)
+        found = diagnose(pod, now=self._clock.now(), crash_limit=CRASH_LIMIT)
+        return replace(found, adding_node=kind == "node" and not ready)
 
 
 class FaultyCluster:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
@@ -84,6 +85,8 @@ class KubernetesApiCluster:
             status = await self._list_pods(namespace)  # the watch may have gone silent
         if status.ready:
             await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
+        elif status.reason == "Unschedulable":
+            status = await self._add_scale_up(namespace, status)
         elif status.reason in ("", "ContainerCreating"):
             await self._ensure_exists(namespace)
             status = await self._add_warning(namespace, status)
@@ -163,7 +166,16 @@ class KubernetesApiCluster:
         last = max(warnings, key=lambda event: event["metadata"]["creationTimestamp"])
         reason = str(last.get("reason", ""))
         message = f"{status.message}; Kubernetes says: {str(last.get('message', reason))[:300]}"
-        return PodStatus(ready=False, reason=reason, message=message, permanent=False, at=status.at)
+        return replace(status, reason=reason, message=message)
+
+    async def _add_scale_up(self, namespace: str, status: PodStatus) -> PodStatus:
+        """Add to the status of a pod without a node that the cluster's autoscaler says it is adding one."""
+        path, selector = f"/api/v1/namespaces/{namespace}/events", "reason=TriggeredScaleUp"
+        listed = await self._client.request("GET", path, query={"fieldSelector": selector, "limit": 1})
+        if not listed["items"]:
+            return status
+        text = str(listed["items"][0].get("message", ""))[:300]
+        return replace(status, message=f"the cluster is adding a node for it: {text}", adding_node=True)
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
         """Request a namespace's deletion and return it as it is now, or None if it is gone.

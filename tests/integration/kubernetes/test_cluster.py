@@ -12,7 +12,7 @@ from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
-from shared.domain.instances import namespace_name
+from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
 from shared.settings import KubernetesSettings
@@ -82,3 +82,37 @@ async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) ->
     bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
     with pytest.raises(Permanent, match="422"):
         await cluster.apply([bad])
+
+
+async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    namespace = namespace_name(new_instance_id())
+    labels = {"app.kubernetes.io/managed-by": "berth", "berth.dev/instance": namespace.removeprefix("tenant-")}
+    huge = {"name": "product", "image": "product:1", "resources": {"requests": {"cpu": "999999"}}}
+    spec = {
+        "serviceName": "product",
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [huge]}},
+    }
+    named = {"name": "product", "namespace": namespace}
+    await cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {**named, "labels": labels}, "spec": spec},
+        ]
+    )
+    status = await cluster.wait_until_ready(namespace, timeout=3)
+    assert (status.reason, status.adding_node) == ("Unschedulable", False)
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "product-0.scale-up", "namespace": namespace},
+        "involvedObject": {"kind": "Pod", "name": "product-0", "namespace": namespace},
+        "reason": "TriggeredScaleUp",
+        "message": "pod triggered scale-up: [{aks-user-1234 3->4 (max: 10)}]",
+        "type": "Normal",
+    }
+    await kubectl(control_plane, "create", "-f", "-", stdin=json.dumps(event))
+    status = await cluster.wait_until_ready(namespace, timeout=3)
+    assert (status.ready, status.permanent, status.adding_node) == (False, False, True)
+    assert "adding a node for it: pod triggered scale-up: [{aks-user-1234 3->4" in status.message
+    await cluster.remove(namespace, timeout=30)

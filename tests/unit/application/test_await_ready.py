@@ -43,3 +43,36 @@ async def test_a_late_repeat_never_revives_a_failed_tenant() -> None:
     assert (await world.do(Activity.REMOVE, operation, reason="too slow")).verdict is Verdict.DONE
     assert (await world.tenant()).state is TenantState.FAILED
     assert await violations(world) == []
+
+
+async def test_a_node_that_is_added_extends_the_deadline() -> None:
+    world = await new_world(max_concurrent=1)
+    await world.sign_up(version="node-600")
+    await world.sign_up("second")
+    await world.run(until=60.0)
+    assert (await world.tenant("second")).state is TenantState.ACTIVE  # the slot was given back
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.waited_seconds) == (TenantState.ACTIVE, 0.0)
+    assert await violations(world) == []
+
+
+async def test_a_node_that_never_comes_fails_the_tenant() -> None:
+    world = await new_world()
+    tenant = await world.active(version="node-9999")
+    assert tenant.operation.reason.startswith("no node after 900 s of scaling up: ")
+    assert 900 <= tenant.operation.total_seconds <= 920
+    assert await violations(world) == []
+
+
+async def test_a_late_delivery_costs_no_waiting_time() -> None:
+    world = await new_world()
+    operation = await world.sign_up(version="slow-1")
+    await world.do(Activity.APPLY, operation)
+    assert (await world.do(Activity.AWAIT, operation)).verdict is Verdict.RETRY
+    world.clock.advance(3600)  # the task hub gives the next one out late
+    world.kubernetes[next(iter(world.kubernetes))].namespaces.clear()
+    await world.do(Activity.APPLY, operation)  # it is as young as it was
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.waited_seconds < 100) == (TenantState.ACTIVE, True)
