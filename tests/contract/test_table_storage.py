@@ -5,7 +5,11 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.data.tables.aio import TableServiceClient
 
+from local.table_server import ACCOUNT, KEY, Azurite
+from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Upsert, Write
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from tests.support.faults import Faults
@@ -211,3 +215,15 @@ async def test_an_account_that_is_away_is_transient(dead_tables: TableStorage) -
         await dead_tables.get(TABLE, "p", "one")
     with pytest.raises(Transient):
         await dead_tables.transact(TABLE, [Create(row("p"))])
+
+
+async def test_a_table_that_was_deleted_is_made_anew(tables: AzureTableStorage, azurite: Azurite) -> None:
+    table = "gone" + token_hex(4)
+    await tables.transact(table, [Create(row("p"))])
+    async with TableServiceClient(azurite.endpoint, credential=AzureNamedKeyCredential(ACCOUNT, KEY)) as service:
+        await service.delete_table(table)
+        with pytest.raises(NotFound):
+            await tables.get(table, "p", "one")
+        await service.delete_table(table)
+    await tables.transact(table, [Create(row("p"))])
+    assert (await tables.get(table, "p", "one"))[0]["RowKey"] == "one"

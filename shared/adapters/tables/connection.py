@@ -21,6 +21,10 @@ from shared.errors import Conflict, NotFound, Permanent, Transient
 _TRANSIENT = {0, 401, 403, 408, 429, 500, 502, 503, 504}
 
 
+class TableGone(Transient):
+    """A table that somebody deleted; the next attempt makes it anew, which Azure refuses for about 40 s."""
+
+
 @asynccontextmanager
 async def map_errors() -> AsyncGenerator[None]:
     """Map the library's errors to our own."""
@@ -31,6 +35,8 @@ async def map_errors() -> AsyncGenerator[None]:
         # An error code only: the service's text can quote the row.
         code = getattr(error, "error_code", "") or ""
         text = f"table storage responded {status} {code}".strip() if status else f"no token: {type(error).__name__}"
+        if code in ("TableNotFound", "TableBeingDeleted"):
+            raise TableGone(text) from error
         if status == 404:
             raise NotFound(text) from error
         if status in (409, 412):
@@ -88,8 +94,8 @@ class AzureTableStorage:
         """Return a row and its ETag; raises NotFound."""
 
         async def attempt() -> tuple[Row, str]:
-            async with map_errors():
-                entity = await (await self._client(table)).get_entity(partition, row)
+            async with self._using(table) as client:
+                entity = await client.get_entity(partition, row)
             return dict(entity), str(entity.metadata["etag"])
 
         return await with_retry(attempt, self._policy, dependency="tables")
@@ -101,10 +107,8 @@ class AzureTableStorage:
         position: str | None = None
 
         async def attempt() -> tuple[list[tuple[Row, str]], str | None]:
-            async with map_errors():
-                found = (await self._client(table)).query_entities(
-                    where, parameters=dict(parameters), results_per_page=page_size
-                )
+            async with self._using(table) as client:
+                found = client.query_entities(where, parameters=dict(parameters), results_per_page=page_size)
                 pages: Any = found.by_page(position)
                 page = await anext(pages, None)
                 rows = [] if page is None else [(dict(each), str(each.metadata["etag"])) async for each in page]
@@ -126,13 +130,21 @@ class AzureTableStorage:
         check_transaction(writes)
 
         async def attempt() -> list[str]:
-            async with map_errors():
-                responses = await (await self._client(table)).submit_transaction(
-                    [_operation(write) for write in writes]
-                )
+            async with self._using(table) as client:
+                responses = await client.submit_transaction([_operation(write) for write in writes])
             return [str(response.get("etag", "")) for response in responses]
 
         return await with_retry(attempt, self._policy, dependency="tables")
+
+    @asynccontextmanager
+    async def _using(self, table: str) -> AsyncGenerator[TableClient]:
+        """Give a table's client, and map the errors of what is done with it."""
+        try:
+            async with map_errors():
+                yield await self._client(table)
+        except TableGone:
+            self._clients.pop(table, None)
+            raise
 
     async def _client(self, table: str) -> TableClient:
         async with self._locks.setdefault(table, asyncio.Lock()):
