@@ -4,11 +4,14 @@ import asyncio
 
 import pytest
 
+from shared.domain.clusters import ClusterName
 from shared.domain.lifecycle import TenantState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
+from shared.errors import Transient
 from tests.support.before_activity import before, calls_of
-from tests.support.world import PORTAL, violations
+from tests.support.builders import new_cluster
+from tests.support.world import PORTAL, new_world, violations
 
 ACME = Slug("acme")
 
@@ -59,4 +62,28 @@ async def test_a_late_apply_leaves_an_active_tenant(after: bool) -> None:
         stall.release()
         await late
         world.workers = both
+        assert await violations(world) == [], f"stalled at call {number}"
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_late_apply_of_a_moved_tenant_leaves_nothing(after: bool) -> None:
+    # After its last call all is applied; if the cluster is lost then, that is an orphan, which reconciliation finds.
+    for number in range(1, await calls_of(Activity.APPLY) + (0 if after else 1)):
+        world = await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")])
+        operation = await world.sign_up()
+        one = world.kubernetes[ClusterName("one")]
+        world.worker.faults.reset()
+        stall = world.worker.faults.stall(number, after=after)
+        late = asyncio.create_task(world.do(Activity.APPLY, operation))
+        await asyncio.wait_for(stall.reached.wait(), 5)
+        both, world.workers = world.workers, world.workers[1:]
+        one.away = Transient("the API server cannot be reached")
+        await world.run()
+        assert (await world.tenant()).cluster == "two"
+        one.away = None
+        stall.release()
+        await late
+        world.workers = both
+        await world.run()
+        assert (await world.tenant()).state is TenantState.ACTIVE
         assert await violations(world) == [], f"stalled at call {number}"
