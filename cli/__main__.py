@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
         case "up":
-            return _run(stack.up(options.port, options.workers))
+            return _run(stack.up(options.port, options.workers, options.redelivery))
         case "down":
             return stack.down()
         case "status":
@@ -103,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=int, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (default: 1)")
+    up.add_argument(
+        "--redelivery",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="after how long the durable work of a worker that was killed or stopped is given to another one "
+        "(default: 0, at once when it was killed; on Azure it is 60, as host.json says)",
+    )
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
     logs = add("logs", "print the log of a part of the running stack")
@@ -131,6 +140,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds, at least 0")
+    return seconds
 
 
 if __name__ == "__main__":
