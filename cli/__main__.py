@@ -16,7 +16,7 @@ from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, running
 from local.processes import StackError
-from local.signals import interrupt_on_signals
+from local.signals import cancelled_on_signals, interrupt_on_signals
 from local.stack import ROOT
 
 CHECKS: dict[str, list[str]] = {
@@ -26,6 +26,7 @@ CHECKS: dict[str, list[str]] = {
     "import contracts": ["lint-imports"],
     "tests": [sys.executable, "-m", "pytest"],
 }
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 # Two workers: most of the time is waiting for Kubernetes. Tests of one file share a stack.
 PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
@@ -85,7 +86,11 @@ def _module(name: str, arguments: Sequence[str]) -> int:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    return asyncio.run(work)
+    try:
+        return asyncio.run(cancelled_on_signals(work))
+    except asyncio.CancelledError:
+        print("berth: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,4 +163,4 @@ if __name__ == "__main__":
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
