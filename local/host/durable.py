@@ -115,6 +115,8 @@ class DurableWork:
                     response: Any = await run(worker, item)
                 except WorkerLostError:
                     return  # the lock lapses by itself
+            if lock.done():
+                logger.warning("worker process %d completed a work item late", worker.pid)
             lock.cancel()
             response.completionToken = item.completionToken
             await _complete(complete, response)

@@ -9,9 +9,9 @@ import httpx
 
 from cli.api import Json, ProblemError
 from tests.support.builders import signup_body
-from tests.support.stack import ProxiedStack
+from tests.support.stack import PATIENCE_SECONDS, ProxiedStack
 
-RETRY_STATUSES = (429, 503)
+RETRY_STATUSES = (429, 502, 503)  # 502 of the host, for a worker that ended
 TIMEOUT_SECONDS = 180.0  # of one operation, with the fault
 
 
@@ -21,11 +21,12 @@ async def send_until_accepted(stack: ProxiedStack, method: str, path: str, body:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             try:
-                return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
             except ProblemError as error:
                 if error.status not in RETRY_STATUSES:
                     raise
-            except httpx.HTTPError:
+            except (httpx.HTTPError, TimeoutError):
                 pass  # the host is down, or the response was lost
             await asyncio.sleep(0.2)
 
@@ -42,19 +43,19 @@ async def delete(stack: ProxiedStack, slug: str) -> Json:
 
 async def cancel(stack: ProxiedStack, slug: str) -> Json:
     """Cancel the operation of a tenant; it may have ended by then."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while True:
-            try:
-                tenant = await stack.api.call("GET", f"tenants/{slug}")
-                break
-            except (httpx.HTTPError, ProblemError):
-                await asyncio.sleep(0.2)
+    tenant = await send_until_accepted(stack, "GET", f"tenants/{slug}")
     operation: Json = {"id": tenant["operation"]}
     try:
         await send_until_accepted(stack, "POST", f"operations/{operation['id']}/cancel")
     except ProblemError as error:
         if error.status != 409:
             raise
+    return await stack.ended(operation, seconds=TIMEOUT_SECONDS)
+
+
+async def retry(stack: ProxiedStack, slug: str) -> Json:
+    """Provision a tenant again whose provisioning was cancelled."""
+    operation = await send_until_accepted(stack, "POST", f"tenants/{slug}/retry")
     return await stack.ended(operation, seconds=TIMEOUT_SECONDS)
 
 
