@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.cases import Case, Round, cases
-from tests.faults.matrix import first_round, run_case
+from tests.faults.faults import DidNotStrikeError
+from tests.faults.matrix import TRIES, first_round, run_case
 
 SEED = 1
 SHORT = [case for case in cases() if case.in_short and case.workers == 1]
@@ -16,6 +17,17 @@ SHORT = [case for case in cases() if case.in_short and case.workers == 1]
 async def start() -> AsyncIterator[Round]:
     async with first_round(SEED) as held:
         yield held
+
+
+async def test_a_fault_that_hits_nothing_is_tried_again(start: Round) -> None:
+    numbers: set[int] = set()
+
+    async def miss(current: Round) -> None:
+        numbers.add(current.number)
+        raise DidNotStrikeError
+
+    result = await run_case(Case("miss", miss), start)
+    assert (result.struck, result.violations, len(numbers)) == (False, [], TRIES)
 
 
 @pytest.mark.parametrize(("number", "case"), list(enumerate(SHORT)), ids=[case.name for case in SHORT])

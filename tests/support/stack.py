@@ -21,7 +21,7 @@ from tests.support.described_api import DescribedApi
 from tests.support.fault_proxy import FaultProxy
 from tests.support.polling import until
 
-PATIENCE_SECONDS = 10.0  # after which a caller gives a request up: its worker may have been stopped
+GIVE_UP_SECONDS = 10.0  # after which a caller gives a request up: its worker may have been stopped
 SETTINGS = {
     "BERTH_PROVISIONING_FAIL_AFTER": "12",
     "BERTH_RECOVERY_RESTART_AFTER": "2",
@@ -76,13 +76,13 @@ class ProxiedStack:
         async with asyncio.timeout(seconds):
             while True:
                 with contextlib.suppress(httpx.HTTPError, ProblemError, TimeoutError):
-                    async with asyncio.timeout(PATIENCE_SECONDS):
+                    async with asyncio.timeout(GIVE_UP_SECONDS):
                         operation = await self.api.call("GET", f"operations/{operation['id']}")
                     if operation.get("finished_at"):
                         return operation
                 await asyncio.sleep(0.25)
 
-    async def at_rest(self, *, seconds: float = 20.0) -> None:
+    async def at_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until all invariants hold: what follows from an operation's end may come a moment after it."""
         found = await self.violations_after(seconds=seconds)
         assert not found, found
