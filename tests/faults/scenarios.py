@@ -9,7 +9,7 @@ import httpx
 
 from cli.api import Json, ProblemError
 from tests.support.builders import signup_body
-from tests.support.stack import GIVE_UP_SECONDS, ProxiedStack
+from tests.support.stack import CALLER_TIMEOUT_SECONDS, ProxiedStack
 
 RETRY_STATUSES = (429, 502, 503)  # 502 of the host, for a worker that ended
 TIMEOUT_SECONDS = 180.0  # of one operation, with the fault
@@ -21,7 +21,7 @@ async def send_until_accepted(stack: ProxiedStack, method: str, path: str, body:
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             try:
-                async with asyncio.timeout(GIVE_UP_SECONDS):
+                async with asyncio.timeout(CALLER_TIMEOUT_SECONDS):
                     return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
             except ProblemError as error:
                 if error.status not in RETRY_STATUSES:

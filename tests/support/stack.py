@@ -21,7 +21,7 @@ from tests.support.described_api import DescribedApi
 from tests.support.fault_proxy import FaultProxy
 from tests.support.polling import until
 
-GIVE_UP_SECONDS = 10.0  # after which a caller gives a request up: its worker may have been stopped
+CALLER_TIMEOUT_SECONDS = 10.0  # after which a caller gives a request up: its worker may have been stopped
 SETTINGS = {
     "BERTH_PROVISIONING_FAIL_AFTER": "12",
     "BERTH_RECOVERY_RESTART_AFTER": "2",
@@ -76,7 +76,7 @@ class ProxiedStack:
         async with asyncio.timeout(seconds):
             while True:
                 with contextlib.suppress(httpx.HTTPError, ProblemError, TimeoutError):
-                    async with asyncio.timeout(GIVE_UP_SECONDS):
+                    async with asyncio.timeout(CALLER_TIMEOUT_SECONDS):
                         operation = await self.api.call("GET", f"operations/{operation['id']}")
                     if operation.get("finished_at"):
                         return operation
