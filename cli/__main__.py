@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, running
 from local.processes import StackError
-from local.signals import interrupt_on_signals
+from local.signals import cancelled_on_signals, interrupt_on_signals
 from local.stack import ROOT
 
 CHECKS: dict[str, list[str]] = {
@@ -25,6 +26,7 @@ CHECKS: dict[str, list[str]] = {
     "import contracts": ["lint-imports"],
     "tests": [sys.executable, "-m", "pytest"],
 }
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 # Two workers: most of the time is waiting for Kubernetes. Tests of one file share a stack.
 PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
         case "up":
-            return _run(stack.up(options.port, options.workers))
+            return _run(stack.up(options.port, options.workers, options.redelivery))
         case "down":
             return stack.down()
         case "status":
@@ -86,7 +88,11 @@ def _module(name: str, arguments: Sequence[str]) -> int:
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    return asyncio.run(work)
+    try:
+        return asyncio.run(cancelled_on_signals(work))
+    except asyncio.CancelledError:
+        print("berth: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +111,14 @@ def _parser() -> argparse.ArgumentParser:
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=int, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (default: 1)")
+    up.add_argument(
+        "--redelivery",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="after how long the durable work of a worker that was killed or stopped is given to another one "
+        "(default: 0, at once when it was killed; on Azure it is 60, as host.json says)",
+    )
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
     logs = add("logs", "print the log of a part of the running stack")
@@ -135,6 +149,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds, at least 0")
+    return seconds
+
+
 if __name__ == "__main__":
     try:
         interrupt_on_signals()
@@ -144,4 +165,4 @@ if __name__ == "__main__":
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -19,7 +19,7 @@ from local.stack import Stack
 DOWN_SECONDS = 30
 
 
-async def up(port: int, workers: int) -> int:
+async def up(port: int, workers: int, redelivery: float) -> int:
     """Run the stack until Ctrl-C, SIGTERM, or until a part ends that cannot be started again."""
     try:
         running()
@@ -32,7 +32,7 @@ async def up(port: int, workers: int) -> int:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
     print("starting: Azurite, task hub, Kubernetes control plane, Functions host …", flush=True)
-    async with Stack(port=port, workers=workers) as stack:
+    async with Stack(port=port, workers=workers, redelivery=redelivery) as stack:
         announce(stack)
         _welcome(stack)
         waiting = asyncio.create_task(ended.wait())
@@ -120,6 +120,7 @@ API            {stack.api_url}/api
 function key   {stack.function_key}
 master key     {stack.master_key}
 workers        {stack.workers}
+redelivery     {stack.redelivery:g} s
 logs           ./berth logs -f
 
 Sign up a tenant:

@@ -43,6 +43,8 @@ class Stack:
         options: How the control planes behave.
         port: Where the host listens; by default a free port.
         workers: The number of worker processes that run the app.
+        redelivery: After how many seconds the task hub gives the work of a worker or host that died or stalled to
+            another one. Azure Storage does so after the visibility timeout in host.json.
         before_host: Called when all parts but the host are running; returns more app settings, such as the address of a
             proxy.
 
@@ -58,6 +60,7 @@ class Stack:
         options: Options | None = None,
         port: int = 0,
         workers: int = 1,
+        redelivery: float = 0.0,
         before_host: Callable[["Stack"], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
@@ -65,6 +68,7 @@ class Stack:
         self._options = options or Options()
         self._port = port
         self.workers = workers
+        self.redelivery = redelivery
         self._before_host = before_host
         self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
@@ -147,6 +151,7 @@ class Stack:
 
     async def _start_task_hub(self) -> None:
         command = [sys.executable, "-m", "local.task_hub", "--port", str(self._hub)]
+        command += ["--redelivery", str(self.redelivery)]
         environment = {"PYTHONPATH": str(ROOT)}
         await self.processes.start("task-hub", command, ready=lambda: listens(self._hub), environment=environment)
 
@@ -167,7 +172,7 @@ class Stack:
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
         command += ["--task-hub", f"127.0.0.1:{self._hub}", "--keys", str(keys)]
-        command += ["--workers", str(self.workers)]
+        command += ["--workers", str(self.workers), "--redelivery", str(self.redelivery)]
         await self.processes.start("host", command, ready=self.host_ready, environment=environment)
 
     def _kubeconfig(self) -> dict[str, Any]:

@@ -4,6 +4,11 @@ The backend is made for short tests within one process. This adds what a real hu
 its host has disconnected; each completion is accepted once, and only for the execution that scheduled it; a parent is
 notified of its sub-orchestration's end however late it comes; an ended instance of the same id is replaced. It listens
 on loopback only, and fires all timers from one thread.
+
+Work that was dispatched twice is treated as DurableTask.AzureStorage does. Of an activity, the first completion counts,
+from whichever host. Of an orchestrator's turn, only the decisions of the latest host count; but the activities that a
+late host has scheduled run all the same, because Azure sends them before it finds that the history has changed (its
+AzureStorageOrchestrationService.CompleteTaskOrchestrationWorkItemAsync). Here as there second results are ignored.
 """
 
 import argparse
@@ -16,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import grpc
 from durabletask.internal import helpers
@@ -39,14 +44,20 @@ class TaskHub(InMemoryOrchestrationBackend):
     Args:
         port: Where to listen.
         keep_ended: How many ended instances to remember; the oldest are forgotten.
+        redelivery: After how many seconds the work of a host that has disconnected is dispatched again.
     """
 
-    def __init__(self, port: int, keep_ended: int = KEEP_ENDED) -> None:
+    def __init__(self, port: int, keep_ended: int = KEEP_ENDED, redelivery: float = 0.0) -> None:
         # An instance whose history exceeds the backend's own limit would hang.
         super().__init__(max_history_size=sys.maxsize, port=port)
+        # Not from 1: a host may still complete or abandon work of the hub that ran on this port before.
+        self._next_completion_token = time.time_ns()
         self._keep_ended = keep_ended
+        self._redelivery = timedelta(seconds=redelivery)
         self._streams = itertools.count()
-        self._dispatched: dict[Key, tuple[int, pb.WorkItem]] = {}  # dispatched on a stream and not completed
+        # Dispatched on a stream and not completed; the stream is None when it has ended and the item is still locked.
+        self._dispatched: dict[Key, tuple[int | None, pb.WorkItem]] = {}
+        self._repeated: dict[int, int] = {}  # by the token of a turn that was dispatched again: its new token
         # Completion tokens only grow: work with a smaller one than its instance's first is of an earlier execution.
         self._first_tokens: dict[str, int] = {}
         self._ended: dict[str, None] = {}  # in the order in which they ended
@@ -79,7 +90,7 @@ class TaskHub(InMemoryOrchestrationBackend):
             return super().StartInstance(request, context)
 
     def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: grpc.ServicerContext) -> Iterator[pb.WorkItem]:
-        """Stream work to a host, and dispatch what it has not completed again when the stream ends."""
+        """Stream work to a host; what it has not completed when the stream ends is dispatched again, once it is due."""
         stream = next(self._streams)
         try:
             for item in super().GetWorkItems(request, context):
@@ -93,8 +104,8 @@ class TaskHub(InMemoryOrchestrationBackend):
             with self._lock:
                 for key, (owner, item) in list(self._dispatched.items()):
                     if owner == stream:
-                        del self._dispatched[key]
-                        self._dispatch_again(item)
+                        self._dispatched[key] = (None, item)
+                        self._unlock_later(key, item)
 
     def CompleteActivityTask(
         self, request: pb.ActivityResponse, context: grpc.ServicerContext
@@ -113,6 +124,7 @@ class TaskHub(InMemoryOrchestrationBackend):
         """Accept an orchestrator's decisions."""
         with self._lock:
             if self._dispatched.pop(("orchestration", request.completionToken), None) is None:
+                self._schedule_late(request)
                 return pb.CompleteTaskResponse()
             instance = self._instances.get(request.instanceId)
             if instance is not None and not instance.history:
@@ -161,6 +173,33 @@ class TaskHub(InMemoryOrchestrationBackend):
                 if (key[0], item.completionToken) == (kind, token):
                     del self._dispatched[key]
                     self._dispatch_again(item)
+
+    def _unlock_later(self, key: Key, item: pb.WorkItem) -> None:
+        """Dispatch an item again unless it is completed in time; until then nobody else gets it."""
+
+        def unlock() -> None:
+            if self._dispatched.get(key) == (None, item):
+                del self._dispatched[key]
+                self._dispatch_again(item)
+
+        if self._redelivery:
+            self._call_at(datetime.now(UTC) + self._redelivery, unlock)
+        else:
+            unlock()
+
+    def _schedule_late(self, request: pb.OrchestratorResponse) -> None:
+        """Run the activities that a host scheduled although its turn had been given to another one."""
+        token = int(request.completionToken)
+        if token not in self._repeated:
+            return  # it was completed already
+        while token in self._repeated:
+            token = self._repeated.pop(token)
+        for action in request.actions:
+            if action.HasField("scheduleTask") and self._expects(request.instanceId, token):
+                task = action.scheduleTask
+                given = task.input.value if task.HasField("input") else None
+                self._activity_queue.append(ActivityWorkItem(request.instanceId, task.name, action.id, given, token))
+                self._work_available.set()
 
     def _enqueue_orchestration(self, instance_id: str) -> None:
         # One that runs is queued when it is completed; in the queue it would hold up those behind it.
@@ -266,6 +305,7 @@ class TaskHub(InMemoryOrchestrationBackend):
                 instance.pending_events[:0] = instance.dispatched_events
                 instance.dispatched_events.clear()
                 instance.completion_token = self._new_token()
+                self._repeated[int(item.completionToken)] = instance.completion_token
                 self._enqueue_orchestration(instance_id)
         else:
             entity_id = item.entityRequestV2.instanceId
@@ -299,11 +339,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--keep", type=int, default=KEEP_ENDED, help="how many ended instances to remember")
+    parser.add_argument(
+        "--redelivery", type=float, default=0.0, help="seconds until a lost host's work is given out (0)"
+    )
     options = parser.parse_args()
     # Blocked before any thread starts, so that only sigwait receives them.
     ending = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
-    print(f"task hub on {TaskHub(options.port, options.keep).start()}", flush=True)
+    print(f"task hub on {TaskHub(options.port, options.keep, options.redelivery).start()}", flush=True)
     signal.sigwait(ending)
     # There is no data to save, and threads that wait for an instance must not delay the end.
     os._exit(0)

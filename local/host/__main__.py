@@ -32,17 +32,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(directory: Path, port: int, task_hub: str, keys: dict[str, str], count: int) -> None:
+async def serve(
+    directory: Path, port: int, task_hub: str, keys: dict[str, str], *, count: int, redelivery: float
+) -> None:
     """Run the host with its workers until a signal; what is running then gets five seconds."""
     app = App.read(directory)
     inputs = {"durableClient": protos.TypedData(string=client_configuration(app, task_hub))}
     async with Workers(directory, count, inputs) as workers:
-        await _serve(app, workers, port, task_hub, keys)
+        await _serve(app, workers, DurableWork(app, workers, task_hub, redelivery), port, keys)
 
 
-async def _serve(app: App, workers: Workers, port: int, task_hub: str, keys: dict[str, str]) -> None:
+async def _serve(app: App, workers: Workers, work: DurableWork, port: int, keys: dict[str, str]) -> None:
     timers = Timers(workers)
-    work = DurableWork(app, workers, task_hub)
     web = web_app(app, workers, keys, timers.fire)
     server = _Server(
         uvicorn.Config(
@@ -87,12 +88,21 @@ def main() -> None:
     parser.add_argument("--task-hub", required=True, help="HOST:PORT")
     parser.add_argument("--keys", type=Path, help="JSON file with the fields master and default; else they are random")
     parser.add_argument("--workers", type=int, default=1, help="how many processes run the app (1)")
+    parser.add_argument(
+        "--redelivery",
+        type=float,
+        default=0.0,
+        help="seconds until the work of a dead or stopped worker comes back (0)",
+    )
     options = parser.parse_args()
     log.configure()
     keys = read_keys(options.keys.read_text()) if options.keys else {"master": secrets.token_urlsafe(32)}
     keys.setdefault("default", secrets.token_urlsafe(32))
     try:
-        asyncio.run(serve(options.app.resolve(), options.port, options.task_hub, keys, options.workers))
+        count, redelivery = options.workers, options.redelivery
+        asyncio.run(
+            serve(options.app.resolve(), options.port, options.task_hub, keys, count=count, redelivery=redelivery)
+        )
     except (AppRefusedError, SettingMissingError, WorkerLostError) as error:
         raise SystemExit(f"{options.app}: {error}") from None
 

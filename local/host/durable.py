@@ -1,14 +1,18 @@
 """Durable functions: takes work from the task hub and hands each item to the function it is for.
 
-An item whose worker dies goes back to the hub, which delivers it again. (The real extension may also report the death
-as the activity's failure: Azure/azure-functions-durable-extension#2788.)
+The host holds a lock on each item for as long as the process of its worker runs, so that each worker stands for one of
+Azure's instances. When that process has been gone or stopped for the time of redelivery, the lock lapses: the item goes
+back to the hub, which gives it out again, to a worker that runs. A worker that was only stopped may complete the item
+late; what that is worth the hub decides. (The real extension may also report the death of a worker as the activity's
+failure: Azure/azure-functions-durable-extension#2788.)
 """
 
 import asyncio
 import base64
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -19,7 +23,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from google.protobuf.wrappers_pb2 import StringValue
 
 from local.host.app import App, Function
-from local.host.worker import FunctionFailedError, WorkerLostError
+from local.host.worker import FunctionFailedError, Worker, WorkerLostError
 from local.host.workers import Workers
 from local.worker import protos
 
@@ -44,10 +48,13 @@ class DurableWork:
         app: The app.
         workers: Who runs it.
         task_hub: The hub's HOST:PORT.
+        redelivery: After how many seconds the work of a worker that died or was stopped is given to another one, as
+            Azure's visibility timeouts. 0: at once when it died, and never while it is only stopped.
     """
 
-    def __init__(self, app: App, workers: Workers, task_hub: str) -> None:
+    def __init__(self, app: App, workers: Workers, task_hub: str, redelivery: float) -> None:
         self._task_hub = task_hub
+        self._redelivery = redelivery
         self._workers = workers
         self._orchestrators = _by_name(workers, "orchestrationTrigger", "orchestration")
         self._activities = _by_name(workers, "activityTrigger", "activity")
@@ -56,6 +63,7 @@ class DurableWork:
         self._activity_places = asyncio.Semaphore(limits.get("maxConcurrentActivityFunctions", 20))
         self._orchestrator_places = asyncio.Semaphore(limits.get("maxConcurrentOrchestratorFunctions", 20))
         self._running: set[asyncio.Task[None]] = set()
+        self._locks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Work until cancelled, and then finish what is running; connects again whenever the hub went away."""
@@ -74,7 +82,7 @@ class DurableWork:
         while True:
             try:
                 async for item in stub.GetWorkItems(pb.GetWorkItemsRequest()):
-                    self._start(self._work(stub, item))
+                    _start(self._work(stub, item), self._running)
                 logger.warning("the task hub ended the stream of work")
             except grpc.aio.AioRpcError as error:
                 logger.warning("the task hub cannot be reached: %s", error.code().name)
@@ -88,11 +96,6 @@ class DurableWork:
         if self._running:
             await asyncio.wait(self._running, timeout=DRAIN_SECONDS)
 
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
     async def _work(self, stub: Any, item: pb.WorkItem) -> None:
         if item.HasField("activityRequest"):
             places, run, complete = self._activity_places, self._activity, stub.CompleteActivityTask
@@ -105,11 +108,16 @@ class DurableWork:
             abandon, abandoned = stub.AbandonTaskEntityWorkItem, pb.AbandonEntityTaskRequest
         try:
             async with places:
+                worker = await self._workers.take()
+                give_back = partial(_complete, abandon, abandoned(completionToken=item.completionToken))
+                lock = _start(self._lapse(worker, give_back), self._locks)
                 try:
-                    response: Any = await run(item)
+                    response: Any = await run(worker, item)
                 except WorkerLostError:
-                    logger.warning("the worker of a work item ended; the task hub has the item back")
-                    complete, response = abandon, abandoned()
+                    return  # the lock lapses by itself
+            if lock.done():
+                logger.warning("worker process %d completed a work item late", worker.pid)
+            lock.cancel()
             response.completionToken = item.completionToken
             await _complete(complete, response)
         except grpc.aio.AioRpcError as error:
@@ -117,14 +125,23 @@ class DurableWork:
         except Exception:
             logger.exception("a work item broke off")
 
-    async def _activity(self, item: pb.WorkItem) -> pb.ActivityResponse:
+    async def _lapse(self, worker: Worker, give_back: Callable[[], Awaitable[None]]) -> None:
+        """Give a work item back to the hub when its worker has not run for too long."""
+        await worker.silence(self._redelivery)
+        logger.warning("worker process %d ended or stalled; the task hub has a work item of it back", worker.pid)
+        try:
+            await give_back()
+        except grpc.aio.AioRpcError as error:
+            logger.warning("a work item was not taken back by the task hub: %s", error.code().name)
+
+    async def _activity(self, worker: Worker, item: pb.WorkItem) -> pb.ActivityResponse:
         request = item.activityRequest
         instance = request.orchestrationInstance.instanceId
         response = pb.ActivityResponse(instanceId=instance, taskId=request.taskId)
         began = asyncio.get_running_loop().time()
         try:
             data = protos.TypedData(json=request.input.value if request.HasField("input") else "null")
-            result = await self._workers.invoke(_known(self._activities, request.name), data)
+            result = await self._workers.invoke(_known(self._activities, request.name), data, worker)
         except FunctionFailedError as error:
             logger.warning("activity %s of %s raised %s: %s", request.name, instance, error.kind, error)
             response.failureDetails.CopyFrom(_failure(error))
@@ -134,7 +151,7 @@ class DurableWork:
             logger.info("activity %s of %s ended in %.0f ms", request.name, instance, milliseconds)
         return response
 
-    async def _orchestrate(self, item: pb.WorkItem) -> pb.OrchestratorResponse:
+    async def _orchestrate(self, worker: Worker, item: pb.WorkItem) -> pb.OrchestratorResponse:
         request = item.orchestratorRequest
         name = next(
             event.executionStarted.name
@@ -143,7 +160,7 @@ class DurableWork:
         )
         response = pb.OrchestratorResponse()
         try:
-            response.ParseFromString(await self._decide(_known(self._orchestrators, name), request))
+            response.ParseFromString(await self._decide(worker, _known(self._orchestrators, name), request))
         except FunctionFailedError as error:
             logger.error("orchestrator %s of %s broke off", name, request.instanceId, extra={"trace": error.trace})  # noqa: TRY400
             action = helpers.new_complete_orchestration_action(
@@ -156,18 +173,26 @@ class DurableWork:
                 logger.info("%s %s %s", name, request.instanceId, status.removeprefix("ORCHESTRATION_STATUS_").lower())
         return response
 
-    async def _entity(self, item: pb.WorkItem) -> pb.EntityBatchResult:
+    async def _entity(self, worker: Worker, item: pb.WorkItem) -> pb.EntityBatchResult:
         batch, operations = helpers.convert_to_entity_batch_request(item.entityRequestV2)
         name = EntityInstanceId.parse(batch.instanceId).entity
         response = pb.EntityBatchResult()
-        response.ParseFromString(await self._decide(_known(self._entities, name.lower()), batch))
+        response.ParseFromString(await self._decide(worker, _known(self._entities, name.lower()), batch))
         response.operationInfos.extend(operations)
         return response
 
-    async def _decide(self, function: Function, request: Any) -> bytes:
+    async def _decide(self, worker: Worker, function: Function, request: Any) -> bytes:
         """Call an orchestrator or an entity with its request, in base64 as in Azure, and return its response."""
         data = protos.TypedData(string=base64.b64encode(request.SerializeToString()))
-        return base64.b64decode((await self._workers.invoke(function, data)).string)
+        return base64.b64decode((await self._workers.invoke(function, data, worker)).string)
+
+
+def _start(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    """Start a task and keep it in the set until it has ended."""
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return task
 
 
 def _by_name(workers: Workers, kind: str, key: str) -> dict[str, Function]:

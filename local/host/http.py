@@ -1,10 +1,12 @@
 """HTTP triggers and the host's own pages, with function keys as the real host has them."""
 
+import asyncio
 import hmac
 import json
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,12 +22,39 @@ from local.worker import protos
 
 MAX_BODY_BYTES = 100 * 1024 * 1024  # the real host's limit
 
+POLLED = 1000  # how many paths are remembered to recognise repeated polling
+RESPONSE_SECONDS = 230.0  # after which Azure's load balancer responds in the function's place
+
 logger = logging.getLogger("http")
 
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def web_app(app: App, workers: Workers, keys: Mapping[str, str], fire: Callable[[str], bool]) -> Starlette:
+class RequestLog:
+    """Logs requests; one that only repeats an earlier one with the same result, as polling does, at DEBUG."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, int] = OrderedDict()  # the last status of each path that was read
+
+    def add(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Log one request."""
+        repeated = method == "GET" and self._last.get(path) == status
+        if method == "GET":
+            self._last[path] = status
+            self._last.move_to_end(path)
+            if len(self._last) > POLLED:
+                self._last.popitem(last=False)
+        level = logging.DEBUG if repeated else logging.INFO
+        logger.log(level, "%s %s -> %d in %.0f ms", method, path, status, seconds * 1000)
+
+
+def web_app(
+    app: App,
+    workers: Workers,
+    keys: Mapping[str, str],
+    fire: Callable[[str], bool],
+    response_seconds: float = RESPONSE_SECONDS,
+) -> Starlette:
     """Return the host's web application.
 
     Args:
@@ -33,7 +62,9 @@ def web_app(app: App, workers: Workers, keys: Mapping[str, str], fire: Callable[
         workers: Whose HTTP functions to serve.
         keys: `master` and `default`.
         fire: Fires the timer of that name now; False if there is none.
+        response_seconds: After how long a request gets a 502 although its function still runs.
     """
+    log = RequestLog()
     prefix = str(app.extension("http").get("routePrefix", "api")).strip("/")
     routes = [
         Route("/", _home),
@@ -47,7 +78,7 @@ def web_app(app: App, workers: Workers, keys: Mapping[str, str], fire: Callable[
         methods: set[str] = set(function.trigger.get("methods") or ())
         template = str(function.trigger.get("route") or function.name).strip("/")
         for path in _paths(f"/{prefix}/{template}" if prefix else f"/{template}"):
-            route = Route(path, _endpoint(function, workers, keys))
+            route = Route(path, _endpoint(function, workers, keys, log, response_seconds))
             route.methods = methods  # none is all of them; Starlette itself would add HEAD to GET
             route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")  # $ lets %0A follow
             routes.append(route)
@@ -76,7 +107,9 @@ def _paths(template: str) -> list[str]:
     return [path, f"{path.rstrip('/')}/"]
 
 
-def _endpoint(function: Function, workers: Workers, keys: Mapping[str, str]) -> Endpoint:
+def _endpoint(
+    function: Function, workers: Workers, keys: Mapping[str, str], log: RequestLog, seconds: float
+) -> Endpoint:
     level = str(function.trigger.get("authLevel"))
     allowed = {"ANONYMOUS": None, "ADMIN": {"master"}}.get(level, {"master", "default"})
 
@@ -85,15 +118,14 @@ def _endpoint(function: Function, workers: Workers, keys: Mapping[str, str]) -> 
         if allowed is not None and not _has_key(request, {name: keys[name] for name in allowed}):
             response = Response(status_code=401)
         else:
-            response = await _call(function, workers, request)
-        milliseconds = (time.monotonic() - began) * 1000
-        logger.info("%s %s -> %d in %.0f ms", request.method, request.url.path, response.status_code, milliseconds)
+            response = await _call(function, workers, request, seconds)
+        log.add(request.method, request.url.path, response.status_code, time.monotonic() - began)
         return response
 
     return endpoint
 
 
-async def _call(function: Function, workers: Workers, request: Request) -> Response:
+async def _call(function: Function, workers: Workers, request: Request, seconds: float) -> Response:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -112,13 +144,16 @@ async def _call(function: Function, workers: Workers, request: Request) -> Respo
         params={name: str(value) for name, value in request.path_params.items()},
         body=protos.TypedData(bytes=bytes(body)),
     )
+    # A worker process stands for an instance of the app. When an instance ends or does not respond, the front end of
+    # Azure does so in its place, with 502. (The real host itself sends 500 for a worker process that has ended.)
     try:
-        return _response(await workers.invoke(function, protos.TypedData(http=http)))
+        async with asyncio.timeout(seconds):
+            return _response(await workers.invoke(function, protos.TypedData(http=http)))
     except FunctionFailedError as error:
         logger.error("%s raised", function.name, extra={"trace": error.trace})  # noqa: TRY400 - the app's traceback
         return Response(status_code=500)
-    except WorkerLostError:
-        logger.warning("the worker of %s ended", function.name)
+    except (WorkerLostError, TimeoutError):
+        logger.warning("the worker of %s ended, or did not respond in time", function.name)
         return Response(status_code=502)
 
 

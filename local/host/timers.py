@@ -74,7 +74,7 @@ class Timers:
         except WorkerLostError:
             logger.warning("the worker of %s ended", function.name)
         else:
-            logger.info("%s ended in %.0f ms", function.name, (asyncio.get_running_loop().time() - began) * 1000)
+            logger.debug("%s ended in %.0f ms", function.name, (asyncio.get_running_loop().time() - began) * 1000)
 
 
 def next_time(schedule: str, after: datetime) -> datetime:

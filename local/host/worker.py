@@ -15,6 +15,7 @@ from local.worker import protos
 from local.worker.channel import receive, send
 
 STOP_SECONDS = 2.0
+OBSERVE_SECONDS = 0.1  # between two looks whether the process runs
 COMMAND = (sys.executable, "-m", "local.worker")
 _ENDED = "the worker process ended"
 
@@ -62,16 +63,37 @@ class Worker:
         self._pending: dict[str, asyncio.Future[Any]] = {}
         self._numbers = itertools.count()
         self._process: asyncio.subprocess.Process | None = None
+        self._ran = 0.0  # when it was last seen to run, on the event loop's clock
         self.lost = False
 
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _listening: asyncio.Task[None]
+    _observing: asyncio.Task[None]
 
     @property
     def pid(self) -> int:
         """The process id; 0 before the start."""
         return self._process.pid if self._process else 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there and not stopped by a signal."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
+        except OSError:
+            return False
+        return state.split()[0] not in "TtXZ"
+
+    async def silence(self, seconds: float) -> None:
+        """Return when the process has been stopped or gone for so long; 0 waits for its end alone."""
+        if not seconds:
+            await asyncio.wait([self._listening])
+            return
+        left = seconds
+        while left > 0:
+            await asyncio.sleep(left)
+            left = self._see() + seconds - asyncio.get_running_loop().time()
 
     async def start(self) -> list[Function]:
         """Start the process, let it load the app, and return the app's functions.
@@ -94,6 +116,7 @@ class Worker:
             )
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self._listening = asyncio.create_task(self._listen())
+        self._observing = asyncio.create_task(self._observe())
         started = await self._request(worker_init_request={"function_app_directory": str(self._directory)})
         if started.result.status != protos.StatusResult.Success:
             raise AppRefusedError(started.result.exception.message)
@@ -136,6 +159,16 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         return await self._process.wait()
+
+    def _see(self) -> float:
+        if self.runs:
+            self._ran = asyncio.get_running_loop().time()
+        return self._ran
+
+    async def _observe(self) -> None:
+        while not self.lost:
+            self._see()
+            await asyncio.sleep(OBSERVE_SECONDS)
 
     async def _request(self, **content: Any) -> Any:
         number = str(next(self._numbers))

@@ -13,6 +13,7 @@ from local.host.app import Function
 from local.host.worker import AppRefusedError, Worker, WorkerLostError
 
 RESTART_SECONDS = 1.0  # between two attempts to start a worker
+LOOK_SECONDS = 0.1  # between two looks whether a worker that was stopped goes on
 
 logger = logging.getLogger("host")
 
@@ -61,12 +62,21 @@ class Workers:
         """Return the functions with that trigger."""
         return [function for function in self.functions if function.kind == kind]
 
-    async def invoke(self, function: Function, data: Any) -> Any:
-        """Call a function on the next worker, once there is one.
+    async def take(self) -> Worker:
+        """Return the worker whose turn it is, once there is one. A stopped one gets no new work."""
+        while (worker := self._next()) is None:
+            self._some.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._some.wait(), LOOK_SECONDS)
+        return worker
+
+    async def invoke(self, function: Function, data: Any, worker: Worker | None = None) -> Any:
+        """Call a function.
 
         Args:
             function: What to call.
             data: What its trigger is given, as TypedData.
+            worker: Which worker calls it; by default the one whose turn it is.
 
         Returns:
             What it returned, as TypedData.
@@ -74,16 +84,14 @@ class Workers:
         Raises:
             FunctionFailedError, WorkerLostError: As `Worker.invoke`.
         """
-        while (worker := self._next()) is None:
-            self._some.clear()
-            await self._some.wait()
+        worker = worker or await self.take()
         given = {each["name"]: self._inputs[each["type"]] for each in function.inputs if each["type"] in self._inputs}
         return await worker.invoke(function.id, {**given, function.trigger["name"]: data})
 
     def _next(self) -> Worker | None:
         for _ in self._ready.copy():
             self._ready.rotate(-1)
-            if not self._ready[-1].lost:  # else its keeper is about to take it out
+            if not self._ready[-1].lost and self._ready[-1].runs:
                 return self._ready[-1]
         return None
 

@@ -1,10 +1,12 @@
 """One readable line for each event, from the host and from its workers, which share a log file."""
 
 import logging
+import os
 import sys
 import time
 from typing import override
 
+LEVEL = "AzureFunctionsJobHost__logging__logLevel__default"
 QUIET = ("azure", "grpc", "uvicorn", "urllib3", "httpx", "asyncio", "durabletask", "opentelemetry")
 
 
@@ -26,9 +28,13 @@ class _Line(logging.Formatter):
 
 
 def configure() -> None:
-    """Send the host's and the app's records to standard output, and the libraries' only from WARNING on."""
+    """Send the host's and the app's records to standard output, and the libraries' only from WARNING on.
+
+    Records below INFO, such as repeated polling, are shown if the app setting that overrides host.json says Debug.
+    """
+    level = logging.DEBUG if os.environ.get(LEVEL) == "Debug" else logging.INFO
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Line("%(asctime)s %(levelname)-7s %(name)s  %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,6 +2,9 @@
 
 A round runs operations on tenants while it injects the fault, and fails if an operation ends in another state than
 expected. A fault at a write is injected at another write in each round, until all of them were hit.
+
+Cases that stop a worker need a second one, which is given the work of the first. They show what a worker does that goes
+on with work that was completed elsewhere: while the operation still runs, after it, or after the tenant's next one.
 """
 
 import asyncio
@@ -12,10 +15,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 
-from cli.api import Json
+from cli.api import Json, ProblemError
 from tests.faults import faults
 from tests.faults.clock import SteppedClock
-from tests.faults.scenarios import SCENARIOS, send_until_accepted
+from tests.faults.scenarios import SCENARIOS, TIMEOUT_SECONDS, retry, send_until_accepted
 from tests.support.builders import new_slug, signup_body
 from tests.support.fault_proxy import FaultProxy
 from tests.support.stack import ProxiedStack
@@ -23,13 +26,30 @@ from tests.support.stack import ProxiedStack
 SERVICES = ("kubernetes", "tables")
 CLOCK_STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
 FULL = "is full"
+CONFLICT = 409
 LONG_OUTAGE_SECONDS = 60.0
+STRIKE_SECONDS = 10.0  # within which a signup makes any of its writes
+FOR_A_WHILE, ENDED, NEXT_ENDED = "for a while", "until it ended", "until the next one ended"
+CANCELLED = "provision and cancel"
+# Each operation while a worker is stopped, and until when. The next one after a deletion would be refused.
+STOPS = (
+    *product(("provision", "cancel"), (FOR_A_WHILE, ENDED, NEXT_ENDED)),
+    *product(("delete",), (FOR_A_WHILE, ENDED)),
+    (CANCELLED, NEXT_ENDED),
+)
 KILLED_PARTS = ("host", "task-hub", "host and task-hub")
 SHORT_KILLS = {
     ("host", "provision", "kubernetes", "before"),
     ("host", "delete", "tables", "after"),
     ("task-hub", "cancel", "tables", "before"),
     ("host and task-hub", "provision", "tables", "after"),
+}
+SHORT_KILLED_WORKERS = {("provision", "tables", "after"), ("delete", "kubernetes", "before")}
+SHORT_STOPS = {
+    ("provision", FOR_A_WHILE, "kubernetes", "after"),
+    ("provision", NEXT_ENDED, "tables", "before"),
+    ("cancel", NEXT_ENDED, "kubernetes", "before"),
+    (CANCELLED, NEXT_ENDED, "kubernetes", "before"),
 }
 SHORT_ERRORS = {("kubernetes", "503", 1.0), ("tables", "500", 0.3)}
 
@@ -40,13 +60,14 @@ type Writes = Mapping[tuple[str, str], int]
 
 @dataclass(frozen=True)
 class Round:
-    """The environment of a round: the stack, the host's clock, random numbers, and the round's number, from 0."""
+    """The environment of a round: the stack, the host's clock, random numbers, and a number that is another in each."""
 
     stack: ProxiedStack
     clock: SteppedClock
     writes: Writes
     source: random.Random
     number: int
+    redelivery: float = 0.0
 
     def proxy(self, service: str) -> FaultProxy:
         return {"kubernetes": self.stack.kubernetes, "tables": self.stack.tables}[service]
@@ -54,11 +75,12 @@ class Round:
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the matrix; those `in_short` are part of every test run."""
+    """One row of the matrix; those `in_short` are part of every test run. It needs that many workers."""
 
     name: str
     run: Callable[[Round], Awaitable[None]]
     in_short: bool = True
+    workers: int = 1
 
 
 async def count_writes(stack: ProxiedStack) -> Writes:
@@ -79,6 +101,14 @@ def cases() -> Iterator[Case]:
         part, scenario, service, edge = kill
         name = f"{part} killed {edge} a write to {service}, {scenario}"
         yield Case(name, _kill(*kill), in_short=kill in SHORT_KILLS)
+    for killed in product(SCENARIOS, SERVICES, ("before", "after")):
+        scenario, service, edge = killed
+        name = f"worker killed {edge} a write to {service}, {scenario}"
+        yield Case(name, _kill_worker(*killed), in_short=killed in SHORT_KILLED_WORKERS, workers=2)
+    for (scenario, until), service, edge in product(STOPS, SERVICES, ("before", "after")):
+        stop = (scenario, until, service, edge)
+        name = f"worker stopped {edge} a write to {service}, {scenario}, {until}"
+        yield Case(name, _stop_worker(*stop), in_short=stop in SHORT_STOPS, workers=2)
     for outage in product(SERVICES, faults.ERRORS, (0.1, 0.3, 1.0)):
         service, how, share = outage
         yield Case(f"{service}: {share:.0%} {how}", _fail_requests(*outage), in_short=outage in SHORT_ERRORS)
@@ -127,14 +157,69 @@ def _kill(part: str, scenario: str, service: str, edge: str) -> Callable[[Round]
     async def case(current: Round) -> None:
         slug, number = new_slug(), _write(current, scenario, service)
         await _prepare(current.stack, {scenario: [slug]})
-        # How many writes a cancellation still makes depends on the progress of the provisioning.
-        must = scenario != "cancel"
-        async with faults.kill(
-            current.stack, current.proxy(service), part, faults.WriteMoment(slug, number, edge), must=must
-        ):
+        moment = faults.WriteMoment(slug, number, edge)
+        async with faults.kill(current.stack, current.proxy(service), part, moment):
             await _act(current.stack, {scenario: [slug]})
 
     return case
+
+
+def _kill_worker(scenario: str, service: str, edge: str) -> Callable[[Round], Awaitable[None]]:
+    async def case(current: Round) -> None:
+        slug, number = new_slug(), _write(current, scenario, service)
+        await _prepare(current.stack, {scenario: [slug]})
+        moment = faults.WriteMoment(slug, number, edge)
+        async with faults.killed_worker(current.stack, current.proxy(service), moment):
+            await _act(current.stack, {scenario: [slug]})
+
+    return case
+
+
+def _stop_worker(scenario: str, until: str, service: str, edge: str) -> Callable[[Round], Awaitable[None]]:
+    is_cancelled = scenario == CANCELLED
+
+    async def case(current: Round) -> None:
+        first = "provision" if is_cancelled else scenario
+        slug, number = new_slug(), _write(current, first, service)
+        await _prepare(current.stack, {first: [slug]})
+        moment = faults.WriteMoment(slug, number, edge)
+        # Longer than the redelivery. A write in a request is not work that the task hub could give to another worker.
+        at_most = current.redelivery + 1 if until == FOR_A_WHILE else 2 * current.redelivery + 10
+        async with faults.stopped_worker(current.stack, current.proxy(service), moment, at_most=at_most) as stopped:
+            if is_cancelled:
+                await _cancel_at(current.stack, slug, stopped)
+            else:
+                await _act(current.stack, {scenario: [slug]})
+            if until == NEXT_ENDED:
+                await _act_next(current.stack, slug)
+
+    return case
+
+
+async def _cancel_at(stack: ProxiedStack, slug: str, stopped: faults.StoppedWorker) -> None:
+    """Sign up, and cancel when the worker has been stopped; the provisioning may have ended by then."""
+    signing_up = asyncio.create_task(send_until_accepted(stack, "POST", "tenants", signup_body(slug)))
+    waiting = asyncio.create_task(stopped.reached.wait())
+    await asyncio.wait([waiting], timeout=STRIKE_SECONDS)
+    waiting.cancel()
+    operation = await signing_up
+    try:
+        await send_until_accepted(stack, "POST", f"operations/{operation['id']}/cancel")
+    except ProblemError as error:
+        if error.status != CONFLICT:
+            raise
+    ended = await stack.ended(operation, seconds=TIMEOUT_SECONDS)
+    assert ended["state"] in ("cancelled", "succeeded"), ended["reason"]
+
+
+async def _act_next(stack: ProxiedStack, slug: str) -> None:
+    """Delete an active tenant, or provision a cancelled one again."""
+    tenant = await send_until_accepted(stack, "GET", f"tenants/{slug}")
+    if tenant["state"] == "active":
+        await _act(stack, {"delete": [slug]})
+    else:
+        operation = await retry(stack, slug)
+        assert operation["state"] == "succeeded", f"retry {operation['state']}: {operation['reason']}"
 
 
 def _fail_requests(service: str, how: str, share: float) -> Callable[[Round], Awaitable[None]]:
@@ -162,7 +247,7 @@ def _lose_responses(scenario: str) -> Callable[[Round], Awaitable[None]]:
         slugs = {scenario: list(lost)}
         await _prepare(current.stack, slugs)
         proxies = {service: current.proxy(service) for service in SERVICES}
-        async with faults.lost_responses(proxies, lost, must=scenario != "cancel"):
+        async with faults.lost_responses(proxies, lost):
             await _act(current.stack, slugs)
 
     return case

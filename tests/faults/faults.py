@@ -1,7 +1,9 @@
 """Faults, each a context manager that injects it into whatever runs within."""
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ RESPONSES: Mapping[str, tuple[int, Mapping[str, str]]] = {
     "503": (503, {}),
 }
 ERRORS = (*RESPONSES, "resets", "time-outs")
+
+
+class DidNotStrikeError(Exception):
+    """The fault hit no request, so that the round says nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ async def failed_requests(
 
     async with _for_seconds(proxy, hook, seconds):
         yield
-    assert failed, "no request failed"
+    if not failed:
+        raise DidNotStrikeError("no request failed")
 
 
 @asynccontextmanager
@@ -77,10 +84,8 @@ async def broken_watches(proxy: FaultProxy, how: str) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def kill(
-    stack: ProxiedStack, proxy: FaultProxy, part_names: str, moment: WriteMoment, *, must: bool
-) -> AsyncGenerator[None]:
-    """Kill one part of the stack or both; the stack restarts them. `must` says that the write has to occur."""
+async def kill(stack: ProxiedStack, proxy: FaultProxy, part_names: str, moment: WriteMoment) -> AsyncGenerator[None]:
+    """Kill one part of the stack or both; the stack restarts them."""
     killed = asyncio.Event()
 
     async def hook(exchange: Exchange) -> None:
@@ -93,12 +98,80 @@ async def kill(
 
     setattr(proxy, moment.edge, hook)
     yield
-    assert killed.is_set() or not must, f"there was no write {moment.number} to kill at"
+    _expect_strike(killed, moment)
+
+
+@asynccontextmanager
+async def killed_worker(stack: ProxiedStack, proxy: FaultProxy, moment: WriteMoment) -> AsyncGenerator[None]:
+    """Kill the worker process that makes a write; the host starts another one."""
+    killed = asyncio.Event()
+
+    async def hook(exchange: Exchange) -> None:
+        if moment.is_now(exchange) and not killed.is_set():
+            killed.set()
+            os.kill(stack.worker_at(exchange.port), signal.SIGKILL)
+            raise ConnectionError
+
+    setattr(proxy, moment.edge, hook)
+    yield
+    _expect_strike(killed, moment)
+
+
+class StoppedWorker:
+    """A worker that is stopped before or after a write. A write before which it was stopped arrives when it goes on.
+
+    Attributes:
+        reached: Set when it has been stopped.
+    """
+
+    def __init__(self, stack: ProxiedStack, moment: WriteMoment) -> None:
+        self.reached = asyncio.Event()
+        self._stack = stack
+        self._moment = moment
+        self._goes_on = asyncio.Event()
+        self._process = 0
+
+    async def hook(self, exchange: Exchange) -> None:
+        """Stop the worker when it makes the write, and hold the write or its response until it goes on."""
+        if self._moment.is_now(exchange) and not self.reached.is_set():
+            self._process = self._stack.worker_at(exchange.port)
+            os.kill(self._process, signal.SIGSTOP)
+            self.reached.set()
+            await self._goes_on.wait()
+
+    async def go_on(self) -> None:
+        """Let it go on, and wait until it has done all that another worker was given meanwhile."""
+        if self.reached.is_set():
+            self._goes_on.set()
+            os.kill(self._process, signal.SIGCONT)
+            await self._stack.late_work_done(self._process)
+
+    async def go_on_after(self, seconds: float) -> None:
+        """Let it go on when it has been stopped for so long."""
+        await self.reached.wait()
+        await asyncio.sleep(seconds)
+        await self.go_on()
+
+
+@asynccontextmanager
+async def stopped_worker(
+    stack: ProxiedStack, proxy: FaultProxy, moment: WriteMoment, *, at_most: float
+) -> AsyncGenerator[StoppedWorker]:
+    """Stop the worker that makes a write until the end of what runs within, but at most for so many seconds."""
+    stopped = StoppedWorker(stack, moment)
+    setattr(proxy, moment.edge, stopped.hook)
+    limit = asyncio.create_task(stopped.go_on_after(at_most))
+    try:
+        yield stopped
+    finally:
+        await stopped.go_on()
+        limit.cancel()
+    _expect_strike(stopped.reached, moment)
 
 
 @asynccontextmanager
 async def lost_responses(
-    proxies: Mapping[str, FaultProxy], writes: Mapping[str, tuple[str, int]], *, must: bool
+    proxies: Mapping[str, FaultProxy], writes: Mapping[str, tuple[str, int]]
 ) -> AsyncGenerator[None]:
     """Make each tenant's write of the given service and number, but lose its response."""
     lost: set[str] = set()
@@ -114,8 +187,8 @@ async def lost_responses(
     for service, proxy in proxies.items():
         proxy.after = hook_for(service)
     yield
-    missing = [write for slug, write in writes.items() if slug not in lost]
-    assert not (missing and must), f"these writes were not made: {missing}"
+    if not lost:
+        raise DidNotStrikeError("none of the writes was made")
 
 
 @asynccontextmanager
@@ -139,7 +212,12 @@ async def kubectl_at(
 
     setattr(stack.kubernetes, moment.edge, hook)
     yield
-    assert done.is_set(), f"there was no write {moment.number}"
+    _expect_strike(done, moment)
+
+
+def _expect_strike(struck: asyncio.Event, moment: WriteMoment) -> None:
+    if not struck.is_set():
+        raise DidNotStrikeError(f"there was no write {moment.number}")
 
 
 @asynccontextmanager

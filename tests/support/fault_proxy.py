@@ -25,13 +25,14 @@ class Exchange:
     """One request on its way.
 
     `slug` is the tenant that it is about, or empty; `number` says which of that tenant's writes since
-    the proxy's last reset it is, from 1, and is 0 for what is no write.
+    the proxy's last reset it is, from 1, and is 0 for what is no write. `port` is the caller's end of the connection.
     """
 
     method: str
     path: str
     slug: str
     number: int
+    port: int
 
     @property
     def is_watch(self) -> bool:
@@ -125,7 +126,8 @@ class FaultProxy:
         if is_write:
             self.writes += 1
             self.writes_of[slug] += 1
-        return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0)
+        port = request.transport.get_extra_info("peername")[1] if request.transport else 0
+        return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0, port)
 
     def _slug_of(self, text: bytes) -> str:
         """Return the tenant that a request is about: by its slug, or by an instance that was named beside it before."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+import psutil
 
 from cli.api import Api, Json, ProblemError
 from cli.invariants import violations
@@ -18,7 +19,9 @@ from local.table_server import ACCOUNT, connection_string
 from tests.support.builders import new_slug, signup_body
 from tests.support.described_api import DescribedApi
 from tests.support.fault_proxy import FaultProxy
+from tests.support.polling import until
 
+CALLER_TIMEOUT_SECONDS = 10.0  # after which a caller gives a request up: its worker may have been stopped
 SETTINGS = {
     "BERTH_PROVISIONING_FAIL_AFTER": "12",
     "BERTH_RECOVERY_RESTART_AFTER": "2",
@@ -37,6 +40,28 @@ class ProxiedStack:
     api: Api
     operators: Api
 
+    def workers(self) -> list[psutil.Process]:
+        """The processes that run the app."""
+        return psutil.Process(self.stack.processes.pids()["host"]).children()
+
+    def worker_at(self, port: int) -> int:
+        """Return the id of the worker process that has a connection with this port as its own end."""
+        return next(
+            worker.pid
+            for worker in self.workers()
+            if any(each.laddr.port == port for each in worker.net_connections("tcp4"))
+        )
+
+    async def late_work_done(self, worker: int, *, seconds: float = 60.0) -> None:
+        """Wait until a worker has completed all the work that was given to another one while it was stopped."""
+
+        async def done() -> bool:
+            log = self.stack.processes.log("host").read_text()
+            lost = log.count(f"worker process {worker} ended or stalled; the task hub")
+            return log.count(f"worker process {worker} completed a work item late") == lost
+
+        await until(done, seconds=seconds)
+
     def reset(self) -> None:
         """Let both proxies pass everything on again."""
         self.kubernetes.reset()
@@ -50,13 +75,14 @@ class ProxiedStack:
         """Return the operation once it has ended, however often the host is away meanwhile."""
         async with asyncio.timeout(seconds):
             while True:
-                with contextlib.suppress(httpx.HTTPError, ProblemError):
-                    operation = await self.api.call("GET", f"operations/{operation['id']}")
+                with contextlib.suppress(httpx.HTTPError, ProblemError, TimeoutError):
+                    async with asyncio.timeout(CALLER_TIMEOUT_SECONDS):
+                        operation = await self.api.call("GET", f"operations/{operation['id']}")
                     if operation.get("finished_at"):
                         return operation
                 await asyncio.sleep(0.25)
 
-    async def at_rest(self, *, seconds: float = 20.0) -> None:
+    async def at_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until all invariants hold: what follows from an operation's end may come a moment after it."""
         found = await self.violations_after(seconds=seconds)
         assert not found, found
@@ -75,7 +101,9 @@ class ProxiedStack:
 
 
 @asynccontextmanager
-async def proxied_stack(environment: Mapping[str, str] | None = None) -> AsyncGenerator[ProxiedStack]:
+async def proxied_stack(
+    environment: Mapping[str, str] | None = None, *, workers: int = 1, redelivery: float = 0.0
+) -> AsyncGenerator[ProxiedStack]:
     """Run a stack with fault proxies, its host with more environment variables than the usual ones."""
     proxies: list[FaultProxy] = []
 
@@ -100,6 +128,8 @@ async def proxied_stack(environment: Mapping[str, str] | None = None) -> AsyncGe
     stack = Stack(
         {**SETTINGS, **(environment or {})},
         options=Options(ready_seconds=0.3, slow_seconds=4),
+        workers=workers,
+        redelivery=redelivery,
         before_host=put_proxies_in_front,
     )
     try:

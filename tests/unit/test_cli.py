@@ -31,6 +31,11 @@ def test_an_unknown_argument_prints_the_commands_usage(capsys: pytest.CaptureFix
     assert "unknown arguments: --bogus" in error
 
 
+@pytest.mark.parametrize("seconds", ["-1", "inf", "nan", "soon"])
+def test_redelivery_is_a_number_of_seconds(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    assert "argument --redelivery" in usage_error(capsys, ["up", f"--redelivery={seconds}"])
+
+
 def test_help_names_all_plans_and_their_weights(capsys: pytest.CaptureFixture[str]) -> None:
     *others, last = PLANS
     assert f"{', '.join(others)} or {last} (default: trial)" in help_text(capsys, "tenants", "create")

@@ -58,6 +58,10 @@ class Host:
     def count(self, line: str) -> int:
         return self.notes.read_text().splitlines().count(line)
 
+    def processes_of(self, line: str) -> list[int]:
+        """The last words of the notes that begin so, which are process ids."""
+        return [int(each.split()[-1]) for each in self.notes.read_text().splitlines() if each.startswith(f"{line} ")]
+
     async def noted(self, line: str, *, seconds: float = 10) -> None:
         async with asyncio.timeout(seconds):
             while not self.count(line):
@@ -65,16 +69,19 @@ class Host:
 
 
 @asynccontextmanager
-async def sample_host(processes: Processes, ports: Ports, name: str, *, workers: int) -> AsyncGenerator[Host]:
+async def sample_host(
+    processes: Processes, ports: Ports, name: str, *, workers: int, redelivery: float = 0.0
+) -> AsyncGenerator[Host]:
     hub, port = ports.take(), ports.take()
     notes, keys = processes.directory / f"{name}-notes", processes.directory / f"{name}-keys.json"
     notes.touch()
     keys.write_text(json.dumps(KEYS))
     environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT)}
-    hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub)]
+    hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub), "--redelivery", str(redelivery)]
     await processes.start(f"{name}-hub", hub_command, ready=lambda: listens(hub), environment=environment)
     command = [sys.executable, "-m", "local.host", "--app", str(APP), "--port", str(port)]
     command += ["--task-hub", f"127.0.0.1:{hub}", "--keys", str(keys), "--workers", str(workers)]
+    command += ["--redelivery", str(redelivery)]
     url = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=10) as http:
         held = Host(processes, http, url, notes, name)

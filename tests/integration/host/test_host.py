@@ -71,6 +71,17 @@ async def test_what_the_app_logs_is_one_line_in_the_hosts_log(host: Host) -> Non
     assert "INFO    sample  first\\nsecond\n" in host.processes.log("sample-host").read_text()
 
 
+async def test_repeated_polling_is_logged_once(host: Host) -> None:
+    text = token_hex(4)
+    for _ in range(3):
+        await host.http.get(f"v1/state/{text}")
+        await host.http.get(f"v1/echo/7/{text}")
+        await host.http.post(f"v1/echo/7/{text}")
+    log = host.processes.log("sample-host").read_text()
+    assert log.count(f"GET /v1/state/{text} -> 200") == log.count(f"GET /v1/echo/7/{text} -> 201") == 1
+    assert log.count(f"POST /v1/echo/7/{text} -> 201") == 3
+
+
 async def test_one_worker_runs_invocations_side_by_side(host: Host) -> None:
     responses = await asyncio.gather(*(host.http.get("v1/meet") for _ in range(5)))  # each waits for the other four
     assert {response.text for response in responses} == {"met"}

@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -23,12 +24,12 @@ from local.processes import Processes
 
 ROOT = Path(__file__).parents[3]
 KEEP = 5
+REDELIVERY = 1.5
 
 
 @dataclass
 class Hub:
     process: int
-    channel: grpc.aio.Channel
     stub: Any
     client: AsyncTaskHubGrpcClient
 
@@ -55,20 +56,33 @@ class Hub:
         await self.stub.CompleteActivityTask(completion)
 
 
-@pytest.fixture
-async def hub(processes: Processes, ports: Ports) -> AsyncIterator[Hub]:
+@asynccontextmanager
+async def running_hub(processes: Processes, ports: Ports, *options: str) -> AsyncGenerator[Hub]:
     port, name = ports.take(), f"hub-{token_hex(4)}"
 
     async def ready() -> bool:
         return "task hub on" in processes.log(name).read_text()
 
-    command = [sys.executable, "-m", "local.task_hub", "--port", str(port), "--keep", str(KEEP)]
+    command = [sys.executable, "-m", "local.task_hub", "--port", str(port), "--keep", str(KEEP), *options]
     await processes.start(name, command, ready=ready, environment={"PYTHONPATH": str(ROOT)})
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         client = AsyncTaskHubGrpcClient(host_address=f"127.0.0.1:{port}")
-        yield Hub(processes.pids()[name], channel, stubs.TaskHubSidecarServiceStub(channel), client)
+        yield Hub(processes.pids()[name], stubs.TaskHubSidecarServiceStub(channel), client)
         await client.close()
     await processes.stop(name)
+
+
+@pytest.fixture
+async def hub(processes: Processes, ports: Ports) -> AsyncIterator[Hub]:
+    async with running_hub(processes, ports) as held:
+        yield held
+
+
+@pytest.fixture
+async def patient_hub(processes: Processes, ports: Ports) -> AsyncIterator[Hub]:
+    """A hub that gives the work of a lost host out again only after a while."""
+    async with running_hub(processes, ports, "--redelivery", str(REDELIVERY)) as held:
+        yield held
 
 
 def schedule() -> pb.OrchestratorAction:
@@ -125,6 +139,58 @@ async def test_late_decisions_of_a_lost_host_are_ignored(hub: Hub) -> None:
     state = await hub.client.get_orchestration_state(instance)
     assert state is not None
     assert state.runtime_status is OrchestrationStatus.RUNNING
+
+
+async def test_what_a_late_host_scheduled_runs_too(hub: Hub) -> None:
+    await hub.start()
+    dead = hub.work()
+    lost = await dead.read()
+    dead.cancel()
+    stream = hub.work()
+    again = await stream.read()
+    await hub.decide(again, schedule())
+    own = await stream.read()
+    await hub.decide(lost, schedule())
+    late = await stream.read()
+    assert late.activityRequest == own.activityRequest
+    await hub.finish(late, '"first"')
+    await hub.finish(own, '"second"')
+    item = await stream.read()
+    assert results(item) == ['"first"']
+    await hub.decide(item, complete())
+
+
+async def test_work_of_a_lost_host_comes_back_late(patient_hub: Hub) -> None:
+    hub = patient_hub
+    await hub.start()
+    dead = hub.work()
+    await hub.decide(await dead.read(), schedule())
+    lost = await dead.read()
+    dead.cancel()
+    began = time.monotonic()
+    stream = hub.work()
+    other = await hub.start()
+    assert (await stream.read()).orchestratorRequest.instanceId == other
+    assert time.monotonic() - began < REDELIVERY
+    assert (await stream.read()).activityRequest == lost.activityRequest
+    assert time.monotonic() - began >= REDELIVERY
+
+
+async def test_work_completed_before_it_comes_back(patient_hub: Hub) -> None:
+    hub = patient_hub
+    instance = await hub.start()
+    dead = hub.work()
+    lost = await dead.read()
+    dead.cancel()
+    stream = hub.work()
+    await hub.decide(lost, schedule())
+    await hub.finish(await stream.read(), '"once"')
+    item = await stream.read()
+    assert results(item) == ['"once"']
+    await hub.decide(item, complete())
+    state = await hub.client.wait_for_orchestration_completion(instance, timeout=5)
+    assert state is not None
+    assert state.runtime_status is OrchestrationStatus.COMPLETED
 
 
 async def test_only_an_ended_instance_is_replaced(hub: Hub) -> None:

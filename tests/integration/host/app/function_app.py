@@ -192,6 +192,22 @@ def slow(ctx: task.OrchestrationContext, text: str) -> Steps:
 
 
 @app.orchestration_trigger(context_name="ctx")
+def holding(ctx: task.OrchestrationContext, text: str) -> Steps:
+    process = yield ctx.call_activity("hold", input=text)
+    yield ctx.call_activity("append", input=text)
+    return process
+
+
+@app.orchestration_trigger(context_name="ctx")
+def stopping(ctx: task.OrchestrationContext, text: str) -> Steps:
+    if f"stop {text}" not in NOTES.read_text():
+        note(f"stop {text} {os.getpid()}")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    yield ctx.call_activity("append", input=text)
+    return (yield ctx.wait_for_external_event("answer"))
+
+
+@app.orchestration_trigger(context_name="ctx")
 def dying(ctx: task.OrchestrationContext, text: str) -> Steps:
     die_once(text)
     return text
@@ -232,6 +248,14 @@ async def crawl(text: str) -> str:
     await asyncio.sleep(1)
     note(f"end {text}")
     return text
+
+
+@app.activity_trigger(input_name="text")
+async def hold(text: str) -> str:
+    note(f"hold {text} {os.getpid()}")
+    await asyncio.sleep(0.5)
+    note(f"held {text} {os.getpid()}")
+    return str(os.getpid())
 
 
 @app.entity_trigger(context_name="context", entity_name="counter")
