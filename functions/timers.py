@@ -37,3 +37,5 @@ async def _until_next_time(name: str, work: Awaitable[object]) -> None:
         await work
     except Transient as error:
         log_event(logger, f"{name} held up", level=logging.WARNING, cause=str(error))
+    except Exception:
+        logger.exception("%s broke off", name)

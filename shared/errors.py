@@ -37,6 +37,10 @@ class Transient(BerthError):
         self.retry_after = retry_after
 
 
+class Unreachable(Transient):
+    """No response came at all: refused, reset, or timed out."""
+
+
 class QueueFull(Transient):
     """The queue of signups is full; `retry_after` says when to send the request again."""
 

@@ -4,8 +4,10 @@ Everything is counted in the clusters' own rows, so that it holds for all worker
 gives a slot back hands it to the next in the queue and starts its orchestration. `SlotRepair` is the safety net.
 """
 
+import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,6 +65,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
+        self._queue_locks: defaultdict[ClusterName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def reserved(
@@ -92,9 +95,11 @@ class Admission:
         try:
             yield placement
         except (Conflict, NotFound):
-            # After any other error it may have been recorded; if not, `SlotRepair` finds the reservation.
-            await self.release(placement.cluster, placement.instance, workflows)
-            raise
+            # It may have been recorded all the same: if the response of the write was lost, and another worker wrote
+            # to the row since. After any other error, `SlotRepair` finds out.
+            if not await self._is_recorded(operation, placement):
+                await self.release(placement.cluster, placement.instance, workflows)
+                raise
 
     async def ensure_reservation(self, tenant: Stored[Tenant], workflows: Workflows) -> tuple[Stored[Tenant], bool]:
         """Return a tenant that has a reservation, and whether it has a slot; makes one if it was lost.
@@ -119,45 +124,72 @@ class Admission:
         async with self.reserved(
             value.operation, region=value.region, plan=value.plan, workflows=workflows, away_from=away_from
         ) as placement:
-            placed = value.placed(placement.cluster, placement.instance, self._clock.now(), placement.message)
-            saved = await self._tenants.save(tenant.with_value(placed))
+            placed = value.moved(placement.cluster, placement.instance, self._clock.now(), placement.message)
+            await self._tenants.save(tenant.with_value(placed))
         log_event(logger, "moved", tenant=value.slug, away_from=value.cluster, cluster=placement.cluster)
         if value.cluster:
             await self.release(value.cluster, value.instance, workflows)
-        return saved, placement.has_slot
+        return await self._tenants.get(value.slug), await self.may_start(placement)
+
+    async def may_start(self, placement: Placement) -> bool:
+        """Whether an instance has a slot by now: it may have got one before its tenant was recorded."""
+        if placement.has_slot:
+            return True
+        held = await self._reservations.find(placement.cluster, placement.instance)
+        return held is not None and held.state is ReservationState.STARTING
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId, workflows: Workflows) -> None:
         """Take an instance's slot, which no longer starts, and start the next in the queue."""
         await self._reservations.release_slot(cluster, instance)
         await self.start_next(cluster, workflows)
 
-    async def release(self, cluster: ClusterName, instance: InstanceId, workflows: Workflows) -> None:
-        """Release an instance's reservation, and start the next in the queue if that had a slot."""
-        await self._reservations.release(cluster, instance)
+    async def release(
+        self,
+        cluster: ClusterName,
+        instance: InstanceId,
+        workflows: Workflows,
+        *,
+        unless_changed: Reservation | None = None,
+    ) -> None:
+        """Release an instance's reservation, and start the next in the queue if that had a slot.
+
+        With `unless_changed` only if it still is as it was read.
+        """
+        await self._reservations.release(cluster, instance, unless_changed=unless_changed)
         await self.start_next(cluster, workflows)
 
     async def start_next(self, cluster: ClusterName, workflows: Workflows, *, fresh: bool = False) -> int:
         """Hand the free slots of a cluster to those that have waited longest, and return how many those were.
 
-        `fresh` reads first whether there are any; else what this worker wrote last must be what changed.
+        None while the cluster's breaker is open: they would only fail there. `fresh` reads first whether there are
+        free slots; else what this worker wrote last must be what changed.
         """
+        if any(each.name == cluster and each.breaker is not None for each in await self._clusters.registered()):
+            return 0
         limit = self._settings.max_concurrent
         handed = await self._reservations.hand_out(cluster, max_starting=limit, fresh=fresh)
-        for reservation in handed:
-            await self._start(cluster, reservation, workflows)
+        await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
         return len(handed)
 
     async def position(self, operation: Operation) -> int | None:
         """Return an operation's position in its cluster's queue, from 1, or None if it waits in none."""
         if operation.started_at is not None or not operation.is_open or not operation.cluster:
             return None
-        now = self._clock.monotonic()
-        read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
-        if now - read_at > POSITION_SECONDS:
-            pending = await self._reservations.pending(operation.cluster)
-            queue = [each.operation_id for each in pending if each.state is ReservationState.WAITING]
-            self._queues[operation.cluster] = now, queue
+        async with self._queue_locks[operation.cluster]:  # many ask at the same moment
+            now = self._clock.monotonic()
+            read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
+            if now - read_at > POSITION_SECONDS:
+                pending = await self._reservations.pending(operation.cluster)
+                queue = [each.operation_id for each in pending if each.state is ReservationState.WAITING]
+                self._queues[operation.cluster] = now, queue
         return queue.index(operation.id) + 1 if operation.id in queue else None
+
+    async def _is_recorded(self, operation: Operation, placement: Placement) -> bool:
+        try:
+            tenant = (await self._tenants.get(operation.slug)).value
+        except NotFound:
+            return False
+        return (tenant.instance, tenant.cluster) == (placement.instance, placement.cluster)
 
     async def _start(self, cluster: ClusterName, reservation: Reservation, workflows: Workflows) -> None:
         """Start the orchestration of an operation that got a slot; what fails here is left to the timers."""

@@ -6,7 +6,7 @@ import logging
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.domain.clusters import Breaker, Cluster, ClusterName
-from shared.errors import BerthError, Transient
+from shared.errors import BerthError, Unreachable
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,10 @@ class Breakers:
         A timer's work, and the only place that closes one.
         """
         clusters = await self._clusters.list(exact=False)
-        await asyncio.gather(*(self._check_one(cluster) for cluster in clusters))
+        results = await asyncio.gather(*(self._check_one(cluster) for cluster in clusters), return_exceptions=True)
+        for cluster, error in zip(clusters, results, strict=True):
+            if isinstance(error, BaseException):  # one cluster's trouble holds up no other
+                log_event(logger, "not checked", level=logging.WARNING, cluster=cluster.name, cause=str(error))
 
     async def _check_one(self, cluster: Cluster) -> None:
         name = cluster.name
@@ -60,13 +63,17 @@ class Breakers:
         await self._clusters.set_breaker(name, Breaker(self._clock.now(), error))
 
     async def _check(self, name: ClusterName) -> str:
-        """Return nothing if a cluster responds, whatever it says; else the error."""
+        """Return nothing if a cluster responds, whatever it says; else the error.
+
+        Raises what keeps berth from asking: the tables that do not respond, or no token.
+        """
+        cluster = await self._connections.connect(name)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                await (await self._connections.connect(name)).check()
+                await cluster.check()
         except TimeoutError:
             return f"no response within {CHECK_TIMEOUT:g} s"
-        except Transient as error:
+        except Unreachable as error:
             return str(error)
         except BerthError as error:
             log_event(logger, "cluster refuses the check", level=logging.WARNING, cluster=name, cause=str(error))

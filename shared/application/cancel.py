@@ -39,6 +39,8 @@ class Cancel:
             if operation.id != operation_id:  # it has ended, and another one has begun since
                 operation = await self._tenants.get_operation(operation_id)
             if operation.cancel_requested:
+                if operation.is_open:  # the first request may not have come so far as to start it
+                    await self._start.start(operation, workflows)
                 return operation
             if not operation.is_open:
                 raise Conflict(f"operation {operation_id} has {operation.state} already")

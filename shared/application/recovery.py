@@ -1,16 +1,16 @@
 """Recovery: restarts operations whose orchestration is lost or stuck, so that none stays open for ever."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.domain.operations import Operation, OperationId, age
-from shared.domain.placement import ReservationState
+from shared.domain.operations import OperationId, age
+from shared.domain.placement import Reservation, ReservationState
 from shared.errors import BerthError
 from shared.events import log_event
 from shared.settings import RecoverySettings
@@ -52,34 +52,36 @@ class Recovery:
             for each in await self._tenants.open_operations()
             if each.heartbeat_age(now) >= self._settings.restart_after
         ]
-        waiting = await self._waiting(now) if silent else set[OperationId]()
+        pending = await self._pending() if silent else dict[OperationId, Reservation]()
         restarted = 0
         for each in silent:
-            if each.operation_id in waiting:
-                continue
             try:
-                restarted += await self._restart(each, workflows)
+                restarted += await self._restart(each, pending.get(each.operation_id), workflows)
             except BerthError as error:  # continue with the other operations
                 self._log("recovery failed", each, cause=str(error))
         return restarted
 
-    async def _waiting(self, now: datetime) -> set[OperationId]:
-        """Return the operations that wait for a slot, or have one for so short a time that nothing can be lost."""
-        found: set[OperationId] = set()
+    async def _pending(self) -> Mapping[OperationId, Reservation]:
+        """Return the reservations that wait or start."""
+        found: dict[OperationId, Reservation] = {}
         for cluster in await self._clusters.registered():
-            for each in await self._reservations.pending(cluster.name):
-                if each.state is ReservationState.WAITING or age(each.since, now) < self._settings.restart_after:
-                    found.add(each.operation_id)
+            found |= {each.operation_id: each for each in await self._reservations.pending(cluster.name)}
         return found
 
-    async def _restart(self, silent: OpenOperation, workflows: Workflows) -> bool:
+    async def _restart(self, silent: OpenOperation, reservation: Reservation | None, workflows: Workflows) -> bool:
         """Start an operation's orchestration under another id, unless it is running and not stuck."""
+        now = self._clock.now()
+        is_waiting = reservation is not None and reservation.state is ReservationState.WAITING
+        if is_waiting and not silent.is_aborting:  # one that was cancelled needs no slot to end
+            return False
         stored = await self._tenants.get(silent.slug)
         operation = stored.value.operation
         if operation.id != silent.operation_id or not operation.is_open:
             return False
         is_running = await workflows.is_running(operation)
-        silence = operation.heartbeat_age(self._clock.now())
+        silence = operation.heartbeat_age(now)
+        if reservation is not None and not is_waiting:  # it may have got its slot a moment ago
+            silence = min(silence, age(reservation.since, now))
         if silence < (self._settings.stuck_after if is_running else self._settings.restart_after):
             return False
         if operation.restarts >= self._settings.max_restarts:
@@ -90,13 +92,10 @@ class Recovery:
             await workflows.terminate(operation)
         # Started before it is recorded: a start that was not recorded is found running by the next run, which starts
         # the same one again.
-        again = replace(operation, restarts=operation.restarts + 1)
+        again = replace(operation, restarts=operation.restarts + 1, heartbeat_at=now)
         await workflows.start(again)
-        await self._tenants.save(stored.with_value(replace(stored.value, operation=self._with_heartbeat(again))))
+        await self._tenants.save(stored.with_value(replace(stored.value, operation=again)))
         return True
-
-    def _with_heartbeat(self, operation: Operation) -> Operation:
-        return replace(operation, heartbeat_at=self._clock.now())
 
     def _log(self, event: str, silent: OpenOperation, level: int = logging.WARNING, **fields: str) -> None:
         log_event(

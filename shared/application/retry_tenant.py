@@ -41,6 +41,6 @@ class Retry:
             ) as placement:
                 tenant = tenant.placed(placement.cluster, placement.instance, now, placement.message)
                 await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
-            return placement.has_slot
+            return await self._admission.may_start(placement)
 
         return await self._start.begin(OperationKind.PROVISION, slug, caller, workflows, save)

@@ -89,7 +89,7 @@ class Signup:
                     )
                 except Conflict as error:
                     raise Conflict(f"the slug {request.slug} is not free: this name is taken") from error
-            return placement.has_slot
+            return await self._admission.may_start(placement)
 
         return await self._start.begin(OperationKind.PROVISION, request.slug, caller, workflows, save)
 

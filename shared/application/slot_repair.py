@@ -57,12 +57,14 @@ class SlotRepair:
         for reservation in await self._reservations.pending(cluster.name):
             known = open_operations.get(reservation.operation_id)
             in_use = known is not None and known.instance == reservation.instance and known.cluster == cluster.name
-            if not in_use and age(reservation.since, self._clock.now()) > GRACE_SECONDS:
-                await self._release(cluster, reservation, workflows)
-            elif in_use and reservation.state is ReservationState.WAITING and cluster.breaker is not None:
-                await self._move(cluster, reservation, workflows)
-        if cluster.breaker is None:
-            await self._admission.start_next(cluster.name, workflows, fresh=True)
+            try:
+                if not in_use and age(reservation.since, self._clock.now()) > GRACE_SECONDS:
+                    await self._release(cluster, reservation, workflows)
+                elif in_use and reservation.state is ReservationState.WAITING and cluster.breaker is not None:
+                    await self._move(cluster, reservation, workflows)
+            except BerthError as error:  # continue with the others
+                self._log("reservation not repaired", cluster, reservation, cause=str(error))
+        await self._admission.start_next(cluster.name, workflows, fresh=True)
 
     async def _release(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Release a reservation, or its slot only if its tenant is active by now."""
@@ -75,18 +77,36 @@ class SlotRepair:
             if tenant.operation.is_open:  # it was not when the open operations were read
                 return
             if tenant.state is TenantState.ACTIVE:
-                log_event(logger, "slot released: its tenant is active", cluster=name, tenant=tenant.slug)
+                self._log("slot released: its tenant is active", cluster, reservation)
                 await self._admission.release_slot(name, instance, workflows)
                 return
-        log_event(logger, "reservation released: nobody needs it", cluster=name, instance=instance)
-        await self._admission.release(name, instance, workflows)
+        self._log("reservation released: nobody needs it", cluster, reservation)
+        await self._admission.release(name, instance, workflows, unless_changed=reservation)
 
     async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Move a tenant that waits for a cluster which does not respond to another one."""
         tenant = await self._tenants.get(slug_of(reservation.operation_id))
-        operation = tenant.value.operation
-        if operation.id != reservation.operation_id or operation.is_aborting:
+        value, operation = tenant.value, tenant.value.operation
+        if (
+            operation.id != reservation.operation_id
+            or not operation.is_open
+            or operation.is_aborting
+            or (value.instance, value.cluster) != (reservation.instance, cluster.name)
+            # Read after the tenant: if it still waits, whatever starts it later finds the tenant changed.
+            or await self._reservations.find(cluster.name, reservation.instance) != reservation
+        ):
             return
         moved, has_slot = await self._admission.move(tenant, workflows, away_from=cluster.name)
         if has_slot:
             await workflows.start(moved.value.operation)
+
+    def _log(self, event: str, cluster: Cluster, reservation: Reservation, **fields: str) -> None:
+        log_event(
+            logger,
+            event,
+            level=logging.WARNING,
+            cluster=cluster.name,
+            operation=reservation.operation_id,
+            instance=reservation.instance,
+            **fields,
+        )

@@ -69,7 +69,7 @@ class Operation:
     time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person; `actor` is
     who asked for it; `waited_seconds` is how long activities have waited for it to become ready, as they recorded it,
     and `node_seconds` how long for a node that was being added; `restarts` counts how often recovery started its
-    orchestration again.
+    orchestration again, and `moves` how often it got another instance.
     """
 
     id: OperationId
@@ -89,6 +89,7 @@ class Operation:
     waited_seconds: float = 0.0
     node_seconds: float = 0.0
     restarts: int = 0
+    moves: int = 0
 
     @property
     def rules(self) -> KindRules:
@@ -97,8 +98,12 @@ class Operation:
 
     @property
     def orchestration_id(self) -> str:
-        """The id of its orchestration: the operation's own, with a suffix after each restart by recovery."""
-        return f"{self.id}.{self.restarts}" if self.restarts else self.id
+        """The id of its orchestration: the operation's own, with a suffix after each restart and each move.
+
+        So a start is never taken for that of an earlier orchestration which has not quite ended.
+        """
+        number = self.restarts + self.moves
+        return f"{self.id}.{number}" if number else self.id
 
     @property
     def is_open(self) -> bool:

@@ -98,6 +98,11 @@ class Tenant:
         operation = self.operation.placed(cluster, instance, now, message)
         return replace(self, cluster=cluster, instance=instance, operation=operation)
 
+    def moved(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
+        """Record that its open operation has a reservation for another instance now."""
+        placed = self.placed(cluster, instance, now, message)
+        return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
+
     def is_done_with(self, instance: InstanceId) -> bool:
         """Whether nothing of an instance may be left: the tenant has another one or none, or this one is removed."""
         operation = self.operation

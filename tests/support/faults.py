@@ -54,7 +54,10 @@ class Faults:
         self._errors[number] = error
 
     def lose(self, number: int) -> None:
-        """Let a call be done and its response be lost, after which the adapter makes it once more."""
+        """Let a call be done and its response be lost, after which the adapter makes it once more.
+
+        With a stall after the same call, that is when it waits.
+        """
         self._lost.add(number)
 
     async def call[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -69,6 +72,9 @@ class Faults:
             raise error
         if number in self._lost:
             await attempt()
+            if stall is not None and stall.after:
+                await stall.wait()  # others have their time before the second attempt
+                stall = None
         try:
             return await attempt()
         finally:

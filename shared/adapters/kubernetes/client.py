@@ -16,7 +16,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
-from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient, Unreachable
 from shared.events import log_event
 from shared.settings import KubernetesSettings
 
@@ -58,9 +58,8 @@ class KubernetesClient:
     def __init__(
         self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
     ) -> None:
-        configuration.connection_pool_maxsize = (
-            settings.max_concurrent_requests + 2
-        )  # and a watch, beside the one it replaces
+        # Beside the requests: a health check, and a watch with the one that it replaces.
+        configuration.connection_pool_maxsize = settings.max_concurrent_requests + 3
         self._configuration = configuration
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
@@ -102,14 +101,7 @@ class KubernetesClient:
 
         async def attempt() -> Json:
             async with self._semaphore:
-                timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
-                response = await self._send(method, path, body, media_type, timeout, query)
-                try:
-                    return await _read(response)
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    raise Transient(f"the API server broke off: {type(error).__name__}") from error
-                finally:
-                    response.release()
+                return await self._once(method, path, body, media_type, query)
 
         if not retry:
             return await attempt()
@@ -140,6 +132,10 @@ class KubernetesClient:
             _log_refusal(method, path, error)
             raise
 
+    async def ping(self) -> None:
+        """Send the cheapest request, once, and not behind those that wait for their turn; raises as `request`."""
+        await self._once("GET", "/version", None, JSON, None)
+
     async def stream(self, path: str, *, read_timeout: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.
 
@@ -157,6 +153,18 @@ class KubernetesClient:
             raise Transient(f"the watch broke off: {type(error).__name__}") from error
         finally:
             response.close()
+
+    async def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str, query: Query | None
+    ) -> Json:
+        timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
+        response = await self._send(method, path, body, media_type, timeout, query)
+        try:
+            return await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"the API server broke off: {type(error).__name__}") from error
+        finally:
+            response.release()
 
     async def _send(
         self,
@@ -178,7 +186,7 @@ class KubernetesClient:
                 rest: Any = self._api.rest_client  # untyped
                 wrapped = await rest.request(method, url, headers=headers, body=content, _request_timeout=timeout)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise Transient(f"the API server cannot be reached: {type(error).__name__}") from error
+                raise Unreachable(f"the API server cannot be reached: {type(error).__name__}") from error
             return cast("aiohttp.ClientResponse", wrapped.response)
 
         if self._tokens is None:

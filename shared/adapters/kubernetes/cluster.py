@@ -53,8 +53,8 @@ class KubernetesApiCluster:
         await self._client.close()
 
     async def check(self) -> None:
-        """Return if the API server responds; raises Transient or Permanent. Not retried: it is a health check."""
-        await self._client.request("GET", "/version", retry=False)
+        """Return if the API server responds; raises Unreachable if not, and as it responds. Not retried."""
+        await self._client.ping()
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""

@@ -13,15 +13,16 @@ other; a worker therefore makes all reservations that are asked for at the same 
 """
 
 import asyncio
+import itertools
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from shared.adapters.tables.rows import read_row, with_schema
+from shared.adapters.tables.rows import read_or_skip, read_row, with_schema
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Write, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import Sums
@@ -32,7 +33,8 @@ from shared.domain.placement import Refusal, Reservation, ReservationState
 from shared.errors import Conflict, NotFound, Transient
 
 TABLE = "clusters"
-MAX_TRIES = 20  # against other workers' writes on the same cluster; with the pauses below about three seconds
+MAX_SECONDS = 15.0  # of tries against other workers' writes on the same cluster
+FIRST_PAUSE, MAX_PAUSE = 0.01, 0.3  # seconds between two tries
 MAX_BATCH = 40  # reservations of one transaction, which holds 100 writes: two for each and one for the sums
 MAX_HANDED_OUT = 30  # slots of one transaction: three writes for each
 _JITTER = random.Random()  # noqa: S311 - not a secret
@@ -73,8 +75,7 @@ class TableReservationRepository:
 
     async def sums(self, cluster: ClusterName, *, fresh: bool = True) -> Sums:
         """Return a cluster's sums; without `fresh` those that this worker read or wrote last."""
-        known = None if fresh else self._known.get(cluster)
-        return (known or await self._read(cluster)).sums
+        return (await (self._read(cluster) if fresh else self._last_known(cluster))).sums
 
     async def reserve(
         self,
@@ -90,16 +91,20 @@ class TableReservationRepository:
         answer: asyncio.Future[ReservationState | Refusal] = asyncio.get_running_loop().create_future()
         wanted = _Wanted(instance, operation_id, weight, max_starting, max_waiting, answer)
         self._wanted[cluster.name].append(wanted)
-        async with self._locks[cluster.name]:
-            while not answer.done():  # whoever had the lock before may have answered it
-                batch = self._wanted[cluster.name][:MAX_BATCH]
-                del self._wanted[cluster.name][:MAX_BATCH]
-                try:
-                    await self._reserve(cluster, batch)
-                except BaseException as error:
-                    _fail(batch, error)
-                    if not isinstance(error, Exception):
-                        raise
+        try:
+            async with self._locks[cluster.name]:
+                while not answer.done():  # whoever had the lock before may have answered it
+                    batch = self._wanted[cluster.name][:MAX_BATCH]
+                    del self._wanted[cluster.name][:MAX_BATCH]
+                    try:
+                        await self._reserve(cluster, batch)
+                    except BaseException as error:
+                        _fail(batch, error)
+                        if not isinstance(error, Exception):
+                            raise
+        finally:
+            if wanted in self._wanted[cluster.name]:  # its caller is gone
+                self._wanted[cluster.name].remove(wanted)
         return answer.result()
 
     async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:
@@ -111,35 +116,33 @@ class TableReservationRepository:
         """Return the reservations that wait, in the order of the queue, after those that start."""
         where = "PartitionKey eq @on and RowKey gt 'starting:' and RowKey lt 'waiting;'"
         rows = [row async for row, _ in self._tables.query(TABLE, where, {"on": _on(cluster)})]
-        return [read_row(TABLE, row, _reservation) for row in rows]
+        read = (read_or_skip(TABLE, row, _reservation) for row in rows)
+        return [each for each in read if each is not None]
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
         """Let an instance that no longer starts hold its share only; again changes nothing."""
         await self._change(cluster, instance, ReservationState.HELD)
 
-    async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Release an instance's reservation; again changes nothing."""
-        await self._change(cluster, instance, None)
+    async def release(
+        self, cluster: ClusterName, instance: InstanceId, *, unless_changed: Reservation | None = None
+    ) -> None:
+        """Release an instance's reservation, or with `unless_changed` one that is still so; again changes nothing."""
+        await self._change(cluster, instance, None, unless_changed)
 
     async def hand_out(self, cluster: ClusterName, *, max_starting: int, fresh: bool = False) -> Sequence[Reservation]:
         """Give the free slots to those that have waited longest, and return who got one."""
         async with self._locks[cluster]:
-            known = None if fresh else self._known.get(cluster)
-            for attempt in range(MAX_TRIES):
-                allocation = known or await self._read(cluster)
+            async for attempt in _tries(cluster):
+                allocation = await self._read(cluster) if fresh or attempt else await self._last_known(cluster)
                 free = min(MAX_HANDED_OUT, max_starting - allocation.sums.starting)
                 if free <= 0 or not allocation.sums.waiting:
-                    return []
-                oldest = await self._oldest(cluster, free)
-                starting = [
-                    replace(each, state=ReservationState.STARTING, since=self._clock.now()) for each, _ in oldest
-                ]
+                    break
+                oldest, now = await self._oldest(cluster, free), self._clock.now()
+                starting = [replace(each, state=ReservationState.STARTING, since=now) for each, _ in oldest]
                 if not starting:
-                    return []
+                    break
                 writes: list[Write] = []
-                for before, after, etag in (
-                    (old, new, etag) for (old, etag), new in zip(oldest, starting, strict=True)
-                ):
+                for (before, etag), after in zip(oldest, starting, strict=True):
                     writes += [
                         Replace(_row(cluster, after), etag),
                         Delete(_index_row(cluster, before)),
@@ -149,9 +152,10 @@ class TableReservationRepository:
                 sums = replace(sums, starting=sums.starting + len(starting), waiting=sums.waiting - len(starting))
                 if await self._write(cluster, allocation, sums, writes):
                     return starting
-                known = self._known.get(cluster)
-                await _pause(attempt)
-        raise _busy(cluster)
+                # The write was done if its response was lost, also when another worker wrote to the sums since.
+                if await self.find(cluster, starting[0].instance) == starting[0]:
+                    return starting
+        return []
 
     async def _reserve(self, cluster: Cluster, batch: Sequence[_Wanted]) -> None:
         """Answer a batch with one transaction; those that find no place by what is known are answered by a fresh read.
@@ -159,13 +163,12 @@ class TableReservationRepository:
         Raises Transient.
         """
         name, left = cluster.name, list(batch)
-        known = self._known.get(name)
-        for attempt in range(MAX_TRIES):
+        async for attempt in _tries(name):
             if attempt:  # perhaps a condition failed because one of them has its reservation already
                 left = await self._without_reservation(name, left)
             if not left:
                 return
-            allocation = known or await self._read(name)
+            allocation = await self._read(name) if attempt else await self._last_known(name)
             sums, refused = allocation.sums, dict[InstanceId, Refusal]()
             made = list[tuple[_Wanted, Reservation]]()
             for wanted in left:
@@ -178,14 +181,11 @@ class TableReservationRepository:
                 since = self._clock.now() + timedelta(microseconds=len(made))
                 made.append((wanted, Reservation(wanted.instance, wanted.operation_id, wanted.weight, state, since)))
             if refused and not attempt:
-                known = None  # nobody is refused by what may be out of date, or who has a reservation already
-                continue
+                continue  # nobody is refused by what may be out of date, or who has a reservation already
             writes: list[Write] = []
             for _, each in made:
                 writes += [Create(_row(name, each)), Create(_index_row(name, each))]
             if writes and not await self._write(name, allocation, sums, writes):
-                known = self._known.get(name)
-                await _pause(attempt)
                 continue
             for wanted in left:
                 if wanted.instance in refused:
@@ -193,7 +193,6 @@ class TableReservationRepository:
             for wanted, reservation in made:
                 _answer(wanted, reservation.state)
             return
-        raise _busy(name)
 
     async def _without_reservation(self, cluster: ClusterName, batch: Sequence[_Wanted]) -> list[_Wanted]:
         """Answer those that have a reservation, and return the others."""
@@ -203,40 +202,43 @@ class TableReservationRepository:
                 _answer(wanted, reservation.state)
         return [wanted for wanted, reservation in zip(batch, found, strict=True) if reservation is None]
 
-    async def _change(self, cluster: ClusterName, instance: InstanceId, to: ReservationState | None) -> None:
+    async def _change(
+        self,
+        cluster: ClusterName,
+        instance: InstanceId,
+        to: ReservationState | None,
+        unless_changed: Reservation | None = None,
+    ) -> None:
         """Give an instance's reservation another state, or delete it for None."""
         async with self._locks[cluster]:
-            known = self._known.get(cluster)
-            for attempt in range(MAX_TRIES):
+            async for attempt in _tries(cluster):
                 found = await self._row(cluster, instance)
                 if found is None:
                     return
                 before = read_row(TABLE, found[0], _reservation)
-                if before.state is to:
+                if before.state is to or unless_changed not in (None, before):
                     return
-                allocation = known or await self._read(cluster)
+                allocation = await self._read(cluster) if attempt else await self._last_known(cluster)
                 sums = _plus(allocation.sums, -before.weight, before.state, -1)
-                after = _row(cluster, before)
                 writes: list[Write] = []
                 if before.state is not ReservationState.HELD:
                     writes.append(Delete(_index_row(cluster, before)))
                 if to is None:
-                    writes.append(Delete(after, found[1]))
+                    writes.append(Delete(_row(cluster, before), found[1]))
                 else:
                     sums = _plus(sums, before.weight, to, 1)
                     writes.append(Replace(_row(cluster, replace(before, state=to)), found[1]))
                 if await self._write(cluster, allocation, sums, writes):
                     return
-                known = self._known.get(cluster)
-                await _pause(attempt)
-        raise _busy(cluster)
 
     async def _oldest(self, cluster: ClusterName, count: int) -> Sequence[tuple[Reservation, str]]:
         """Return those that have waited longest, with the ETags of their rows."""
         where = "PartitionKey eq @on and RowKey gt 'waiting:' and RowKey lt 'waiting;'"
         found: list[Reservation] = []
         async for row, _ in self._tables.query(TABLE, where, {"on": _on(cluster)}, page_size=count):
-            found.append(read_row(TABLE, row, _reservation))
+            waiting = read_or_skip(TABLE, row, _reservation)
+            if waiting is not None:
+                found.append(waiting)
             if len(found) == count:
                 break
         rows = await asyncio.gather(*(self._row(cluster, each.instance) for each in found))
@@ -263,6 +265,9 @@ class TableReservationRepository:
             return (await self._read(cluster)).write_id == write_id
         self._known[cluster] = _Allocation(sums, etags[0], write_id)
         return True
+
+    async def _last_known(self, cluster: ClusterName) -> _Allocation:
+        return self._known.get(cluster) or await self._read(cluster)
 
     async def _read(self, cluster: ClusterName) -> _Allocation:
         try:
@@ -309,13 +314,19 @@ def _fail(batch: Sequence[_Wanted], error: BaseException) -> None:
             )
 
 
-def _busy(cluster: ClusterName) -> Transient:
-    return Transient(f"the reservations of cluster {cluster} are changing too fast")
+async def _tries(cluster: ClusterName) -> AsyncIterator[int]:
+    """Yield the numbers of the tries, from 0, with a pause before each but the first; in the end raise Transient.
 
-
-async def _pause(attempt: int) -> None:
-    """Wait a little before the next try, at random, so that the workers do not meet again."""
-    await asyncio.sleep(_JITTER.uniform(0, min(0.3, 0.02 * 2**attempt)))
+    The pauses are random, so that the workers do not meet again. What was read before a pause is out of date after it.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + MAX_SECONDS
+    for attempt in itertools.count():
+        if attempt:
+            await asyncio.sleep(_JITTER.uniform(0, min(MAX_PAUSE, FIRST_PAUSE * 2**attempt)))
+        if clock() > deadline:
+            raise Transient(f"the reservations of cluster {cluster} are changing too fast")
+        yield attempt
 
 
 def _on(cluster: ClusterName) -> str:

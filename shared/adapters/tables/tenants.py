@@ -183,6 +183,7 @@ def _open_row(tenant: Tenant) -> Row:
             "instance": tenant.instance,
             "cluster": tenant.cluster,
             "heartbeat_at": operation.heartbeat_at,
+            "is_aborting": operation.is_aborting,
         }
     )
 

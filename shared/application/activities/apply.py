@@ -12,7 +12,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.errors import BerthError, NoRoom, Transient
+from shared.errors import BerthError, NoRoom, Transient, Unreachable
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ApplyTenant(OperationActivity):
         cluster = await self._connections.connect(tenant.value.cluster)
         try:
             await cluster.apply(objects)
-        except Transient:
+        except Unreachable:
             if await self._breakers.found_dead(tenant.value.cluster):
                 moved = await self._move(tenant, workflows)
                 if moved is not None:

@@ -65,7 +65,7 @@ class KubernetesCluster(Protocol):
         ...
 
     async def check(self) -> None:
-        """Return if the API server responds; raises Transient or Permanent."""
+        """Return if the API server responds; raises Unreachable if not, and Transient or Permanent as it responds."""
         ...
 
 

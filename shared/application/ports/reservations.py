@@ -62,8 +62,10 @@ class ReservationRepository(Protocol):
         """Let an instance that no longer starts hold its share only; again changes nothing."""
         ...
 
-    async def release(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Release an instance's reservation; again changes nothing."""
+    async def release(
+        self, cluster: ClusterName, instance: InstanceId, *, unless_changed: Reservation | None = None
+    ) -> None:
+        """Release an instance's reservation, or with `unless_changed` one that is still so; again changes nothing."""
         ...
 
     async def hand_out(self, cluster: ClusterName, *, max_starting: int, fresh: bool = False) -> Sequence[Reservation]:

@@ -34,6 +34,7 @@ class OpenOperation:
     instance: InstanceId
     cluster: ClusterName
     heartbeat_at: datetime
+    is_aborting: bool
 
     def heartbeat_age(self, now: datetime) -> float:
         """Seconds since the last heartbeat."""

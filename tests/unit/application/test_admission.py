@@ -11,6 +11,7 @@ from shared.domain.operations import Operation, OperationState
 from shared.domain.workflow import Activity, Verdict
 from shared.errors import Conflict, NoRoom, NotFound, QueueFull, Transient
 from tests.support.builders import new_cluster
+from tests.support.faults import Stall
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
@@ -215,4 +216,51 @@ async def test_a_lost_handover_is_made_by_the_timer() -> None:
     await world.timers()
     await world.run()
     assert (await world.tenant("second")).state is TenantState.ACTIVE
+    assert await violations(world) == []
+
+
+async def signup_that_stalls(world: World, call: str, *, lost: bool) -> tuple[Stall, asyncio.Task[Operation]]:
+    """Begin the signup of `late` on the second worker, and return when it stalls at its first call of that name."""
+    faults = world.workers[1].faults
+    faults.reset()
+    trial = await new_world()
+    await trial.sign_up("late")
+    number = trial.worker.faults.calls.index(call) + 1
+    stall = faults.stall(number, after=lost)
+    if lost:
+        faults.lose(number)
+    signup = asyncio.create_task(world.sign_up("late", worker=1))
+    await asyncio.wait_for(stall.reached.wait(), 5)
+    return stall, signup
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_slot_that_comes_during_a_signup_is_used(lost: bool) -> None:
+    # `lost`: the tenant is recorded, but the response is lost, and another worker writes to it before the retry.
+    world = await new_world(workers=2, max_concurrent=1)
+    await world.sign_up("first")
+    stall, signup = await signup_that_stalls(world, "transact tenants", lost=lost)
+    both, world.workers = world.workers, world.workers[:1]
+    await world.run()
+    assert (await world.tenant("first")).state is TenantState.ACTIVE
+    stall.release()
+    operation = await signup
+    world.workers = both
+    await world.run()
+    tenant = await world.tenant("late")
+    assert (tenant.state, tenant.operation.id, tenant.operation.restarts) == (TenantState.ACTIVE, operation.id, 0)
+    assert await violations(world) == []
+
+
+async def test_a_cancelled_signup_leaves_no_reservation() -> None:
+    world = await new_world()
+    tasks = [asyncio.create_task(world.sign_up(f"t-{number}")) for number in range(9)]
+    for _ in range(8):  # some steps into their first calls
+        await asyncio.sleep(0)
+    for task in tasks[3:6]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    world.clock.advance(61)
+    await world.timers()
+    await world.run()
     assert await violations(world) == []

@@ -1,13 +1,19 @@
 """Breakers: a cluster that does not respond harms only itself."""
 
-from shared.domain.clusters import ClusterName
+import asyncio
+
+import pytest
+
+from shared.domain.clusters import Breaker, ClusterName
 from shared.domain.lifecycle import TenantState
-from shared.errors import Permanent, Transient
+from shared.domain.workflow import Activity
+from shared.errors import BerthError, Permanent, Transient, Unreachable
 from tests.support.builders import new_cluster
+from tests.support.clock import START
 from tests.support.world import World, new_world, violations
 
 ONE, TWO = ClusterName("one"), ClusterName("two")
-DEAD = Transient("the API server cannot be reached")
+DEAD = Unreachable("the API server cannot be reached")
 
 
 async def two_clusters() -> World:
@@ -48,9 +54,10 @@ async def test_one_failed_check_opens_no_breaker() -> None:
     assert (await world.cluster("one")).breaker is None
 
 
-async def test_a_refusal_opens_no_breaker() -> None:
+@pytest.mark.parametrize("error", [Permanent("forbidden"), Transient("the API server responded 429")])
+async def test_a_response_opens_no_breaker(error: BerthError) -> None:
     world = await two_clusters()
-    world.kubernetes[ONE].away = Permanent("forbidden")
+    world.kubernetes[ONE].away = error
     for _ in range(3):
         await world.worker.breakers.check_all()
     assert (await world.cluster("one")).breaker is None
@@ -90,3 +97,84 @@ async def test_an_only_cluster_that_is_dead_is_waited_for() -> None:
     await world.run()
     assert (await world.tenant()).state is TenantState.ACTIVE
     assert await violations(world) == []
+
+
+async def test_tables_that_are_away_open_no_breaker() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    world.clock.advance(60)  # so that the registrations are read again
+    world.kubernetes[ONE].away = DEAD
+    tables_away = Transient("the tables do not respond")
+    world.worker.faults.away = lambda name: tables_away if "clusters" in name else None
+    await world.do(Activity.APPLY, operation)
+    with pytest.raises(Transient):
+        await world.worker.breakers.check_all()
+    world.worker.faults.reset()
+    assert (await world.cluster()).breaker is None
+
+
+async def test_one_check_that_breaks_off_stops_no_other() -> None:
+    world = await two_clusters()
+    world.kubernetes[TWO].away = DEAD
+
+    def broken(name: str) -> BerthError | None:
+        if name == "check" and world.worker.faults.calls.count("check") % 2:
+            raise ValueError("a bug")
+        return None
+
+    for _ in range(2):
+        world.worker.faults.reset()
+        world.worker.faults.away = broken
+        await world.worker.breakers.check_all()
+    world.worker.faults.reset()
+    assert (await world.cluster("two")).breaker is not None
+
+
+async def test_an_only_cluster_that_is_dead_keeps_its_queue() -> None:
+    world = await new_world(max_concurrent=1)
+    operations = [await world.sign_up(f"t-{number}") for number in range(5)]
+    world.kubernetes[ONE].away = DEAD
+    for _ in range(30):
+        await world.run(until=world.clock.monotonic() + 60)
+        world.clock.advance(60)
+        await world.timers()
+    tenants = [await world.tenant(each.slug) for each in operations]
+    assert all(each.operation.is_open and not each.operation.reason for each in tenants[1:])
+    world.kubernetes[ONE].away = None
+    for _ in range(3):
+        world.clock.advance(60)
+        await world.timers()
+        await world.run()
+    assert {(await world.tenant(each.slug)).state for each in operations[1:]} == {TenantState.ACTIVE}
+    assert await violations(world) == []
+
+
+async def waiting_behind_an_open_breaker() -> tuple[World, str]:
+    """Return a world of two clusters, and who waits for a slot on the one whose breaker is open."""
+    world = await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")], max_concurrent=1)
+    for number in range(3):
+        await world.sign_up(f"t-{number}")
+    assert (await world.tenant("t-2")).cluster == ONE
+    await world.worker.clusters.set_breaker(ONE, Breaker(START, "no response"))
+    world.workers[1].faults.reset()
+    return world, "t-2"
+
+
+async def test_what_became_active_meanwhile_is_not_moved() -> None:
+    for number in range(1, 60):  # wherever slot repair stalls
+        world, waiting = await waiting_behind_an_open_breaker()
+        repairing = world.workers[1]
+        stall = repairing.faults.stall(number)
+        late = asyncio.create_task(repairing.slot_repair.run(world.workflows))
+        reached = asyncio.create_task(stall.reached.wait())
+        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
+        await world.worker.clusters.set_breaker(ONE, None)
+        both, world.workers = world.workers, world.workers[:1]
+        await world.run()
+        world.workers = both
+        stall.release()
+        reached.cancel()
+        await late
+        await world.run()
+        assert (await world.tenant(waiting)).state is TenantState.ACTIVE, f"stalled at call {number}"
+        assert await violations(world) == [], f"stalled at call {number}"

@@ -170,3 +170,20 @@ async def test_writes_that_never_stop_refuse_a_cancellation() -> None:
     with pytest.raises(Conflict, match="changing too fast"):
         await cancel(world, operation)
     assert not (await world.tenant()).operation.cancel_requested
+
+
+async def test_a_queued_tenant_is_cancelled_with_the_hub_away() -> None:
+    for again in (False, True):
+        world = await new_world(max_concurrent=1)
+        await world.sign_up("first", version="never-ready-1")
+        operation = await world.sign_up()
+        world.workflows.away = True
+        await cancel(world, operation)
+        world.workflows.away = False
+        if again:
+            await cancel(world, operation)
+        else:
+            world.clock.advance(61)
+            await world.timers()
+        await world.run(until=world.clock.monotonic() + 30)
+        assert (await world.tenant()).operation.state is OperationState.CANCELLED

@@ -8,7 +8,7 @@ from shared.domain.clusters import ClusterName
 from shared.domain.lifecycle import TenantState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
-from shared.errors import Transient
+from shared.errors import Unreachable
 from tests.support.before_activity import before, calls_of
 from tests.support.builders import new_cluster
 from tests.support.world import PORTAL, new_world, violations
@@ -77,7 +77,7 @@ async def test_a_late_apply_of_a_moved_tenant_leaves_nothing(after: bool) -> Non
         late = asyncio.create_task(world.do(Activity.APPLY, operation))
         await asyncio.wait_for(stall.reached.wait(), 5)
         both, world.workers = world.workers, world.workers[1:]
-        one.away = Transient("the API server cannot be reached")
+        one.away = Unreachable("the API server cannot be reached")
         await world.run()
         assert (await world.tenant()).cluster == "two"
         one.away = None

@@ -7,6 +7,7 @@ from shared.adapters.tables.tenants import TABLE
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation, OperationId
 from shared.domain.slugs import Slug
+from shared.domain.workflow import Activity
 from shared.errors import Transient
 from tests.support.fake_workflows import FakeWorkflows
 from tests.support.world import World, new_world, violations
@@ -182,3 +183,27 @@ async def test_a_waiting_operation_is_not_lost() -> None:
     assert (await world.tenant("second")).operation.id == second.id
     assert (await world.tenant("second")).state is TenantState.ACTIVE
     assert await violations(world) == []
+
+
+async def test_a_slot_after_a_long_wait_is_not_stuck() -> None:
+    world = await new_world(max_concurrent=1)
+    first, second = await world.sign_up("first"), await world.sign_up("second")
+    world.clock.advance(600)
+    await world.do(Activity.APPLY, first)
+    await world.do(Activity.AWAIT, first)
+    assert second.id in world.workflows.running
+    world.clock.advance(61)  # the task hub is slow to begin
+    await recover(world)
+    assert world.workflows.terminated == []
+    assert f"{second.id}.1" not in world.workflows.started
+
+
+async def test_an_unreadable_reservation_stops_nobody() -> None:
+    world, operation = await lost()
+    await world.sign_up("other")
+    held = world.storage.rows["clusters"]
+    key = next(key for key in held if key[1].startswith("starting:") and held[key][0]["operation_id"] != operation.id)
+    held[key] = {**held[key][0], "schema_version": rows.SCHEMA_VERSION + 1}, held[key][1]
+    world.clock.advance(60)
+    assert await world.timers() >= 1
+    assert f"{operation.id}.1" in world.workflows.running

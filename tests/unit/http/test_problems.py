@@ -8,7 +8,18 @@ from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem
 from functions.http.reference import problem_pages
 from shared import errors
 from shared.adapters.kubernetes.client import Forbidden
-from shared.errors import BerthError, Conflict, Invalid, KeyReused, NoRoom, NotFound, Permanent, QueueFull, Transient
+from shared.errors import (
+    BerthError,
+    Conflict,
+    Invalid,
+    KeyReused,
+    NoRoom,
+    NotFound,
+    Permanent,
+    QueueFull,
+    Transient,
+    Unreachable,
+)
 
 # Each class with the status and the kind of its problem.
 EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
@@ -18,6 +29,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     NoRoom: (409, Kind.NO_ROOM),
     KeyReused: (422, Kind.KEY_REUSED),
     Transient: (503, Kind.UNAVAILABLE),
+    Unreachable: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
     Invalid: (422, Kind.INVALID_REQUEST),
