@@ -11,7 +11,6 @@ from shared.domain.operations import Operation, OperationState
 from shared.domain.workflow import Activity, Verdict
 from shared.errors import Conflict, NoRoom, NotFound, QueueFull, Transient
 from tests.support.builders import new_cluster
-from tests.support.faults import Stall
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
@@ -219,30 +218,31 @@ async def test_a_lost_handover_is_made_by_the_timer() -> None:
     assert await violations(world) == []
 
 
-async def signup_that_stalls(world: World, call: str, *, lost: bool) -> tuple[Stall, asyncio.Task[Operation]]:
-    """Begin the signup of `late` on the second worker, and return when it stalls at its first call of that name."""
-    faults = world.workers[1].faults
-    faults.reset()
-    trial = await new_world()
-    await trial.sign_up("late")
-    number = trial.worker.faults.calls.index(call) + 1
-    stall = faults.stall(number, after=lost)
-    if lost:
-        faults.lose(number)
-    signup = asyncio.create_task(world.sign_up("late", worker=1))
-    await asyncio.wait_for(stall.reached.wait(), 5)
-    return stall, signup
+async def with_one_slot_taken() -> World:
+    """Return a world of two workers whose only slot has `first`."""
+    world = await new_world(workers=2, max_concurrent=1)
+    await world.sign_up("first")
+    world.workers[1].faults.reset()
+    return world
 
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_slot_that_comes_during_a_signup_is_used(lost: bool) -> None:
     # `lost`: the tenant is recorded, but the response is lost, and another worker writes to it before the retry.
-    world = await new_world(workers=2, max_concurrent=1)
-    await world.sign_up("first")
-    stall, signup = await signup_that_stalls(world, "transact tenants", lost=lost)
+    trial = await with_one_slot_taken()
+    await trial.sign_up("late", worker=1)
+    number = trial.workers[1].faults.calls.index("transact tenants") + 1
+    world = await with_one_slot_taken()
+    stall = world.workers[1].faults.stall(number, after=lost)
+    if lost:
+        world.workers[1].faults.lose(number)
+    signup = asyncio.create_task(world.sign_up("late", worker=1))
+    await asyncio.wait_for(stall.reached.wait(), 5)
     both, world.workers = world.workers, world.workers[:1]
     await world.run()
     assert (await world.tenant("first")).state is TenantState.ACTIVE
+    if lost:
+        assert (await world.tenant("late")).state is TenantState.ACTIVE
     stall.release()
     operation = await signup
     world.workers = both
