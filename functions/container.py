@@ -52,7 +52,9 @@ class Container:
         self.reservations = TableReservationRepository(self._tables, self.clock)
         self.clusters = TableClusterRepository(self._tables, self.reservations, self.clock)
         self._keys = TableIdempotencyRepository(self._tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
-        self._connections = ClusterConnectionPool(self.clusters, settings.kubernetes, self.clock, self._identity)
+        self._connections = ClusterConnectionPool(
+            self.clusters, settings.kubernetes, self.clock, owner=settings.tenants.owner, identity=self._identity
+        )
         self._build_use_cases()
         self._build_activities()
 

@@ -132,6 +132,10 @@ class RetentionSettings(_Section):
 class TenantSettings(_Section):
     """What tenants are made from."""
 
+    owner: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    """This berth's own id, a DNS label such as the function app's name, and the label `berth.dev/owner` of all that it
+    makes. It must be another one for each berth, and never change: what has another owner is neither taken over nor
+    removed."""
     domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "tenants.example.com"
     """The domain under which every tenant has its address: SLUG.DOMAIN."""
     image: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9./:_-]+$")]

@@ -7,14 +7,17 @@ answers its probe, `slow-...` is late; any other becomes ready. Waiting moves th
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus, diagnose
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound, Permanent, Transient
+from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
 
@@ -39,9 +42,15 @@ _WAITING: Mapping[str, Mapping[str, Any]] = {
 class FakeNamespace:
     """One namespace. `held` keeps it from being removed, as a finalizer does."""
 
+    created_at: datetime
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
     workload_at: float = 0.0
     held: bool = False
+
+    @property
+    def manifest(self) -> Manifest:
+        """The namespace itself."""
+        return next(manifest for (kind, _), manifest in self.objects.items() if kind == "Namespace")
 
     @property
     def tag(self) -> str:
@@ -69,6 +78,7 @@ class FakeCluster:
         self.namespaces: dict[str, FakeNamespace] = {}
         self.away: BerthError | None = None
         self._clock = clock
+        self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
         self._slow_seconds = slow_seconds
 
@@ -80,9 +90,13 @@ class FakeCluster:
             if kind not in KINDS:
                 raise Permanent(f"berth does not apply the kinds {kind}")
             name = metadata["name"] if kind == "Namespace" else metadata["namespace"]
+            if kind == "Namespace":
+                ensure_ours(each, self._owner)
+                if name in self.namespaces:
+                    ensure_ours(self.namespaces[name].manifest, self._owner)
             if kind != "Namespace" and name not in self.namespaces:
                 raise NotFound(f"there is no namespace {name}")
-            namespace = self.namespaces.setdefault(name, FakeNamespace())
+            namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
@@ -103,6 +117,8 @@ class FakeCluster:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
         held = self.namespaces.get(namespace)
+        if held is not None:
+            ensure_ours(held.manifest, self._owner)
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -189,9 +205,10 @@ class FakeTemplates:
         if self.error is not None:
             raise self.error
         namespace = namespace_name(tenant.instance)
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
         pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
         return [
-            {"kind": "Namespace", "metadata": {"name": namespace}},
+            {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}},
             {
                 "kind": "StatefulSet",

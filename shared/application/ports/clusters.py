@@ -47,7 +47,10 @@ class KubernetesCluster(Protocol):
     """One cluster's API server. Methods raise Transient for what may work later and Permanent for what was refused."""
 
     async def apply(self, objects: Sequence[Manifest]) -> None:
-        """Server-side apply one tenant's objects; applying the same again changes nothing."""
+        """Server-side apply one tenant's objects; applying the same again changes nothing.
+
+        Raises NotOurs for a namespace that exists and is not this berth's and the instance's: nothing is changed then.
+        """
         ...
 
     async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
@@ -60,7 +63,8 @@ class KubernetesCluster(Protocol):
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
-        Raises Transient if it is still there after `timeout` seconds.
+        Raises Transient if it is still there after `timeout` seconds, and NotOurs, before anything is deleted, if it
+        is not this berth's.
         """
         ...
 

@@ -10,6 +10,7 @@ from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
@@ -26,7 +27,7 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
     kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
     settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
     client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock())
+    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
     yield held
     await held.close()
 
@@ -79,6 +80,7 @@ async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, cont
 
 
 async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) -> None:
-    bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
+    labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: "bad", "a": "b c"}
+    bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": labels}}
     with pytest.raises(Permanent, match="422"):
         await cluster.apply([bad])
