@@ -130,3 +130,20 @@ async def test_a_template_without_the_owner_is_refused(administered: Administere
     with pytest.raises(NotOurs, match="owner=other"):
         await cluster.apply(YamlTenantTemplates(others).render(value))
     assert not await by_hand.exists(namespace_name(value.instance))
+
+
+async def test_the_namespaces_of_this_berth_are_found(administered: Administered) -> None:
+    cluster, by_hand = administered
+    values = [fresh_tenant() for _ in range(2)]
+    names = [await apply(cluster, value) for value in values]
+    instance = fresh_tenant().instance
+    await by_hand.create(namespace_name(instance), {OWNER: "other", INSTANCE: instance})
+    await by_hand.create(f"x-{instance}", {OWNER: TENANT_SETTINGS.owner, INSTANCE: instance})
+    found = {each.instance: each for each in await cluster.tenant_namespaces()}
+    assert [found[value.instance].slug for value in values] == [value.slug for value in values]
+    assert instance not in found
+    first = found[values[0].instance]
+    assert not first.is_being_removed
+    assert first.created_at.tzinfo is not None
+    await cluster.remove(names[0], timeout=30)
+    assert values[0].instance not in {each.instance for each in await cluster.tenant_namespaces()}

@@ -13,8 +13,10 @@ from typing import Any
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.domain.clusters import ClusterName
-from shared.domain.instances import namespace_name
+from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound, Permanent, Transient
 from tests.support.builders import TENANT_SETTINGS
@@ -71,11 +73,13 @@ class FakeCluster:
 
     Attributes:
         namespaces: What is there, by name. Take one out, and it was removed by hand.
+        volumes: What is left of removed claims.
         away: The error that every call fails with, or None.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
         self.namespaces: dict[str, FakeNamespace] = {}
+        self.volumes: list[LeftVolume] = []
         self.away: BerthError | None = None
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
@@ -124,6 +128,22 @@ class FakeCluster:
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
         self.namespaces.pop(namespace, None)
 
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        await self._answer()
+        found: list[FoundNamespace] = []
+        for name, namespace in self.namespaces.items():
+            labels = namespace.manifest["metadata"]["labels"]
+            if labels.get(OWNER) == self._owner and name == f"{NAMESPACE_PREFIX}{labels.get(INSTANCE)}":
+                instance, slug = InstanceId(labels[INSTANCE]), Slug(labels.get(SLUG, ""))
+                found.append(FoundNamespace(instance, slug, namespace.created_at, is_being_removed=False))
+        return found
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's and are neither used nor deleted."""
+        await self._answer()
+        return list(self.volumes)
+
     async def check(self) -> None:
         """Return if it answers."""
         await self._answer()
@@ -171,6 +191,14 @@ class FaultyCluster:
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace."""
         await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        return await self._faults.call("tenant namespaces", self._cluster.tenant_namespaces)
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that nothing uses any more."""
+        return await self._faults.call("left volumes", self._cluster.left_volumes)
 
     async def check(self) -> None:
         """Return if it answers."""

@@ -83,6 +83,7 @@ class KubernetesClient:
         retry: bool = True,
         retry_conflict: bool = False,
         query: Query | None = None,
+        accept: str = JSON,
     ) -> Json:
         """Send a request, with retries if it fails for a moment, and return the JSON response.
 
@@ -94,6 +95,7 @@ class KubernetesClient:
             retry: Whether to retry at all; a health check does not.
             retry_conflict: Whether a 409 is retried too: an apply that is sent again resolves a concurrent write.
             query: The query's parameters.
+            accept: The media type of the response.
 
         Raises:
             NotFound, Conflict, Permanent: As the API server responded.
@@ -103,7 +105,7 @@ class KubernetesClient:
         async def attempt() -> Json:
             async with self._semaphore:
                 timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
-                response = await self._send(method, path, body, media_type, timeout, query)
+                response = await self._send(method, path, body, media_type, timeout, query, accept)
                 try:
                     return await _read(response)
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -166,12 +168,13 @@ class KubernetesClient:
         media_type: str,
         timeout: aiohttp.ClientTimeout,
         query: Query | None,
+        accept: str = JSON,
     ) -> aiohttp.ClientResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         content = _yaml(body) if body is not None and media_type == APPLY else body
 
         async def attempt(authorization: str | None) -> aiohttp.ClientResponse:
-            headers = {"Accept": JSON, "Content-Type": media_type}
+            headers = {"Accept": accept, "Content-Type": media_type}
             if authorization:
                 headers["Authorization"] = authorization
             try:

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
+from shared.adapters.kubernetes.inventory import found_namespaces, left_volumes
 from shared.adapters.kubernetes.ownership import ensure_ours
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
@@ -134,6 +136,14 @@ class KubernetesApiCluster:
 
         if not await _poll(is_gone, deadline):
             raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        return await found_namespaces(self._client, self._owner)
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's and are neither used nor deleted."""
+        return await left_volumes(self._client)
 
     async def _apply_namespace(self, manifest: Mapping[str, Any]) -> None:
         """Create a namespace, or apply it to the one that exists, if that is this berth's; raises NotOurs."""

@@ -109,9 +109,11 @@ class TableReservationRepository:
 
     async def pending(self, cluster: ClusterName) -> Sequence[Reservation]:
         """Return the reservations that wait, in the order of the queue, after those that start."""
-        where = "PartitionKey eq @on and RowKey gt 'starting:' and RowKey lt 'waiting;'"
-        rows = [row async for row, _ in self._tables.query(TABLE, where, {"on": _on(cluster)})]
-        return [read_row(TABLE, row, _reservation) for row in rows]
+        return await self._between(cluster, "starting:", "waiting;")
+
+    async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return all reservations on a cluster."""
+        return await self._between(cluster, "instance:", "instance;")
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
         """Let an instance that no longer starts hold its share only; again changes nothing."""
@@ -230,6 +232,12 @@ class TableReservationRepository:
                 known = self._known.get(cluster)
                 await _pause(attempt)
         raise _busy(cluster)
+
+    async def _between(self, cluster: ClusterName, start: str, end: str) -> Sequence[Reservation]:
+        where = "PartitionKey eq @on and RowKey gt @start and RowKey lt @end"
+        parameters = {"on": _on(cluster), "start": start, "end": end}
+        rows = [row async for row, _ in self._tables.query(TABLE, where, parameters)]
+        return [read_row(TABLE, row, _reservation) for row in rows]
 
     async def _oldest(self, cluster: ClusterName, count: int) -> Sequence[tuple[Reservation, str]]:
         """Return those that have waited longest, with the ETags of their rows."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.domain.tenants import Tenant
 
 type Manifest = Mapping[str, Any]
@@ -65,6 +66,17 @@ class KubernetesCluster(Protocol):
 
         Raises Transient if it is still there after `timeout` seconds, and NotOurs, before anything is deleted, if it
         is not this berth's.
+        """
+        ...
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        ...
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's, this berth's or another one's, and are neither used nor deleted.
+
+        A volume has no label of its owner.
         """
         ...
 

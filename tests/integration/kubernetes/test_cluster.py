@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.clock import SystemClock
+from shared.adapters.kubernetes import inventory
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
@@ -18,6 +20,7 @@ from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
+from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
 
@@ -84,3 +87,51 @@ async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) ->
     bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": labels}}
     with pytest.raises(Permanent, match="422"):
         await cluster.apply([bad])
+
+
+async def test_namespaces_are_read_in_pages(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "PAGE", 2)
+    values = [fresh_tenant("never-ready-1") for _ in range(5)]
+    await asyncio.gather(*(apply(cluster, value) for value in values))
+    before = len(control_plane.audit_log.read_text().splitlines())
+    found = {each.instance for each in await cluster.tenant_namespaces()}
+    assert {value.instance for value in values} <= found
+    lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+    uris = [each["requestURI"] for each in lines if each["verb"] == "list" and each["user"]["username"] == BERTH]
+    assert len([uri for uri in uris if uri.startswith("/api/v1/namespaces?")]) >= 3
+    await asyncio.gather(*(cluster.remove(namespace_name(value.instance), timeout=30) for value in values))
+
+
+async def test_a_namespace_that_is_being_removed_is_marked(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    value, by_hand = fresh_tenant(), KubectlByHand(control_plane)
+    namespace = await apply(cluster, value)
+    await by_hand.hold(namespace)
+    await by_hand.delete(namespace)
+    [found] = [each for each in await cluster.tenant_namespaces() if each.instance == value.instance]
+    assert found.is_being_removed
+    await by_hand.release(namespace)
+    await cluster.remove(namespace, timeout=30)
+
+
+async def test_a_volume_that_is_left_is_found(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    instance = fresh_tenant().instance
+    claim = {"namespace": namespace_name(instance), "name": "data", "uid": str(uuid4())}
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": "/nowhere"},
+        "claimRef": claim,
+    }
+    name = f"left-{instance}"
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    await kubectl(control_plane, "create", "-f", "-", stdin=json.dumps(volume))
+    async with asyncio.timeout(30):
+        while not (found := [each for each in await cluster.left_volumes() if each.instance == instance]):
+            await asyncio.sleep(0.2)
+    assert [(each.name, each.phase) for each in found] == [(name, "Released")]
+    await kubectl(control_plane, "delete", "pv", name, "--wait=false")

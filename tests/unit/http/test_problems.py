@@ -8,7 +8,18 @@ from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem
 from functions.http.reference import problem_pages
 from shared import errors
 from shared.adapters.kubernetes.client import Forbidden
-from shared.errors import BerthError, Conflict, Invalid, KeyReused, NoRoom, NotFound, Permanent, QueueFull, Transient
+from shared.errors import (
+    BerthError,
+    Conflict,
+    Invalid,
+    KeyReused,
+    NoRoom,
+    NotFound,
+    NotOurs,
+    Permanent,
+    QueueFull,
+    Transient,
+)
 
 # Each class with the status and the kind of its problem.
 EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
@@ -20,6 +31,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     Transient: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
+    NotOurs: (502, Kind.DEPENDENCY_REFUSED),
     Invalid: (422, Kind.INVALID_REQUEST),
 }
 
