@@ -82,7 +82,7 @@ class Reconciliation:
 
     async def _run(self, workflows: Workflows) -> None:
         now = self._clock.now()
-        read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.list()))
+        read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
         tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
         found: list[Finding] = []
         for each in read:

@@ -135,3 +135,18 @@ async def test_a_volume_that_is_left_is_found(cluster: KubernetesApiCluster, con
             await asyncio.sleep(0.2)
     assert [(each.name, each.phase) for each in found] == [(name, "Released")]
     await kubectl(control_plane, "delete", "pv", name, "--wait=false")
+
+
+async def test_owning_a_namespace_costs_no_request(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    value = fresh_tenant("never-ready-1")
+
+    async def verbs() -> list[str]:
+        before = len(control_plane.audit_log.read_text().splitlines())
+        await apply(cluster, value)
+        lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+        ours = [each for each in lines if each["user"]["username"] == BERTH]
+        return sorted(each["verb"] for each in ours if each["verb"] not in ("list", "watch"))
+
+    assert await verbs() == ["create", *["patch"] * 11]
+    assert await verbs() == ["create", "get", *["patch"] * 12]  # again, as after a lost response
+    await cluster.remove(namespace_name(value.instance), timeout=30)
