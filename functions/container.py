@@ -15,6 +15,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.tenants import TableTenantRepository
@@ -30,6 +31,7 @@ from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import IdempotentStart
+from shared.application.reconciliation import Reconciliation
 from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
@@ -51,8 +53,11 @@ class Container:
         self.tenants = TableTenantRepository(self._tables)
         self.reservations = TableReservationRepository(self._tables, self.clock)
         self.clusters = TableClusterRepository(self._tables, self.reservations, self.clock)
+        self.findings = TableReconciliationRepository(self._tables)
         self._keys = TableIdempotencyRepository(self._tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
-        self._connections = ClusterConnectionPool(self.clusters, settings.kubernetes, self.clock, self._identity)
+        self._connections = ClusterConnectionPool(
+            self.clusters, settings.kubernetes, self.clock, owner=settings.tenants.owner, identity=self._identity
+        )
         self._build_use_cases()
         self._build_activities()
 
@@ -85,6 +90,16 @@ class Container:
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
         )
         self.breakers = Breakers(clusters=clusters, connections=self._connections, clock=clock)
+        self.reconciliation = Reconciliation(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            findings=self.findings,
+            connections=self._connections,
+            admission=admission,
+            clock=clock,
+            settings=settings.reconciliation,
+        )
         self.retention = Retention(records=TableOldRecords(self._tables), clock=clock, settings=settings.retention)
         self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)

@@ -24,6 +24,14 @@ async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -
     await _until_next_time("recovery", container().recovery.restart_lost(workflows))
 
 
+@bp.timer_trigger(schedule="0 41 * * * *", arg_name="timer", run_on_startup=False)
+@bp.durable_client_input(client_name="client")
+async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
+    """Compare what is on the clusters with the records, once an hour."""
+    workflows = container().workflows(client)
+    await _until_next_time("reconciliation", container().reconciliation.run(workflows))
+
+
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:

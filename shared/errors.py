@@ -49,6 +49,10 @@ class Permanent(BerthError):
     """It will not work however often it is tried: refused, invalid, forbidden."""
 
 
+class NotOurs(Permanent):
+    """The namespace is not this berth's, or not the instance's; nothing in it was changed."""
+
+
 class Invalid(BerthError):
     """The request is wrong in a way that only its sender can fix.
 

@@ -124,14 +124,28 @@ class RetentionSettings(_Section):
     operation."""
     audit_days: Annotated[int, Field(ge=1, le=3650)] = 365
     """Days that an audit entry is kept, after a tenant's deletion too (PCI DSS 10.5.1 asks for 12 months)."""
+    finding_days: Annotated[int, Field(ge=1, le=3650)] = 93
+    """Days that a finding of reconciliation is kept after it was repaired or gone (as long as an operation)."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
     wrong: all that berth itself needs is in the tables."""
 
 
+class ReconciliationSettings(_Section):
+    """What happens to what is on the clusters and in no record."""
+
+    repair: bool = True
+    """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
+    later. With `false` they are only reported."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
+    owner: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    """This berth's own id, a DNS label such as the function app's name, and the label `berth.dev/owner` of all that it
+    makes. It must be another one for each berth, and never change: what has another owner is neither taken over nor
+    removed."""
     domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "tenants.example.com"
     """The domain under which every tenant has its address: SLUG.DOMAIN."""
     image: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9./:_-]+$")]
@@ -168,6 +182,7 @@ class Settings(BaseSettings):
     recovery: RecoverySettings = Field(default={}, validate_default=True)
     idempotency: IdempotencySettings = IdempotencySettings()
     retention: RetentionSettings = RetentionSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from functions.http import problems
 from shared.application.ports import stored
-from shared.domain import clusters, operations, tenants
+from shared.domain import clusters, operations, reconciliation, tenants
 from shared.domain.clusters import ClusterState
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
 from shared.domain.operations import OperationState, StepState
+from shared.domain.reconciliation import FindingKind, FindingState
 
 
 def _iso(moment: datetime) -> str:
@@ -264,6 +265,52 @@ class AuditPage(_Page[AuditEntry]):
     def of(cls, page: stored.Page[tenants.AuditEntry]) -> Self:
         """Return a page of audit entries as callers see it."""
         return cls(items=tuple(AuditEntry.of(each) for each in page.items), next=page.next_token)
+
+
+class Finding(_Response):
+    """Something on a cluster that does not match the records, or the reverse."""
+
+    kind: FindingKind
+    """`orphan`: a namespace of no tenant's instance. `missing`: an active tenant's namespace is not there.
+    `reservation`: one of no tenant. `volume`: it is left of a removed instance and not deleted; berth never deletes it.
+    `skipped`: the cluster was not compared."""
+    cluster: str
+    subject: str
+    """The instance, or the volume's name; empty for a whole cluster."""
+    slug: str
+    """The tenant that it was for; empty if that is not known."""
+    state: FindingState
+    """`open`: still so. `repaired`: berth removed or released it. `gone`: it ended without berth."""
+    text: str
+    first_seen: Moment
+    last_seen: Moment
+    ended_at: Moment | None
+    """When it was repaired or gone."""
+
+    @classmethod
+    def of(cls, recorded: reconciliation.RecordedFinding) -> Self:
+        """Return a finding as operators see it."""
+        finding = recorded.finding
+        return cls(
+            kind=finding.kind,
+            cluster=finding.cluster,
+            subject=finding.subject,
+            slug=finding.slug,
+            state=recorded.state,
+            text=finding.text,
+            first_seen=recorded.first_seen,
+            last_seen=recorded.last_seen,
+            ended_at=recorded.ended_at,
+        )
+
+
+class FindingPage(_Page[Finding]):
+    """A part of the findings, by kind, cluster and subject."""
+
+    @classmethod
+    def of(cls, page: stored.Page[reconciliation.RecordedFinding]) -> Self:
+        """Return a page of findings as operators see it."""
+        return cls(items=tuple(Finding.of(each) for each in page.items), next=page.next_token)
 
 
 class ClusterList(_Response):

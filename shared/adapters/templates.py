@@ -52,6 +52,7 @@ def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str |
     """Return all names that a template may use, with their values."""
     plan = PLANS[tenant.plan]
     return {
+        "owner": settings.owner,
         "slug": tenant.slug,
         "instance": tenant.instance,
         "namespace": namespace_name(tenant.instance),

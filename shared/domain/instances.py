@@ -13,6 +13,7 @@ from shared.domain.base32 import base32
 InstanceId = NewType("InstanceId", str)
 
 NO_INSTANCE = InstanceId("")
+NAMESPACE_PREFIX = "tenant-"
 
 
 def new_instance_id() -> InstanceId:
@@ -24,4 +25,4 @@ def namespace_name(instance: InstanceId) -> str:
     """Return the name of the instance's namespace; raises ValueError for a tenant without an instance."""
     if not instance:
         raise ValueError("there is no instance, so there is no namespace")
-    return f"tenant-{instance}"
+    return f"{NAMESPACE_PREFIX}{instance}"

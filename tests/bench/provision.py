@@ -124,7 +124,9 @@ async def _cluster(stack: Stack) -> KubernetesApiCluster:
     path = stack.processes.directory / "bench.kubeconfig"
     path.write_text(json.dumps(plane.context(BERTH)))
     settings = KubernetesSettings(kubeconfig=str(path))
-    return KubernetesApiCluster(await connect(KubeconfigAccess(plane.name), settings), settings, SystemClock())
+    return KubernetesApiCluster(
+        await connect(KubeconfigAccess(plane.name), settings), settings, SystemClock(), TENANT_SETTINGS.owner
+    )
 
 
 def _bundle() -> tuple[Tenant, list[dict[str, object]]]:

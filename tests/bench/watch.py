@@ -185,7 +185,7 @@ def _objects() -> Sequence[Json]:
 async def _start(plane: ControlPlane, tenants: int) -> list[str]:
     """Apply tenants that never become ready, and return their namespaces."""
     client, settings = await _client(plane, BERTH)
-    cluster = KubernetesApiCluster(client, settings, SystemClock())
+    cluster = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
     bundles = [_objects() for _ in range(tenants)]
     for bundle in bundles:
         await cluster.apply(bundle)
@@ -205,7 +205,9 @@ def _measure(kubeconfig: str, namespaces: Sequence[str], seconds: float) -> tupl
 
 async def _wait(kubeconfig: str, namespaces: Sequence[str], seconds: float) -> tuple[int, int]:
     settings = KubernetesSettings(kubeconfig=kubeconfig)
-    cluster = KubernetesApiCluster(await connect(KubeconfigAccess("local"), settings), settings, SystemClock())
+    cluster = KubernetesApiCluster(
+        await connect(KubeconfigAccess("local"), settings), settings, SystemClock(), TENANT_SETTINGS.owner
+    )
     await asyncio.gather(*(cluster.check() for _ in range(settings.max_concurrent_requests)))
     tracemalloc.start()
     waiting = [asyncio.create_task(cluster.wait_until_ready(each, timeout=seconds + 60)) for each in namespaces]

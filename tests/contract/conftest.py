@@ -13,7 +13,7 @@ from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.domain.clusters import Cluster, KubeconfigAccess
 from shared.settings import KubernetesSettings
-from tests.support.builders import new_cluster, new_slug
+from tests.support.builders import TENANT_SETTINGS, new_cluster, new_slug
 from tests.support.by_hand import Administered, FakeByHand, KubectlByHand
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster
@@ -58,7 +58,7 @@ async def api_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesAp
     kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
     settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
     client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock())
+    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
     yield held
     await held.close()
 

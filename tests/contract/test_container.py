@@ -12,6 +12,7 @@ from shared.settings import load_settings
 async def test_a_container_closes_its_connections(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {
         "BERTH_TABLES_CONNECTION": connection_string(azurite.endpoint),
+        "BERTH_TENANTS_OWNER": "tests",
         "BERTH_TENANTS_IMAGE": "registry.example.com/product",
         "BERTH_TENANTS_DEFAULT_VERSION": "1.0",
         "BERTH_TENANTS_SECRET_SEED": token_hex(16),

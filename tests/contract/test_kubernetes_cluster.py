@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
 from shared.application.ports.clusters import KubernetesCluster
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
-from shared.errors import NotFound, Permanent, Transient
+from shared.errors import NotFound, NotOurs, Permanent, Transient
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
@@ -106,3 +107,43 @@ async def test_an_unknown_kind_is_permanent(administered: Administered) -> None:
 
 async def test_a_cluster_that_answers_passes_its_check(administered: Administered) -> None:
     await administered.cluster.check()
+
+
+@pytest.mark.parametrize("labels", [{}, {OWNER: "other"}, {OWNER: TENANT_SETTINGS.owner, INSTANCE: "other"}])
+async def test_a_namespace_of_others_is_never_touched(administered: Administered, labels: dict[str, str]) -> None:
+    cluster, by_hand = administered
+    value = fresh_tenant()
+    namespace = namespace_name(value.instance)
+    await by_hand.create(namespace, {INSTANCE: value.instance, **labels})
+    with pytest.raises(NotOurs, match=namespace):
+        await apply(cluster, value)
+    with pytest.raises(NotOurs, match=namespace):
+        await cluster.remove(namespace, timeout=5)
+    assert await by_hand.exists(namespace)
+    assert await by_hand.versions(namespace) == {}
+
+
+async def test_a_template_without_the_owner_is_refused(administered: Administered) -> None:
+    cluster, by_hand = administered
+    value = fresh_tenant()
+    others = TENANT_SETTINGS.model_copy(update={"owner": "other"})
+    with pytest.raises(NotOurs, match="owner=other"):
+        await cluster.apply(YamlTenantTemplates(others).render(value))
+    assert not await by_hand.exists(namespace_name(value.instance))
+
+
+async def test_the_namespaces_of_this_berth_are_found(administered: Administered) -> None:
+    cluster, by_hand = administered
+    values = [fresh_tenant() for _ in range(2)]
+    names = [await apply(cluster, value) for value in values]
+    instance = fresh_tenant().instance
+    await by_hand.create(namespace_name(instance), {OWNER: "other", INSTANCE: instance})
+    await by_hand.create(f"x-{instance}", {OWNER: TENANT_SETTINGS.owner, INSTANCE: instance})
+    found = {each.instance: each for each in await cluster.tenant_namespaces()}
+    assert [found[value.instance].slug for value in values] == [value.slug for value in values]
+    assert instance not in found
+    first = found[values[0].instance]
+    assert not first.is_being_removed
+    assert first.created_at.tzinfo is not None
+    await cluster.remove(names[0], timeout=30)
+    assert values[0].instance not in {each.instance for each in await cluster.tenant_namespaces()}

@@ -23,7 +23,10 @@ from shared.settings import (
 from tests.support.clock import START
 
 TENANT_SETTINGS = TenantSettings(
-    image="registry.example.com/product", default_version="1.0.0", secret_seed=SecretStr("0123456789abcdef")
+    owner="tests",
+    image="registry.example.com/product",
+    default_version="1.0.0",
+    secret_seed=SecretStr("0123456789abcdef"),
 )
 
 

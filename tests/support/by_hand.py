@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from shared.application.ports.clusters import KubernetesCluster
-from tests.support.fake_cluster import FakeCluster
+from tests.support.clock import START
+from tests.support.fake_cluster import FakeCluster, FakeNamespace
 
 KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
 
@@ -24,6 +25,10 @@ class ByHand(Protocol):
 
     async def delete(self, namespace: str) -> None:
         """Delete a namespace without waiting until it is gone."""
+        ...
+
+    async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
+        """Create a namespace that is not applied by berth."""
         ...
 
     async def hold(self, namespace: str) -> None:
@@ -59,6 +64,10 @@ class FakeByHand:
     async def delete(self, namespace: str) -> None:
         del self._namespaces[namespace]
 
+    async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
+        manifest = {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+        self._namespaces[namespace] = FakeNamespace(START, {("Namespace", namespace): manifest})
+
     async def hold(self, namespace: str) -> None:
         self._namespaces[namespace].held = True
 
@@ -87,6 +96,11 @@ class KubectlByHand:
 
     async def delete(self, namespace: str) -> None:
         await kubectl(self._plane, "delete", "namespace", namespace, "--wait=false")
+
+    async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
+        metadata = {"name": namespace, "labels": labels}
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+        await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(manifest))
 
     async def hold(self, namespace: str) -> None:
         await self._set_finalizers(namespace, '["example.com/hold"]')

@@ -8,14 +8,19 @@ autoscaler adds. Waiting moves the fake clock.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.domain.clusters import ClusterName
-from shared.domain.instances import namespace_name
+from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound, Permanent, Transient
+from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
 
@@ -40,9 +45,15 @@ _WAITING: Mapping[str, Mapping[str, Any]] = {
 class FakeNamespace:
     """One namespace. `held` keeps it from being removed, as a finalizer does."""
 
+    created_at: datetime
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
     workload_at: float = 0.0
     held: bool = False
+
+    @property
+    def manifest(self) -> Manifest:
+        """The namespace itself."""
+        return next(manifest for (kind, _), manifest in self.objects.items() if kind == "Namespace")
 
     @property
     def tag(self) -> str:
@@ -63,13 +74,16 @@ class FakeCluster:
 
     Attributes:
         namespaces: What is there, by name. Take one out, and it was removed by hand.
+        volumes: What is left of removed claims.
         away: The error that every call fails with, or None.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
         self.namespaces: dict[str, FakeNamespace] = {}
+        self.volumes: list[LeftVolume] = []
         self.away: BerthError | None = None
         self._clock = clock
+        self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
         self._slow_seconds = slow_seconds
 
@@ -81,9 +95,13 @@ class FakeCluster:
             if kind not in KINDS:
                 raise Permanent(f"berth does not apply the kinds {kind}")
             name = metadata["name"] if kind == "Namespace" else metadata["namespace"]
+            if kind == "Namespace":
+                ensure_ours(each, self._owner)
+                if name in self.namespaces:
+                    ensure_ours(self.namespaces[name].manifest, self._owner)
             if kind != "Namespace" and name not in self.namespaces:
                 raise NotFound(f"there is no namespace {name}")
-            namespace = self.namespaces.setdefault(name, FakeNamespace())
+            namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
@@ -104,10 +122,28 @@ class FakeCluster:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
         held = self.namespaces.get(namespace)
+        if held is not None:
+            ensure_ours(held.manifest, self._owner)
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
         self.namespaces.pop(namespace, None)
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        await self._answer()
+        found: list[FoundNamespace] = []
+        for name, namespace in self.namespaces.items():
+            labels = namespace.manifest["metadata"]["labels"]
+            if labels.get(OWNER) == self._owner and name == f"{NAMESPACE_PREFIX}{labels.get(INSTANCE)}":
+                instance, slug = InstanceId(labels[INSTANCE]), Slug(labels.get(SLUG, ""))
+                found.append(FoundNamespace(instance, slug, namespace.created_at, is_being_removed=False))
+        return found
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's and are neither used nor deleted."""
+        await self._answer()
+        return list(self.volumes)
 
     async def check(self) -> None:
         """Return if it answers."""
@@ -162,6 +198,14 @@ class FaultyCluster:
         """Remove a namespace."""
         await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
 
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        return await self._faults.call("tenant namespaces", self._cluster.tenant_namespaces)
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that nothing uses any more."""
+        return await self._faults.call("left volumes", self._cluster.left_volumes)
+
     async def check(self) -> None:
         """Return if it answers."""
         await self._faults.call("check", self._cluster.check)
@@ -195,9 +239,10 @@ class FakeTemplates:
         if self.error is not None:
             raise self.error
         namespace = namespace_name(tenant.instance)
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
         pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
         return [
-            {"kind": "Namespace", "metadata": {"name": namespace}},
+            {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}},
             {
                 "kind": "StatefulSet",

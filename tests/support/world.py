@@ -17,6 +17,7 @@ from functions import orchestrators
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.tenants import TableTenantRepository
@@ -32,6 +33,7 @@ from shared.application.delete import Delete
 from shared.application.dependencies import DependencyChecks
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clusters import TenantTemplates
+from shared.application.reconciliation import Reconciliation
 from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
@@ -75,6 +77,7 @@ class Worker:
         self.tenants = tenants = TableTenantRepository(tables)
         self.reservations = reservations = TableReservationRepository(tables, clock)
         self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
+        self.findings = findings = TableReconciliationRepository(tables)
         keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
         connections = FakeConnections(clusters, kubernetes, self.faults)
         self.admission = admission = Admission(
@@ -103,6 +106,16 @@ class Worker:
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
         )
         self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
+        self.reconciliation = Reconciliation(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            findings=findings,
+            connections=connections,
+            admission=admission,
+            clock=clock,
+            settings=settings.reconciliation,
+        )
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
         self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)

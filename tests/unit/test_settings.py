@@ -11,6 +11,7 @@ from shared.settings import Settings, SettingsError, describe, load_settings
 
 GOOD = {
     "BERTH_TABLES_ENDPOINT": "https://berth.table.core.windows.net",
+    "BERTH_TENANTS_OWNER": "tests",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_TENANTS_SECRET_SEED": "0123456789abcdef",
@@ -66,6 +67,7 @@ def test_every_mistake_is_in_one_message(environment: Load) -> None:
         environment(wrong)
     message = str(caught.value)
     missing = (
+        "BERTH_TENANTS_OWNER",
         "BERTH_TENANTS_IMAGE",
         "BERTH_TENANTS_DEFAULT_VERSION",
         "BERTH_RECOVERY_SCHEDULE",

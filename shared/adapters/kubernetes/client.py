@@ -82,6 +82,7 @@ class KubernetesClient:
         retry: bool = True,
         retry_conflict: bool = False,
         query: Query | None = None,
+        accept: str = JSON,
     ) -> Json:
         """Send a request, with retries if it fails for a moment, and return the JSON response.
 
@@ -93,6 +94,7 @@ class KubernetesClient:
             retry: Whether to retry at all; a health check does not.
             retry_conflict: Whether a 409 is retried too: an apply that is sent again resolves a concurrent write.
             query: The query's parameters.
+            accept: The media type of the response.
 
         Raises:
             NotFound, Conflict, Permanent: As the API server responded.
@@ -101,7 +103,7 @@ class KubernetesClient:
 
         async def attempt() -> Json:
             async with self._semaphore:
-                return await self._once(method, path, body, media_type, query)
+                return await self._once(method, path, body, media_type, query, accept)
 
         if not retry:
             return await attempt()
@@ -155,10 +157,16 @@ class KubernetesClient:
             response.close()
 
     async def _once(
-        self, method: str, path: str, body: Mapping[str, Any] | None, media_type: str, query: Query | None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        media_type: str,
+        query: Query | None,
+        accept: str = JSON,
     ) -> Json:
         timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
-        response = await self._send(method, path, body, media_type, timeout, query)
+        response = await self._send(method, path, body, media_type, timeout, query, accept)
         try:
             return await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -174,12 +182,13 @@ class KubernetesClient:
         media_type: str,
         timeout: aiohttp.ClientTimeout,
         query: Query | None,
+        accept: str = JSON,
     ) -> aiohttp.ClientResponse:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         content = _yaml(body) if body is not None and media_type == APPLY else body
 
         async def attempt(authorization: str | None) -> aiohttp.ClientResponse:
-            headers = {"Accept": JSON, "Content-Type": media_type}
+            headers = {"Accept": accept, "Content-Type": media_type}
             if authorization:
                 headers["Authorization"] = authorization
             try:

@@ -6,14 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
+from shared.adapters.kubernetes.inventory import found_namespaces, left_volumes
+from shared.adapters.kubernetes.ownership import ensure_ours
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
-from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
-OURS = {"fieldManager": "berth", "force": "true"}
+FIELD_MANAGER = "berth"
+OURS = {"fieldManager": FIELD_MANAGER, "force": "true"}
 
 # The kinds that a tenant may be made of. infra/kubernetes/cluster-role.yaml allows just these.
 PATHS = {
@@ -34,17 +38,24 @@ WORKLOADS = ("StatefulSet", "Deployment")
 ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
-_PREFIX = namespace_name(InstanceId("-")).removesuffix("-")
 
 
 class KubernetesApiCluster:
-    """Implements `shared.application.ports.clusters.KubernetesCluster`."""
+    """Implements `shared.application.ports.clusters.KubernetesCluster`.
 
-    def __init__(self, client: KubernetesClient, settings: KubernetesSettings, clock: Clock) -> None:
+    Args:
+        client: The connections to its API server.
+        settings: Time limits.
+        clock: The present time.
+        owner: This berth's own id, which the namespaces that it may touch have as a label.
+    """
+
+    def __init__(self, client: KubernetesClient, settings: KubernetesSettings, clock: Clock, owner: str) -> None:
         self._client = client
+        self._owner = owner
         self._settings = settings
         self._clock = clock
-        self._pods = PodWatch(client, settings, lambda namespace: namespace.removeprefix(_PREFIX), _project)
+        self._pods = PodWatch(client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project)
         self._asked: dict[str, float] = {}  # when, by namespace
 
     async def close(self) -> None:
@@ -64,7 +75,10 @@ class KubernetesApiCluster:
         first = [each for each in objects if each["kind"] == "Namespace"]
         last = [each for each in objects if each["kind"] in WORKLOADS]
         between = [each for each in objects if each not in first and each not in last]
-        for group in (first, between, last):
+        for each in first:
+            ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
+            await self._apply_namespace(each)
+        for group in (between, last):
             await asyncio.gather(*(self._apply(each) for each in group))
 
     async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
@@ -93,7 +107,9 @@ class KubernetesApiCluster:
         return status
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
-        """Remove a namespace with all in it and wait until it is gone; raises Transient if it is not by then.
+        """Remove a namespace with all in it and wait until it is gone.
+
+        Raises Transient if it is not by then, and NotOurs, before anything is deleted, if it is not this berth's.
 
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
@@ -104,6 +120,7 @@ class KubernetesApiCluster:
             found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
             return
+        ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
@@ -122,6 +139,29 @@ class KubernetesApiCluster:
 
         if not await _poll(is_gone, deadline):
             raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        return await found_namespaces(self._client, self._owner)
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's and are neither used nor deleted."""
+        return await left_volumes(self._client)
+
+    async def _apply_namespace(self, manifest: Mapping[str, Any]) -> None:
+        """Create a namespace, or apply it to the one that exists, if that is this berth's; raises NotOurs."""
+        try:
+            # Not an apply, which would take over whatever has this name.
+            await self._client.request("POST", PATHS["Namespace"], manifest, query={"fieldManager": FIELD_MANAGER})
+        except Conflict:
+            name = manifest["metadata"]["name"]
+            try:
+                found = await self._client.request("GET", f"{PATHS['Namespace']}/{name}")
+            except NotFound as error:
+                raise Transient(f"the namespace {name} was removed while it was applied") from error
+            ensure_ours(found, self._owner)
+            # With its uid, so that no other one of the same name, made since, is taken over instead.
+            await self._apply({**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}})
 
     async def _apply(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]

@@ -22,15 +22,23 @@ class ClusterConnectionPool:
         clusters: The registrations.
         settings: Time limits and the number of requests at once, for each cluster.
         clock: The present time.
-        identity: berth's own, for the clusters reached by it; its creator closes it, after this pool.
+        owner: This berth's own id.
+        identity: The Microsoft Entra identity, for the clusters reached by it; its creator closes it, after this pool.
     """
 
     def __init__(
-        self, clusters: ClusterRepository, settings: KubernetesSettings, clock: Clock, identity: AsyncTokenCredential
+        self,
+        clusters: ClusterRepository,
+        settings: KubernetesSettings,
+        clock: Clock,
+        *,
+        owner: str,
+        identity: AsyncTokenCredential,
     ) -> None:
         self._clusters = clusters
         self._settings = settings
         self._clock = clock
+        self._owner = owner
         self._identity = identity
         self._lock = asyncio.Lock()
         self._open: dict[ClusterName, tuple[ClusterAccess, KubernetesApiCluster]] = {}
@@ -49,7 +57,7 @@ class ClusterConnectionPool:
             if cluster is None or held != access:
                 # A replaced client stays open for the operations that still use it, and closes with the worker.
                 client = await connect(access, self._settings, self._identity)
-                cluster = KubernetesApiCluster(client, self._settings, self._clock)
+                cluster = KubernetesApiCluster(client, self._settings, self._clock, self._owner)
                 self._open[name] = access, cluster
             return cluster
 

@@ -12,6 +12,7 @@ from shared.domain.tenants import AuditEntry
 SHARDS = "0123456789abcdef"
 
 _POSITION = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
+_FINDING_POSITION = re.compile(r"[a-z]{1,20}:[a-z0-9-]{1,40}:[a-z0-9.-]{0,253}")  # a kind, a cluster and a subject
 _AUDIT_POSITION = re.compile(r"[0-9a-z]{20}[a-z]{1,20}")  # the end of an audit entry's row key
 
 
@@ -70,6 +71,16 @@ def write_audit_token(end: str) -> str:
 def read_audit_token(token: str) -> str:
     """Return the `audit_end` after which a trail continues; raises ValueError for a token that is not ours."""
     return _decode(token, _AUDIT_POSITION)
+
+
+def write_finding_token(key: str) -> str:
+    """Return the token of a list of findings that continues after a row key."""
+    return _encode(key)
+
+
+def read_finding_token(token: str) -> str:
+    """Return the row key after which a list of findings continues; raises ValueError for a token that is not ours."""
+    return _decode(token, _FINDING_POSITION)
 
 
 def _encode(text: str) -> str:

@@ -114,10 +114,14 @@ class TableReservationRepository:
 
     async def pending(self, cluster: ClusterName) -> Sequence[Reservation]:
         """Return the reservations that wait, in the order of the queue, after those that start."""
-        where = "PartitionKey eq @on and RowKey gt 'starting:' and RowKey lt 'waiting;'"
-        rows = [row async for row, _ in self._tables.query(TABLE, where, {"on": _on(cluster)})]
+        rows = await self._between(cluster, "starting:", "waiting;")
         read = (read_or_skip(TABLE, row, _reservation) for row in rows)
         return [each for each in read if each is not None]
+
+    async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return all reservations on a cluster; raises Transient for a row that cannot be read."""
+        rows = await self._between(cluster, "instance:", "instance;")
+        return [read_row(TABLE, row, _reservation) for row in rows]
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
         """Let an instance that no longer starts hold its share only; again changes nothing."""
@@ -230,6 +234,11 @@ class TableReservationRepository:
                     writes.append(Replace(_row(cluster, replace(before, state=to)), found[1]))
                 if await self._write(cluster, allocation, sums, writes):
                     return
+
+    async def _between(self, cluster: ClusterName, start: str, end: str) -> Sequence[Row]:
+        where = "PartitionKey eq @on and RowKey gt @start and RowKey lt @end"
+        parameters = {"on": _on(cluster), "start": start, "end": end}
+        return [row async for row, _ in self._tables.query(TABLE, where, parameters)]
 
     async def _oldest(self, cluster: ClusterName, count: int) -> Sequence[tuple[Reservation, str]]:
         """Return those that have waited longest, with the ETags of their rows."""

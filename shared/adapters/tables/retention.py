@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.adapters.tables import idempotency, keys, latency, tenants
+from shared.adapters.tables import idempotency, keys, latency, reconciliations, tenants
 from shared.adapters.tables.storage import MAX_WRITES, Delete, TableStorage
 from shared.domain.lifecycle import OperationKind
 from shared.errors import Conflict, NotFound
@@ -43,6 +43,13 @@ class TableOldRecords:
     async def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the audit entries of earlier changes."""
         async for count in self._delete_of_tenants("audit", before):
+            yield count
+
+    async def purge_findings(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the findings of reconciliation that ended earlier."""
+        where = "PartitionKey eq @partition and ended_at lt @before"
+        parameters = {"partition": reconciliations.PARTITION, "before": before}
+        async for count in self._delete(reconciliations.TABLE, where, parameters):
             yield count
 
     async def _delete_of_tenants(self, kind: str, before: datetime) -> AsyncIterator[int]:

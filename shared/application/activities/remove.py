@@ -11,7 +11,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Work
-from shared.errors import Conflict, NotFound, Permanent
+from shared.errors import Conflict, NotFound, NotOurs, Permanent
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,13 @@ class RemoveTenant(OperationActivity):
             # The slot first, because the removal may take long: others must not wait for it.
             await self._admission.release_slot(value.cluster, value.instance, workflows)
             cluster = await self._connections.connect(value.cluster)
-            await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
+            try:
+                await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
+            except NotOurs as error:
+                if not operation.rules.makes_instance:
+                    raise
+                # `apply` refused it too, so nothing of this operation is in it.
+                log_event(logger, "nothing removed", level=logging.WARNING, cause=str(error))
         gone = await self._open_tenant(work, workflows)
         if gone is None:  # another call did all this
             return ENDED

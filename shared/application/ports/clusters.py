@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
+from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.domain.tenants import Tenant
 
 type Manifest = Mapping[str, Any]
@@ -47,7 +48,10 @@ class KubernetesCluster(Protocol):
     """One cluster's API server. Methods raise Transient for what may work later and Permanent for what was refused."""
 
     async def apply(self, objects: Sequence[Manifest]) -> None:
-        """Server-side apply one tenant's objects; applying the same again changes nothing."""
+        """Server-side apply one tenant's objects; applying the same again changes nothing.
+
+        Raises NotOurs for a namespace that exists and is not this berth's and the instance's: nothing is changed then.
+        """
         ...
 
     async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
@@ -60,7 +64,19 @@ class KubernetesCluster(Protocol):
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
-        Raises Transient if it is still there after `timeout` seconds.
+        Raises Transient if it is still there after `timeout` seconds, and NotOurs, before anything is deleted, if it
+        is not this berth's.
+        """
+        ...
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        ...
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that were an instance's, this berth's or another one's, and are neither used nor deleted.
+
+        A volume has no label of its owner.
         """
         ...
 

@@ -58,6 +58,10 @@ class ReservationRepository(Protocol):
         """Return the reservations that wait, in the order of the queue, after those that start."""
         ...
 
+    async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return all reservations on a cluster."""
+        ...
+
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
         """Let an instance that no longer starts hold its share only; again changes nothing."""
         ...

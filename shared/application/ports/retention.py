@@ -24,6 +24,10 @@ class OldRecords(Protocol):
         """Delete the operations that ended earlier; each tenant keeps its last one."""
         ...
 
+    def purge_findings(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the findings of reconciliation that ended earlier."""
+        ...
+
     def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the audit entries of earlier changes."""
         ...

@@ -197,6 +197,7 @@ def without_key() -> Iterator[Case]:
     good = body(CLUSTER)
     yield Case("function key to register", "PUT", "clusters/local", 401, None, good, JSON)
     yield Case("function key to list clusters", "GET", "clusters", 401)
+    yield Case("function key to list findings", "GET", "reconciliations", 401)
     yield Case("function key in the query", "PUT", "clusters/local?code=FUNCTION", 401, None, good, JSON, "none")
     yield Case("wrong key in the query", "POST", "tenants?code=wrong", 401, None, GOOD.encode(), JSON, "none")
     for about, value in {"Unicode": "schlüssel".encode(), "bytes": b"\xff\xfe", "long": b"k" * 20_000}.items():

@@ -136,6 +136,8 @@ async def test_each_route_needs_its_key(berth: ProxiedStack) -> None:
     assert (await send(berth, "GET", "tenants", key="wrong")).status_code == 401
     assert (await send(berth, "GET", "clusters")).status_code == 401
     assert (await send(berth, "GET", "clusters", key=berth.stack.master_key)).status_code == 200
+    findings = await send(berth, "GET", "reconciliations?state=open", key=berth.stack.master_key)
+    assert (findings.status_code, findings.json()) == (200, {"items": [], "next": ""})
     assert (await send(berth, "GET", "healthz", key="none")).status_code == 200
 
 

@@ -135,7 +135,9 @@ async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceA
     access_by_token = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
     settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50)
     client = await connect(access_by_token, settings, account)
-    held = Connected(account, proxy, client, KubernetesApiCluster(client, settings, SystemClock()))
+    held = Connected(
+        account, proxy, client, KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
+    )
     yield held
     await held.cluster.close()
     await proxy.close()
@@ -283,7 +285,9 @@ async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAcco
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
         await clusters.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
-    pool = ClusterConnectionPool(clusters, KubernetesSettings(), SystemClock(), account)
+    pool = ClusterConnectionPool(
+        clusters, KubernetesSettings(), SystemClock(), owner=TENANT_SETTINGS.owner, identity=account
+    )
     for name in names:
         await (await pool.connect(name)).check()
     await pool.close()

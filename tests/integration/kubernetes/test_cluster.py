@@ -3,13 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.clock import SystemClock
+from shared.adapters.kubernetes import inventory
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name, new_instance_id
@@ -17,6 +20,7 @@ from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
+from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
 
@@ -26,7 +30,7 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
     kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
     settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
     client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock())
+    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
     yield held
     await held.close()
 
@@ -79,14 +83,19 @@ async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, cont
 
 
 async def test_a_rejected_object_fails_at_once(cluster: KubernetesApiCluster) -> None:
-    bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": {"a": "b c"}}}
+    labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: "bad", "a": "b c"}
+    bad = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-bad", "labels": labels}}
     with pytest.raises(Permanent, match="422"):
         await cluster.apply([bad])
 
 
 async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     namespace = namespace_name(new_instance_id())
-    labels = {"app.kubernetes.io/managed-by": "berth", "berth.dev/instance": namespace.removeprefix("tenant-")}
+    labels = {
+        "app.kubernetes.io/managed-by": "berth",
+        OWNER: TENANT_SETTINGS.owner,
+        INSTANCE: namespace.removeprefix("tenant-"),
+    }
     huge = {"name": "product", "image": "product:1", "resources": {"requests": {"cpu": "999999"}}}
     spec = {
         "serviceName": "product",
@@ -116,3 +125,66 @@ async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster,
     assert (status.ready, status.permanent, status.adding_node) == (False, False, True)
     assert "adding a node for it: pod triggered scale-up: [{aks-user-1234 3->4" in status.message
     await cluster.remove(namespace, timeout=30)
+
+
+async def test_namespaces_are_read_in_pages(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "PAGE", 2)
+    values = [fresh_tenant("never-ready-1") for _ in range(5)]
+    await asyncio.gather(*(apply(cluster, value) for value in values))
+    before = len(control_plane.audit_log.read_text().splitlines())
+    found = {each.instance for each in await cluster.tenant_namespaces()}
+    assert {value.instance for value in values} <= found
+    lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+    uris = [each["requestURI"] for each in lines if each["verb"] == "list" and each["user"]["username"] == BERTH]
+    assert len([uri for uri in uris if uri.startswith("/api/v1/namespaces?")]) >= 3
+    await asyncio.gather(*(cluster.remove(namespace_name(value.instance), timeout=30) for value in values))
+
+
+async def test_a_namespace_that_is_being_removed_is_marked(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    value, by_hand = fresh_tenant(), KubectlByHand(control_plane)
+    namespace = await apply(cluster, value)
+    await by_hand.hold(namespace)
+    await by_hand.delete(namespace)
+    [found] = [each for each in await cluster.tenant_namespaces() if each.instance == value.instance]
+    assert found.is_being_removed
+    await by_hand.release(namespace)
+    await cluster.remove(namespace, timeout=30)
+
+
+async def test_a_volume_that_is_left_is_found(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    instance = fresh_tenant().instance
+    claim = {"namespace": namespace_name(instance), "name": "data", "uid": str(uuid4())}
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": "/nowhere"},
+        "claimRef": claim,
+    }
+    name = f"left-{instance}"
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    await kubectl(control_plane, "create", "-f", "-", stdin=json.dumps(volume))
+    async with asyncio.timeout(30):
+        while not (found := [each for each in await cluster.left_volumes() if each.instance == instance]):
+            await asyncio.sleep(0.2)
+    assert [(each.name, each.phase) for each in found] == [(name, "Released")]
+    await kubectl(control_plane, "delete", "pv", name, "--wait=false")
+
+
+async def test_owning_a_namespace_costs_no_request(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    value = fresh_tenant("never-ready-1")
+
+    async def verbs() -> list[str]:
+        before = len(control_plane.audit_log.read_text().splitlines())
+        await apply(cluster, value)
+        lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+        ours = [each for each in lines if each["user"]["username"] == BERTH]
+        return sorted(each["verb"] for each in ours if each["verb"] not in ("list", "watch"))
+
+    assert await verbs() == ["create", *["patch"] * 11]
+    assert await verbs() == ["create", "get", *["patch"] * 12]  # again, as after a lost response
+    await cluster.remove(namespace_name(value.instance), timeout=30)

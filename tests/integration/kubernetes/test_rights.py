@@ -34,6 +34,7 @@ def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
     [
         *("list secrets", "get secrets", "delete secrets", "create pods", "create pods --subresource=exec"),
         *("list nodes", "patch nodes", "create clusterroles", "create rolebindings", "create persistentvolumes"),
+        *("delete persistentvolumes", "patch persistentvolumes", "deletecollection namespaces"),
         *(
             "create serviceaccounts --subresource=token",
             "delete statefulsets",
@@ -55,6 +56,8 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "watch pods",
         "deletecollection persistentvolumeclaims",
         "list events",
+        "list namespaces",
+        "list persistentvolumes",
     ]
     output = await asyncio.gather(
         *(kubectl(control_plane, "auth", "can-i", *each.split(), "--as", BERTH, "-A") for each in used)

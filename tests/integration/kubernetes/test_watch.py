@@ -72,7 +72,9 @@ async def watched(control_plane: ControlPlane, ports: Ports) -> AsyncIterator[Wa
     config.write_text(json.dumps(control_plane.context(BERTH, server=await proxy.start(ports.take()))))
     settings = KubernetesSettings(kubeconfig=str(config), watch_timeout=5)
     client = await connect(KubeconfigAccess("local"), settings)
-    held = Watched(KubernetesApiCluster(client, settings, SystemClock()), client, settings, proxy)
+    held = Watched(
+        KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner), client, settings, proxy
+    )
     held.proxy.before = held.count
     yield held
     await held.cluster.close()

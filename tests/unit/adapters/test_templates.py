@@ -43,6 +43,7 @@ def test_every_object_is_the_tenants() -> None:
     for (kind, _), each in rendered().items():
         labels = each["metadata"]["labels"]
         assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/slug"]) == ("berth", "acme")
+        assert labels["berth.dev/owner"] == TENANT_SETTINGS.owner
         if kind != "Namespace":
             assert each["metadata"]["namespace"] == f"tenant-{labels['berth.dev/instance']}"
 

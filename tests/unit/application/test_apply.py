@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from shared.adapters.kubernetes.ownership import OWNER
 from shared.domain.clusters import ClusterName, ClusterState
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName, TenantState
@@ -12,6 +13,7 @@ from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Verdict, Work
 from shared.errors import NoRoom, Permanent, Transient
 from tests.support.builders import new_cluster
+from tests.support.by_hand import FakeByHand
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
@@ -186,3 +188,17 @@ async def test_a_lost_namespace_fails_the_wait() -> None:
     assert (await world.do(Activity.AWAIT, operation)).verdict is Verdict.FAILED
     await world.run()
     assert await violations(world) == []
+
+
+async def test_a_namespace_of_others_is_a_clear_failure() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    namespace = namespace_name((await world.tenant()).instance)
+    cluster = world.kubernetes[ONE]
+    await FakeByHand(cluster).create(namespace, {OWNER: "other"})
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.id) == (TenantState.FAILED, operation.id)
+    assert f"the namespace {namespace} is not this berth's" in tenant.operation.reason
+    assert list(cluster.namespaces) == [namespace]
+    assert (await world.cluster()).allocated == 0

@@ -12,7 +12,9 @@ from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import Write
 from shared.application.idempotent_start import Caller
 from shared.application.retention import MAX_SECONDS, Retention
+from shared.domain.clusters import ClusterName
 from shared.domain.lifecycle import TenantState
+from shared.domain.reconciliation import Finding, FindingKind, FindingState, first_seen
 from shared.domain.slugs import Slug
 from shared.errors import NotFound, Transient
 from shared.settings import RetentionSettings
@@ -24,13 +26,21 @@ from tests.support.world import World, new_world
 
 KEEP = RetentionSettings()
 DAY = 24 * 3600.0
-NOTHING = {"idempotency keys": 0, "latency rows": 0, "operations": 0, "audit entries": 0, "orchestrations": 0}
+NOTHING = {
+    "idempotency keys": 0,
+    "latency rows": 0,
+    "operations": 0,
+    "audit entries": 0,
+    "findings": 0,
+    "orchestrations": 0,
+}
 
 TABLES = {
     "idempotency keys": "idempotency",
     "latency rows": "latency",
     "operations": "tenants",
     "audit entries": "tenants",
+    "findings": "reconciliations",
 }
 
 
@@ -58,6 +68,8 @@ async def used(slug: str = "acme") -> World:
     world.clock.advance(1)
     await world.worker.delete.delete(Slug(slug), Caller("portal"), world.workflows)
     await world.run()
+    finding = first_seen(Finding(FindingKind.ORPHAN, ClusterName("one"), "i", "it is there"), world.clock.now())
+    await world.worker.findings.save([finding.ended(FindingState.GONE, world.clock.now())])
     return world
 
 
@@ -70,7 +82,7 @@ async def test_each_kind_is_deleted_at_its_age(caplog: pytest.LogCaptureFixture)
     assert counts(caplog) == NOTHING | {"idempotency keys": 2}  # a claim and the mark of the period before
     world.clock.advance(DAY)
     await purge(world)
-    assert counts(caplog) == NOTHING | {"latency rows": 2, "operations": 2}
+    assert counts(caplog) == NOTHING | {"latency rows": 2, "operations": 2, "findings": 1}
     world.clock.advance((KEEP.audit_days - KEEP.latency_days) * DAY)
     await purge(world)
     assert counts(caplog) == NOTHING | {"audit entries": 4}
@@ -104,6 +116,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
         "latency rows": 2,
         "operations": 2,
         "audit entries": 4,
+        "findings": 1,
         "orchestrations": 2,
     }
     assert (await world.sign_up("new", Caller("portal", "key-2", "signup"))).id == operation.id
@@ -111,7 +124,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
     assert (await world.tenant("new")).state is TenantState.ACTIVE
 
 
-@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants"])
+@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations"])
 async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
     world.clock.advance(400 * DAY)
@@ -131,7 +144,13 @@ async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureF
     world.clock.advance(400 * DAY)
     world.workflows.away = True
     await purge(world)
-    assert counts(caplog) == {"idempotency keys": 2, "latency rows": 2, "operations": 2, "audit entries": 4}
+    assert counts(caplog) == {
+        "idempotency keys": 2,
+        "latency rows": 2,
+        "operations": 2,
+        "audit entries": 4,
+        "findings": 1,
+    }
 
 
 async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +163,7 @@ async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixtu
     with pytest.raises(ExceptionGroup) as caught:
         await world.worker.retention.purge(Broken())
     assert [str(each) for each in caught.value.exceptions] == ["on purpose"]
-    assert len(counts(caplog)) == 4
+    assert len(counts(caplog)) == 5
 
 
 async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:

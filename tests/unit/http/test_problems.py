@@ -15,6 +15,7 @@ from shared.errors import (
     KeyReused,
     NoRoom,
     NotFound,
+    NotOurs,
     Permanent,
     QueueFull,
     Transient,
@@ -32,6 +33,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     Unreachable: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
+    NotOurs: (502, Kind.DEPENDENCY_REFUSED),
     Invalid: (422, Kind.INVALID_REQUEST),
 }
 

@@ -1,0 +1,84 @@
+"""The table `reconciliations`: one row for each finding, in one partition, since there are few.
+
+| PartitionKey | RowKey | what |
+|---|---|---|
+| finding | KIND:CLUSTER:SUBJECT | a finding; `ended_at`, when it was repaired or gone, is for purging |
+"""
+
+from collections.abc import Sequence
+from itertools import batched
+
+from pydantic import TypeAdapter
+
+from shared.adapters.tables import keys
+from shared.adapters.tables.rows import read_or_skip, with_schema
+from shared.adapters.tables.storage import MAX_WRITES, Row, TableStorage, Upsert
+from shared.application.ports.stored import Page
+from shared.domain.reconciliation import Finding, FindingState, RecordedFinding
+
+TABLE = "reconciliations"
+PARTITION = "finding"
+
+_FINDING = TypeAdapter(Finding)
+
+
+class TableReconciliationRepository:
+    """Implements `shared.application.ports.reconciliations.ReconciliationRepository`."""
+
+    def __init__(self, tables: TableStorage) -> None:
+        self._tables = tables
+
+    async def open(self) -> Sequence[RecordedFinding]:
+        """Return the findings that have not ended; a row that cannot be read is skipped."""
+        parameters = {"partition": PARTITION, "state": FindingState.OPEN.value}
+        where = "PartitionKey eq @partition and state eq @state"
+        rows = [row async for row, _ in self._tables.query(TABLE, where, parameters)]
+        read = (read_or_skip(TABLE, row, _recorded) for row in rows)
+        return [each for each in read if each is not None]
+
+    async def save(self, findings: Sequence[RecordedFinding]) -> None:
+        """Write findings; each replaces an earlier one of the same kind, cluster and subject."""
+        for batch in batched(findings, MAX_WRITES, strict=False):
+            await self._tables.transact(TABLE, [Upsert(_row(each)) for each in batch])
+
+    async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
+        """Return up to `limit` findings, ordered by kind, cluster and subject; raises ValueError for a wrong token."""
+        where = "PartitionKey eq @partition and RowKey gt @after" + (" and state eq @state" if state else "")
+        after = keys.read_finding_token(token) if token else ""
+        parameters = {"partition": PARTITION, "after": after, "state": str(state or "")}
+        found: list[RecordedFinding] = []
+        last = ""
+        async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
+            recorded = read_or_skip(TABLE, row, _recorded)
+            if recorded is None:
+                continue
+            if len(found) == limit:
+                return Page(tuple(found), keys.write_finding_token(last))
+            found.append(recorded)
+            last = row["RowKey"]
+        return Page(tuple(found), "")
+
+
+def _row(recorded: RecordedFinding) -> Row:
+    finding = recorded.finding
+    return with_schema(
+        {
+            "PartitionKey": PARTITION,
+            "RowKey": f"{finding.kind}:{finding.cluster}:{finding.subject}",
+            "finding": _FINDING.dump_json(finding).decode(),
+            "state": recorded.state.value,
+            "first_seen": recorded.first_seen,
+            "last_seen": recorded.last_seen,
+            **({} if recorded.ended_at is None else {"ended_at": recorded.ended_at}),
+        }
+    )
+
+
+def _recorded(row: Row) -> RecordedFinding:
+    return RecordedFinding(
+        finding=_FINDING.validate_json(row["finding"]),
+        state=FindingState(row["state"]),
+        first_seen=row["first_seen"],
+        last_seen=row["last_seen"],
+        ended_at=row.get("ended_at"),
+    )

@@ -1,0 +1,23 @@
+"""The repository of what reconciliation has found."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.application.ports.stored import Page
+from shared.domain.reconciliation import FindingState, RecordedFinding
+
+
+class ReconciliationRepository(Protocol):
+    """The findings. Only the timer writes them, one run at a time."""
+
+    async def open(self) -> Sequence[RecordedFinding]:
+        """Return the findings that have not ended; a row that cannot be read is skipped."""
+        ...
+
+    async def save(self, findings: Sequence[RecordedFinding]) -> None:
+        """Write findings; each replaces an earlier one of the same kind, cluster and subject."""
+        ...
+
+    async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
+        """Return up to `limit` findings in a stable order; raises ValueError for a token that is not ours."""
+        ...

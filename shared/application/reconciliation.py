@@ -1,0 +1,204 @@
+"""Reconciliation: finds what is on the clusters and in no record, and the reverse; repairs it at the second finding."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+
+from shared.application.admission import Admission
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.reconciliations import ReconciliationRepository
+from shared.application.ports.reservations import ReservationRepository
+from shared.application.ports.stored import Stored
+from shared.application.ports.tenants import TenantFilter, TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.placement import ReservationState
+from shared.domain.reconciliation import (
+    ClusterContents,
+    Finding,
+    FindingKind,
+    FindingState,
+    RecordedFinding,
+    compare,
+    first_seen,
+    is_settled,
+)
+from shared.domain.tenants import Observed, Tenant
+from shared.errors import BerthError, Conflict, NotFound
+from shared.events import log_event
+from shared.settings import ReconciliationSettings
+
+logger = logging.getLogger(__name__)
+
+MAX_SECONDS = 480.0  # of one run; the Functions host ends a function after 600, by host.json
+MAX_REPAIRS = 20  # of one run: more findings than that mean that the records are wrong, not the clusters
+MAX_RECORDED = 1000  # findings of one run
+REMOVE_TIMEOUT = 20.0  # seconds
+PAGE = 1000  # tenants read with one request
+
+
+class Reconciliation:
+    """Compares the clusters with the records: a timer's work, once an hour, of one worker at a time."""
+
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        reservations: ReservationRepository,
+        findings: ReconciliationRepository,
+        connections: ClusterConnections,
+        admission: Admission,
+        clock: Clock,
+        settings: ReconciliationSettings,
+    ) -> None:
+        self._tenants = tenants
+        self._clusters = clusters
+        self._reservations = reservations
+        self._findings = findings
+        self._connections = connections
+        self._admission = admission
+        self._clock = clock
+        self._settings = settings
+
+    async def run(self, workflows: Workflows) -> None:
+        """Record what does not match, and repair what was found an hour before already, within `MAX_SECONDS`.
+
+        Orphaned namespaces are removed and leaked reservations released, unless the setting or their number forbids
+        it. All else is only reported. A cluster that does not respond is skipped: nothing is said about it.
+
+        Raises Transient when the tables do not respond; the next run tries again.
+        """
+        try:
+            async with asyncio.timeout(MAX_SECONDS):
+                await self._run(workflows)
+        except TimeoutError:
+            log_event(logger, "reconciliation not finished", level=logging.WARNING, seconds=MAX_SECONDS)
+
+    async def _run(self, workflows: Workflows) -> None:
+        now = self._clock.now()
+        read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
+        tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
+        found: list[Finding] = []
+        for each in read:
+            if isinstance(each, Finding):
+                found.append(each)
+            else:
+                found += [one for one in compare(each, tenants, now) if await self._is_still_so(one)]
+        if len(found) > MAX_RECORDED:
+            log_event(logger, "not all findings recorded", level=logging.ERROR, count=len(found))
+        recorded = await self._record(
+            found[:MAX_RECORDED], {each.cluster for each in read if isinstance(each, ClusterContents)}, now
+        )
+        repairable = sum(each.kind.is_repaired for each in found)
+        due = [each for each in recorded if each.may_be_repaired(now)]
+        if repairable > MAX_REPAIRS:
+            log_event(logger, "nothing repaired: too many findings", level=logging.ERROR, count=repairable)
+        elif self._settings.repair:
+            for each in due:
+                await self._repair(each, workflows)
+        log_event(logger, "reconciled", clusters=len(read), tenants=len(tenants), findings=len(found))
+
+    async def _read(self, cluster: Cluster) -> ClusterContents | Finding:
+        """Return what a cluster has, or that it was skipped and why."""
+        cause = f"it does not respond: {cluster.breaker.reason}" if cluster.breaker else ""
+        if not cause:
+            try:
+                connection = await self._connections.connect(cluster.name)
+                return ClusterContents(
+                    cluster=cluster.name,
+                    namespaces=await connection.tenant_namespaces(),
+                    volumes=await connection.left_volumes(),
+                    reservations=await self._reservations.all(cluster.name),
+                )
+            except BerthError as error:
+                cause = str(error)
+        return Finding(FindingKind.SKIPPED, cluster.name, "", f"the cluster {cluster.name} was not compared: {cause}")
+
+    async def _tenants_with_instance(self) -> Mapping[InstanceId, Tenant]:
+        found: dict[InstanceId, Tenant] = {}
+        token = ""
+        while True:
+            page = await self._tenants.list(TenantFilter(), limit=PAGE, token=token)
+            found |= {tenant.instance: tenant for tenant in page.items if tenant.instance}
+            token = page.next_token
+            if not token:
+                return found
+
+    async def _is_still_so(self, finding: Finding) -> bool:
+        """Whether the records of this moment say the same.
+
+        A row that this version cannot read, which lists skip, says nothing: what it may own stays as it is.
+        """
+        tenant: Stored[Tenant] | None = None
+        try:
+            if finding.slug:
+                tenant = await self._tenants.get(finding.slug)
+        except NotFound:
+            pass
+        except BerthError as error:
+            log_event(logger, "finding not confirmed", level=logging.WARNING, text=finding.text, cause=str(error))
+            return False
+        owns = tenant is not None and tenant.value.instance == finding.subject
+        match finding.kind:
+            case FindingKind.ORPHAN:
+                return not owns and await self._reservations.find(finding.cluster, finding.instance) is None
+            case FindingKind.RESERVATION:
+                held = await self._reservations.find(finding.cluster, finding.instance)
+                return not owns and held is not None and held.state is ReservationState.HELD
+            case FindingKind.MISSING:
+                return tenant is not None and owns and await self._observe_missing(tenant, finding)
+            case FindingKind.VOLUME | FindingKind.SKIPPED:
+                return True
+
+    async def _observe_missing(self, tenant: Stored[Tenant], finding: Finding) -> bool:
+        """Record on an active tenant that its namespace is missing; False if it is not active any more."""
+        now = self._clock.now()
+        if not is_settled(tenant.value, now):
+            return False
+        observed = Observed(ready=False, message=finding.text, at=now)
+        with suppress(Conflict):  # somebody changes it at this moment, and the next run reads it again
+            await self._tenants.save(tenant.with_value(replace(tenant.value, observed=observed)))
+        return True
+
+    async def _record(
+        self, found: Sequence[Finding], read: set[ClusterName], now: datetime
+    ) -> Sequence[RecordedFinding]:
+        """Record what was found, and what is gone from the clusters that were read; return the former."""
+        before = {_key(each.finding): each for each in await self._findings.open()}
+        recorded: list[RecordedFinding] = []
+        for finding in found:
+            earlier = before.pop(_key(finding), None)
+            if earlier is None:
+                fields = {"kind": finding.kind, "cluster": finding.cluster, "text": finding.text}
+                log_event(logger, "found", level=logging.WARNING, **fields)
+            recorded.append(earlier.seen_again(finding, now) if earlier else first_seen(finding, now))
+        gone = [each.ended(FindingState.GONE, now) for each in before.values() if each.finding.cluster in read]
+        await self._findings.save([*recorded, *gone])
+        return recorded
+
+    async def _repair(self, recorded: RecordedFinding, workflows: Workflows) -> None:
+        """Repair one finding if it is still so at this moment; what fails is tried by the next run."""
+        finding = recorded.finding
+        fields = {"kind": finding.kind, "cluster": finding.cluster, "instance": finding.instance}
+        try:
+            if not await self._is_still_so(finding):
+                return
+            if finding.kind is FindingKind.ORPHAN:
+                connection = await self._connections.connect(finding.cluster)
+                await connection.remove(namespace_name(finding.instance), timeout=REMOVE_TIMEOUT)
+            else:
+                await self._admission.release(finding.cluster, finding.instance, workflows)
+            await self._findings.save([recorded.ended(FindingState.REPAIRED, self._clock.now())])
+            log_event(logger, "repaired", level=logging.WARNING, **fields)
+        except BerthError as error:
+            log_event(logger, "not repaired", level=logging.WARNING, cause=str(error), **fields)
+
+
+def _key(finding: Finding) -> tuple[FindingKind, ClusterName, str]:
+    return finding.kind, finding.cluster, finding.subject

@@ -1,0 +1,165 @@
+"""Reconciliation: compares what is on the clusters with the records, both ways, without I/O."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from shared.domain.clusters import ClusterName
+from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import age, slug_of
+from shared.domain.placement import Reservation, ReservationState
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
+
+UNKNOWN = Slug("")
+MIN_AGE_SECONDS = 3600.0  # of what is compared: longer than any operation takes between two of its writes
+REPAIR_AFTER_SECONDS = 3540.0  # between two findings of an hourly timer, which does not start on the second
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNamespace:
+    """A namespace of this berth on a cluster, as its labels describe it."""
+
+    instance: InstanceId
+    slug: Slug
+    created_at: datetime
+    is_being_removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeftVolume:
+    """A volume that nothing uses any more and that is not deleted. `since` is the time of its last change of phase."""
+
+    name: str
+    instance: InstanceId
+    phase: str
+    since: datetime
+
+
+class FindingKind(StrEnum):
+    """What does not match."""
+
+    ORPHAN = "orphan"
+    MISSING = "missing"
+    RESERVATION = "reservation"
+    VOLUME = "volume"
+    SKIPPED = "skipped"
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether berth itself repairs it; all others are reported only."""
+        return self in (FindingKind.ORPHAN, FindingKind.RESERVATION)
+
+
+class FindingState(StrEnum):
+    """Whether it is still so, was repaired by berth, or is gone without it."""
+
+    OPEN = "open"
+    REPAIRED = "repaired"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not match.
+
+    `subject` is the instance or the volume that it is about, or empty for a whole cluster; `slug` is the tenant by
+    which it can be checked again, if it is known.
+    """
+
+    kind: FindingKind
+    cluster: ClusterName
+    subject: str
+    text: str
+    slug: Slug = UNKNOWN
+
+    @property
+    def instance(self) -> InstanceId:
+        """The instance that it is about."""
+        return InstanceId(self.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFinding:
+    """A finding with the times at which runs saw it first and last; `ended_at` is when it was repaired or gone."""
+
+    finding: Finding
+    state: FindingState
+    first_seen: datetime
+    last_seen: datetime
+    ended_at: datetime | None = None
+
+    def seen_again(self, finding: Finding, now: datetime) -> "RecordedFinding":
+        """Return what is recorded when a run finds the same; what had ended begins anew."""
+        if self.state is not FindingState.OPEN:
+            return first_seen(finding, now)
+        return replace(self, finding=finding, last_seen=now)
+
+    def ended(self, state: FindingState, now: datetime) -> "RecordedFinding":
+        """Return what is recorded when it was repaired, or when a run does not find it any more."""
+        return replace(self, state=state, ended_at=now)
+
+    def may_be_repaired(self, now: datetime) -> bool:
+        """Whether it was found before, long enough ago."""
+        return self.finding.kind.is_repaired and age(self.first_seen, now) >= REPAIR_AFTER_SECONDS
+
+
+def first_seen(finding: Finding, now: datetime) -> RecordedFinding:
+    """Return what is recorded of a new finding."""
+    return RecordedFinding(finding, FindingState.OPEN, now, now)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContents:
+    """What one cluster has, and its reservations. It must be read before the tenants are.
+
+    Whatever it shows was then recorded before, so that it is never taken for something without a tenant.
+    """
+
+    cluster: ClusterName
+    namespaces: Sequence[FoundNamespace]
+    volumes: Sequence[LeftVolume]
+    reservations: Sequence[Reservation]
+
+
+def compare(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], now: datetime) -> Iterator[Finding]:
+    """Yield what does not match on one cluster; what is younger than an hour is left alone.
+
+    Args:
+        contents: What the cluster has.
+        tenants: All tenants that have an instance, by its id, read after the contents.
+        now: The time at which the contents were read.
+    """
+    cluster = contents.cluster
+    reserved = {each.instance for each in contents.reservations}
+    present = {each.instance for each in contents.namespaces}
+    known = tenants.keys() | reserved
+    for each in contents.namespaces:
+        if each.instance not in known and _is_old(each.created_at, now):
+            text = f"the namespace {namespace_name(each.instance)} is of no tenant's instance"
+            yield Finding(FindingKind.ORPHAN, cluster, each.instance, text, each.slug)
+    for each in contents.reservations:
+        held = each.state is ReservationState.HELD  # slot repair takes care of the others
+        if held and each.instance not in tenants and _is_old(each.since, now):
+            text = f"the reservation of the instance {each.instance} is of no tenant"
+            yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
+    for each in contents.volumes:
+        if each.instance not in known | present and _is_old(each.since, now):
+            text = f"the volume {each.name} of the former instance {each.instance} is {each.phase} and not deleted"
+            yield Finding(FindingKind.VOLUME, cluster, each.name, text)
+    there = {each.instance for each in contents.namespaces if not each.is_being_removed}
+    for instance, tenant in tenants.items():
+        if tenant.cluster == cluster and instance not in there and is_settled(tenant, now):
+            text = f"the namespace {namespace_name(instance)} of the active tenant {tenant.slug} is missing"
+            yield Finding(FindingKind.MISSING, cluster, instance, text, tenant.slug)
+
+
+def is_settled(tenant: Tenant, now: datetime) -> bool:
+    """Whether a tenant has been active for an hour, and no operation changes that."""
+    return tenant.state is TenantState.ACTIVE and not tenant.operation.is_open and _is_old(tenant.changed_at, now)
+
+
+def _is_old(since: datetime, now: datetime) -> bool:
+    return age(since, now) >= MIN_AGE_SECONDS

@@ -1,0 +1,54 @@
+"""The findings in the tables."""
+
+from datetime import timedelta
+
+from shared.adapters.tables.reconciliations import TableReconciliationRepository
+from shared.adapters.tables.retention import TableOldRecords
+from shared.adapters.tables.storage import TableStorage
+from shared.domain.clusters import ClusterName
+from shared.domain.reconciliation import Finding, FindingKind, FindingState, RecordedFinding, first_seen
+from tests.support.builders import new_slug
+from tests.support.clock import START
+
+
+def new_findings(count: int = 3) -> list[RecordedFinding]:
+    """Return findings of a cluster that no other test has, in the order of their keys."""
+    cluster = ClusterName(new_slug())
+    numbers = range(count)
+    return [first_seen(Finding(FindingKind.ORPHAN, cluster, f"i{each:03}", "it is there"), START) for each in numbers]
+
+
+async def listed(
+    repository: TableReconciliationRepository, wanted: list[RecordedFinding], state: FindingState | None = None
+) -> list[RecordedFinding]:
+    """Return what is recorded of a test's cluster, read in pages of two."""
+    found: list[RecordedFinding] = []
+    token = ""
+    while True:
+        page = await repository.list(state, limit=2, token=token)
+        found += [each for each in page.items if each.finding.cluster == wanted[0].finding.cluster]
+        token = page.next_token
+        if not token:
+            return found
+
+
+async def test_what_is_saved_is_listed(storage: TableStorage) -> None:
+    repository = TableReconciliationRepository(storage)
+    saved = new_findings(101)  # more than one transaction holds
+    await repository.save(saved)
+    assert await listed(repository, saved) == saved
+    ended = saved[1].ended(FindingState.REPAIRED, START + timedelta(hours=1))
+    await repository.save([ended])
+    assert await listed(repository, saved, FindingState.REPAIRED) == [ended]
+    left = [each for each in await repository.open() if each.finding.cluster == ended.finding.cluster]
+    assert left == [saved[0], *saved[2:]]
+
+
+async def test_only_what_ended_long_ago_is_purged(storage: TableStorage) -> None:
+    repository = TableReconciliationRepository(storage)
+    still, old, recent = new_findings()
+    ended = [old.ended(FindingState.GONE, START - timedelta(days=1)), recent.ended(FindingState.GONE, START)]
+    await repository.save([still, *ended])
+    async for _ in TableOldRecords(storage).purge_findings(before=START):
+        pass
+    assert await listed(repository, [still]) == [still, ended[1]]
