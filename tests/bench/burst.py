@@ -1,8 +1,8 @@
 """Sends many signups at the same time and checks that each becomes a tenant: `./berth bench burst --signups 1000`.
 
-The callers follow the API's rules: after a 429 they retry the same request when Retry-After says so, they poll their
-operation as often as Retry-After allows, and they repeat a request whose connection broke. Meanwhile it is read how
-many are accepted at the same moment. At the end the invariants of cli/invariants.py are checked.
+The callers follow the API's rules: after a 429 or a 503 they retry the same request when Retry-After says so, they
+poll their operation as often as Retry-After allows, and they repeat a request whose connection broke. Meanwhile it is
+read how many are accepted at the same moment. At the end the invariants of cli/invariants.py are checked.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -38,13 +39,17 @@ RECONNECT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Signup:
-    """The result of one signup, the number of its 429 responses and polls, and the seconds from its first request."""
+    """The result of one signup, the number of its 429 responses and polls, and the seconds from its first request.
+
+    `unavailable` has the details of its 503 responses.
+    """
 
     state: str
     reason: str
     rejections: int
     polls: int
     broken_connections: int
+    unavailable: tuple[str, ...]
     seconds: float
 
 
@@ -130,16 +135,22 @@ async def burst(stack: Stack, signups: int) -> Burst:
 async def _sign_up(http: httpx.AsyncClient) -> Signup:
     began = time.monotonic()
     rejections = broken = polls = 0
+    unavailable: list[str] = []
     body, key = signup_body(new_slug()), {"Idempotency-Key": token_hex(8)}
 
     async def send(method: str, path: str, content: Json | None = None) -> httpx.Response:
         nonlocal broken
         while True:
             try:
-                return await http.request(method, path, json=content, headers=key)
+                response = await http.request(method, path, json=content, headers=key)
             except httpx.TransportError:
                 broken += 1
                 await asyncio.sleep(RECONNECT_SECONDS)
+                continue
+            if response.status_code != 503:
+                return response
+            unavailable.append(response.json()["detail"])
+            await _wait(response.headers)
 
     while (response := await send("POST", "/api/tenants", body)).status_code == 429:
         rejections += 1
@@ -150,7 +161,8 @@ async def _sign_up(http: httpx.AsyncClient) -> Signup:
         response = (await send("GET", address)).raise_for_status()
         polls += 1
     operation = response.json()
-    return Signup(operation["state"], operation["reason"], rejections, polls, broken, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Signup(operation["state"], operation["reason"], rejections, polls, broken, tuple(unavailable), seconds)
 
 
 async def _wait(headers: Mapping[str, str]) -> None:
@@ -211,11 +223,13 @@ async def main(arguments: Sequence[str]) -> int:
     cuts = quantiles([each.seconds for each in result.signups], n=100, method="inclusive")
     rejected = [each.rejections for each in result.signups if each.rejections]
     accepted = result.accepted
+    unavailable = Counter(detail for each in result.signups for detail in each.unavailable)
     rows = {
         "became tenants": f"{options.signups - len(result.failed)}",
         "accepted at once": f"{accepted.together}; starting {accepted.starting}, queued {accepted.waiting}, at most",
         "open operations at once": f"{accepted.operations}, those included that just gave their slot back",
         "rejected with 429": f"{len(rejected)}, at most {max(rejected, default=0)} times each",
+        "responses 503": f"{unavailable.total()}",
         "broken connections": f"{sum(each.broken_connections for each in result.signups)}",
         "seconds until ready": f"p50 {cuts[49]:.1f}, p95 {cuts[94]:.1f}, p99 {cuts[98]:.1f}",
         "tenants a second": f"{options.signups / result.seconds:.1f}",
@@ -226,7 +240,11 @@ async def main(arguments: Sequence[str]) -> int:
     }
     for name, value in rows.items():
         print(f"  {name:32}{value}")
-    for text in (*result.violations, *(each.reason for each in result.failed)):
+    for text in (
+        *result.violations,
+        *(each.reason for each in result.failed),
+        *(f"503: {each}" for each in unavailable),
+    ):
         print(f"  {text}")
     return judged(goals(result, ProvisioningSettings()), check=options.check)
 

@@ -16,7 +16,7 @@ from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
 
-GOOD = burst.Signup("succeeded", "", rejections=1, polls=3, broken_connections=0, seconds=1.0)
+GOOD = burst.Signup("succeeded", "", rejections=1, polls=3, broken_connections=0, unavailable=(), seconds=1.0)
 COST = scale.Cost(requests=20, rows=500, hub=0, seconds=1.0, scans=0)
 WAITING = scale.Cost(requests=0.1, rows=2, hub=0, seconds=0.1, scans=0)
 
