@@ -7,12 +7,13 @@ read how many are accepted at the same moment. At the end the invariants of cli/
 
 import argparse
 import asyncio
+import itertools
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from statistics import quantiles
@@ -23,16 +24,15 @@ from azure.data.tables.aio import TableServiceClient
 
 from cli.api import Api, Json
 from cli.invariants import violations
-from local.kubernetes.control_plane import BERTH, ControlPlane, Options
+from local.kubernetes.control_plane import BERTH, Options
 from local.stack import Stack
-from local.table_server import ACCOUNT, connection_string
 from shared.settings import ProvisioningSettings
 from tests.bench.goals import Goal, judged
 from tests.support.builders import new_slug, signup_body
-from tests.support.fault_proxy import FaultProxy
 
 MEGABYTE = 1 << 20
 WATCH_SECONDS = 0.25
+COUNT_SECONDS = 3.0  # between two looks at the open operations, which are many rows
 TIMEOUT_SECONDS = 1200.0
 RECONNECT_SECONDS = 1.0
 
@@ -58,39 +58,51 @@ class Accepted:
     """The most that was seen at one moment: reservations on the cluster with a slot, in its queue, and both together.
 
     Besides them the open operations: one stays open for a moment after its slot was given back.
+    `requests` is how many table requests it took to see all this.
     """
 
     starting: int = 0
     waiting: int = 0
     together: int = 0
     operations: int = 0
+    requests: int = 0
 
     async def watch(self, stack: Stack) -> None:
         """Read the sums of the cluster and the index rows again and again, until cancelled."""
         sums = f"PartitionKey eq 'on:{stack.control_plane.name}' and RowKey eq 'allocation'"
         async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
             tenants = await service.create_table_if_not_exists("tenants")
-            while True:
-                rows: list[Json] = [
-                    dict(row) async for row in service.get_table_client("clusters").query_entities(sums)
-                ]
+            for number in itertools.count():
+                clusters = service.get_table_client("clusters")
+                rows: list[Json] = [dict(row) async for row in clusters.query_entities(sums)]
                 for row in rows:
                     starting, waiting = row["starting"], row["waiting"]
                     self.starting, self.waiting = max(self.starting, starting), max(self.waiting, waiting)
                     self.together = max(self.together, starting + waiting)
-                opened = tenants.query_entities("RowKey gt 'open:' and RowKey lt 'open;'", select=["RowKey"])
-                self.operations = max(self.operations, len([row async for row in opened]))
+                self.requests += 1
+                if number % round(COUNT_SECONDS / WATCH_SECONDS) == 0:
+                    opened = tenants.query_entities("RowKey gt 'open:' and RowKey lt 'open;'", select=["RowKey"])
+                    self.operations = max(self.operations, len([row async for row in opened]))
+                    self.requests += 1
                 await asyncio.sleep(WATCH_SECONDS)
 
 
 @dataclass(frozen=True)
 class Burst:
-    """The results of all signups, how many were accepted at once, and the most memory of the host, in bytes."""
+    """The results of all signups, how many were accepted at once, and what it took.
+
+    Attributes:
+        memory: The most memory of the host and its workers, in bytes.
+        kubernetes: The requests of all workers to the API server.
+        tables: The requests of all workers to the tables, those of their timers among them.
+    """
 
     signups: list[Signup]
     seconds: float
     accepted: Accepted
     memory: int
+    kubernetes: int
+    tables: int
     violations: list[str]
 
     @property
@@ -113,6 +125,7 @@ async def burst(stack: Stack, signups: int) -> Burst:
 
     accepted = Accepted()
     watching = asyncio.gather(watch_memory(), accepted.watch(stack))
+    kubernetes, tables = _kubernetes_requests(stack), _table_requests(stack)
     began = time.monotonic()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     headers = {"x-functions-key": stack.function_key}
@@ -127,9 +140,11 @@ async def burst(stack: Stack, signups: int) -> Burst:
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching  # raises NoSuchProcess if the host died meanwhile
+    kubernetes = _kubernetes_requests(stack) - kubernetes
+    tables = _table_requests(stack) - tables - accepted.requests
     async with Api(stack.api_url, stack.master_key) as api:
         broken = await violations(stack, api)
-    return Burst(done, seconds, accepted, max_memory, broken)
+    return Burst(done, seconds, accepted, max_memory, kubernetes, tables, broken)
 
 
 async def _sign_up(http: httpx.AsyncClient) -> Signup:
@@ -169,25 +184,6 @@ async def _wait(headers: Mapping[str, str]) -> None:
     await asyncio.sleep(int(headers["Retry-After"]))
 
 
-@asynccontextmanager
-async def counted_stack(workers: int) -> AsyncGenerator[tuple[Stack, FaultProxy]]:
-    """Run a stack whose workers reach the tables through a proxy, which counts their requests."""
-    proxies: list[FaultProxy] = []
-
-    async def put_proxy_in_front(stack: Stack) -> Mapping[str, str]:
-        proxies.append(FaultProxy(f"http://127.0.0.1:{stack.azurite.port}"))
-        url = await proxies[0].start(stack.ports.take())
-        return {"BERTH_TABLES_CONNECTION": connection_string(f"{url}/{ACCOUNT}")}
-
-    stack = Stack(options=Options(ready_seconds=0.0), workers=workers, before_host=put_proxy_in_front)
-    try:
-        async with stack:
-            yield stack, proxies[0]
-    finally:
-        for proxy in proxies:
-            await proxy.close()
-
-
 def goals(result: Burst, limits: ProvisioningSettings) -> Sequence[Goal]:
     """Return what a burst has to hold on one cluster with these limits."""
     return [
@@ -214,12 +210,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def main(arguments: Sequence[str]) -> int:
     """Run one burst, print the results, and return the exit code."""
     options = parse(arguments)
-    async with counted_stack(options.workers) as (stack, tables):
+    async with Stack(options=Options(ready_seconds=0.0), workers=options.workers) as stack:
         print(f"{options.signups} signups at once, worker processes: {options.workers} …", flush=True)
-        tables.reset()
-        before = _requests(stack.control_plane)
         result = await burst(stack, options.signups)
-        requests = _requests(stack.control_plane) - before
     cuts = quantiles([each.seconds for each in result.signups], n=100, method="inclusive")
     rejected = [each.rejections for each in result.signups if each.rejections]
     accepted = result.accepted
@@ -233,8 +226,8 @@ async def main(arguments: Sequence[str]) -> int:
         "broken connections": f"{sum(each.broken_connections for each in result.signups)}",
         "seconds until ready": f"p50 {cuts[49]:.1f}, p95 {cuts[94]:.1f}, p99 {cuts[98]:.1f}",
         "tenants a second": f"{options.signups / result.seconds:.1f}",
-        "Kubernetes requests a tenant": f"{requests / options.signups:.1f}",
-        "table requests a tenant": f"{tables.requests / options.signups:.1f}, with polls, repeated signups and timers",
+        "Kubernetes requests a tenant": f"{result.kubernetes / options.signups:.1f}",
+        "table requests a tenant": f"{result.tables / options.signups:.1f}, with polls, repeated signups and timers",
         "polls a tenant": f"{sum(each.polls for each in result.signups) / options.signups:.1f}",
         "memory of the Functions host": f"{result.memory / MEGABYTE:.0f} MB at most, with its workers",
     }
@@ -249,10 +242,16 @@ async def main(arguments: Sequence[str]) -> int:
     return judged(goals(result, ProvisioningSettings()), check=options.check)
 
 
-def _requests(plane: ControlPlane) -> int:
-    """Return how many requests of berth the API server has answered."""
-    with plane.audit_log.open() as log:
+def _kubernetes_requests(stack: Stack) -> int:
+    """Return how many requests of berth the API server has answered, by its audit log."""
+    with stack.control_plane.audit_log.open() as log:
         return sum(json.loads(line)["user"]["username"] == BERTH for line in log)
+
+
+def _table_requests(stack: Stack) -> int:
+    """Return how many requests the table server has answered, by its log; a transaction is one."""
+    with stack.processes.log("azurite").open() as log:
+        return sum('"' in line for line in log)
 
 
 if __name__ == "__main__":
