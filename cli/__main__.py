@@ -27,6 +27,7 @@ CHECKS: dict[str, list[str]] = {
     "tests": [sys.executable, "-m", "pytest"],
 }
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+BENCHMARKS = ("burst", "scale", "watch")  # besides the one without a name
 # Two workers: most of the time is waiting for Kubernetes. Tests of one file share a stack.
 PARALLEL = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
@@ -58,10 +59,8 @@ def main(arguments: Sequence[str]) -> int:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
             return check(rest)
-        case "bench" if rest[:1] == ["burst"]:
-            return _module("tests.bench.burst", rest[1:])
-        case "bench" if rest[:1] == ["watch"]:
-            return _module("tests.bench.watch", rest[1:])
+        case "bench" if rest and rest[0] in BENCHMARKS:
+            return _module(f"tests.bench.{rest[0]}", rest[1:])
         case "bench":
             return _module("tests.bench.provision", rest)
         case _:
@@ -137,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "bench",
         "measure provisioning and compare it with kubectl and with Kubernetes alone; `bench burst --signups N` sends N "
-        "signups at the same time; `bench watch --pods N` measures what waiting costs on a cluster with N other pods",
+        "signups at the same time; `bench watch --pods N` measures what waiting costs on a cluster with N other pods; "
+        "`bench scale --tenants N` what a request and the minute timer cost beside N tenants. These three take "
+        "`--check`, which exits with 1 when a goal is missed",
     )
     return parser
 

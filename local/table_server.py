@@ -36,7 +36,7 @@ def connection_string(endpoint: str) -> str:
 
 
 async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
-    """Start a table server with no data; raises StackError."""
+    """Start a table server with no data, whose log has one line for each request; raises StackError."""
     azurite = Azurite(ports.take())
     command = [
         *(os.environ["BERTH_NODE"], os.environ["BERTH_AZURITE"]),
@@ -44,7 +44,6 @@ async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
         *(
             "--location",
             str(processes.directory / "azurite"),
-            "--silent",
             "--skipApiVersionCheck",
             "--disableTelemetry",
         ),

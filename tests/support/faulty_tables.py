@@ -33,12 +33,20 @@ class FaultyTables:
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
     ) -> AsyncIterator[tuple[Row, str]]:
-        """Yield the rows that match, with their ETags."""
+        """Yield the rows that match, with their ETags; all but the first page as they are asked for."""
 
-        async def read() -> list[tuple[Row, str]]:
-            return [each async for each in self._tables.query(table, where, parameters, page_size=page_size)]
+        async def read() -> tuple[list[tuple[Row, str]], AsyncIterator[tuple[Row, str]]]:
+            rows, page = self._tables.query(table, where, parameters, page_size=page_size), list[tuple[Row, str]]()
+            async for each in rows:
+                page.append(each)
+                if len(page) == page_size:
+                    break
+            return page, rows
 
-        for each in await self._faults.call(f"query {table}", read):
+        page, others = await self._faults.call(f"query {table}", read)
+        for each in page:
+            yield each
+        async for each in others:
             yield each
 
     async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:

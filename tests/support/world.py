@@ -20,6 +20,7 @@ from shared.adapters.tables.latency import TableLatencyRepository
 from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
+from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
@@ -66,7 +67,7 @@ class Worker:
 
     def __init__(
         self,
-        storage: MemoryTables,
+        storage: TableStorage,
         kubernetes: Mapping[ClusterName, FakeCluster],
         clock: FakeClock,
         settings: Settings,

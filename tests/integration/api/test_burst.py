@@ -17,6 +17,10 @@ async def test_every_signup_of_a_burst_succeeds_after_its_retries() -> None:
         result = await burst(stack, SIGNUPS)
     assert not result.failed
     assert not result.violations
+    assert result.accepted.starting <= 4
+    assert 4 < result.accepted.together <= 4 + 12
+    assert 13 <= result.tables / SIGNUPS < 100
+    assert 12 <= result.kubernetes / SIGNUPS < 20  # each object is applied; a watch may serve several tenants
     rejected = [each for each in result.signups if each.rejections]
     assert len(rejected) >= SIGNUPS - 4 - 12 - 8  # a few came after the first had ended
     assert result.memory < 400 * MEGABYTE
