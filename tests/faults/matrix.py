@@ -11,7 +11,9 @@ import random
 import re
 import sys
 import tempfile
+import textwrap
 import time
+import traceback
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -40,13 +42,14 @@ ENVIRONMENT = {
 @dataclass(frozen=True)
 class Result:
     """Whether the fault of a round struck, the violations after it, the most requests of one tenant to one service,
-    and the seconds that it took.
+    the seconds that it took, and what the host logged meanwhile.
     """
 
     struck: bool
     violations: Sequence[str]
     max_requests: int
     seconds: float
+    log: str
 
 
 @asynccontextmanager
@@ -76,7 +79,7 @@ async def run_case(case: Case, current: Round) -> Result:
 async def _try_case(case: Case, current: Round) -> Result:
     berth = current.stack
     began = time.monotonic()
-    errors = len(_errors(berth))
+    errors, logged = len(_errors(berth)), len(_log(berth))
     berth.reset()
     violations: list[str] = []
     struck = True
@@ -85,7 +88,8 @@ async def _try_case(case: Case, current: Round) -> Result:
     except DidNotStrikeError:
         struck = False
     except Exception as error:
-        violations.append(f"{type(error).__name__}: {error}")
+        where = " > ".join(frame.name for frame in traceback.extract_tb(error.__traceback__))
+        violations.append(f"{type(error).__name__} in {where}: {error}")
     berth.kubernetes.pass_everything()
     berth.tables.pass_everything()
     current.clock.step(0)
@@ -97,12 +101,16 @@ async def _try_case(case: Case, current: Round) -> Result:
             if count > MAX_REQUESTS:
                 violations.append(f"{slug or 'watching and listing'} took {count} requests to {name}")
     violations += _errors(berth)[errors:]
-    return Result(struck, violations, largest, time.monotonic() - began)
+    return Result(struck, violations, largest, time.monotonic() - began, _log(berth)[logged:])
+
+
+def _log(berth: ProxiedStack) -> str:
+    return berth.stack.processes.log("host").read_text()
 
 
 def _errors(berth: ProxiedStack) -> list[str]:
     """Return the errors in the host's log and the exceptions of activities: expected errors would be outcomes."""
-    records = re.split(r"^(?=\d\d:\d\d:\d\d)", berth.stack.processes.log("host").read_text(), flags=re.MULTILINE)
+    records = re.split(r"^(?=\d\d:\d\d:\d\d)", _log(berth), flags=re.MULTILINE)
     errors = [record.strip() for record in records if re.match(r"\S+ ERROR |.* activity .* raised ", record)]
     return [error for error in errors if not KILLED.match(error)]
 
@@ -130,8 +138,8 @@ async def main() -> int:
             results = [await run_case(case, each) for each in _rounds(case, start, options.rounds, options.seed)]
             print(_row(case.name, results), flush=True)
             for result in results:
-                for violation in result.violations:
-                    print(f"    {violation}", flush=True)
+                if result.violations:
+                    print(textwrap.indent("\n".join([*result.violations, "the host's log:", result.log]), "    "))
             everything += results
     print(_row(f"\n{len(chosen)} cases", everything) if everything else "no case has such a name")
     print("* the most requests of one tenant to Kubernetes or the tables in a round")

@@ -66,7 +66,7 @@ async def create_tenant(stack: ProxiedStack, slug: str) -> None:
 async def start_endless_signup(stack: ProxiedStack, slug: str) -> None:
     """Sign up with a version that is never ready, and wait until the objects are applied."""
     operation = await stack.sign_up(slug, version="never-ready-1")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while operation["steps"][2]["state"] == "pending":
             await asyncio.sleep(0.05)
             operation = await stack.api.call("GET", f"operations/{operation['id']}")

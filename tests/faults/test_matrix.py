@@ -33,5 +33,5 @@ async def test_a_fault_that_hits_nothing_is_tried_again(start: Round) -> None:
 @pytest.mark.parametrize(("number", "case"), list(enumerate(SHORT)), ids=[case.name for case in SHORT])
 async def test_all_invariants_hold_after(start: Round, number: int, case: Case) -> None:
     result = await run_case(case, replace(start, number=number))  # so that the faults hit different writes
-    assert not result.violations
+    assert not result.violations, result.log
     assert result.struck

@@ -22,5 +22,5 @@ async def start() -> AsyncIterator[Round]:
 @pytest.mark.parametrize(("number", "case"), list(enumerate(SHORT)), ids=[case.name for case in SHORT])
 async def test_all_invariants_hold_after(start: Round, number: int, case: Case) -> None:
     result = await run_case(case, replace(start, number=number + 3))
-    assert not result.violations
+    assert not result.violations, result.log
     assert result.struck
