@@ -30,7 +30,7 @@ async def test_a_row_has_the_seconds_of_every_step(storage: TableStorage) -> Non
     await TableLatencyRepository(storage).record(ended)
     row = (await recorded(storage, ended))[0]
     seconds = {name: row[f"{name}_seconds"] for name in ("queued", "place", "apply", "start", "total")}
-    assert seconds == {"queued": 2.0, "place": 1.0, "apply": 2.0, "start": 4.0, "total": 9.0}
+    assert seconds == {"queued": 3.0, "place": 1.0, "apply": 2.0, "start": 4.0, "total": 9.0}
     assert (row["outcome"], row["cluster"]) == ("succeeded", "one")
 
 

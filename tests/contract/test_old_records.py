@@ -20,7 +20,7 @@ from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.ports.stored import Stored
 from shared.domain.idempotency import Claim
 from shared.domain.lifecycle import OperationKind
-from shared.domain.operations import OperationId
+from shared.domain.operations import OperationId, OperationState
 from shared.domain.tenants import AuditEntry, Tenant
 from shared.errors import NotFound
 from tests.support.builders import new_slug, new_tenant
@@ -86,7 +86,9 @@ async def test_operations_and_audit_entries_go_by_age(
     cutoff = datetime(1985, 3, 1, 3, tzinfo=UTC)
     values = [ended(cutoff + number * DAY) for number in (-400, -1, 0, 1)]
     for each in values:
-        await tenants.save(Stored(each), audit=audit_entry(each, each.changed_at))
+        running = replace(each.operation, state=OperationState.RUNNING, finished_at=None)
+        stored = await tenants.save(Stored(replace(each, operation=running)))
+        await tenants.save(stored.with_value(each), audit=audit_entry(each, each.changed_at), ends_operation=True)
     assert await total(old.purge_operations(before=cutoff)) == 2
     assert await total(old.purge_audit(before=cutoff)) == 2
     found = [len((await tenants.audit(each.slug, since=each.created_at, limit=9, token="")).items) for each in values]
