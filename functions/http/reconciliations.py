@@ -4,11 +4,10 @@ import azure.functions as func
 
 from functions.current import container
 from functions.http.endpoint import endpoint
-from functions.http.replying import json_response, page_size
+from functions.http.replying import json_response, page_of
 from functions.http.responses import FindingPage
 from functions.http.route import LIMIT, NEXT, USUAL_PROBLEMS, Parameter, Route, ok
 from shared.domain.reconciliation import FindingState
-from shared.errors import Invalid
 
 
 @endpoint(
@@ -26,8 +25,5 @@ async def list_reconciliations(req: func.HttpRequest) -> func.HttpResponse:
     """List what on the clusters does not match the records; `next` continues a list."""
     wanted = req.params.get("state")
     state = FindingState(wanted) if wanted else None
-    try:
-        page = await container().findings.list(state, limit=page_size(req), token=req.params.get("next", ""))
-    except ValueError as error:
-        raise Invalid(("?next", str(error))) from error
+    page = await page_of(req, lambda limit, token: container().findings.list(state, limit=limit, token=token))
     return json_response(FindingPage.of(page))

@@ -1,7 +1,7 @@
-"""Shared by the handlers: the caller, the page size, and the common responses."""
+"""Shared by the handlers: the caller, the page of a list, and the common responses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import azure.functions as func
 from pydantic import BaseModel
@@ -11,6 +11,7 @@ from functions.http.endpoint import request_path
 from functions.http.requests import ACTOR_PATTERN, DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH
 from functions.http.validation import header
 from shared.application.idempotent_start import Caller
+from shared.application.ports.stored import Page
 from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
 from shared.domain.operations import MIN_POLL_SECONDS, Operation
 from shared.errors import Invalid
@@ -28,9 +29,21 @@ def accepted(operation: Operation) -> func.HttpResponse:
     return json_response(responses.Operation.of(operation), status=202, headers=headers)
 
 
-def page_size(req: func.HttpRequest) -> int:
-    """Return the query's `limit`, or the usual one."""
-    return int(req.params.get("limit", DEFAULT_LIMIT))
+async def page_of[T](req: func.HttpRequest, read: Callable[[int, str], Awaitable[Page[T]]]) -> Page[T]:
+    """Return the page that the query's `limit` and `next` name.
+
+    Args:
+        req: The request.
+        read: Returns the page of so many items after a token; raises ValueError for a token that is not ours.
+
+    Raises:
+        Invalid: `next` is not ours.
+    """
+    limit = int(req.params.get("limit", DEFAULT_LIMIT))
+    try:
+        return await read(limit, req.params.get("next", ""))
+    except ValueError as error:
+        raise Invalid(("?next", str(error))) from error
 
 
 def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:

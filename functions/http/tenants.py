@@ -7,7 +7,7 @@ from functions.current import container
 from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
-from functions.http.replying import accepted, caller_of, json_response, page_size
+from functions.http.replying import accepted, caller_of, json_response, page_of
 from functions.http.responses import AuditPage, Slug, Tenant, TenantPage
 from functions.http.route import (
     ACCEPTED,
@@ -26,7 +26,7 @@ from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
 from shared.domain import slugs
 from shared.domain.lifecycle import TenantState
-from shared.errors import Invalid, NotFound
+from shared.errors import NotFound
 
 
 @endpoint(
@@ -84,10 +84,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
 async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
     """List tenants, filtered by state, plan, cluster and region; `next` continues a list."""
     wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
-    try:
-        page = await container().tenants.list(wanted, limit=page_size(req), token=req.params.get("next", ""))
-    except ValueError as error:
-        raise Invalid(("?next", str(error))) from error
+    page = await page_of(req, lambda limit, token: container().tenants.list(wanted, limit=limit, token=token))
     return json_response(TenantPage.of(page, domain=container().settings.tenants.domain))
 
 
@@ -120,10 +117,7 @@ async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
 async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
     """List a tenant's changes, newest first; `next` continues the list."""
     slug = _slug(req)
-    try:
-        page = await container().history.audit(slug, limit=page_size(req), token=req.params.get("next", ""))
-    except ValueError as error:
-        raise Invalid(("?next", str(error))) from error
+    page = await page_of(req, lambda limit, token: container().history.audit(slug, limit=limit, token=token))
     return json_response(AuditPage.of(page))
 
 

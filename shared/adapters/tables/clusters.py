@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
-from shared.adapters.tables.rows import read_or_skip, read_row, with_schema
+from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
 from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import ReservationRepository
@@ -101,10 +101,8 @@ class TableClusterRepository:
             for row in rows
             if row["RowKey"].startswith(_BREAKER)
         }
-        read = (read_or_skip(TABLE, row, _cluster) for row in rows if not row["RowKey"].startswith(_BREAKER))
-        self._registered = [
-            replace(cluster, breaker=breakers.get(cluster.name)) for cluster in read if cluster is not None
-        ]
+        clusters = readable(TABLE, (row for row in rows if not row["RowKey"].startswith(_BREAKER)), _cluster)
+        self._registered = [replace(cluster, breaker=breakers.get(cluster.name)) for cluster in clusters]
         self._registered_at = now
         return self._registered
 

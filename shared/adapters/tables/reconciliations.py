@@ -11,7 +11,7 @@ from itertools import batched
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.rows import read_or_skip, with_schema
+from shared.adapters.tables.rows import page_of, readable, with_schema
 from shared.adapters.tables.storage import MAX_WRITES, Row, TableStorage, Upsert
 from shared.application.ports.stored import Page
 from shared.domain.reconciliation import Finding, FindingState, RecordedFinding
@@ -33,8 +33,7 @@ class TableReconciliationRepository:
         parameters = {"partition": PARTITION, "state": FindingState.OPEN.value}
         where = "PartitionKey eq @partition and state eq @state"
         rows = [row async for row, _ in self._tables.query(TABLE, where, parameters)]
-        read = (read_or_skip(TABLE, row, _recorded) for row in rows)
-        return [each for each in read if each is not None]
+        return readable(TABLE, rows, _recorded)
 
     async def save(self, findings: Sequence[RecordedFinding]) -> None:
         """Write findings; each replaces an earlier one of the same kind, cluster and subject."""
@@ -46,17 +45,12 @@ class TableReconciliationRepository:
         where = "PartitionKey eq @partition and RowKey gt @after" + (" and state eq @state" if state else "")
         after = keys.read_finding_token(token) if token else ""
         parameters = {"partition": PARTITION, "after": after, "state": str(state or "")}
-        found: list[RecordedFinding] = []
-        last = ""
-        async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
-            recorded = read_or_skip(TABLE, row, _recorded)
-            if recorded is None:
-                continue
-            if len(found) == limit:
-                return Page(tuple(found), keys.write_finding_token(last))
-            found.append(recorded)
-            last = row["RowKey"]
-        return Page(tuple(found), "")
+        rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1))
+
+        def token_after(row: Row) -> str:
+            return keys.write_finding_token(row["RowKey"])
+
+        return await page_of(TABLE, rows, _recorded, limit=limit, token_after=token_after)
 
 
 def _row(recorded: RecordedFinding) -> Row:

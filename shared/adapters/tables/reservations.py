@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from shared.adapters.tables.rows import read_or_skip, read_row, with_schema
+from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Write, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import Sums
@@ -114,14 +114,13 @@ class TableReservationRepository:
 
     async def pending(self, cluster: ClusterName) -> Sequence[Reservation]:
         """Return the reservations that wait, in the order of the queue, after those that start."""
-        rows = await self._between(cluster, "starting:", "waiting;")
-        read = (read_or_skip(TABLE, row, _reservation) for row in rows)
-        return [each for each in read if each is not None]
+        rows = [row async for row in self._between(cluster, "starting:", "waiting;")]
+        return readable(TABLE, rows, _reservation)
 
     async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
         """Return all reservations on a cluster; raises Transient for a row that cannot be read."""
-        rows = await self._between(cluster, "instance:", "instance;")
-        return [read_row(TABLE, row, _reservation) for row in rows]
+        rows = self._between(cluster, "instance:", "instance;")
+        return [read_row(TABLE, row, _reservation) async for row in rows]
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
         """Let an instance that no longer starts hold its share only; again changes nothing."""
@@ -235,16 +234,18 @@ class TableReservationRepository:
                 if await self._write(cluster, allocation, sums, writes):
                     return
 
-    async def _between(self, cluster: ClusterName, start: str, end: str) -> Sequence[Row]:
+    async def _between(
+        self, cluster: ClusterName, start: str, end: str, *, page_size: int = 1000
+    ) -> AsyncIterator[Row]:
         where = "PartitionKey eq @on and RowKey gt @start and RowKey lt @end"
         parameters = {"on": _on(cluster), "start": start, "end": end}
-        return [row async for row, _ in self._tables.query(TABLE, where, parameters)]
+        async for row, _ in self._tables.query(TABLE, where, parameters, page_size=page_size):
+            yield row
 
     async def _oldest(self, cluster: ClusterName, count: int) -> Sequence[tuple[Reservation, str]]:
         """Return those that have waited longest, with the ETags of their rows."""
-        where = "PartitionKey eq @on and RowKey gt 'waiting:' and RowKey lt 'waiting;'"
         found: list[Reservation] = []
-        async for row, _ in self._tables.query(TABLE, where, {"on": _on(cluster)}, page_size=count):
+        async for row in self._between(cluster, "waiting:", "waiting;", page_size=count):
             waiting = read_or_skip(TABLE, row, _reservation)
             if waiting is not None:
                 found.append(waiting)

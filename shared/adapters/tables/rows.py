@@ -7,9 +7,10 @@ unreadable: lists skip it, log an error and count it; a read of just that row fa
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from shared.adapters.tables.storage import Row
+from shared.application.ports.stored import Page
 from shared.errors import Transient
 from shared.events import log_event
 
@@ -62,3 +63,34 @@ def read_or_skip[T](table: str, row: Row, parse: Callable[[Row], T]) -> T | None
         skipped_rows[table] += 1
         log_event(logger, "row skipped", level=logging.ERROR, table=table, row=row["RowKey"], cause=str(error))
         return None
+
+
+def readable[T](table: str, rows: Iterable[Row], parse: Callable[[Row], T]) -> list[T]:
+    """Return what rows say, without the unreadable ones."""
+    read = (read_or_skip(table, row, parse) for row in rows)
+    return [each for each in read if each is not None]
+
+
+async def page_of[T](
+    table: str, rows: AsyncIterator[Row], parse: Callable[[Row], T], *, limit: int, token_after: Callable[[Row], str]
+) -> Page[T]:
+    """Return the first `limit` readable rows, and the token with which the list continues if there are more.
+
+    Args:
+        table: Where the rows are, for the messages.
+        rows: The rows from where the page begins.
+        parse: Makes a value of a row.
+        limit: How many values a page has at most.
+        token_after: Makes the token of the last row on the page.
+    """
+    found: list[T] = []
+    last: Row = {}
+    async for row in rows:
+        value = read_or_skip(table, row, parse)
+        if value is None:
+            continue
+        if len(found) == limit:
+            return Page(tuple(found), token_after(last))
+        found.append(value)
+        last = row
+    return Page(tuple(found), "")

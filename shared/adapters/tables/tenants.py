@@ -13,7 +13,7 @@ operation and the audit entry are one transaction.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from secrets import token_hex
@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.rows import read_or_skip, read_row, with_schema
+from shared.adapters.tables.rows import page_of, read_row, readable, with_schema
 from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert, Write, create_or_replace
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import OpenOperation, TenantFilter
@@ -97,17 +97,17 @@ class TableTenantRepository:
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt 'tenant;'" + "".join(
             f" and {name} eq @{name}" for name in filters
         )
-        found: list[Tenant] = []
-        for shard in keys.SHARDS[keys.SHARDS.index(start) :]:
-            parameters = {"shard": shard, "after": keys.tenant_key(after if shard == start else ""), **filters}
-            async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit):
-                tenant = read_or_skip(TABLE, row, _tenant)
-                if tenant is None:
-                    continue
-                if len(found) == limit:
-                    return Page(tuple(found), keys.write_tenant_token(found[-1].slug))
-                found.append(tenant)
-        return Page(tuple(found), "")
+
+        async def rows() -> AsyncIterator[Row]:
+            for shard in keys.SHARDS[keys.SHARDS.index(start) :]:
+                parameters = {"shard": shard, "after": keys.tenant_key(after if shard == start else ""), **filters}
+                async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit):
+                    yield row
+
+        def token_after(row: Row) -> str:
+            return keys.write_tenant_token(Slug(row["slug"]))
+
+        return await page_of(TABLE, rows(), _tenant, limit=limit, token_after=token_after)
 
     async def open_operations(self) -> Sequence[OpenOperation]:
         """Return all operations that have not ended; a row that cannot be read is skipped."""
@@ -115,8 +115,7 @@ class TableTenantRepository:
         async def of_shard(shard: str) -> list[OpenOperation]:
             where = "PartitionKey eq @shard and RowKey gt 'open:' and RowKey lt 'open;'"
             rows = [row async for row, _ in self._tables.query(TABLE, where, {"shard": shard})]
-            read = (read_or_skip(TABLE, row, _OPEN.validate_python) for row in rows)
-            return [each for each in read if each is not None]
+            return readable(TABLE, rows, _OPEN.validate_python)
 
         shards = await asyncio.gather(*(of_shard(shard) for shard in keys.SHARDS))
         return [each for found in shards for each in found]
@@ -127,17 +126,14 @@ class TableTenantRepository:
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
         end = keys.audit_key(slug, keys.audit_end_since(since))
         parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": end}
-        found: list[AuditEntry] = []
-        last = ""
-        async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
-            entry = read_or_skip(TABLE, row, lambda row: _AUDIT.validate_json(row["entry"]))
-            if entry is None:
-                continue
-            if len(found) == limit:
-                return Page(tuple(found), keys.write_audit_token(last))
-            found.append(entry)
-            last = row["RowKey"].rsplit(":", 1)[1]
-        return Page(tuple(found), "")
+        rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1))
+
+        def token_after(row: Row) -> str:
+            return keys.write_audit_token(row["RowKey"].rsplit(":", 1)[1])
+
+        return await page_of(
+            TABLE, rows, lambda row: _AUDIT.validate_json(row["entry"]), limit=limit, token_after=token_after
+        )
 
     async def _written(self, slug: Slug) -> tuple[Row, str]:
         try:
