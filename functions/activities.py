@@ -21,18 +21,23 @@ class JsonObject(dict[str, Any]):
 @bp.activity_trigger(input_name="work", activity=Activity.APPLY)
 async def apply_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Place a tenant and apply its objects."""
-    return JsonObject((await container().apply.run(Work.decode(work), container().workflows(client))).encode())
+    return await _run(Activity.APPLY, work, client)
 
 
 @bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.AWAIT)
 async def await_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Wait until a tenant is ready."""
-    return JsonObject((await container().await_ready.run(Work.decode(work), container().workflows(client))).encode())
+    return await _run(Activity.AWAIT, work, client)
 
 
 @bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
 async def remove_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Remove everything that a tenant has."""
-    return JsonObject((await container().remove.run(Work.decode(work), container().workflows(client))).encode())
+    return await _run(Activity.REMOVE, work, client)
+
+
+async def _run(activity: Activity, work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
+    outcome = await container().activities[activity].run(Work.decode(work), container().workflows(client))
+    return JsonObject(outcome.encode())

@@ -14,33 +14,12 @@ from durabletask.task import TaskFailedError
 
 from cli.invariants import unbalanced
 from functions import orchestrators
-from shared.adapters.tables.clusters import TableClusterRepository
-from shared.adapters.tables.idempotency import TableIdempotencyRepository
-from shared.adapters.tables.latency import TableLatencyRepository
-from shared.adapters.tables.reconciliations import TableReconciliationRepository
-from shared.adapters.tables.reservations import TableReservationRepository
-from shared.adapters.tables.retention import TableOldRecords
+from functions.use_cases import UseCases
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
-from shared.application.activities.activity import ActivityPorts, OperationActivity
-from shared.application.activities.apply import ApplyTenant
-from shared.application.activities.await_ready import AwaitTenant
-from shared.application.activities.remove import RemoveTenant
-from shared.application.admission import Admission
-from shared.application.breakers import Breakers
-from shared.application.cancel import Cancel
-from shared.application.cluster_registry import ClusterRegistry
-from shared.application.delete import Delete
-from shared.application.dependencies import DependencyChecks
-from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.idempotent_start import Caller
 from shared.application.ports.clusters import TenantTemplates
-from shared.application.reconciliation import Reconciliation
-from shared.application.recovery import Recovery
-from shared.application.retention import Retention
-from shared.application.retry_tenant import Retry
-from shared.application.signup import Signup, SignupRequest
-from shared.application.slot_repair import SlotRepair
-from shared.application.tenant_history import TenantHistory
+from shared.application.signup import SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
@@ -62,7 +41,7 @@ ATTEMPTS = 4  # at an activity that breaks off with an error nobody expects
 MAX_STEPS = 5_000  # of one run: many times what any test takes, and over in a second or two when nothing ends
 
 
-class Worker:
+class Worker(UseCases):
     """One worker process: its own repositories and caches, its own faults, the use cases and activities."""
 
     def __init__(
@@ -73,68 +52,14 @@ class Worker:
         settings: Settings,
         templates: TenantTemplates,
     ) -> None:
-        self.faults = Faults()
-        tables = FaultyTables(storage, self.faults)
-        self.tenants = tenants = TableTenantRepository(tables)
-        self.reservations = reservations = TableReservationRepository(tables, clock)
-        self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
-        self.findings = findings = TableReconciliationRepository(tables)
-        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
-        connections = FakeConnections(clusters, kubernetes, self.faults)
-        self.admission = admission = Admission(
-            tenants=tenants,
-            clusters=clusters,
-            reservations=reservations,
+        self.faults = faults = Faults()
+        super().__init__(
+            settings,
+            tables=FaultyTables(storage, faults),
             clock=clock,
-            settings=settings.provisioning,
+            connect=lambda clusters: FakeConnections(clusters, kubernetes, faults),
+            templates=templates,
         )
-        start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
-        self.signup = Signup(
-            tenants=tenants,
-            clusters=clusters,
-            admission=admission,
-            start=start,
-            clock=clock,
-            settings=settings.tenants,
-        )
-        self.retry = Retry(tenants=tenants, admission=admission, start=start)
-        self.delete = Delete(tenants=tenants, start=start)
-        self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
-        self.recovery = Recovery(
-            tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
-        )
-        self.slot_repair = SlotRepair(
-            tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
-        )
-        self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
-        self.reconciliation = Reconciliation(
-            tenants=tenants,
-            clusters=clusters,
-            reservations=reservations,
-            findings=findings,
-            connections=connections,
-            admission=admission,
-            clock=clock,
-            settings=settings.reconciliation,
-        )
-        self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
-        self.history = TenantHistory(tenants)
-        self.registry = ClusterRegistry(clusters)
-        self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
-        ports = ActivityPorts(
-            tenants=tenants,
-            latency=TableLatencyRepository(tables),
-            connections=connections,
-            admission=admission,
-            breakers=breakers,
-            clock=clock,
-            settings=settings,
-        )
-        self.activities: Mapping[Activity, OperationActivity] = {
-            Activity.APPLY: ApplyTenant(ports, templates=templates),
-            Activity.AWAIT: AwaitTenant(ports),
-            Activity.REMOVE: RemoveTenant(ports),
-        }
 
 
 @dataclass(frozen=True, slots=True)

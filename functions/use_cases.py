@@ -1,0 +1,124 @@
+"""The use cases and activities on table storage: the container gives them the real adapters, the tests fakes."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Protocol
+
+from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.idempotency import TableIdempotencyRepository
+from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.reconciliations import TableReconciliationRepository
+from shared.adapters.tables.reservations import TableReservationRepository
+from shared.adapters.tables.retention import TableOldRecords
+from shared.adapters.tables.storage import TableStorage
+from shared.adapters.tables.tenants import TableTenantRepository
+from shared.application.activities.activity import ActivityPorts, OperationActivity
+from shared.application.activities.apply import ApplyTenant
+from shared.application.activities.await_ready import AwaitTenant
+from shared.application.activities.remove import RemoveTenant
+from shared.application.admission import Admission
+from shared.application.breakers import Breakers
+from shared.application.cancel import Cancel
+from shared.application.cluster_registry import ClusterRegistry
+from shared.application.delete import Delete
+from shared.application.dependencies import Dependency, DependencyChecks
+from shared.application.idempotent_start import IdempotentStart
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
+from shared.application.reconciliation import Reconciliation
+from shared.application.recovery import Recovery
+from shared.application.retention import Retention
+from shared.application.retry_tenant import Retry
+from shared.application.signup import Signup
+from shared.application.slot_repair import SlotRepair
+from shared.application.tenant_history import TenantHistory
+from shared.domain.workflow import Activity
+from shared.settings import Settings
+
+
+class Tables(TableStorage, Dependency, Protocol):
+    """Table storage that can be checked."""
+
+
+class UseCases:
+    """The repositories, use cases and activities of one worker.
+
+    Args:
+        settings: All settings.
+        tables: Where the records are.
+        clock: The present time.
+        connect: Makes the connections to the registered clusters.
+        templates: What a tenant is made of.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        tables: Tables,
+        clock: Clock,
+        connect: Callable[[ClusterRepository], ClusterConnections],
+        templates: TenantTemplates,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.tenants = tenants = TableTenantRepository(tables)
+        self.reservations = reservations = TableReservationRepository(tables, clock)
+        self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
+        self.findings = findings = TableReconciliationRepository(tables)
+        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
+        connections = connect(clusters)
+        self.admission = admission = Admission(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            clock=clock,
+            settings=settings.provisioning,
+        )
+        start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
+        self.signup = Signup(
+            tenants=tenants,
+            clusters=clusters,
+            admission=admission,
+            start=start,
+            clock=clock,
+            settings=settings.tenants,
+        )
+        self.retry = Retry(tenants=tenants, admission=admission, start=start)
+        self.delete = Delete(tenants=tenants, start=start)
+        self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
+        self.recovery = Recovery(
+            tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
+        )
+        self.slot_repair = SlotRepair(
+            tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
+        )
+        self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
+        self.reconciliation = Reconciliation(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            findings=findings,
+            connections=connections,
+            admission=admission,
+            clock=clock,
+            settings=settings.reconciliation,
+        )
+        self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
+        self.history = TenantHistory(tenants)
+        self.registry = ClusterRegistry(clusters)
+        self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
+        ports = ActivityPorts(
+            tenants=tenants,
+            latency=TableLatencyRepository(tables),
+            connections=connections,
+            admission=admission,
+            breakers=breakers,
+            clock=clock,
+            settings=settings,
+        )
+        self.activities: Mapping[Activity, OperationActivity] = {
+            Activity.APPLY: ApplyTenant(ports, templates=templates),
+            Activity.AWAIT: AwaitTenant(ports),
+            Activity.REMOVE: RemoveTenant(ports),
+        }
