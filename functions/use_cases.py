@@ -68,10 +68,12 @@ class UseCases:
         self.findings = findings = TableReconciliationRepository(tables)
         keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
         connections = connect(clusters)
+        self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
         self.admission = admission = Admission(
             tenants=tenants,
             clusters=clusters,
             reservations=reservations,
+            breakers=breakers,
             clock=clock,
             settings=settings.provisioning,
         )
@@ -93,7 +95,6 @@ class UseCases:
         self.slot_repair = SlotRepair(
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
         )
-        self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
         self.reconciliation = Reconciliation(
             tenants=tenants,
             clusters=clusters,

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.reservations import ReservationRepository
@@ -56,12 +57,14 @@ class Admission:
         tenants: TenantRepository,
         clusters: ClusterRepository,
         reservations: ReservationRepository,
+        breakers: Breakers,
         clock: Clock,
         settings: ProvisioningSettings,
     ) -> None:
         self._tenants = tenants
         self._clusters = clusters
         self._reservations = reservations
+        self._breakers = breakers
         self._clock = clock
         self._settings = settings
         self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
@@ -158,18 +161,17 @@ class Admission:
         await self._reservations.release(cluster, instance, unless_changed=unless_changed)
         await self.start_next(cluster, workflows)
 
-    async def start_next(self, cluster: ClusterName, workflows: Workflows, *, fresh: bool = False) -> int:
-        """Hand the free slots of a cluster to those that have waited longest, and return how many those were.
+    async def start_next(self, cluster: ClusterName, workflows: Workflows, *, fresh: bool = False) -> None:
+        """Hand the free slots of a cluster to those that have waited longest, and start them.
 
-        None while the cluster's breaker is open: they would only fail there. `fresh` reads first whether there are
+        Not while the cluster's breaker is open: they would only fail there. `fresh` reads first whether there are
         free slots; else what this worker wrote last must be what changed.
         """
-        if any(each.name == cluster and each.breaker is not None for each in await self._clusters.registered()):
-            return 0
+        if await self._breakers.is_open(cluster):
+            return
         limit = self._settings.max_concurrent
         handed = await self._reservations.hand_out(cluster, max_starting=limit, fresh=fresh)
         await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
-        return len(handed)
 
     async def position(self, operation: Operation) -> int | None:
         """Return an operation's position in its cluster's queue, from 1, or None if it waits in none."""
@@ -189,7 +191,7 @@ class Admission:
             tenant = (await self._tenants.get(operation.slug)).value
         except NotFound:
             return False
-        return (tenant.instance, tenant.cluster) == (placement.instance, placement.cluster)
+        return tenant.is_on(placement.cluster, placement.instance)
 
     async def _start(self, cluster: ClusterName, reservation: Reservation, workflows: Workflows) -> None:
         """Start the orchestration of an operation that got a slot; what fails here is left to the timers."""

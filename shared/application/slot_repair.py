@@ -73,7 +73,7 @@ class SlotRepair:
         except NotFound:
             tenant = None
         name, instance = cluster.name, reservation.instance
-        if tenant is not None and tenant.instance == instance and tenant.cluster == name:
+        if tenant is not None and tenant.is_on(name, instance):
             if tenant.operation.is_open:  # it was not when the open operations were read
                 return
             if tenant.state is TenantState.ACTIVE:
@@ -86,12 +86,12 @@ class SlotRepair:
     async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Move a tenant that waits for a cluster which does not respond to another one."""
         tenant = await self._tenants.get(slug_of(reservation.operation_id))
-        value, operation = tenant.value, tenant.value.operation
+        operation = tenant.value.operation
         if (
             operation.id != reservation.operation_id
             or not operation.is_open
             or operation.is_aborting
-            or (value.instance, value.cluster) != (reservation.instance, cluster.name)
+            or not tenant.value.is_on(cluster.name, reservation.instance)
             # Read after the tenant: if it still waits, whatever starts it later finds the tenant changed.
             or await self._reservations.find(cluster.name, reservation.instance) != reservation
         ):

@@ -103,6 +103,10 @@ class Tenant:
         placed = self.placed(cluster, instance, now, message)
         return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
 
+    def is_on(self, cluster: ClusterName, instance: InstanceId) -> bool:
+        """Whether this is its instance, and there."""
+        return (self.cluster, self.instance) == (cluster, instance)
+
     def is_done_with(self, instance: InstanceId) -> bool:
         """Whether nothing of an instance may be left: the tenant has another one or none, or this one is removed."""
         operation = self.operation

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.errors import BerthError
 
@@ -18,6 +19,12 @@ class Stall:
     def release(self) -> None:
         """Let the call go on."""
         self._released.set()
+
+    async def reached_or_done(self, task: asyncio.Task[Any]) -> None:
+        """Return when the call waits, or when the task that was to make it has ended without."""
+        reached = asyncio.create_task(self.reached.wait())
+        await asyncio.wait([task, reached], return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()
 
     async def wait(self) -> None:
         """Wait until somebody releases it."""

@@ -166,14 +166,12 @@ async def test_what_became_active_meanwhile_is_not_moved() -> None:
         repairing = world.workers[1]
         stall = repairing.faults.stall(number)
         late = asyncio.create_task(repairing.slot_repair.run(world.workflows))
-        reached = asyncio.create_task(stall.reached.wait())
-        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
+        await stall.reached_or_done(late)
         await world.worker.clusters.set_breaker(ONE, None)
         both, world.workers = world.workers, world.workers[:1]
         await world.run()
         world.workers = both
         stall.release()
-        reached.cancel()
         await late
         await world.run()
         assert (await world.tenant(waiting)).state is TenantState.ACTIVE, f"stalled at call {number}"

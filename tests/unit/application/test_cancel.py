@@ -9,6 +9,7 @@ from shared.domain.operations import Operation, OperationState, StepState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Verdict
 from shared.errors import BerthError, Conflict, NotFound
+from tests.support.faults import Stall
 from tests.support.world import PORTAL, World, new_world, violations
 
 ACME = Slug("acme")
@@ -112,16 +113,20 @@ async def test_an_unknown_operation_takes_no_key() -> None:
     assert "idempotency" not in world.storage.rows
 
 
+async def stalled_cancellation(number: int) -> tuple[World, Operation, Stall, asyncio.Task[Operation]]:
+    """Return a world whose second worker cancels an operation and stalls before its call of that number."""
+    world = await new_world(workers=2)
+    operation = await world.sign_up()
+    world.workers[1].faults.reset()
+    stall = world.workers[1].faults.stall(number)
+    late = asyncio.create_task(cancel(world, operation, worker=1))
+    await stall.reached_or_done(late)
+    return world, operation, stall, late
+
+
 async def test_a_cancellation_stands_among_progress_writes() -> None:
     for number in range(1, 8):
-        world = await new_world(workers=2)
-        operation = await world.sign_up()
-        world.workers[1].faults.reset()
-        stall = world.workers[1].faults.stall(number)
-        late = asyncio.create_task(cancel(world, operation, worker=1))
-        reached = asyncio.create_task(stall.reached.wait())
-        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
-        reached.cancel()
+        world, operation, stall, late = await stalled_cancellation(number)
         await world.do(Activity.APPLY, operation)
         stall.release()
         assert (await late).cancel_requested
@@ -130,14 +135,7 @@ async def test_a_cancellation_stands_among_progress_writes() -> None:
 
 async def test_what_ends_meanwhile_is_not_marked_as_cancelled() -> None:
     for number in range(1, 4):
-        world = await new_world(workers=2)
-        operation = await world.sign_up()
-        world.workers[1].faults.reset()
-        stall = world.workers[1].faults.stall(number)
-        late = asyncio.create_task(cancel(world, operation, worker=1))
-        reached = asyncio.create_task(stall.reached.wait())
-        await asyncio.wait([late, reached], return_when=asyncio.FIRST_COMPLETED)
-        reached.cancel()
+        world, _, stall, late = await stalled_cancellation(number)
         both, world.workers = world.workers, world.workers[:1]
         await world.run()
         world.workers = both
