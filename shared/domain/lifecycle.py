@@ -1,6 +1,6 @@
 """The life cycle of a tenant as a table: each kind of operation, and the states between which it moves a tenant.
 
-    provisioning -> active -> deleting -> deleted (a tombstone; the slug stays taken until its quarantine ends)
+    provisioning -> active -> deleting -> deleted (a tombstone; a slug that was ever active stays in quarantine)
          |                      ^
          +-> failed ------------+
 

@@ -28,7 +28,8 @@ class Tenant:
     """A customer's entry.
 
     `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
-    `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
+    `was_active` says whether anybody ever could use it; `quarantine_until` is set on a tombstone and says when the
+    slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -44,6 +45,7 @@ class Tenant:
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
     observed: Observed | None = None
+    was_active: bool = False
     quarantine_until: datetime | None = None
 
     def begin(self, operation: Operation, now: datetime) -> "Tenant":
@@ -63,11 +65,11 @@ class Tenant:
         """End the open operation well; raises Conflict if it has ended.
 
         A tenant whose life cycle ends with it becomes a tombstone: no personal data, and the slug stays taken for
-        `quarantine`.
+        `quarantine`. A slug that was never active, which nobody can have kept a link to, is free at once.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is not TenantState.DELETED:
-            return ended
+            return replace(ended, was_active=self.was_active or ended.state is TenantState.ACTIVE)
         return replace(
             ended,
             operation=replace(ended.operation, actor=""),
@@ -76,7 +78,7 @@ class Tenant:
             instance=NO_INSTANCE,
             cluster=NO_CLUSTER,
             observed=None,
-            quarantine_until=now + quarantine,
+            quarantine_until=now + quarantine if self.was_active else now,
         )
 
     def fail(self, now: datetime) -> "Tenant":

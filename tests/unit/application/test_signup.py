@@ -59,6 +59,18 @@ async def test_a_deleted_slug_stays_taken_in_quarantine() -> None:
     assert (await world.tenant()).state is TenantState.DELETED
 
 
+async def test_a_slug_that_was_never_active_is_free_at_once() -> None:
+    world = await new_world()
+    await world.sign_up(version="missing-1")
+    await world.run()
+    assert (await world.tenant()).state is TenantState.FAILED
+    await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+    await world.run()
+    assert await world.worker.signup.slug_problem("acme") is None
+    await world.sign_up()
+    assert (await world.tenant()).was_active is False
+
+
 async def test_a_tombstone_is_taken_over_after_quarantine() -> None:
     world = await deleted()
     world.clock.advance(30 * DAY)

@@ -32,10 +32,15 @@ def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
 
 
 def test_a_slug_is_free_after_its_quarantine() -> None:
-    tenant = new_tenant().fail(START).begin(operation(OperationKind.DELETE), START)
+    tenant = new_tenant().succeed(START, quarantine=QUARANTINE).begin(operation(OperationKind.DELETE), START)
     tombstone = tenant.succeed(START, quarantine=QUARANTINE)
     assert not tombstone.slug_is_free(START + QUARANTINE - timedelta(seconds=1))
     assert tombstone.slug_is_free(START + QUARANTINE)
+
+
+def test_a_slug_that_was_never_active_is_free_at_once() -> None:
+    tenant = new_tenant().fail(START).begin(operation(OperationKind.DELETE), START)
+    assert tenant.succeed(START, quarantine=QUARANTINE).slug_is_free(START)
 
 
 def test_a_busy_tenant_names_the_running_operation() -> None:
