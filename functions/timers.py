@@ -7,6 +7,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from functions.current import container
+from shared.application.ports.workflows import Workflows
 from shared.errors import Transient
 from shared.events import log_event
 
@@ -20,8 +21,7 @@ async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -
     """Check the clusters, repair the slots, and start the orchestration of each open operation that has lost it."""
     workflows = container().workflows(client)
     await _until_next_time("checking the clusters", container().breakers.check_all())
-    await _until_next_time("slot repair", container().slot_repair.run(workflows))
-    await _until_next_time("recovery", container().recovery.restart_lost(workflows))
+    await _until_next_time("reading the open operations", _repair_and_restart(workflows))
 
 
 @bp.timer_trigger(schedule="0 41 * * * *", arg_name="timer", run_on_startup=False)
@@ -37,6 +37,13 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient)
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
     """Delete the records that are older than they have to be, once a night."""
     await container().retention.purge(container().workflows(client))
+
+
+async def _repair_and_restart(workflows: Workflows) -> None:
+    # Read once for both: each reads again what it is about to change.
+    open_operations = await container().tenants.open_operations()
+    await _until_next_time("slot repair", container().slot_repair.run(open_operations, workflows))
+    await _until_next_time("recovery", container().recovery.restart_lost(open_operations, workflows))
 
 
 async def _until_next_time(name: str, work: Awaitable[object]) -> None:

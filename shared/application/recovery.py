@@ -1,7 +1,7 @@
 """Recovery: restarts operations whose orchestration is lost or stuck, so that none stays open for ever."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shared.application.ports.clock import Clock
@@ -36,8 +36,8 @@ class Recovery:
         self._clock = clock
         self._settings = settings
 
-    async def restart_lost(self, workflows: Workflows) -> int:
-        """Start the orchestration of every open operation that has none, and return how many those were.
+    async def restart_lost(self, open_operations: Sequence[OpenOperation], workflows: Workflows) -> int:
+        """Start the orchestration of each open operation that has none, and return how many those were.
 
         An orchestration is lost when the request that recorded its operation died before starting it, or when the
         task hub was replaced. One that has written no heartbeat for long is ended, and another one takes its place.
@@ -47,11 +47,7 @@ class Recovery:
         Raises Transient when the tables do not respond; the next run tries again.
         """
         now = self._clock.now()
-        silent = [
-            each
-            for each in await self._tenants.open_operations()
-            if each.heartbeat_age(now) >= self._settings.restart_after
-        ]
+        silent = [each for each in open_operations if each.heartbeat_age(now) >= self._settings.restart_after]
         pending = await self._pending() if silent else dict[OperationId, Reservation]()
         restarted = 0
         for each in silent:

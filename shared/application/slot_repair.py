@@ -1,7 +1,7 @@
 """Slot repair: the safety net of admission, for whatever a worker left half done when it stopped."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from shared.application.admission import Admission
 from shared.application.ports.clock import Clock
@@ -39,23 +39,23 @@ class SlotRepair:
         self._admission = admission
         self._clock = clock
 
-    async def run(self, workflows: Workflows) -> None:
+    async def run(self, open_operations: Sequence[OpenOperation], workflows: Workflows) -> None:
         """Release what nobody needs any more, move away what waits for a dead cluster, and start who can start.
 
         Raises Transient when the tables do not respond; the next run tries again.
         """
-        open_operations = {each.operation_id: each for each in await self._tenants.open_operations()}
+        open_by_id = {each.operation_id: each for each in open_operations}
         for cluster in await self._clusters.registered():
             try:
-                await self._repair(cluster, open_operations, workflows)
+                await self._repair(cluster, open_by_id, workflows)
             except BerthError as error:  # continue with the other clusters
                 log_event(logger, "slots not repaired", level=logging.WARNING, cluster=cluster.name, cause=str(error))
 
     async def _repair(
-        self, cluster: Cluster, open_operations: Mapping[OperationId, OpenOperation], workflows: Workflows
+        self, cluster: Cluster, open_by_id: Mapping[OperationId, OpenOperation], workflows: Workflows
     ) -> None:
         for reservation in await self._reservations.pending(cluster.name):
-            known = open_operations.get(reservation.operation_id)
+            known = open_by_id.get(reservation.operation_id)
             in_use = known is not None and known.instance == reservation.instance and known.cluster == cluster.name
             try:
                 if not in_use and age(reservation.since, self._clock.now()) > GRACE_SECONDS:

@@ -123,8 +123,7 @@ class Bench:
         # Signups are last, because each leaves one more operation open.
         calls: Mapping[str, Callable[[Worker], Awaitable[object]]] = {
             "timer: check the clusters": lambda worker: worker.breakers.check_all(),
-            "timer: slot repair": lambda worker: worker.slot_repair.run(self._workflows),
-            "timer: recovery": lambda worker: worker.recovery.restart_lost(self._workflows),
+            "timer: repair and restart": self._repair_and_restart,
             "GET operation, in the queue": self._follow,
             "POST tenant, with a free slot": lambda worker: self._sign_up(worker, "free"),
         }
@@ -137,8 +136,7 @@ class Bench:
         for _ in range(minutes):
             await self._pass_minute()
             await worker.breakers.check_all()
-            await worker.slot_repair.run(self._workflows)
-            restarted = await worker.recovery.restart_lost(self._workflows)
+            restarted = await self._repair_and_restart(worker)
             assert not restarted, f"{restarted} operations were taken for lost"
         sums = await worker.reservations.sums(ClusterName("busy"))
         assert sums.waiting == self._waiting, f"{sums.waiting} of {self._waiting} wait"
@@ -169,6 +167,11 @@ class Bench:
             await tenants.save(stored.with_value(replace(stored.value, operation=operation)))
 
         await asyncio.gather(*(beat(each.slug) for each in self._workflows.running.values()))
+
+    async def _repair_and_restart(self, worker: Worker) -> int:
+        open_operations = await worker.tenants.open_operations()
+        await worker.slot_repair.run(open_operations, self._workflows)
+        return await worker.recovery.restart_lost(open_operations, self._workflows)
 
     async def _follow(self, worker: Worker) -> None:
         operation = await worker.history.operation(self._queued.id)

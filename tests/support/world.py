@@ -166,8 +166,18 @@ class World:
         """Do what the app's timer does every minute, and return how many orchestrations were started again."""
         each = self.workers[worker]
         await each.breakers.check_all()
-        await each.slot_repair.run(self.workflows)
-        return await each.recovery.restart_lost(self.workflows)
+        open_operations = await each.tenants.open_operations()
+        await each.slot_repair.run(open_operations, self.workflows)
+        return await each.recovery.restart_lost(open_operations, self.workflows)
+
+    async def restart_lost(self) -> int:
+        """Do what recovery does, and return how many orchestrations were started again."""
+        return await self.worker.recovery.restart_lost(await self.worker.tenants.open_operations(), self.workflows)
+
+    async def repair_slots(self, *, worker: int = 0) -> None:
+        """Do what slot repair does."""
+        each = self.workers[worker]
+        await each.slot_repair.run(await each.tenants.open_operations(), self.workflows)
 
     async def deliver_again(self, call: ActivityCall, *, worker: int) -> Outcome:
         """Run an activity that was run before, as a task hub does that lost its result."""

@@ -163,9 +163,8 @@ async def waiting_behind_an_open_breaker() -> tuple[World, str]:
 async def test_what_became_active_meanwhile_is_not_moved() -> None:
     for number in range(1, 60):  # wherever slot repair stalls
         world, waiting = await waiting_behind_an_open_breaker()
-        repairing = world.workers[1]
-        stall = repairing.faults.stall(number)
-        late = asyncio.create_task(repairing.slot_repair.run(world.workflows))
+        stall = world.workers[1].faults.stall(number)
+        late = asyncio.create_task(world.repair_slots(worker=1))
         await stall.reached_or_done(late)
         await world.worker.clusters.set_breaker(ONE, None)
         both, world.workers = world.workers, world.workers[:1]

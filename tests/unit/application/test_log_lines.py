@@ -87,15 +87,15 @@ async def test_a_recovery_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world = await new_world()
     operation = await world.sign_up()
     world.clock.advance(301)
-    await world.worker.recovery.restart_lost(world.workflows)
+    await world.restart_lost()
     only_line(log, "orchestration stuck", operation.id)
     world.workflows.running.clear()
     world.clock.advance(60)
-    await world.worker.recovery.restart_lost(world.workflows)
+    await world.restart_lost()
     only_line(log, "orchestration lost", operation.id)
     world.workflows.away = True
     world.clock.advance(60)
-    await world.worker.recovery.restart_lost(world.workflows)
+    await world.restart_lost()
     only_line(log, "recovery failed", operation.id)
 
 

@@ -24,10 +24,6 @@ class PartlyAway(FakeWorkflows):
         return await FakeWorkflows.is_running(self, operation)
 
 
-async def recover(world: World) -> int:
-    return await world.worker.recovery.restart_lost(world.workflows)
-
-
 async def lost(slug: str = "acme") -> tuple[World, Operation]:
     """Return a world with one operation, whose orchestration is lost."""
     world = await new_world()
@@ -39,7 +35,7 @@ async def lost(slug: str = "acme") -> tuple[World, Operation]:
 async def test_a_lost_orchestration_is_started_once() -> None:
     world, operation = await lost()
     world.clock.advance(60)
-    assert [await recover(world), await recover(world)] == [1, 0]
+    assert [await world.restart_lost(), await world.restart_lost()] == [1, 0]
     assert world.workflows.started == [operation.id, f"{operation.id}.1"]
     await world.run()
     assert (await world.tenant()).state is TenantState.ACTIVE
@@ -49,14 +45,14 @@ async def test_a_lost_orchestration_is_started_once() -> None:
 async def test_a_young_operation_is_left_alone() -> None:
     world, _ = await lost()
     world.clock.advance(59)
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
 
 
 async def test_a_running_orchestration_is_left_alone() -> None:
     world = await new_world()
     await world.sign_up()
     world.clock.advance(299)
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
     assert world.workflows.terminated == []
 
 
@@ -64,7 +60,7 @@ async def test_a_stuck_orchestration_is_replaced() -> None:
     world = await new_world()
     operation = await world.sign_up()
     world.clock.advance(301)
-    assert [await recover(world), await recover(world)] == [1, 0]
+    assert [await world.restart_lost(), await world.restart_lost()] == [1, 0]
     assert world.workflows.terminated == [operation.id]
     assert list(world.workflows.running) == [f"{operation.id}.1"]
     await world.run()
@@ -75,7 +71,7 @@ async def test_an_ended_operation_is_left_alone() -> None:
     world = await new_world()
     await world.active()
     world.clock.advance(3600)
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
     assert len(world.workflows.started) == 1
 
 
@@ -86,7 +82,7 @@ async def test_one_that_fails_does_not_stop_the_others(silent: str) -> None:
     hub = PartlyAway()
     hub.silent = operations[silent].id
     world.clock.advance(60)
-    assert await world.worker.recovery.restart_lost(hub) == 2
+    assert await world.worker.recovery.restart_lost(await world.worker.tenants.open_operations(), hub) == 2
     assert set(hub.started) == {f"{each.id}.1" for slug, each in operations.items() if slug != silent}
 
 
@@ -94,9 +90,9 @@ async def test_a_task_hub_that_is_away_is_no_error() -> None:
     world, operation = await lost()
     world.clock.advance(60)
     world.workflows.away = True
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
     world.workflows.away = False
-    assert await recover(world) == 1
+    assert await world.restart_lost() == 1
     assert world.workflows.started[1:] == [f"{operation.id}.1"]
 
 
@@ -104,13 +100,13 @@ async def test_tables_that_are_away_are_an_error() -> None:
     world, _ = await lost()
     world.worker.faults.away = lambda _: Transient("the tables do not respond")
     with pytest.raises(Transient):
-        await recover(world)
+        await world.restart_lost()
 
 
 async def test_a_clock_set_back_loses_no_operation() -> None:
     world, _ = await lost()
     world.clock.step(-3600)
-    assert await recover(world) == 1
+    assert await world.restart_lost() == 1
     await world.run()
     tenant = await world.tenant()
     assert (tenant.state, tenant.operation.total_seconds) == (TenantState.ACTIVE, 0.0)
@@ -120,7 +116,7 @@ async def test_a_clock_set_back_a_little_ends_nothing() -> None:
     world = await new_world()
     await world.sign_up()
     world.clock.step(-299)
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
     assert world.workflows.terminated == []
 
 
@@ -133,7 +129,7 @@ async def test_an_unreadable_row_is_skipped() -> None:
     newer = {**row, "schema_version": rows.SCHEMA_VERSION + 1}
     world.storage.rows[TABLE][key] = newer, etag
     world.clock.advance(60)
-    assert await recover(world) == 2
+    assert await world.restart_lost() == 2
     assert not any(each.startswith(operations["second"].id) for each in world.workflows.running)
     assert world.storage.rows[TABLE][key] == (newer, etag)
 
@@ -155,9 +151,9 @@ async def test_a_start_that_was_not_recorded_is_made_once() -> None:
     world, operation = await lost()
     world.clock.advance(60)
     world.worker.faults.away = lambda name: Transient("tables are away") if name == "transact tenants" else None
-    assert await recover(world) == 0
+    assert await world.restart_lost() == 0
     world.worker.faults.reset()
-    assert await recover(world) == 1
+    assert await world.restart_lost() == 1
     assert world.workflows.started == [operation.id, f"{operation.id}.1"]
 
 
@@ -167,7 +163,7 @@ async def test_an_operation_is_not_restarted_for_ever(caplog: pytest.LogCaptureF
     for _ in range(limit + 2):
         world.workflows.running.clear()
         world.clock.advance(60)
-        await recover(world)
+        await world.restart_lost()
     assert world.workflows.started[-1] == f"{operation.id}.{limit}"
     assert [each.levelname for each in caplog.records if "needs an operator" in each.message] == ["ERROR"] * 2
 
@@ -193,7 +189,7 @@ async def test_a_slot_after_a_long_wait_is_not_stuck() -> None:
     await world.do(Activity.AWAIT, first)
     assert second.id in world.workflows.running
     world.clock.advance(61)  # the task hub is slow to begin
-    await recover(world)
+    await world.restart_lost()
     assert world.workflows.terminated == []
     assert f"{second.id}.1" not in world.workflows.started
 

@@ -128,7 +128,7 @@ async def test_a_task_hub_that_is_away_loses_nothing() -> None:
     assert world.workflows.started == []
     world.workflows.away = False
     world.clock.advance(60)
-    assert await world.worker.recovery.restart_lost(world.workflows) == 1
+    assert await world.restart_lost() == 1
     await world.run()
     tenant = await world.tenant()
     assert (tenant.state, tenant.operation.id) == (TenantState.ACTIVE, operation.id)

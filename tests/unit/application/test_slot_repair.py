@@ -61,7 +61,7 @@ async def test_one_cluster_that_fails_does_not_stop_the_others() -> None:
         await world.sign_up(slug, region=region)
     calls = iter(range(99))
     world.worker.faults.away = lambda name: Transient("away") if name == "query clusters" and next(calls) == 1 else None
-    await world.worker.slot_repair.run(world.workflows)
+    await world.repair_slots()
     world.worker.faults.reset()
     await world.run()
     assert await violations(world) == []
@@ -73,7 +73,7 @@ async def test_nothing_is_repaired_while_all_is_well() -> None:
         await world.sign_up(f"t-{number}", version="slow-1")
     world.clock.advance(120)
     before = dict(world.storage.rows["clusters"])
-    await world.worker.slot_repair.run(world.workflows)
+    await world.repair_slots()
     assert world.storage.rows["clusters"] == before
 
 
