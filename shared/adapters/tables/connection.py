@@ -75,6 +75,7 @@ class AzureTableStorage:
             retry_total=0,  # with_retry does all retries
             connection_timeout=attempt_timeout,
             read_timeout=attempt_timeout,
+            use_env_settings=False,  # half of the time of a request was for reading the proxies from the environment
         )
         self._policy = policy
         self._clients: dict[str, TableClient] = {}

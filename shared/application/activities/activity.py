@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
 PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
+CONFLICT_PAUSE_SECONDS = 0.1  # short: somebody changed the tenant, perhaps to cancel, and it only has to be read again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class OperationActivity(ABC):
                 log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
                 return Outcome(Verdict.FAILED, str(error))
             except Conflict:
-                return Outcome(Verdict.RETRY, wait=PAUSE_SECONDS)  # somebody changed the tenant: read it again
+                return Outcome(Verdict.RETRY, wait=CONFLICT_PAUSE_SECONDS)
 
     @abstractmethod
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
