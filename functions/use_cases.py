@@ -88,7 +88,8 @@ class UseCases:
         )
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
-        self.cancel = Cancel(tenants=tenants, start=start, clock=clock)
+        self.history = history = TenantHistory(tenants)
+        self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.recovery = Recovery(
             tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
         )
@@ -106,7 +107,6 @@ class UseCases:
             settings=settings.reconciliation,
         )
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
-        self.history = TenantHistory(tenants)
         self.registry = ClusterRegistry(clusters)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
         ports = ActivityPorts(

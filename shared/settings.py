@@ -164,7 +164,8 @@ class TenantSettings(_Section):
     storage_class: str = ""
     """The storage class of tenants' volumes; empty takes the cluster's default."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
-    """Days that a deleted tenant's slug stays taken, so that old links and cookies never reach a stranger."""
+    """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
+    reach a stranger."""
 
 
 class Settings(BaseSettings):

@@ -128,11 +128,12 @@ class Admission:
             value.operation, region=value.region, plan=value.plan, workflows=workflows, away_from=away_from
         ) as placement:
             placed = value.moved(placement.cluster, placement.instance, self._clock.now(), placement.message)
-            await self._tenants.save(tenant.with_value(placed))
+            moved = tenant.with_value(placed)  # with the old ETag, if somebody else wrote after this was recorded
+            moved = await self._tenants.save(moved)
         log_event(logger, "moved", tenant=value.slug, away_from=value.cluster, cluster=placement.cluster)
         if value.cluster:
             await self.release(value.cluster, value.instance, workflows)
-        return await self._tenants.get(value.slug), await self.may_start(placement)
+        return moved, await self.may_start(placement)
 
     async def may_start(self, placement: Placement) -> bool:
         """Whether an instance has a slot by now: it may have got one before its tenant was recorded."""

@@ -6,6 +6,7 @@ from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clock import Clock
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.tenant_history import TenantHistory
 from shared.application.transitions import save_transition
 from shared.domain.operations import Operation
 from shared.errors import Conflict
@@ -16,8 +17,11 @@ MAX_TRIES = 10  # against the writes of the operation's own progress
 class Cancel:
     """Takes requests to cancel."""
 
-    def __init__(self, *, tenants: TenantRepository, start: IdempotentStart, clock: Clock) -> None:
+    def __init__(
+        self, *, tenants: TenantRepository, history: TenantHistory, start: IdempotentStart, clock: Clock
+    ) -> None:
         self._tenants = tenants
+        self._history = history
         self._start = start
         self._clock = clock
 
@@ -31,7 +35,7 @@ class Cancel:
             Conflict: Its kind cannot be cancelled, or it has ended otherwise.
             KeyReused: The idempotency key stands for another request.
         """
-        known = await self._tenants.get_operation(operation_id)  # no key is taken for what is not there
+        known = await self._history.operation(operation_id)  # no key is taken for what is not there
         await self._start.claim(caller, known.id)
         for _ in range(MAX_TRIES):
             stored = await self._tenants.get(known.slug)

@@ -28,9 +28,10 @@ class Delete:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
+            self._start.ensure_in_time(operation)
             before = stored.value
-            tenant = before.begin(operation, operation.created_at)
-            await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
+            tenant = stored.with_value(before.begin(operation, operation.created_at))
+            await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
             return True
 
         return await self._start.begin(OperationKind.DELETE, slug, caller, workflows, save)

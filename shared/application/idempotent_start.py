@@ -10,12 +10,14 @@ from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.idempotency import Claim
 from shared.domain.lifecycle import OperationKind
-from shared.domain.operations import Operation, OperationId, new_operation
+from shared.domain.operations import Operation, OperationId, age, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, KeyReused, NotFound, QueueFull, Transient
 from shared.events import log_context, log_event
 
 logger = logging.getLogger(__name__)
+
+LATE_SECONDS = 5.0  # for which a request may be held up before it reads its tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,14 @@ class IdempotentStart:
         if may_start:
             await self.start(operation, workflows)
         return operation
+
+    def ensure_in_time(self, operation: Operation) -> None:
+        """Raise Transient for a request that was held up; `save` asks when it has read the tenant that it will replace.
+
+        What was read then may belong to somebody else, who took the slug after the request came.
+        """
+        if age(operation.created_at, self._clock.now()) > LATE_SECONDS:
+            raise Transient("the request was held up on its way: send it again")
 
     async def start(self, operation: Operation, workflows: Workflows) -> None:
         """Start the orchestration of a recorded operation; if that is not possible now, recovery will do it."""

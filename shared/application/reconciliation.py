@@ -39,7 +39,7 @@ MAX_SECONDS = 480.0  # of one run; the Functions host ends a function after 600,
 MAX_REPAIRS = 20  # of one run: more findings than that mean that the records are wrong, not the clusters
 MAX_RECORDED = 1000  # findings of one run
 REMOVE_TIMEOUT = 20.0  # seconds
-PAGE = 1000  # tenants read with one request
+PAGE = 999  # tenants read with one request: a page reads one row more, to know whether it is the last
 
 
 class Reconciliation:

@@ -9,6 +9,7 @@ from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.domain.instances import InstanceId
 from shared.domain.operations import OperationId, age
 from shared.domain.placement import Reservation, ReservationState
 from shared.errors import BerthError
@@ -48,20 +49,21 @@ class Recovery:
         """
         now = self._clock.now()
         silent = [each for each in open_operations if each.heartbeat_age(now) >= self._settings.restart_after]
-        pending = await self._pending() if silent else dict[OperationId, Reservation]()
+        pending = await self._pending() if silent else dict[tuple[OperationId, InstanceId], Reservation]()
         restarted = 0
         for each in silent:
             try:
-                restarted += await self._restart(each, pending.get(each.operation_id), workflows)
+                restarted += await self._restart(each, pending.get((each.operation_id, each.instance)), workflows)
             except BerthError as error:  # continue with the other operations
                 self._log("recovery failed", each, cause=str(error))
         return restarted
 
-    async def _pending(self) -> Mapping[OperationId, Reservation]:
-        """Return the reservations that wait or start."""
-        found: dict[OperationId, Reservation] = {}
+    async def _pending(self) -> Mapping[tuple[OperationId, InstanceId], Reservation]:
+        """Return the reservations that wait or start. An operation that was moved may have one of before, too."""
+        found: dict[tuple[OperationId, InstanceId], Reservation] = {}
         for cluster in await self._clusters.registered():
-            found |= {each.operation_id: each for each in await self._reservations.pending(cluster.name)}
+            pending = await self._reservations.pending(cluster.name)
+            found |= {(each.operation_id, each.instance): each for each in pending}
         return found
 
     async def _restart(self, silent: OpenOperation, reservation: Reservation | None, workflows: Workflows) -> bool:

@@ -33,6 +33,7 @@ class Retry:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
+            self._start.ensure_in_time(operation)
             before, now = stored.value, operation.created_at
             tenant = before.begin(operation, now)
             tenant = replace(tenant, version=version or tenant.version)
@@ -40,7 +41,13 @@ class Retry:
                 operation, region=before.region, plan=before.plan, workflows=workflows
             ) as placement:
                 tenant = tenant.placed(placement.cluster, placement.instance, now, placement.message)
-                await save_transition(self._tenants, stored.with_value(tenant), before=before.state, reason="requested")
+                await save_transition(
+                    self._tenants,
+                    stored.with_value(tenant),
+                    before=before.state,
+                    reason="requested",
+                    begins_operation=True,
+                )
             return await self._admission.may_start(placement)
 
         return await self._start.begin(OperationKind.PROVISION, slug, caller, workflows, save)

@@ -1,6 +1,7 @@
 """Signing up: take a slug and start to provision its tenant."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from shared.application.admission import Admission
 from shared.application.idempotent_start import Caller, IdempotentStart
@@ -64,6 +65,10 @@ class Signup:
 
         async def save(operation: Operation) -> bool:
             before = await self._replaceable(request.slug)
+            self._start.ensure_in_time(operation)
+            if before is not None:  # what the former owner did last must not look like this tenant's
+                after = before.value.changed_at + timedelta(milliseconds=1)
+                operation = replace(operation, created_at=max(operation.created_at, after))
             await self._check_region(request.region)
             async with self._admission.reserved(
                 operation, region=request.region, plan=request.plan, workflows=workflows
@@ -86,6 +91,7 @@ class Signup:
                         before.with_value(tenant) if before else Stored(tenant),
                         before=before.value.state if before else NEW,
                         reason="requested",
+                        begins_operation=True,
                     )
                 except Conflict as error:
                     raise Conflict(f"the slug {request.slug} is not free: this name is taken") from error

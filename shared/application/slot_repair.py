@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from shared.application.admission import Admission
 from shared.application.ports.clock import Clock
@@ -18,6 +20,7 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
+ANY_CAPACITY = 1 << 30  # it has the room already
 GRACE_SECONDS = 60.0  # in which a reservation that was just made gets its tenant
 
 
@@ -82,6 +85,25 @@ class SlotRepair:
                 return
         self._log("reservation released: nobody needs it", cluster, reservation)
         await self._admission.release(name, instance, workflows, unless_changed=reservation)
+        await self._restore(cluster, reservation)
+
+    async def _restore(self, cluster: Cluster, released: Reservation) -> None:
+        """Make a reservation again whose tenant was recorded after it had been looked for, however full it is there."""
+        with suppress(NotFound):
+            tenant = (await self._tenants.get(slug_of(released.operation_id))).value
+            if not tenant.is_on(cluster.name, released.instance) or tenant.state is TenantState.DELETING:
+                return
+            self._log("reservation restored: its tenant came late", cluster, released)
+            await self._reservations.reserve(
+                replace(cluster, capacity=ANY_CAPACITY),
+                released.instance,
+                released.operation_id,
+                weight=released.weight,
+                max_starting=ANY_CAPACITY,
+                max_waiting=ANY_CAPACITY,
+            )
+            if tenant.state is TenantState.ACTIVE:
+                await self._reservations.release_slot(cluster.name, released.instance)
 
     async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Move a tenant that waits for a cluster which does not respond to another one."""

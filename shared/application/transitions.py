@@ -19,6 +19,7 @@ async def save_transition(
     before: str,
     reason: str,
     actor: str = "",
+    begins_operation: bool = False,
     ends_operation: bool = False,
 ) -> Stored[Tenant]:
     """Write a tenant and the audit entry of its change in one transaction.
@@ -29,10 +30,11 @@ async def save_transition(
         before: The state that it had.
         reason: Why it changed.
         actor: Who changed it; by default who asked for its operation.
-        ends_operation: Whether this ends its operation.
+        begins_operation: Whether this begins its operation.
+        ends_operation: Whether this ends it.
 
     Raises:
-        Conflict: Somebody else wrote the row since it was read, or it exists and should not.
+        Conflict: Somebody else wrote the row since it was read, it exists and should not, or the operation was begun.
     """
     value = tenant.value
     entry = AuditEntry(
@@ -45,7 +47,7 @@ async def save_transition(
         after=value.state,
         operation_id=value.operation.id,
     )
-    saved = await tenants.save(tenant, audit=entry, ends_operation=ends_operation)
+    saved = await tenants.save(tenant, audit=entry, begins_operation=begins_operation, ends_operation=ends_operation)
     log_event(
         logger,
         "transition",

@@ -92,9 +92,7 @@ class RecordedFinding:
     ended_at: datetime | None = None
 
     def seen_again(self, finding: Finding, now: datetime) -> "RecordedFinding":
-        """Return what is recorded when a run finds the same; what had ended begins anew."""
-        if self.state is not FindingState.OPEN:
-            return first_seen(finding, now)
+        """Return what is recorded when a run finds the same."""
         return replace(self, finding=finding, last_seen=now)
 
     def ended(self, state: FindingState, now: datetime) -> "RecordedFinding":

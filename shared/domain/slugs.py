@@ -5,7 +5,7 @@ from typing import NewType
 
 Slug = NewType("Slug", str)
 
-MIN_LENGTH, MAX_LENGTH = 3, 40  # tenant-SLUG must fit the 63 characters of a namespace, with room for suffixes
+MIN_LENGTH, MAX_LENGTH = 3, 40  # within the 63 characters of a label, which a DNS name is made of
 LABEL = r"[a-z]([a-z0-9-]*[a-z0-9])?"
 
 _RESERVED = {

@@ -28,8 +28,7 @@ class Tenant:
     """A customer's entry.
 
     `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
-    `was_active` says whether anybody ever could use it; `quarantine_until` is set on a tombstone and says when the
-    slug is free again. A tombstone holds no personal data.
+    `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -45,7 +44,6 @@ class Tenant:
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
     observed: Observed | None = None
-    was_active: bool = False
     quarantine_until: datetime | None = None
 
     def begin(self, operation: Operation, now: datetime) -> "Tenant":
@@ -65,11 +63,12 @@ class Tenant:
         """End the open operation well; raises Conflict if it has ended.
 
         A tenant whose life cycle ends with it becomes a tombstone: no personal data, and the slug stays taken for
-        `quarantine`. A slug that was never active, which nobody can have kept a link to, is free at once.
+        `quarantine`. That of a tenant without an instance, which was never active, is free at once: nobody can have
+        kept a link to it.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is not TenantState.DELETED:
-            return replace(ended, was_active=self.was_active or ended.state is TenantState.ACTIVE)
+            return ended
         return replace(
             ended,
             operation=replace(ended.operation, actor=""),
@@ -78,7 +77,7 @@ class Tenant:
             instance=NO_INSTANCE,
             cluster=NO_CLUSTER,
             observed=None,
-            quarantine_until=now + quarantine if self.was_active else now,
+            quarantine_until=now + quarantine if self.instance else now,
         )
 
     def fail(self, now: datetime) -> "Tenant":
@@ -104,6 +103,10 @@ class Tenant:
         """Record that its open operation has a reservation for another instance now."""
         placed = self.placed(cluster, instance, now, message)
         return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
+
+    def has_done(self, operation: Operation) -> bool:
+        """Whether an operation on its slug is its own, and not of a former owner of the slug."""
+        return operation.is_open or operation.id == self.operation.id or operation.created_at >= self.created_at
 
     def is_on(self, cluster: ClusterName, instance: InstanceId) -> bool:
         """Whether this is its instance, and there."""

@@ -20,7 +20,8 @@ from shared.settings import KubernetesSettings
 # The AKS server application, the same for every cluster: https://azure.github.io/kubelogin/concepts/aks.html
 AKS_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 RENEW_AHEAD_SECONDS = 300  # as azure-identity itself, which requests a new one from then on
-RENEWAL_TIMEOUT = 10.0  # seconds; the managed identity endpoint responds within one, or is away for a minute
+RENEWAL_TIMEOUT = 4.0  # seconds; the managed identity endpoint responds within one, or is away for a minute. Less than
+# the check of a cluster may take, which must not call a cluster dead for the identity's sake
 
 
 class EntraTokens:
@@ -44,7 +45,11 @@ class EntraTokens:
         """
         held = self._held
         if held is None or held.token == refused or held.expires_on - time.time() < RENEW_AHEAD_SECONDS:
-            held = await self._renewed()
+            try:
+                held = await self._renewed()
+            except Transient:
+                if held is None or held.token == refused or held.expires_on <= time.time():
+                    raise
         return held.token
 
     async def _renewed(self) -> AccessToken:

@@ -19,6 +19,7 @@ from shared.errors import Conflict, NotFound, Permanent, Transient
 # 0 is an error without a response: no token could be had. A new role assignment takes minutes to arrive, and a token
 # that is refused can be accepted later: trouble with berth's identity must fail no tenant.
 _TRANSIENT = {0, 401, 403, 408, 429, 500, 502, 503, 504}
+MAX_PAGE = 1000  # rows; Azure refuses to send more with one response
 
 
 class TableGone(Transient):
@@ -109,7 +110,9 @@ class AzureTableStorage:
 
         async def attempt() -> tuple[list[tuple[Row, str]], str | None]:
             async with self._using(table) as client:
-                found = client.query_entities(where, parameters=dict(parameters), results_per_page=page_size)
+                found = client.query_entities(
+                    where, parameters=dict(parameters), results_per_page=min(page_size, MAX_PAGE)
+                )
                 pages: Any = found.by_page(position)
                 page = await anext(pages, None)
                 rows = [] if page is None else [(dict(each), str(each.metadata["etag"])) async for each in page]

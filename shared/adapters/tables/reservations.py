@@ -70,12 +70,15 @@ class TableReservationRepository:
         # Writers of one worker wait here rather than fail each other's conditions.
         self._locks: defaultdict[ClusterName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wanted: defaultdict[ClusterName, list[_Wanted]] = defaultdict(list)
-        # What was last read or written of each allocation row: a write that relies on it fails if it is out of date.
+        # What the holder of the lock last read or wrote of each allocation row. Nobody else sets it: what others read
+        # may be older than a write that was made meanwhile.
         self._known: dict[ClusterName, _Allocation] = {}
+        self._seen: dict[ClusterName, Sums] = {}  # what anybody here last saw, which only orders the candidates
 
     async def sums(self, cluster: ClusterName, *, fresh: bool = True) -> Sums:
         """Return a cluster's sums; without `fresh` those that this worker read or wrote last."""
-        return (await (self._read(cluster) if fresh else self._last_known(cluster))).sums
+        seen = None if fresh else self._seen.get(cluster)
+        return seen or (await self._read(cluster)).sums
 
     async def reserve(
         self,
@@ -136,7 +139,7 @@ class TableReservationRepository:
         """Give the free slots to those that have waited longest, and return who got one."""
         async with self._locks[cluster]:
             async for attempt in _tries(cluster):
-                allocation = await self._read(cluster) if fresh or attempt else await self._last_known(cluster)
+                allocation = await self._current(cluster, fresh=fresh or attempt > 0)
                 free = min(MAX_HANDED_OUT, max_starting - allocation.sums.starting)
                 if free <= 0 or not allocation.sums.waiting:
                     break
@@ -171,7 +174,7 @@ class TableReservationRepository:
                 left = await self._without_reservation(name, left)
             if not left:
                 return
-            allocation = await self._read(name) if attempt else await self._last_known(name)
+            allocation = await self._current(name, fresh=attempt > 0)
             sums, refused = allocation.sums, dict[InstanceId, Refusal]()
             made = list[tuple[_Wanted, Reservation]]()
             for wanted in left:
@@ -221,7 +224,7 @@ class TableReservationRepository:
                 before = read_row(TABLE, found[0], _reservation)
                 if before.state is to or unless_changed not in (None, before):
                     return
-                allocation = await self._read(cluster) if attempt else await self._last_known(cluster)
+                allocation = await self._current(cluster, fresh=attempt > 0)
                 sums = _plus(allocation.sums, -before.weight, before.state, -1)
                 writes: list[Write] = []
                 if before.state is not ReservationState.HELD:
@@ -274,18 +277,23 @@ class TableReservationRepository:
             # If only the response of the write was lost, the sums are those of this write.
             return (await self._read(cluster)).write_id == write_id
         self._known[cluster] = _Allocation(sums, etags[0], write_id)
+        self._seen[cluster] = sums
         return True
 
-    async def _last_known(self, cluster: ClusterName) -> _Allocation:
-        return self._known.get(cluster) or await self._read(cluster)
+    async def _current(self, cluster: ClusterName, *, fresh: bool) -> _Allocation:
+        """Return the allocation row as it was last known, or as it is now; the caller holds the cluster's lock."""
+        if fresh or cluster not in self._known:
+            self._known[cluster] = await self._read(cluster)
+        return self._known[cluster]
 
     async def _read(self, cluster: ClusterName) -> _Allocation:
         try:
             row, etag = await self._tables.get(TABLE, _on(cluster), "allocation")
         except NotFound:
             return _Allocation(Sums(), "", "")
-        self._known[cluster] = read_row(TABLE, row, lambda row: _Allocation(_sums(row), etag, str(row["write_id"])))
-        return self._known[cluster]
+        found = read_row(TABLE, row, lambda row: _Allocation(_sums(row), etag, str(row["write_id"])))
+        self._seen[cluster] = found.sums
+        return found
 
     async def _row(self, cluster: ClusterName, instance: InstanceId) -> tuple[Row, str] | None:
         try:

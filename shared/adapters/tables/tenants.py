@@ -8,7 +8,7 @@ operation and the audit entry are one transaction.
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
-| operation:ID | an ended operation; `at`, its end, is for purging |
+| operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
 | audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
 """
 
@@ -23,7 +23,7 @@ from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
 from shared.adapters.tables.rows import page_of, read_row, readable, with_schema
-from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert, Write, create_or_replace
+from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, Upsert, Write, create_or_replace
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import OpenOperation, TenantFilter
 from shared.domain.operations import Operation, slug_of
@@ -70,7 +70,12 @@ class TableTenantRepository:
         return read_row(TABLE, row, lambda row: _OPERATION.validate_json(row["operation"]))
 
     async def save(
-        self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None, ends_operation: bool = False
+        self,
+        tenant: Stored[Tenant],
+        *,
+        audit: AuditEntry | None = None,
+        begins_operation: bool = False,
+        ends_operation: bool = False,
     ) -> Stored[Tenant]:
         """Write a tenant with its operation, its index row and an audit entry, all or nothing; raises Conflict."""
         value, write_id = tenant.value, token_hex(8)
@@ -79,6 +84,9 @@ class TableTenantRepository:
             writes.append(Upsert(_audit_row(audit)))
         if value.operation.is_open:
             writes.append(Upsert(_open_row(value)))
+            if begins_operation:
+                # No id begins twice: a request may have been held up until what it asked for was done and has ended.
+                writes.append(Create(_operation_row(value.operation)))
         elif ends_operation:
             writes += [Delete(_open_row(value)), Upsert(_operation_row(value.operation))]
         try:
@@ -101,7 +109,7 @@ class TableTenantRepository:
         async def rows() -> AsyncIterator[Row]:
             for shard in keys.SHARDS[keys.SHARDS.index(start) :]:
                 parameters = {"shard": shard, "after": keys.tenant_key(after if shard == start else ""), **filters}
-                async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit):
+                async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
                     yield row
 
         def token_after(row: Row) -> str:
@@ -190,7 +198,7 @@ def _operation_row(operation: Operation) -> Row:
             "PartitionKey": keys.shard(operation.slug),
             "RowKey": keys.operation_key(operation.id),
             "operation": _OPERATION.dump_json(operation).decode(),
-            "at": operation.finished_at,
+            **({"at": operation.finished_at} if operation.finished_at else {}),
         }
     )
 

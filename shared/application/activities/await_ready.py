@@ -15,6 +15,7 @@ from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import Conflict
 
+NODE_PAUSE_SECONDS = 10.0  # between two looks for a node that is being added
 MAX_SECONDS = 30.0  # that one call waits, so that other activities get their turn
 
 
@@ -55,6 +56,10 @@ class AwaitTenant(OperationActivity):
                 # Others can start while the node comes; only a reservation is needed from here on.
                 await self._admission.release_slot(value.cluster, value.instance, workflows)
             tenant = await self._report(_with_operation(tenant, operation), status)
+            if status.adding_node:  # for minutes, and others need this activity's place in the worker
+                waiting = replace(tenant.value.operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
+                await self._tenants.save(_with_operation(tenant, waiting))
+                return Outcome(Verdict.RETRY, status.message, NODE_PAUSE_SECONDS)
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 

@@ -53,13 +53,20 @@ class TenantRepository(Protocol):
         ...
 
     async def save(
-        self, tenant: Stored[Tenant], *, audit: AuditEntry | None = None, ends_operation: bool = False
+        self,
+        tenant: Stored[Tenant],
+        *,
+        audit: AuditEntry | None = None,
+        begins_operation: bool = False,
+        ends_operation: bool = False,
     ) -> Stored[Tenant]:
         """Write a tenant, with its operation and an audit entry, all or nothing.
 
-        `ends_operation` says that this write ends the tenant's operation, which was open until now.
+        `begins_operation` says that this write is the first of the tenant's operation, and `ends_operation` that it
+        ends the one that was open until now.
 
-        Raises Conflict when somebody else wrote the row since it was read, or when it exists and should not.
+        Raises Conflict when somebody else wrote the row since it was read, when it exists and should not, or when an
+        operation begins that was begun before.
         """
         ...
 

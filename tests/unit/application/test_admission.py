@@ -264,3 +264,25 @@ async def test_a_cancelled_signup_leaves_no_reservation() -> None:
     await world.timers()
     await world.run()
     assert await violations(world) == []
+
+
+async def test_sums_that_were_read_late_hide_no_free_slot() -> None:
+    world = await new_world(max_concurrent=1)
+    await world.sign_up("first")
+    await world.sign_up("second")
+    tenant, worker = await world.tenant("first"), world.worker
+    world.clock.advance(6)  # what is known of the breakers is too old
+    worker.faults.reset()
+    write, breakers = worker.faults.stall(2), worker.faults.stall(4)
+    release = asyncio.create_task(worker.admission.release_slot(ONE, tenant.instance, world.workflows))
+    await write.reached.wait()
+    slow = worker.faults.stall(3, after=True)  # somebody else reads before the write, and gets it after the write
+    reading = asyncio.create_task(worker.reservations.sums(ONE))
+    await slow.reached.wait()
+    write.release()
+    await breakers.reached.wait()
+    slow.release()
+    await reading
+    breakers.release()
+    await release
+    assert (await world.cluster()).waiting == 0

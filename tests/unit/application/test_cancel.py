@@ -185,3 +185,16 @@ async def test_a_queued_tenant_is_cancelled_with_the_hub_away() -> None:
             await world.timers()
         await world.run(until=world.clock.monotonic() + 30)
         assert (await world.tenant()).operation.state is OperationState.CANCELLED
+
+
+async def test_the_operation_of_a_former_owner_is_not_there() -> None:
+    world = await new_world()
+    former = await world.sign_up()
+    await world.cancel(former)
+    await world.run()
+    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    await world.run()
+    world.clock.advance(1)
+    await world.sign_up()
+    with pytest.raises(NotFound):
+        await world.cancel(former)

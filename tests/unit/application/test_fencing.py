@@ -87,3 +87,35 @@ async def test_a_late_apply_of_a_moved_tenant_leaves_nothing(after: bool) -> Non
         await world.run()
         assert (await world.tenant()).state is TenantState.ACTIVE
         assert await violations(world) == [], f"stalled at call {number}"
+
+
+@pytest.mark.parametrize("then", ["rest", "deleted", "new owner"])
+async def test_a_late_move_goes_on_with_nobody_else(then: str) -> None:
+    for number in range(1, 40):
+        world = await new_world(workers=2, max_concurrent=1)
+        operation = await world.sign_up()
+        held = await world.tenant()
+        await world.worker.reservations.release(held.cluster, held.instance)  # so that it is moved
+        world.worker.faults.reset()
+        stall = world.worker.faults.stall(number)
+        late = asyncio.create_task(world.do(Activity.APPLY, operation))
+        await stall.reached_or_done(late)
+        if late.done():
+            break
+        both, world.workers = world.workers, world.workers[1:]
+        world.workflows.running.clear()
+        await world.do(Activity.REMOVE, operation, reason="too slow")
+        if then != "rest":
+            await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+            await world.run()
+        if then == "new owner":
+            await world.sign_up("other")  # takes the only slot
+            await world.sign_up(email="next@example.com")
+        before = await world.tenant()
+        stall.release()
+        await late
+        after = await world.tenant()
+        assert (after.state, after.operation.state) == (before.state, before.operation.state), number
+        world.workers = both
+        await world.run()
+        assert await violations(world) == [], number

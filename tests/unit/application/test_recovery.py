@@ -4,11 +4,13 @@ import pytest
 
 from shared.adapters.tables import keys, rows
 from shared.adapters.tables.tenants import TABLE
+from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation, OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
 from shared.errors import Transient
+from tests.support.builders import new_cluster
 from tests.support.fake_workflows import FakeWorkflows
 from tests.support.world import World, new_world, violations
 
@@ -203,3 +205,17 @@ async def test_an_unreadable_reservation_stops_nobody() -> None:
     world.clock.advance(60)
     assert await world.timers() >= 1
     assert f"{operation.id}.1" in world.workflows.running
+
+
+async def test_a_reservation_of_before_a_move_does_not_count() -> None:
+    world = await new_world(clusters=[new_cluster(), new_cluster("two")], max_concurrent=1)
+    for slug in ("first", "second"):
+        await world.sign_up(slug)
+    operation = await world.sign_up()
+    waits_on = (await world.tenant()).cluster
+    other = await world.cluster("two" if waits_on == "one" else "one")
+    reserve = world.worker.reservations.reserve
+    await reserve(other, new_instance_id(), operation.id, weight=1, max_starting=9, max_waiting=0)
+    world.clock.advance(70)
+    await world.restart_lost()
+    assert (await world.tenant()).operation.restarts == 0

@@ -68,7 +68,7 @@ async def test_a_slug_that_was_never_active_is_free_at_once() -> None:
     await world.run()
     assert await world.worker.signup.slug_problem("acme") is None
     await world.sign_up()
-    assert (await world.tenant()).was_active is False
+    assert (await world.tenant()).state is TenantState.PROVISIONING
 
 
 async def test_a_tombstone_is_taken_over_after_quarantine() -> None:

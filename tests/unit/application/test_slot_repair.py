@@ -1,7 +1,11 @@
 """Slot repair: reservations that a worker left behind when it stopped."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
+from shared.application.ports.stored import Stored
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
@@ -9,7 +13,7 @@ from shared.domain.operations import new_operation_id
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Verdict
 from shared.errors import Transient
-from tests.support.builders import new_cluster
+from tests.support.builders import new_cluster, new_tenant
 from tests.support.world import PORTAL, World, new_world, violations
 
 ONE = ClusterName("one")
@@ -84,3 +88,31 @@ async def test_a_deleted_tenant_keeps_no_slot() -> None:
     await world.run()
     assert (await world.tenant()).operation.kind is OperationKind.DELETE
     assert (await world.cluster()).allocated == 0
+
+
+@pytest.mark.parametrize("then", ["starting", "active"])
+async def test_a_tenant_that_came_late_keeps_its_share(then: str) -> None:
+    for number in range(1, 60):  # wherever slot repair stalls
+        world = await new_world(workers=2)
+        operation_id, cluster = new_operation_id(Slug("acme"), world.clock.now()), await world.cluster()
+        instance = new_instance_id()
+        reserve = world.worker.reservations.reserve
+        await reserve(cluster, instance, operation_id, weight=1, max_starting=1, max_waiting=9)
+        world.clock.advance(61)
+        stall = world.workers[1].faults.stall(number)
+        late = asyncio.create_task(world.repair_slots(worker=1))
+        await stall.reached_or_done(late)
+        if late.done():
+            break
+        tenant = new_tenant(cluster=ONE, instance=instance)
+        operation = replace(tenant.operation, id=operation_id, cluster=ONE, instance=instance)
+        await world.worker.tenants.save(Stored(replace(tenant, operation=operation)))  # a signup that was held up
+        applied = await world.do(Activity.APPLY, operation)
+        if then == "active" and applied.verdict is Verdict.DONE:
+            await world.do(Activity.AWAIT, operation)
+        stall.release()
+        await late
+        world.workflows.running[operation.id] = operation
+        await world.run()
+        assert (await world.tenant()).state is TenantState.ACTIVE
+        assert await violations(world) == [], number

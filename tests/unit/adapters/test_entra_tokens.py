@@ -1,0 +1,50 @@
+"""Tokens for AKS while berth's identity does not respond."""
+
+import asyncio
+import time
+from typing import cast
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+
+from shared.adapters.kubernetes import access
+from shared.adapters.kubernetes.access import EntraTokens
+from shared.application.breakers import CHECK_TIMEOUT
+from shared.errors import Transient
+
+
+class Hanging:
+    """Gives one token, and then no answer."""
+
+    def __init__(self, seconds: int) -> None:
+        self._tokens = [AccessToken("held", int(time.time()) + seconds)]
+
+    async def get_token(self, *_: str, **__: object) -> AccessToken:
+        if not self._tokens:
+            await asyncio.Event().wait()
+        return self._tokens.pop()
+
+
+def tokens_of_an_identity_that_hangs(*, seconds: int) -> EntraTokens:
+    return EntraTokens(cast("AsyncTokenCredential", Hanging(seconds)))
+
+
+@pytest.fixture(autouse=True)
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert access.RENEWAL_TIMEOUT < CHECK_TIMEOUT  # else a cluster counts as dead for the identity's sake
+    monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.01)
+
+
+async def test_a_valid_token_is_used_while_none_can_be_had() -> None:
+    tokens = tokens_of_an_identity_that_hangs(seconds=200)
+    assert await tokens.token() == "held"
+    assert await tokens.token() == "held"  # though it is to be renewed
+
+
+@pytest.mark.parametrize(("seconds", "refused"), [(200, "held"), (-1, "")])
+async def test_a_token_that_cannot_be_used_is_transient(seconds: int, refused: str) -> None:
+    tokens = tokens_of_an_identity_that_hangs(seconds=seconds)
+    await tokens.token()
+    with pytest.raises(Transient, match="no token for the cluster: TimeoutError"):
+        await tokens.token(refused=refused)
