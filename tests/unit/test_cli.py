@@ -1,12 +1,18 @@
 """The usage and the help of the `./berth` commands, and how they print."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from cli import stack
 from cli.__main__ import main
 from cli.output import console
+from local.stack import Stack
 from shared.domain.plans import PLANS
+
+TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
@@ -47,3 +53,18 @@ def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture
     text = "the image [bold]registry.example.com/product:missing-1[/] :warning: cannot be pulled " * 5
     console().print(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+@pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])
+def test_up_prints_a_request_for_a_slug_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+    redelivery: float,
+    shown: bool,
+) -> None:
+    running = SimpleNamespace(api_url="URL", function_key="F", master_key="M", workers=1, redelivery=redelivery)
+    stack.welcome(cast("Stack", running))
+    text = capsys.readouterr().out
+    assert '{"slug":"first",' in text
+    assert "acme" not in text
+    assert ("\nredelivery     60 s\n" in text) is shown
+    assert ("redelivery" in text) is shown
