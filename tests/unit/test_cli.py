@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
+import httpx
 import pytest
 
 from cli import stack
 from cli.__main__ import main
+from cli.api import Api, ProblemError
 from cli.output import console
+from cli.running import TargetError, connect
 from local.stack import Stack
 from shared.domain.plans import PLANS
 
@@ -53,6 +56,31 @@ def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture
     text = "the image [bold]registry.example.com/product:missing-1[/] :warning: cannot be pulled " * 5
     console().print(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "sentence"),
+    [
+        ("https://berth.example.com", "", "BERTH_URL is set and BERTH_KEY is not; set both"),
+        ("", "key", "BERTH_KEY is set and BERTH_URL is not; set both"),
+        ("127.0.0.1:7099", "key", "BERTH_URL is 127.0.0.1:7099; it has to begin with http:// or https://"),
+    ],
+)
+def test_half_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch, url: str, key: str, sentence: str) -> None:
+    monkeypatch.setenv("BERTH_URL", url)
+    monkeypatch.setenv("BERTH_KEY", key)
+    with pytest.raises(TargetError, match=sentence):
+        connect()
+
+
+async def test_a_refused_key_says_which_one_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def request(*_: Any, **__: Any) -> httpx.Response:
+        return httpx.Response(401)
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", request)
+    async with Api("http://127.0.0.1:9", "wrong") as api:
+        with pytest.raises(ProblemError, match=r"key is not valid for this request\. Set BERTH_KEY .* master key"):
+            await api.call("GET", "clusters")
 
 
 @pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])
