@@ -90,8 +90,8 @@ def _module(name: str, arguments: Sequence[str]) -> int:
 def _run(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(cancelled_on_signals(work))
-    except asyncio.CancelledError:
-        print("berth: interrupted", file=sys.stderr)
+    except asyncio.CancelledError as error:
+        print("berth: interrupted", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -1,5 +1,6 @@
 """The usage and the help of the `./berth` commands, and how they print."""
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,14 +9,47 @@ import httpx
 import pytest
 
 from cli import stack
-from cli.__main__ import main
-from cli.api import Api, ProblemError
+from cli.__main__ import INTERRUPTED, main
+from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
 from local.stack import Stack
 from shared.domain.plans import PLANS
 
 TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
+
+
+def operation(kind: str = "provision", *, cancel_requested: bool = False) -> Json:
+    done = {"name": "apply", "state": "done", "seconds": 0.13, "message": "applying the objects on local"}
+    running = {"name": "start", "state": "running", "seconds": None, "message": "waiting for the pod"}
+    return {
+        "id": "acme.1",
+        "kind": kind,
+        "tenant": "acme",
+        "state": "running",
+        "percent": 50,
+        "reason": "",
+        "cancel_requested": cancel_requested,
+        "queue_position": None,
+        "finished_at": None,
+        "steps": [done, running],
+    }
+
+
+def respond(monkeypatch: pytest.MonkeyPatch, responses: dict[str, Json]) -> None:
+    """Let another berth respond to these requests, and Ctrl-C interrupt all others."""
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BERTH_KEY", "key")
+
+    async def call(_: Api, method: str, path: str, *__: Any, **___: Any) -> Json:
+        if f"{method} {path}" not in responses:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(60)
+        return responses[f"{method} {path}"]
+
+    monkeypatch.setattr(Api, "call", call)
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
@@ -56,6 +90,40 @@ def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture
     text = "the image [bold]registry.example.com/product:missing-1[/] :warning: cannot be pulled " * 5
     console().print(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "cancel_requested", "sentence"),
+    [
+        ("create", "provision", False, ", end it with ./berth tenants cancel acme"),
+        ("retry", "provision", False, ", end it with ./berth tenants cancel acme"),
+        ("cancel", "provision", True, "; it is being cancelled"),
+        ("delete", "delete", False, "; a deletion cannot be cancelled"),
+    ],
+)
+def test_an_interrupted_command_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    kind: str,
+    cancel_requested: bool,
+    sentence: str,
+) -> None:
+    requests = ("POST tenants", "POST tenants/acme/retry", "POST operations/acme.1/cancel", "DELETE tenants/acme")
+    begun = operation(kind, cancel_requested=cancel_requested)
+    respond(monkeypatch, {"GET tenants/acme": TENANT, **dict.fromkeys(requests, begun)})
+    assert main(["tenants", command, "acme"]) == INTERRUPTED
+    follow = "the operation goes on: follow it with ./berth tenants show acme"
+    assert capsys.readouterr().err == f"berth: interrupted\n{follow}{sentence}\n"
+
+
+def test_an_interrupted_request_may_have_been_received(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {})
+    assert main(["tenants", "create", "acme"]) == INTERRUPTED
+    sentence = "the request may have been received: see ./berth tenants show acme"
+    assert capsys.readouterr().err == f"berth: interrupted\n{sentence}\n"
 
 
 @pytest.mark.parametrize(
