@@ -149,7 +149,8 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
     steps = Table("step", "state", "seconds", "message", box=None)
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
-        steps.add_row(step["name"], step["state"], seconds, step["message"])
+        message = "" if step["state"] == "done" else step["message"]  # which says what it was about to do
+        steps.add_row(step["name"], step["state"], seconds, message)
     result = f"{operation['kind']}: {operation['state']}"
     if operation["reason"] not in ("", operation["state"]):
         result += f": {operation['reason']}"

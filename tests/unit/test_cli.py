@@ -126,6 +126,16 @@ def test_an_interrupted_request_may_have_been_received(
     assert capsys.readouterr().err == f"berth: interrupted\n{sentence}\n"
 
 
+def test_a_step_that_is_done_shows_no_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {"GET tenants/acme": TENANT, "GET operations/acme.1": operation()})
+    assert main(["tenants", "show", "acme"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["apply", "done", "0.13"] in lines
+    assert ["start", "running", "waiting", "for", "the", "pod"] in lines
+
+
 @pytest.mark.parametrize(
     ("url", "key", "sentence"),
     [
