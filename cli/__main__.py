@@ -14,7 +14,7 @@ import httpx
 from cli import clusters, kubectl, stack, tenants
 from cli.api import ProblemError
 from cli.demo import demo
-from cli.running import NoStackError, running
+from cli.running import NoStackError, TargetError, running
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
 from local.stack import ROOT
@@ -90,8 +90,8 @@ def _module(name: str, arguments: Sequence[str]) -> int:
 def _run(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(cancelled_on_signals(work))
-    except asyncio.CancelledError:
-        print("berth: interrupted", file=sys.stderr)
+    except asyncio.CancelledError as error:
+        print("berth: interrupted", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -162,7 +162,7 @@ if __name__ == "__main__":
     try:
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
-    except (StackError, NoStackError, ProblemError) as error:
+    except (StackError, NoStackError, TargetError, ProblemError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")

@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 type Json = dict[str, Any]
+
+# The Functions host itself responds so, without a body.
+UNAUTHORIZED = (
+    "The key is not valid for this request. Set BERTH_KEY to a function key; operators' commands need the master key."
+)
 
 
 class ProblemError(Exception):
@@ -100,7 +106,9 @@ def _json(response: httpx.Response) -> Json:
     try:
         body = response.json()
     except ValueError:
-        body = {"title": response.reason_phrase, "detail": "The response is not JSON. Check the URL and the key."}
+        unauthorized = response.status_code == HTTPStatus.UNAUTHORIZED
+        detail = UNAUTHORIZED if unauthorized else "The response is not JSON. Check the URL."
+        body = {"title": response.reason_phrase, "detail": detail}
     if response.is_error:
         raise ProblemError(response.status_code, body)
     return body

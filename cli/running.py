@@ -15,6 +15,10 @@ class NoStackError(Exception):
     """No stack is running for this clone."""
 
 
+class TargetError(Exception):
+    """BERTH_URL and BERTH_KEY do not say which berth to use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """How to reach a running stack. Only the user who started it may read the keys."""
@@ -75,10 +79,19 @@ def connect(*, operator: bool = False) -> Api:
         operator: Use the stack's master key rather than its function key.
 
     Raises:
-        NoStackError: BERTH_URL is not set, and no stack is running.
+        TargetError: Only one of the two is set, or BERTH_URL is not an http address.
+        NoStackError: Neither is set, and no stack is running.
     """
-    if url := os.environ.get("BERTH_URL"):
-        return Api(url.rstrip("/").removesuffix("/api"), os.environ.get("BERTH_KEY", ""))
+    url, key = os.environ.get("BERTH_URL", ""), os.environ.get("BERTH_KEY", "")
+    if bool(url) != bool(key):
+        given, missing = ("BERTH_URL", "BERTH_KEY") if url else ("BERTH_KEY", "BERTH_URL")
+        raise TargetError(
+            f"{given} is set and {missing} is not; set both to use another berth, or neither to use the running stack"
+        )
+    if url:
+        if not url.lower().startswith(("http://", "https://")):
+            raise TargetError(f"BERTH_URL is {url}; it has to begin with http:// or https://")
+        return Api(url.rstrip("/").removesuffix("/api"), key)
     stack = running()
     return Api(stack.url, stack.master_key if operator else stack.function_key)
 

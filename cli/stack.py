@@ -34,7 +34,7 @@ async def up(port: int, workers: int, redelivery: float) -> int:
     print("starting: Azurite, task hub, Kubernetes control plane, Functions host …", flush=True)
     async with Stack(port=port, workers=workers, redelivery=redelivery) as stack:
         announce(stack)
-        _welcome(stack)
+        welcome(stack)
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait([waiting, stack.failed], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -112,25 +112,21 @@ def logs(part: str, *, follow: bool) -> int:
                 time.sleep(0.2)
 
 
-def _welcome(stack: Stack) -> None:
-    body = '{"slug":"acme","plan":"trial","region":"local","email":"owner@example.com","display_name":"Acme"}'
+def welcome(stack: Stack) -> None:
+    """Print how to reach a stack, and a first request."""
+    body = '{"slug":"first","plan":"trial","region":"local","email":"owner@example.com","display_name":"First"}'
+    redelivery = f"redelivery     {stack.redelivery:g} s\n" if stack.redelivery else ""
     print(
         f"""
 API            {stack.api_url}/api
 function key   {stack.function_key}
 master key     {stack.master_key}
 workers        {stack.workers}
-redelivery     {stack.redelivery:g} s
-logs           ./berth logs -f
-
+{redelivery}
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
-or a second one with
-  ./berth tenants create beta
-List them with
-  ./berth tenants list
-  ./berth kubectl --tenant acme get all,pvc,ingress
+Next: the commands under "Use it" in README.md. ./berth logs -f prints the log.
 
 Ctrl-C stops everything, and so does ./berth down in another terminal.""",
         flush=True,

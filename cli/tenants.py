@@ -52,16 +52,18 @@ async def run(options: argparse.Namespace) -> int:
     async with connect() as api:
         match options.action:
             case "create":
-                return await _follow(api, await api.call("POST", "tenants", _signup(options)), as_json=options.json)
+                operation = await _change(api, options.slug, "POST", "tenants", _signup(options))
+                return await _follow(api, operation, as_json=options.json)
             case "retry":
                 body = {"version": options.version} if options.version else None
-                operation = await api.call("POST", f"tenants/{options.slug}/retry", body)
+                operation = await _change(api, options.slug, "POST", f"tenants/{options.slug}/retry", body)
                 return await _follow(api, operation, as_json=options.json)
             case "delete":
-                return await _follow(api, await api.call("DELETE", f"tenants/{options.slug}"), as_json=options.json)
+                operation = await _change(api, options.slug, "DELETE", f"tenants/{options.slug}")
+                return await _follow(api, operation, as_json=options.json)
             case "cancel":
                 tenant = await api.call("GET", f"tenants/{options.slug}")
-                operation = await api.call("POST", f"operations/{tenant['operation']}/cancel")
+                operation = await _change(api, options.slug, "POST", f"operations/{tenant['operation']}/cancel")
                 return await _follow(api, operation, as_json=options.json, wanted="cancelled")
             case "show":
                 await _show(api, options.slug, as_json=options.json)
@@ -83,25 +85,53 @@ def _signup(options: argparse.Namespace) -> Json:
     return body | ({"version": options.version} if options.version else {})
 
 
+async def _change(api: Api, slug: str, method: str, path: str, body: Json | None = None) -> Json:
+    try:
+        return await api.call(method, path, body)
+    except asyncio.CancelledError as error:
+        error.add_note(f"the request may have been received: see ./berth tenants show {slug}")
+        raise
+
+
 async def _follow(api: Api, operation: Json, *, as_json: bool, wanted: str = "succeeded") -> int:
     out = console(stderr=as_json)
     out.print(f"operation {operation['id']}")
     last = ""
-    async for each in api.follow(operation):
-        operation = each
-        running_step = next((step for step in each["steps"] if step["state"] == "running"), None)
-        line = f"{each['percent']:3} %  {each['state']}"
-        if running_step:
-            position = f", position {operation['queue_position']}" if operation["queue_position"] else ""
-            line += f"  {running_step['name']}: {running_step['message']}{position}"
-        if line != last:
-            out.print(line)
-            last = line
+    try:
+        async for each in api.follow(operation):
+            operation = each
+            line = _progress(each)
+            if line != last:
+                out.print(line)
+                last = line
+    except asyncio.CancelledError as error:
+        error.add_note(_goes_on(operation))
+        raise
     if operation["reason"] not in ("", operation["state"]):
         out.print(operation["reason"])
     if as_json:
         print(json.dumps(operation, indent=2))
     return 0 if operation["state"] == wanted else 1
+
+
+def _progress(operation: Json) -> str:
+    line = f"{operation['percent']:3} %  {operation['state']}"
+    running_step = next((step for step in operation["steps"] if step["state"] == "running"), None)
+    if running_step:
+        position = f", position {operation['queue_position']}" if operation["queue_position"] else ""
+        line += f"  {running_step['name']}: {running_step['message']}{position}"
+    return line
+
+
+def _goes_on(operation: Json) -> str:
+    """Say what happens to an operation that is no longer followed, and which commands are for it."""
+    slug = operation["tenant"]
+    text = f"the operation goes on: follow it with ./berth tenants show {slug}"
+    if operation["cancel_requested"]:
+        return f"{text}; it is being cancelled"
+    if operation["kind"] == "delete":
+        return f"{text}; a deletion cannot be cancelled"
+    return f"{text}, end it with ./berth tenants cancel {slug}"
 
 
 async def _show(api: Api, slug: str, *, as_json: bool) -> None:
@@ -119,7 +149,8 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
     steps = Table("step", "state", "seconds", "message", box=None)
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
-        steps.add_row(step["name"], step["state"], seconds, step["message"])
+        message = "" if step["state"] == "done" else step["message"]  # which says what it was about to do
+        steps.add_row(step["name"], step["state"], seconds, message)
     result = f"{operation['kind']}: {operation['state']}"
     if operation["reason"] not in ("", operation["state"]):
         result += f": {operation['reason']}"

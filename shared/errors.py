@@ -17,7 +17,16 @@ class Conflict(BerthError):
 
 
 class NoRoom(Conflict):
-    """No cluster can take the tenant."""
+    """No cluster can take the tenant.
+
+    Args:
+        message: Why not, for a person.
+        remedy: What the operators can do about it, as a verb phrase.
+    """
+
+    def __init__(self, message: str, remedy: str = "add capacity") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class KeyReused(BerthError):

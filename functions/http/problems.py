@@ -66,7 +66,8 @@ def problem_of(error: BerthError) -> Problem:
         case NotFound():
             return Problem(Kind.NOT_FOUND, str(error))
         case NoRoom():
-            return Problem(Kind.NO_ROOM, f"{error}. Nothing was recorded; tell the operators, who can add capacity.")
+            detail = f"{error}. Nothing was recorded; tell the operators, who can {error.remedy}."
+            return Problem(Kind.NO_ROOM, detail)
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))
         case Transient():

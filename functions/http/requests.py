@@ -45,8 +45,12 @@ def _address_alone(value: Any) -> Any:
 
 
 def _server(value: str) -> str:
-    if urlsplit(value).port == 0:  # one beyond 65535 is a ValueError already
-        raise ValueError("give a port from 1 to 65535")
+    try:
+        port = urlsplit(value).port
+    except ValueError:  # beyond 65535, or no number
+        port = 0
+    if port == 0:
+        raise ValueError("give an https address; its port, if there is one, is from 1 to 65535")
     return value
 
 

@@ -73,7 +73,7 @@ class Operation(_Response):
     """The tenant's slug."""
     state: OperationState
     percent: Annotated[int, Field(ge=0, le=100)]
-    """The share of its steps that are done; 100 only at the end."""
+    """How much of it is done; it never falls, and is 100 only at the end."""
     reason: str
     """Why it failed or was cancelled; else empty."""
     cancel_requested: bool

@@ -16,12 +16,28 @@ from shared.errors import Invalid
 
 MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
 
-# In place of pydantic's own texts, by its type of error.
+# In place of pydantic's own texts, by its type of error. The names in braces are from the error's context; none of them
+# is a value of the request, which may be an e-mail address.
 _SENTENCES = {
+    "enum": "give one of: {expected}",
     "extra_forbidden": "there is no such field",
+    "greater_than_equal": "give a number that is at least {ge}",
+    "int_from_float": "give a whole number",
+    "int_type": "give a whole number",
+    "less_than_equal": "give a number that is at most {le}",
     "missing": "this field is required",
-    "model_type": "Input should be a JSON object",  # pydantic would name our class
+    "model_type": "give a JSON object",
+    "string_pattern_mismatch": "give text of the form {pattern}",
+    "string_too_long": "use at most {max_length} characters",
+    "string_too_short": "use {min_length} or more characters",
+    "string_type": "give text",
+    "string_unicode": "give text of valid Unicode characters",
+    # Of a string too: where a validator of ours comes first, pydantic no longer knows that it is one.
+    "too_long": "use at most {max_length} characters",
+    "too_short": "use {min_length} or more characters",
+    "value_error": "give a valid e-mail address",  # its only use that is not a validator of ours
 }
+UNKNOWN = "give a value that /api/openapi.json allows here"  # for types of error that the table does not have
 
 
 def check_query_and_body(req: func.HttpRequest, route: Route) -> None:
@@ -101,5 +117,9 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    # pydantic puts this prefix before a validator's own message.
-    return _SENTENCES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+    context = dict(error.get("ctx", {}))
+    if isinstance(context.get("error"), ValueError):  # by a validator of ours
+        return str(context["error"])
+    if "expected" in context:  # as in `'a', 'b' or 'c'`
+        context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
+    return _SENTENCES.get(error["type"], UNKNOWN).format_map(context)

@@ -48,7 +48,7 @@ class Cancel:
                 return operation
             if not operation.is_open:
                 raise Conflict(f"operation {operation_id} has {operation.state} already")
-            if operation.rules.after_cancel is None:
+            if not operation.rules.can_be_cancelled:
                 raise Conflict(f"an operation of the kind {operation.kind} cannot be cancelled")
             asked = replace(operation, cancel_requested=True)
             tenant = stored.with_value(replace(stored.value, operation=asked, changed_at=self._clock.now()))

@@ -45,6 +45,7 @@ class KindRules:
     """What one kind of operation does to a tenant.
 
     Attributes:
+        participle: What happens to a tenant, as in "only failed tenants can be retried"; for messages.
         orchestrator: The registered name of its orchestrator.
         steps: The steps of its plan, in order.
         makes_instance: Whether it makes a new instance; else it is about the one that the tenant has.
@@ -57,6 +58,7 @@ class KindRules:
             is. Only a compensation, or a step of the plan, may remove a tenant's data.
     """
 
+    participle: str
     orchestrator: str
     steps: tuple[StepName, ...]
     makes_instance: bool
@@ -68,6 +70,11 @@ class KindRules:
     compensation: StepName | None
 
     @property
+    def can_be_cancelled(self) -> bool:
+        """Whether an open operation of this kind can be cancelled."""
+        return self.after_cancel is not None
+
+    @property
     def may_remove_data(self) -> bool:
         """Whether an operation of this kind may remove the tenant's objects and its volume."""
         return StepName.REMOVE in (*self.steps, self.compensation)
@@ -75,6 +82,7 @@ class KindRules:
 
 RULES: Mapping[OperationKind, KindRules] = {
     OperationKind.PROVISION: KindRules(
+        participle="retried",
         orchestrator="provision_tenant",
         steps=(StepName.PLACE, StepName.APPLY, StepName.START),
         makes_instance=True,
@@ -86,6 +94,7 @@ RULES: Mapping[OperationKind, KindRules] = {
         compensation=StepName.REMOVE,
     ),
     OperationKind.DELETE: KindRules(
+        participle="deleted",
         orchestrator="delete_tenant",
         steps=(StepName.REMOVE,),
         makes_instance=False,

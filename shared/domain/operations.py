@@ -117,11 +117,15 @@ class Operation:
 
     @property
     def percent(self) -> int:
-        """Share of its steps that are done, 0 to 100; 100 only at the end."""
+        """Share of its plan that is done, 0 to 100; it never falls, and is 100 only at the end.
+
+        Every step that has started counts half, and whole once it is done. A failed step still counts half, and a
+        compensation comes on top of the plan without changing its length: so no transition takes anything away.
+        """
         if not self.is_open:
             return 100
-        done = sum(1.0 if step.finished_at else 0.5 for step in self.steps if step.started_at)
-        return min(99, round(100 * done / len(self.steps)))
+        done = sum(1.0 if step.state is StepState.DONE else 0.5 for step in self.steps if step.started_at)
+        return min(99, round(100 * done / len(self.rules.steps)))
 
     @property
     def queued_seconds(self) -> float:

@@ -53,7 +53,7 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int, max_sta
         raise NoRoom(f"no cluster is registered for region {region}")
     open_clusters = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
     if not open_clusters:
-        raise NoRoom(f"every cluster of region {region} is cordoned")
+        raise NoRoom(f"every cluster of region {region} is cordoned", "uncordon a cluster or add one")
     fitting = [cluster for cluster in open_clusters if cluster.free >= weight]
     if not fitting:
         raise NoRoom(f"region {region} is full: no open cluster has a free weight of {weight}")

@@ -48,14 +48,16 @@ class Tenant:
 
     def begin(self, operation: Operation, now: datetime) -> "Tenant":
         """Take on a new operation; raises Conflict while another one is open or when the state does not allow it."""
-        if self.operation.is_open:
+        running = self.operation
+        if running.is_open:
+            cancel = ", or cancel it" if running.rules.can_be_cancelled and not running.is_aborting else ""
             raise Conflict(
-                f"{self.slug} is busy: operation {self.operation.id} ({self.operation.kind}) is "
-                f"{self.operation.state}; wait until it has ended"
+                f"{self.slug} is busy: operation {running.id} ({running.kind}) is {running.state}; "
+                f"wait until it has ended{cancel}"
             )
         if self.state not in operation.rules.starts_from:
-            allowed = ", ".join(sorted(state for state in operation.rules.starts_from if state))
-            raise Conflict(f"{self.slug} is {self.state}; {operation.kind} starts only from: {allowed}")
+            allowed = " or ".join(sorted(state for state in operation.rules.starts_from if state))
+            raise Conflict(f"{self.slug} is {self.state}; only {allowed} tenants can be {operation.rules.participle}")
         operation = replace(operation, instance=self.instance, cluster=self.cluster)
         return replace(self, state=operation.rules.during, changed_at=now, operation=operation)
 

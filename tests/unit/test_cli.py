@@ -1,12 +1,55 @@
 """The usage and the help of the `./berth` commands, and how they print."""
 
+import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
+import httpx
 import pytest
 
-from cli.__main__ import main
+from cli import stack
+from cli.__main__ import INTERRUPTED, main
+from cli.api import Api, Json, ProblemError
 from cli.output import console
+from cli.running import TargetError, connect
+from local.stack import Stack
 from shared.domain.plans import PLANS
+
+TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
+
+
+def operation(kind: str = "provision", *, cancel_requested: bool = False) -> Json:
+    done = {"name": "apply", "state": "done", "seconds": 0.13, "message": "applying the objects on local"}
+    running = {"name": "start", "state": "running", "seconds": None, "message": "waiting for the pod"}
+    return {
+        "id": "acme.1",
+        "kind": kind,
+        "tenant": "acme",
+        "state": "running",
+        "percent": 50,
+        "reason": "",
+        "cancel_requested": cancel_requested,
+        "queue_position": None,
+        "finished_at": None,
+        "steps": [done, running],
+    }
+
+
+def respond(monkeypatch: pytest.MonkeyPatch, responses: dict[str, Json]) -> None:
+    """Let another berth respond to these requests, and Ctrl-C interrupt all others."""
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BERTH_KEY", "key")
+
+    async def call(_: Api, method: str, path: str, *__: Any, **___: Any) -> Json:
+        if f"{method} {path}" not in responses:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(60)
+        return responses[f"{method} {path}"]
+
+    monkeypatch.setattr(Api, "call", call)
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> str:
@@ -47,3 +90,87 @@ def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture
     text = "the image [bold]registry.example.com/product:missing-1[/] :warning: cannot be pulled " * 5
     console().print(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "cancel_requested", "sentence"),
+    [
+        ("create", "provision", False, ", end it with ./berth tenants cancel acme"),
+        ("retry", "provision", False, ", end it with ./berth tenants cancel acme"),
+        ("cancel", "provision", True, "; it is being cancelled"),
+        ("delete", "delete", False, "; a deletion cannot be cancelled"),
+    ],
+)
+def test_an_interrupted_command_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    kind: str,
+    cancel_requested: bool,
+    sentence: str,
+) -> None:
+    requests = ("POST tenants", "POST tenants/acme/retry", "POST operations/acme.1/cancel", "DELETE tenants/acme")
+    begun = operation(kind, cancel_requested=cancel_requested)
+    respond(monkeypatch, {"GET tenants/acme": TENANT, **dict.fromkeys(requests, begun)})
+    assert main(["tenants", command, "acme"]) == INTERRUPTED
+    follow = "the operation goes on: follow it with ./berth tenants show acme"
+    assert capsys.readouterr().err == f"berth: interrupted\n{follow}{sentence}\n"
+
+
+def test_an_interrupted_request_may_have_been_received(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {})
+    assert main(["tenants", "create", "acme"]) == INTERRUPTED
+    sentence = "the request may have been received: see ./berth tenants show acme"
+    assert capsys.readouterr().err == f"berth: interrupted\n{sentence}\n"
+
+
+def test_a_step_that_is_done_shows_no_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {"GET tenants/acme": TENANT, "GET operations/acme.1": operation()})
+    assert main(["tenants", "show", "acme"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["apply", "done", "0.13"] in lines
+    assert ["start", "running", "waiting", "for", "the", "pod"] in lines
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "sentence"),
+    [
+        ("https://berth.example.com", "", "BERTH_URL is set and BERTH_KEY is not; set both"),
+        ("", "key", "BERTH_KEY is set and BERTH_URL is not; set both"),
+        ("127.0.0.1:7099", "key", "BERTH_URL is 127.0.0.1:7099; it has to begin with http:// or https://"),
+    ],
+)
+def test_half_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch, url: str, key: str, sentence: str) -> None:
+    monkeypatch.setenv("BERTH_URL", url)
+    monkeypatch.setenv("BERTH_KEY", key)
+    with pytest.raises(TargetError, match=sentence):
+        connect()
+
+
+async def test_a_refused_key_says_which_one_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def request(*_: Any, **__: Any) -> httpx.Response:
+        return httpx.Response(401)
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", request)
+    async with Api("http://127.0.0.1:9", "wrong") as api:
+        with pytest.raises(ProblemError, match=r"key is not valid for this request\. Set BERTH_KEY .* master key"):
+            await api.call("GET", "clusters")
+
+
+@pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])
+def test_up_prints_a_request_for_a_slug_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+    redelivery: float,
+    shown: bool,
+) -> None:
+    running = SimpleNamespace(api_url="URL", function_key="F", master_key="M", workers=1, redelivery=redelivery)
+    stack.welcome(cast("Stack", running))
+    text = capsys.readouterr().out
+    assert '{"slug":"first",' in text
+    assert "acme" not in text
+    assert ("\nredelivery     60 s\n" in text) is shown
+    assert ("redelivery" in text) is shown

@@ -4,8 +4,10 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
+from shared.domain.plans import PLANS
 from shared.settings import describe
 from tests.support.package import deployed_files
 
@@ -28,6 +30,20 @@ def settings_page() -> str:
 
 def test_the_page_of_settings_is_up_to_date() -> None:
     assert (ROOT / "docs/settings.md").read_text() == settings_page()
+
+
+def test_the_page_of_the_product_has_all_plans() -> None:
+    text = (ROOT / "docs/product.md").read_text()
+    *_, table = text.partition("| plan |")
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()[2:]]
+    assert rows == [[str(value) for value in astuple(plan)] for plan in PLANS.values()]
+
+
+def test_the_page_of_the_product_has_all_variables() -> None:
+    template = (ROOT / "shared/templates/tenant/40-config.yaml").read_text()
+    variables = re.findall(r"^  (TENANT\w*):", template, re.MULTILINE)
+    assert re.findall(r"^\| `(TENANT\w*)` \|", (ROOT / "docs/product.md").read_text(), re.MULTILINE) == variables
+    assert variables
 
 
 def test_only_what_the_app_needs_is_deployed() -> None:

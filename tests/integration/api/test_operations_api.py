@@ -83,7 +83,7 @@ async def test_a_failed_tenant_can_be_retried_with_another_version(berth: Proxie
     tenant = await berth.api.call("GET", f"tenants/{failed['tenant']}")
     assert (tenant["state"], tenant["version"]) == ("active", "1.0.0")
     assert (await berth.api.call("GET", f"operations/{failed['id']}"))["reason"] == failed["reason"]
-    with pytest.raises(ProblemError, match="starts only from: failed"):
+    with pytest.raises(ProblemError, match="only failed tenants can be retried"):
         await berth.api.call("POST", f"tenants/{failed['tenant']}/retry")
     await berth.at_rest()
 

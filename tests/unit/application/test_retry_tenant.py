@@ -47,7 +47,7 @@ async def test_a_retry_without_a_version_keeps_it() -> None:
 async def test_an_active_tenant_cannot_be_retried() -> None:
     world = await new_world()
     await world.active()
-    with pytest.raises(Conflict, match="acme is active; provision starts only from: failed"):
+    with pytest.raises(Conflict, match="acme is active; only failed tenants can be retried"):
         await world.worker.retry.retry(ACME, "", PORTAL, world.workflows)
 
 

@@ -1,5 +1,6 @@
 """Operations: ids, steps, percent, and that no order of calls breaks them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from shared.domain.slugs import Slug
 
 ACME = Slug("acme")
 NOW = datetime(2026, 2, 28, 12, tzinfo=UTC)
+OPEN = (OperationState.QUEUED, OperationState.RUNNING)
 
 
 def provisioning(now: datetime = NOW) -> Operation:
@@ -100,6 +102,39 @@ def test_queueing_is_apart_from_work() -> None:
     assert operation.queued_seconds == 3
 
 
+@given(
+    st.sampled_from(OperationKind),
+    st.integers(0, 3),
+    st.sampled_from(["goes on", "fails", "is cancelled", "is cancelled and fails"]),
+    st.integers(0, 2),
+)
+def test_percent_never_falls(kind: OperationKind, started: int, then: str, removals: int) -> None:
+    operation = new_operation(kind, ACME, actor="portal", now=NOW)
+    life = [operation]
+    for name in operation.rules.steps[:started]:
+        life += [life[-1].start_step(name, NOW), life[-1].start_step(name, NOW).with_message("waiting", NOW)]
+    if "cancelled" in then:
+        life.append(replace(life[-1], cancel_requested=True))
+    if "fails" in then:
+        life.append(life[-1].fail_step(NOW, "the image cannot be pulled"))
+    for _ in range(removals):
+        life.append(life[-1].start_step(StepName.REMOVE, NOW))
+    percents = [each.percent for each in life]
+    assert percents == sorted(percents)
+    assert percents[-1] < 100
+    assert all(life[-1].finish(state, NOW).percent == 100 for state in OperationState if state not in OPEN)
+
+
+def test_percent_of_a_cancelled_provisioning() -> None:
+    operation = provisioning()
+    for name in (StepName.PLACE, StepName.APPLY, StepName.START):
+        operation = operation.start_step(name, NOW)
+    failed = operation.fail_step(NOW, "cancelled")
+    removing = failed.start_step(StepName.REMOVE, NOW)
+    ended = removing.finish(OperationState.CANCELLED, NOW)
+    assert [each.percent for each in (operation, failed, removing, ended)] == [83, 83, 99, 100]
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.lists(
@@ -116,7 +151,7 @@ def test_any_order_of_calls_runs_one_step_at_most(
 ) -> None:
     operation, now = provisioning(), NOW
     for call, argument in calls:
-        now += timedelta(seconds=1)
+        now, before = now + timedelta(seconds=1), operation.percent
         match call, argument:
             case "begin", StepName() as name:
                 operation = operation.start_step(name, now)
@@ -125,7 +160,7 @@ def test_any_order_of_calls_runs_one_step_at_most(
             case _, text:
                 operation = operation.fail_step(now, str(text))
         assert sum(step.state is StepState.RUNNING for step in operation.steps) <= 1
-        assert 0 <= operation.percent < 100
+        assert before <= operation.percent < 100
         assert len({step.name for step in operation.steps}) == len(operation.steps)
     ended = operation.finish(OperationState.SUCCEEDED, now)
     assert ended.percent == 100

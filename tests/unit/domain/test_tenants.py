@@ -1,5 +1,6 @@
 """A tenant's moves, and that two operations never run on one tenant."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -45,8 +46,31 @@ def test_a_slug_that_was_never_active_is_free_at_once() -> None:
 
 def test_a_busy_tenant_names_the_running_operation() -> None:
     tenant = new_tenant()
-    with pytest.raises(Conflict, match=tenant.operation.id):
+    with pytest.raises(Conflict, match=rf"{tenant.operation.id} .* wait until it has ended, or cancel it$"):
         tenant.begin(operation(OperationKind.DELETE), START)
+
+
+def test_what_is_ending_already_is_only_waited_for() -> None:
+    provisioning = new_tenant()
+    cancelled = replace(provisioning, operation=replace(provisioning.operation, cancel_requested=True))
+    failing = replace(provisioning, operation=provisioning.operation.fail_step(START, "no such image"))
+    deleting = provisioning.fail(START).begin(operation(OperationKind.DELETE), START)
+    for tenant in (cancelled, failing, deleting):
+        with pytest.raises(Conflict, match=r"wait until it has ended$"):
+            tenant.begin(operation(OperationKind.DELETE), START)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (OperationKind.PROVISION, "acme is deleted; only failed tenants can be retried"),
+        (OperationKind.DELETE, "acme is deleted; only active or failed tenants can be deleted"),
+    ],
+)
+def test_a_wrong_state_is_told_in_words(kind: OperationKind, sentence: str) -> None:
+    deleting = new_tenant().fail(START).begin(operation(OperationKind.DELETE), START)
+    with pytest.raises(Conflict, match=f"^{sentence}$"):
+        deleting.succeed(START, quarantine=QUARANTINE).begin(operation(kind), START)
 
 
 def test_a_deletion_never_fails() -> None:

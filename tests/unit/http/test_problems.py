@@ -8,6 +8,8 @@ from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem
 from functions.http.reference import problem_pages
 from shared import errors
 from shared.adapters.kubernetes.client import Forbidden
+from shared.domain.clusters import ClusterState
+from shared.domain.placement import candidates
 from shared.errors import (
     BerthError,
     Conflict,
@@ -21,6 +23,7 @@ from shared.errors import (
     Transient,
     Unreachable,
 )
+from tests.support.builders import new_cluster
 
 # Each class with the status and the kind of its problem.
 EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
@@ -84,6 +87,13 @@ def test_an_invalid_request_names_what_is_wrong() -> None:
     problem = problem_of(Invalid(("/slug", "it is taken"), ("?limit", "too large")))
     assert problem.errors == (("/slug", "it is taken"), ("?limit", "too large"))
     assert "`errors`" in problem.detail
+
+
+def test_no_room_says_what_the_operators_can_do() -> None:
+    assert problem_of(NoRoom("it is full")).detail.endswith("tell the operators, who can add capacity.")
+    with pytest.raises(NoRoom) as raised:
+        candidates([new_cluster(state=ClusterState.CORDONED)], region="local", weight=1, max_starting=1)
+    assert problem_of(raised.value).detail.endswith("tell the operators, who can uncordon a cluster or add one.")
 
 
 def test_an_unknown_error_keeps_its_text() -> None:
