@@ -120,6 +120,6 @@ class UseCases:
         )
         self.activities: Mapping[Activity, OperationActivity] = {
             Activity.APPLY: ApplyTenant(ports, templates=templates),
-            Activity.AWAIT: AwaitTenant(ports),
+            Activity.AWAIT: AwaitTenant(ports, templates=templates),
             Activity.REMOVE: RemoveTenant(ports),
         }

@@ -75,6 +75,9 @@ class ProvisioningSettings(_Section):
     of kubespawner)."""
     fail_after: Annotated[int, Field(ge=5, le=3600)] = 300
     """Seconds of waiting after which a tenant that is not ready has failed (the default of Zero to JupyterHub)."""
+    doubt_fail_after: Annotated[int, Field(ge=0, le=3600)] = 60
+    """Seconds without a break that a start may be held up by what waiting rarely heals, such as a registry that denies
+    the image; after these it has failed. A role assignment or another program's Secret can still arrive."""
     node_fail_after: Annotated[int, Field(ge=0, le=86400)] = 900
     """Seconds more for a tenant that waits for a node which the cluster's autoscaler is adding (its own default is to
     give a node 15 minutes, `--max-node-provision-time`)."""

@@ -68,7 +68,8 @@ class Operation:
     `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last
     time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person; `actor` is
     who asked for it; `waited_seconds` is how long activities have waited for it to become ready, as they recorded it,
-    and `node_seconds` how long for a node that was being added; `restarts` counts how often recovery started its
+    `node_seconds` how long for a node that was being added, and `doubt_seconds` how long, without a break, though it
+    could hardly become ready; `restarts` counts how often recovery started its
     orchestration again, and `moves` how often it got another instance.
     """
 
@@ -88,6 +89,7 @@ class Operation:
     cancel_requested: bool = False
     waited_seconds: float = 0.0
     node_seconds: float = 0.0
+    doubt_seconds: float = 0.0
     restarts: int = 0
     moves: int = 0
 

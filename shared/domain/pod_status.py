@@ -1,14 +1,22 @@
 """Maps a pod's status to a tenant's: ready or not, whether waiting can help, and a message for people."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# Reasons of the kubelet after which a container never starts unless somebody changes something.
-_PERMANENT = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
-_PULL_FAILED = {"ErrImagePull", "ImagePullBackOff"}
-_IMAGE_MISSING = ("not found", "manifest unknown", "does not exist", "denied", "unauthorized")
+_PULL_FAILED = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"}
+_NOT_CREATED = {"InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+# How registries and container runtimes say that an image does not exist: no waiting brings it.
+_IMAGE_MISSING = re.compile(
+    r"manifest unknown|name unknown|manifest for .* not found|failed to resolve reference .*: not found"
+)
+# What heals by itself: a network, a name service or a registry that is overloaded, a cache that is not filled yet.
+_HEALS = re.compile(
+    r"timed? ?out|timeout|deadline exceeded|no such host|server misbehaving|connection re(fused|set)|unreachable"
+    r"|\beof\b|too ?many ?requests|\b(429|50[0234])\b|content digest \S+: not found|failed to sync \S+ cache"
+)
 _MAX_QUOTE = 300
 
 
@@ -16,8 +24,8 @@ _MAX_QUOTE = 300
 class PodStatus:
     """What was observed of a tenant's workload at one moment.
 
-    `reason` is the reason that Kubernetes gives, or empty; `permanent` says that waiting cannot help; `adding_node`
-    says that the cluster's autoscaler is adding a node for it.
+    `reason` is the reason that Kubernetes gives, or empty; `permanent` says that waiting cannot help, and `doubtful`
+    that it rarely does; `adding_node` says that the cluster's autoscaler is adding a node for it.
     """
 
     ready: bool
@@ -25,6 +33,7 @@ class PodStatus:
     message: str
     permanent: bool
     at: datetime
+    doubtful: bool = False
     adding_node: bool = False
 
 
@@ -37,8 +46,10 @@ def diagnose(pod: Mapping[str, Any] | None, *, now: datetime, crash_limit: int) 
         crash_limit: Restarts of a crashing container after which waiting cannot help.
     """
 
-    def status_of(reason: str, message: str, *, ready: bool = False, permanent: bool = False) -> PodStatus:
-        return PodStatus(ready, reason, message, permanent, now)
+    def status_of(
+        reason: str, message: str, *, ready: bool = False, permanent: bool = False, doubtful: bool = False
+    ) -> PodStatus:
+        return PodStatus(ready, reason, message, permanent, now, doubtful)
 
     if pod is None:
         return status_of("", "the workload's pod does not exist yet")
@@ -52,13 +63,17 @@ def diagnose(pod: Mapping[str, Any] | None, *, now: datetime, crash_limit: int) 
         waiting = _mapping(_mapping(container.get("state")).get("waiting"))
         reason, message = _text(waiting.get("reason")), _text(waiting.get("message"))
         name = _text(container.get("image")) or _text(container.get("name"))
+        # The cause is at the end, behind the image's name three times: beyond what is quoted.
+        cause = str(waiting.get("message", "")).lower()
+        heals = _HEALS.search(cause) is not None
         if reason in _PULL_FAILED:
-            # The cause is at the end, behind the image's name three times: beyond what is quoted.
-            cause = str(waiting.get("message", "")).lower()
-            missing = any(sign in cause for sign in _IMAGE_MISSING)
-            return status_of(reason, f"the image {name} cannot be pulled: {message or reason}", permanent=missing)
-        if reason in _PERMANENT:
-            return status_of(reason, f"the container cannot be created: {message or reason}", permanent=True)
+            missing = not heals and _IMAGE_MISSING.search(cause) is not None
+            text = f"the image {name} cannot be pulled: {message or reason}"
+            return status_of(reason, text, permanent=missing, doubtful=not (heals or missing))
+        if reason in _NOT_CREATED:
+            text = f"the container cannot be created: {message or reason}"
+            invalid = reason == "InvalidImageName"
+            return status_of(reason, text, permanent=invalid, doubtful=not (heals or invalid))
         restarts = container.get("restartCount")
         restarts = restarts if isinstance(restarts, int) else 0
         if reason == "CrashLoopBackOff":

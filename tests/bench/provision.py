@@ -32,7 +32,7 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS, new_slug, new_tenant, signup_body
+from tests.support.builders import PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
 from tests.support.stack import proxied_stack
 
 type Provision = Callable[[int], Awaitable[float]]
@@ -114,7 +114,7 @@ async def _floor(cluster: KubernetesApiCluster) -> float:
     began = time.time()
     tenant, objects = _bundle()
     await cluster.apply(objects)
-    status = await cluster.wait_until_ready(namespace_name(tenant.instance), timeout=60)
+    status = await cluster.wait_until_ready(namespace_name(tenant.instance), PRODUCT, timeout=60)
     assert status.ready, status.message
     return time.time() - began
 

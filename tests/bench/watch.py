@@ -36,7 +36,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.settings import KubernetesSettings
 from tests.bench.goals import Goal, judged
-from tests.support.builders import TENANT_SETTINGS
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -209,7 +209,9 @@ async def _wait(kubeconfig: str, namespaces: Sequence[str], seconds: float) -> t
     )
     await asyncio.gather(*(cluster.check() for _ in range(settings.max_concurrent_requests)))
     tracemalloc.start()
-    waiting = [asyncio.create_task(cluster.wait_until_ready(each, timeout=seconds + 60)) for each in namespaces]
+    waiting = [
+        asyncio.create_task(cluster.wait_until_ready(each, PRODUCT, timeout=seconds + 60)) for each in namespaces
+    ]
     await asyncio.sleep(seconds)
     gc.collect()
     memory = tracemalloc.get_traced_memory()

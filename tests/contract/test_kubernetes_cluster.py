@@ -10,7 +10,7 @@ from shared.application.ports.clusters import KubernetesCluster
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, NotOurs, Permanent, Transient
-from tests.support.builders import TENANT_SETTINGS
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -23,21 +23,21 @@ async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
 async def test_an_applied_tenant_becomes_ready(administered: Administered) -> None:
     cluster = administered.cluster
     namespace = await apply(cluster, fresh_tenant())
-    status = await cluster.wait_until_ready(namespace, timeout=20)
+    status = await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)
     assert (status.ready, status.permanent, status.reason, status.message) == (True, False, "", "ready")
-    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready  # again
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready  # again
 
 
 async def test_applying_again_changes_nothing(administered: Administered) -> None:
     cluster, by_hand = administered
     value = fresh_tenant()
     namespace = await apply(cluster, value)
-    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     before = await by_hand.versions(namespace)
     assert len(before) == 11
     await apply(cluster, value)
     assert await by_hand.versions(namespace) == before
-    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
 
 
 async def test_each_failed_start_has_its_reason(administered: Administered) -> None:
@@ -45,7 +45,7 @@ async def test_each_failed_start_has_its_reason(administered: Administered) -> N
 
     async def has_status(version: str, reason: str, *, permanent: bool) -> None:
         namespace = await apply(cluster, fresh_tenant(version))
-        status = await cluster.wait_until_ready(namespace, timeout=20 if permanent else 3)
+        status = await cluster.wait_until_ready(namespace, PRODUCT, timeout=20 if permanent else 3)
         assert (status.ready, status.permanent, status.reason) == (False, permanent, reason)
         assert status.message
         await cluster.remove(namespace, timeout=30)
@@ -58,21 +58,30 @@ async def test_each_failed_start_has_its_reason(administered: Administered) -> N
     )
 
 
+async def test_a_pod_of_others_makes_no_tenant_ready(administered: Administered) -> None:
+    cluster, by_hand = administered
+    waiting, starting = await apply(cluster, fresh_tenant("never-ready-1")), await apply(cluster, fresh_tenant())
+    await by_hand.run_pod(waiting, ready=True)
+    await by_hand.run_pod(starting, ready=False)
+    assert not (await cluster.wait_until_ready(waiting, PRODUCT, timeout=3)).ready
+    assert (await cluster.wait_until_ready(starting, PRODUCT, timeout=20)).ready
+
+
 async def test_only_the_removed_tenant_is_gone(administered: Administered) -> None:
     cluster, by_hand = administered
     removed, kept = [await apply(cluster, fresh_tenant()) for _ in range(2)]
     assert await by_hand.exists(removed)
     await cluster.remove(removed, timeout=20)
     assert not await by_hand.exists(removed)
-    assert (await cluster.wait_until_ready(kept, timeout=20)).ready
+    assert (await cluster.wait_until_ready(kept, PRODUCT, timeout=20)).ready
     await cluster.remove(removed, timeout=1)  # again, without effect
     with pytest.raises(NotFound, match=removed):
-        await cluster.wait_until_ready(removed, timeout=0.5)
+        await cluster.wait_until_ready(removed, PRODUCT, timeout=0.5)
 
 
 async def test_waiting_for_what_was_never_there_is_not_found(administered: Administered) -> None:
     with pytest.raises(NotFound, match="tenant-nobody"):
-        await administered.cluster.wait_until_ready("tenant-nobody", timeout=0.5)
+        await administered.cluster.wait_until_ready("tenant-nobody", PRODUCT, timeout=0.5)
 
 
 async def test_waiting_for_what_was_removed_by_hand_is_not_found(administered: Administered) -> None:
@@ -83,7 +92,7 @@ async def test_waiting_for_what_was_removed_by_hand_is_not_found(administered: A
     async def wait_repeatedly() -> None:  # because the pod may still exist for a while
         async with asyncio.timeout(40):
             while True:
-                await cluster.wait_until_ready(namespace, timeout=1)
+                await cluster.wait_until_ready(namespace, PRODUCT, timeout=1)
 
     with pytest.raises(NotFound, match=namespace):
         await wait_repeatedly()

@@ -12,6 +12,7 @@ from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import new_operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
+from shared.domain.workloads import Workload
 from shared.settings import (
     IdempotencySettings,
     ProvisioningSettings,
@@ -28,6 +29,7 @@ TENANT_SETTINGS = TenantSettings(
     default_version="1.0.0",
     secret_seed=SecretStr("0123456789abcdef"),
 )
+PRODUCT = (Workload("product"),)  # what the templates make
 
 
 def new_slug() -> Slug:

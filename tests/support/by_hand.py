@@ -9,6 +9,7 @@ from shared.application.ports.clusters import KubernetesCluster
 from tests.support.clock import START
 from tests.support.fake_cluster import FakeCluster, FakeNamespace
 
+_RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
 
 
@@ -29,6 +30,10 @@ class ByHand(Protocol):
 
     async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
         """Create a namespace that is not applied by berth."""
+        ...
+
+    async def run_pod(self, namespace: str, *, ready: bool) -> None:
+        """Run a pod that no workload of the tenant owns, and wait until it is ready, or never will be."""
         ...
 
     async def hold(self, namespace: str) -> None:
@@ -68,6 +73,11 @@ class FakeByHand:
         manifest = {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
         self._namespaces[namespace] = FakeNamespace(START, {("Namespace", namespace): manifest})
 
+    async def run_pod(self, namespace: str, *, ready: bool) -> None:
+        condition = {"type": "Ready", "status": str(ready)}
+        pod = {"metadata": {"name": "other"}, "status": {"phase": "Running", "conditions": [condition]}}
+        self._namespaces[namespace].pods.append(pod)
+
     async def hold(self, namespace: str) -> None:
         self._namespaces[namespace].held = True
 
@@ -101,6 +111,20 @@ class KubectlByHand:
         metadata = {"name": namespace, "labels": labels}
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(manifest))
+
+    async def run_pod(self, namespace: str, *, ready: bool) -> None:
+        await self.create_pod(namespace, "1" if ready else "never-ready-1")
+        state = "--for=condition=Ready" if ready else "--for=jsonpath={.status.phase}=Running"
+        await kubectl(self._plane, "wait", "-n", namespace, state, "pod/other", "--timeout=20s")
+
+    async def create_pod(self, namespace: str, tag: str, **spec: str) -> None:
+        """Create the pod `other`, within what a tenant's namespace allows."""
+        container = {"name": "other", "image": f"other:{tag}", "securityContext": _RESTRICTED}
+        security = {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}
+        metadata = {"name": "other", "namespace": namespace}
+        whole = {"securityContext": security, "containers": [container], **spec}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole}
+        await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(pod))
 
     async def hold(self, namespace: str) -> None:
         await self._set_finalizers(namespace, '["example.com/hold"]')

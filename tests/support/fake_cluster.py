@@ -1,8 +1,8 @@
 """Kubernetes in memory: namespaces with objects, and a pod for each workload that behaves as its image's tag says.
 
 The tags are those of the local cluster: `missing-...` has no image, `crash-...` crashes, `never-ready-...` never
-answers its probe, `slow-...` is late; any other becomes ready. One more, `node-SECONDS`, waits for a node that the
-autoscaler adds. Waiting moves the fake clock.
+answers its probe, `slow-...` is late; any other becomes ready. Two more: `node-SECONDS` waits for a node that the
+autoscaler adds, `denied-SECONDS` for a registry that denies its image so long. Waiting moves the fake clock.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_o
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
-from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
+from shared.domain.workloads import KIND, Workload, status_of
 from shared.errors import BerthError, NotFound, Permanent, Transient
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
@@ -26,13 +27,14 @@ from tests.support.faults import Faults
 
 KINDS = {
     *("Namespace", "ServiceAccount", "ResourceQuota", "LimitRange", "Secret", "ConfigMap", "PersistentVolumeClaim"),
-    *("Service", "Deployment", "StatefulSet", "NetworkPolicy", "Ingress"),
+    *("Service", "StatefulSet", "NetworkPolicy", "Ingress"),
 }
 CRASH_LIMIT = 3
 
 _NOT_FOUND = {"reason": "ErrImagePull", "message": "the registry responded: manifest unknown: not found"}
 _WAITING: Mapping[str, Mapping[str, Any]] = {
     "missing": {"state": {"waiting": _NOT_FOUND}},
+    "denied": {"state": {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}},
     "crash": {
         "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"reason": "Error", "exitCode": 1}},
@@ -43,12 +45,13 @@ _WAITING: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(slots=True)
 class FakeNamespace:
-    """One namespace. `held` keeps it from being removed, as a finalizer does."""
+    """One namespace. `held` keeps it from being removed, as a finalizer does; `pods` are of others."""
 
     created_at: datetime
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
     workload_at: float = 0.0
     held: bool = False
+    pods: list[Manifest] = field(default_factory=list[Manifest])
 
     @property
     def manifest(self) -> Manifest:
@@ -59,7 +62,7 @@ class FakeNamespace:
     def tag(self) -> str:
         """The tag of the workload's image, or an empty string without a workload."""
         for (kind, _), manifest in self.objects.items():
-            if kind in ("StatefulSet", "Deployment"):
+            if kind == KIND:
                 return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
         return ""
 
@@ -106,17 +109,17 @@ class FakeCluster:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
 
-    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
-        """Return the status as soon as it is ready or permanent, else the one after `timeout` seconds."""
+    async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
+        """Return the status as soon as all are ready or one cannot be, else the one after `timeout` seconds."""
         await self._answer()
         held = self.namespaces.get(namespace)
         if held is None:
             self._clock.advance(timeout)  # no pod is seen for so long; only then is the namespace looked for
             raise NotFound(f"there is no namespace {namespace}")
-        if not self._status(held).permanent:
+        if not self._status(held, workloads).permanent:
             left = self._ready_at(held) - self._clock.monotonic()
             self._clock.advance(min(timeout, max(0.0, left)))
-        return self._status(held)
+        return self._status(held, workloads)
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
@@ -156,24 +159,28 @@ class FakeCluster:
 
     def _ready_at(self, namespace: FakeNamespace) -> float:
         kind = namespace.tag.split("-", 1)[0]
-        if kind == "node":
+        if kind in ("node", "denied"):
             return namespace.workload_at + float(namespace.tag.split("-")[1])
         seconds = {"never": float("inf"), "slow": self._slow_seconds, "": float("inf")}.get(kind, self._ready_seconds)
         return namespace.workload_at + seconds
 
-    def _status(self, namespace: FakeNamespace) -> PodStatus:
+    def _status(self, namespace: FakeNamespace, workloads: Sequence[Workload]) -> PodStatus:
         tag = namespace.tag
         kind = tag.split("-", 1)[0]
-        ready = self._clock.monotonic() >= self._ready_at(namespace) and kind not in _WAITING
+        ready = self._clock.monotonic() >= self._ready_at(namespace) and kind not in ("missing", "crash")
         status: dict[str, Any] = {"phase": "Running" if ready or kind == "never" else "Pending"}
-        if kind in _WAITING:
+        if kind in _WAITING and not ready:
             status["containerStatuses"] = [{"name": "product", "image": f"product:{tag}", **_WAITING[kind]}]
         if ready:
             status["conditions"] = [{"type": "Ready", "status": "True"}]
         if kind == "node" and not ready:
             status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
-        pod = {"metadata": {}, "status": status} if tag else None
-        found = diagnose(pod, now=self._clock.now(), crash_limit=CRASH_LIMIT)
+        pods = [
+            {"metadata": {"ownerReferences": [{"kind": KIND, "name": name, "controller": True}]}, "status": status}
+            for kind, name in namespace.objects
+            if kind == KIND
+        ]
+        found = status_of([*pods, *namespace.pods], workloads, now=self._clock.now(), crash_limit=CRASH_LIMIT)
         return replace(found, adding_node=kind == "node" and not ready)
 
 
@@ -188,10 +195,10 @@ class FaultyCluster:
         """Apply objects."""
         await self._faults.call("apply", lambda: self._cluster.apply(objects))
 
-    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
-        """Return the status of a namespace's workload."""
+    async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
+        """Return the status of a namespace's workloads."""
         return await self._faults.call(
-            "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, timeout=timeout)
+            "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
 
     async def remove(self, namespace: str, *, timeout: float) -> None:

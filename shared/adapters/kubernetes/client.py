@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
@@ -31,6 +31,7 @@ UNAUTHORIZED = (
     "the API server does not accept berth's token (401): check berth's identity and the cluster's registration"
 )
 UNAUTHORIZED_PAUSE = 5.0  # seconds; each attempt requests a new token, and nothing cures this within a moment
+PAGE = 500  # objects of one request, as kubectl reads
 _MAX_QUOTE = 300
 
 
@@ -133,6 +134,21 @@ class KubernetesClient:
         except Permanent as error:
             _log_refusal(method, path, error)
             raise
+
+    async def items(self, path: str, query: Query, *, accept: str = JSON) -> AsyncIterator[Json]:
+        """Yield the items of a list page by page; raises Transient if a page expired because reading took too long."""
+        token = ""
+        while True:
+            paged = {**query, "limit": PAGE, **({"continue": token} if token else {})}
+            try:
+                page = await self.request("GET", path, query=paged, accept=accept)
+            except Conflict as error:  # 410
+                raise Transient(f"the list {path} changed too fast") from error
+            for item in page["items"]:
+                yield item
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
 
     async def ping(self) -> None:
         """Send the cheapest request, once, and not behind those that wait for their turn; raises as `request`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
@@ -10,9 +9,11 @@ from shared.adapters.kubernetes.inventory import found_namespaces, left_volumes
 from shared.adapters.kubernetes.ownership import ensure_ours
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
+from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
-from shared.domain.pod_status import PodStatus, diagnose
+from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.workloads import KIND, Workload, status_of
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
@@ -29,15 +30,14 @@ PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
     "Service": "/api/v1/namespaces/{}/services",
-    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
-    "StatefulSet": "/apis/apps/v1/namespaces/{}/statefulsets",
+    KIND: "/apis/apps/v1/namespaces/{}/statefulsets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
-WORKLOADS = ("StatefulSet", "Deployment")
 ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
+MAX_EVENTS = 5000  # that are read of one namespace
 
 
 class KubernetesApiCluster:
@@ -73,7 +73,7 @@ class KubernetesApiCluster:
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
         first = [each for each in objects if each["kind"] == "Namespace"]
-        last = [each for each in objects if each["kind"] in WORKLOADS]
+        last = [each for each in objects if each["kind"] == KIND]
         between = [each for each in objects if each not in first and each not in last]
         for each in first:
             ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
@@ -81,29 +81,30 @@ class KubernetesApiCluster:
         for group in (between, last):
             await asyncio.gather(*(self._apply(each) for each in group))
 
-    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
-        """Return the status as soon as it is ready or permanent, else the one after `timeout` seconds.
+    async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
+        """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
 
         Raises:
             NotFound: Somebody removed the namespace.
         """
 
+        def status_of_all(pods: Sequence[Mapping[str, Any]]) -> PodStatus:
+            return status_of(pods, workloads, now=self._clock.now(), crash_limit=self._settings.crash_limit)
+
         def decided(pods: Sequence[Mapping[str, Any]]) -> PodStatus | None:
-            status = self._diagnose(pods)
+            status = status_of_all(pods)
             return status if status.ready or status.permanent else None
 
         status = await self._pods.wait(namespace, decided, timeout=timeout)
         if status is None:
             if not self._may_ask(namespace):
-                return self._diagnose(self._pods.pods(namespace))
-            status = await self._list_pods(namespace)  # the watch may have gone silent
-        if status.ready:
+                return status_of_all(self._pods.pods(namespace))
+            listed = await self._client.request("GET", PODS.format(namespace))  # the watch may have gone silent
+            status = status_of_all(listed["items"])
+        if status.ready or status.reason in ("", "ContainerCreating"):
             await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
-        elif status.reason == "Unschedulable":
-            status = await self._add_scale_up(namespace, status)
-        elif status.reason in ("", "ContainerCreating"):
-            await self._ensure_exists(namespace)
-            status = await self._add_warning(namespace, status)
+        if not status.ready and status.reason in EXPLAINED_BY_EVENTS:
+            status = with_cause(status, await self._events(namespace), workloads)
         return status
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
@@ -124,12 +125,16 @@ class KubernetesApiCluster:
         uid = found["metadata"]["uid"]
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
-        for kind in WORKLOADS:
-            await self._client.request("DELETE", PATHS[kind].format(namespace), background)
+        await self._client.request("DELETE", PATHS[KIND].format(namespace), background)
         await self._client.request("DELETE", PODS.format(namespace), grace)
         await self._client.request("DELETE", PATHS["PersistentVolumeClaim"].format(namespace), background)
-        await _poll(lambda: self._has_no_pods(namespace), deadline)
+        pods: list[Json] = []
         state: Json = found
+
+        async def has_no_pods() -> bool:
+            nonlocal pods
+            pods = (await self._client.request("GET", PODS.format(namespace), query={"limit": 1}))["items"]
+            return not pods
 
         async def is_gone() -> bool:
             nonlocal state
@@ -137,8 +142,9 @@ class KubernetesApiCluster:
             state = left or state
             return left is None
 
+        await _poll(has_no_pods, deadline)
         if not await _poll(is_gone, deadline):
-            raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state)}")
+            raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state, pods)}")
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
@@ -175,47 +181,20 @@ class KubernetesApiCluster:
         self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
         return self._asked.setdefault(namespace, now) == now
 
-    async def _has_no_pods(self, namespace: str) -> bool:
-        listed = await self._client.request("GET", PODS.format(namespace), query={"limit": 1})
-        return not listed["items"]
-
-    async def _list_pods(self, namespace: str) -> PodStatus:
-        listed = await self._client.request("GET", PODS.format(namespace))
-        return self._diagnose(listed["items"])
-
-    def _diagnose(self, pods: Sequence[Mapping[str, Any]]) -> PodStatus:
-        pod = max(pods, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
-        return diagnose(pod, now=self._clock.now(), crash_limit=self._settings.crash_limit)
-
     async def _ensure_exists(self, namespace: str) -> None:
         """Return if a namespace exists and is not being removed; raises NotFound."""
         found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         if found["metadata"].get("deletionTimestamp"):
             raise NotFound(f"somebody removed the namespace {namespace}")
 
-    async def _add_warning(self, namespace: str, status: PodStatus) -> PodStatus:
-        """Add the last warning among the namespace's events to a status that has no reason of its own."""
-        listed = await self._client.request(
-            "GET", f"/api/v1/namespaces/{namespace}/events", query={"fieldSelector": "type=Warning", "limit": 100}
-        )
-        # A pod that has a node by now makes the scheduler's earlier warnings obsolete.
-        obsolete = "FailedScheduling" if status.reason == "ContainerCreating" else ""
-        warnings: list[Json] = [event for event in listed["items"] if event.get("reason") != obsolete]
-        if not warnings:
-            return status
-        last = max(warnings, key=lambda event: event["metadata"]["creationTimestamp"])
-        reason = str(last.get("reason", ""))
-        message = f"{status.message}; Kubernetes says: {str(last.get('message', reason))[:300]}"
-        return replace(status, reason=reason, message=message)
-
-    async def _add_scale_up(self, namespace: str, status: PodStatus) -> PodStatus:
-        """Add to the status of a pod without a node that the cluster's autoscaler says it is adding one."""
-        path, selector = f"/api/v1/namespaces/{namespace}/events", "reason=TriggeredScaleUp"
-        listed = await self._client.request("GET", path, query={"fieldSelector": selector, "limit": 1})
-        if not listed["items"]:
-            return status
-        text = str(listed["items"][0].get("message", ""))[:300]
-        return replace(status, message=f"the cluster is adding a node for it: {text}", adding_node=True)
+    async def _events(self, namespace: str) -> list[Json]:
+        """Return the events of a namespace: all pages, because they are in the order of their names, not of time."""
+        events: list[Json] = []
+        async for event in self._client.items(f"/api/v1/namespaces/{namespace}/events", {}):
+            events.append(event)
+            if len(events) == MAX_EVENTS:
+                break
+        return events
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
         """Request a namespace's deletion and return it as it is now, or None if it is gone.
@@ -251,11 +230,15 @@ async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool
 
 def _project(item: Json) -> Json:
     metadata = item["metadata"]
-    kept = {name: metadata.get(name) for name in ("name", "namespace", "creationTimestamp", "deletionTimestamp")}
+    kept = {name: metadata.get(name) for name in ("name", "namespace", "deletionTimestamp", "ownerReferences")}
     return {"metadata": kept, "status": item.get("status", {})}
 
 
-def _remaining(namespace: Json) -> str:
+def _remaining(namespace: Json, pods: Sequence[Json]) -> str:
+    """Return what is left of a namespace, in words."""
+    for pod in pods:
+        where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
+        return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"
     messages = [
         str(condition.get("message"))
         for condition in namespace.get("status", {}).get("conditions", [])

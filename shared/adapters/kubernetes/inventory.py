@@ -1,17 +1,14 @@
 """Inventory: what there is of this berth on a cluster, read in pages for reconciliation."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 
-from shared.adapters.kubernetes.client import JSON, Json, KubernetesClient, Query
+from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, Transient
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-PAGE = 500  # objects of one request, as kubectl reads
 LEFT_PHASES = ("Released", "Failed")
 
 
@@ -19,7 +16,7 @@ async def found_namespaces(client: KubernetesClient, owner: str) -> list[FoundNa
     """Return the namespaces with the label of an owner; only their metadata is read."""
     query = {"labelSelector": f"{OWNER}={owner},{INSTANCE}"}
     found: list[FoundNamespace] = []
-    async for item in _items(client, "/api/v1/namespaces", query, METADATA_ONLY):
+    async for item in client.items("/api/v1/namespaces", query, accept=METADATA_ONLY):
         metadata = item["metadata"]
         instance = metadata["labels"][INSTANCE]
         if metadata["name"] == f"{NAMESPACE_PREFIX}{instance}":  # not one that only shares the labels
@@ -33,7 +30,7 @@ async def found_namespaces(client: KubernetesClient, owner: str) -> list[FoundNa
 async def left_volumes(client: KubernetesClient) -> list[LeftVolume]:
     """Return the volumes whose claim was in an instance's namespace and is gone, and that are not deleted."""
     found: list[LeftVolume] = []
-    async for item in _items(client, "/api/v1/persistentvolumes", {}, JSON):
+    async for item in client.items("/api/v1/persistentvolumes", {}):
         metadata, status = item["metadata"], item.get("status", {})
         namespace = item["spec"].get("claimRef", {}).get("namespace", "")
         if namespace.startswith(NAMESPACE_PREFIX) and status.get("phase") in LEFT_PHASES:
@@ -41,22 +38,6 @@ async def left_volumes(client: KubernetesClient) -> list[LeftVolume]:
             instance = InstanceId(namespace.removeprefix(NAMESPACE_PREFIX))
             found.append(LeftVolume(metadata["name"], instance, status["phase"], since))
     return found
-
-
-async def _items(client: KubernetesClient, path: str, query: Query, accept: str) -> AsyncIterator[Json]:
-    """Yield the items of a list page by page; raises Transient if a page expired because reading took too long."""
-    token = ""
-    while True:
-        paged = {**query, "limit": PAGE, **({"continue": token} if token else {})}
-        try:
-            page = await client.request("GET", path, query=paged, accept=accept)
-        except Conflict as error:  # 410
-            raise Transient(f"the list {path} changed too fast") from error
-        for item in page["items"]:
-            yield item
-        token = page["metadata"].get("continue", "")
-        if not token:
-            return
 
 
 def _time(text: str) -> datetime:

@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
+from shared.application.ports.clusters import TenantTemplates
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -13,6 +14,7 @@ from shared.domain.operations import Operation
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workloads import workloads_of
 from shared.errors import Conflict
 
 NODE_PAUSE_SECONDS = 10.0  # between two looks for a node that is being added
@@ -20,11 +22,17 @@ MAX_SECONDS = 30.0  # that one call waits, so that other activities get their tu
 
 
 class AwaitTenant(OperationActivity):
-    """Waits for a tenant's pod; RETRY after a while, FAILED when waiting cannot help or the operation was cancelled.
+    """Waits for a tenant's workloads.
+
+    RETRY after a while; FAILED when waiting cannot help, or when the operation was cancelled.
 
     The deadline counts the waiting that was recorded, so that an activity which is delivered late costs nobody time.
     Waiting for a node that the autoscaler adds counts on its own.
     """
+
+    def __init__(self, ports: ActivityPorts, *, templates: TenantTemplates) -> None:
+        super().__init__(ports)
+        self._templates = templates
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
@@ -36,12 +44,13 @@ class AwaitTenant(OperationActivity):
             return Outcome(Verdict.FAILED, value.operation.reason)
         tenant = _with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
         interval = self._settings.provisioning.progress_interval
+        workloads = workloads_of(self._templates.render(value))
         cluster = await self._connections.connect(value.cluster)
         polled_at = self._clock.monotonic()
         for _ in range(math.ceil(MAX_SECONDS / interval)):
             if tenant.value.operation.cancel_requested:
                 return await self._abort(tenant, "cancelled")
-            status = await cluster.wait_until_ready(namespace_name(value.instance), timeout=interval)
+            status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=interval)
             if status.ready:
                 await self._succeed(tenant.with_value(_observed(tenant.value, status)), workflows, reason="ready")
                 return DONE
@@ -90,6 +99,8 @@ class AwaitTenant(OperationActivity):
         settings = self._settings.provisioning
         if operation.waited_seconds > settings.fail_after:
             return f"not ready after {settings.fail_after:g} s"
+        if operation.doubt_seconds > settings.doubt_fail_after:
+            return f"held up for {settings.doubt_fail_after:g} s"
         if operation.node_seconds > settings.node_fail_after:
             return f"no node after {settings.node_fail_after:g} s of scaling up"
         return ""
@@ -101,8 +112,9 @@ def _with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tena
 
 def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operation:
     if status.adding_node:
-        return replace(operation, node_seconds=operation.node_seconds + seconds)
-    return replace(operation, waited_seconds=operation.waited_seconds + seconds)
+        return replace(operation, node_seconds=operation.node_seconds + seconds, doubt_seconds=0.0)
+    doubt = operation.doubt_seconds + seconds if status.doubtful else 0.0
+    return replace(operation, waited_seconds=operation.waited_seconds + seconds, doubt_seconds=doubt)
 
 
 def _observed(tenant: Tenant, status: PodStatus) -> Tenant:

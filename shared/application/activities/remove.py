@@ -16,7 +16,7 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 30.0  # of one attempt to remove; it is retried until nothing is left
+TIMEOUT_SECONDS = 9.0  # of one attempt to remove, then what is left is reported; it is retried until nothing is
 REFUSED_PAUSE_SECONDS = 30.0
 
 

@@ -8,6 +8,7 @@ from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume
 from shared.domain.tenants import Tenant
+from shared.domain.workloads import Workload
 
 type Manifest = Mapping[str, Any]
 """One Kubernetes object as JSON."""
@@ -54,10 +55,10 @@ class KubernetesCluster(Protocol):
         """
         ...
 
-    async def wait_until_ready(self, namespace: str, *, timeout: float) -> PodStatus:
-        """Return the status as soon as it is ready or permanent, else the one after `timeout` seconds.
+    async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
+        """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
 
-        Raises NotFound when somebody removed the namespace.
+        Pods of anything else in the namespace do not count. Raises NotFound when somebody removed the namespace.
         """
         ...
 

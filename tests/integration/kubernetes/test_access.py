@@ -30,7 +30,7 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterSta
 from shared.domain.instances import namespace_name
 from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
@@ -149,7 +149,7 @@ async def test_apply_and_remove_use_tokens_for_the_aks_server(
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
     await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
-    assert (await connected.cluster.wait_until_ready(namespace, timeout=20)).ready
+    assert (await connected.cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     await connected.cluster.remove(namespace, timeout=30)
     assert connected.account.requested == [("6dae42f8-4368-4678-94ff-3960e28e3630/.default",)] == [(AKS_SCOPE,)]
     lines = control_plane.audit_log.read_text().splitlines()
@@ -206,7 +206,7 @@ async def test_invalid_tokens_fail_after_two_requests_unlogged(
     assert {type(each) for each in ends} == {Transient}
     assert connected.proxy.requests == 2 + 2 * 50
     with pytest.raises(Transient, match=f"cannot be watched: {refused}") as unwatched:
-        await connected.cluster.wait_until_ready("tenant-nobody", timeout=1)
+        await connected.cluster.wait_until_ready("tenant-nobody", PRODUCT, timeout=1)
     errors = traceback.format_exception(raised.value) + traceback.format_exception(unwatched.value)
     output = caplog.text + "".join(errors)
     assert "does not accept berth's token (401)" in output
@@ -265,7 +265,9 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
     connected.proxy.before = count
     connected.account.seconds = RENEW_AHEAD_SECONDS + 3  # so that the second watch requests another one
     value = fresh_tenant()
-    waiting = asyncio.create_task(connected.cluster.wait_until_ready(namespace_name(value.instance), timeout=30))
+    waiting = asyncio.create_task(
+        connected.cluster.wait_until_ready(namespace_name(value.instance), PRODUCT, timeout=30)
+    )
 
     async def watched(times: int) -> bool:
         return watches == times

@@ -9,7 +9,7 @@ import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes import inventory
+from shared.adapters.kubernetes import client
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
@@ -19,7 +19,7 @@ from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -46,7 +46,7 @@ async def test_a_removed_tenant_leaves_no_volume(cluster: KubernetesApiCluster, 
         return {each["spec"]["claimRef"]["namespace"] for each in volumes if each["status"]["phase"] == "Bound"}
 
     namespace = await apply(cluster, fresh_tenant())
-    assert (await cluster.wait_until_ready(namespace, timeout=20)).ready
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     assert namespace in await claimed()
     await cluster.remove(namespace, timeout=20)
     assert namespace not in await claimed()
@@ -73,7 +73,7 @@ async def test_fields_of_another_field_manager_are_kept(
 
 async def test_fifty_waiters_share_one_watch(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     before = len(control_plane.audit_log.read_text().splitlines())
-    waits = [cluster.wait_until_ready(f"tenant-nobody{number}", timeout=1.5) for number in range(50)]
+    waits = [cluster.wait_until_ready(f"tenant-nobody{number}", PRODUCT, timeout=1.5) for number in range(50)]
     ended = await asyncio.gather(*waits, return_exceptions=True)
     assert all(isinstance(each, NotFound) for each in ended)
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
@@ -109,7 +109,7 @@ async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster,
             {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {**named, "labels": labels}, "spec": spec},
         ]
     )
-    status = await cluster.wait_until_ready(namespace, timeout=3)
+    status = await cluster.wait_until_ready(namespace, PRODUCT, timeout=3)
     assert (status.reason, status.adding_node) == ("Unschedulable", False)
     event = {
         "apiVersion": "v1",
@@ -121,7 +121,7 @@ async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster,
         "type": "Normal",
     }
     await kubectl(control_plane, "create", "-f", "-", stdin=json.dumps(event))
-    status = await cluster.wait_until_ready(namespace, timeout=3)
+    status = await cluster.wait_until_ready(namespace, PRODUCT, timeout=3)
     assert (status.ready, status.permanent, status.adding_node) == (False, False, True)
     assert "adding a node for it: pod triggered scale-up: [{aks-user-1234 3->4" in status.message
     await cluster.remove(namespace, timeout=30)
@@ -130,7 +130,7 @@ async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster,
 async def test_namespaces_are_read_in_pages(
     cluster: KubernetesApiCluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inventory, "PAGE", 2)
+    monkeypatch.setattr(client, "PAGE", 2)
     values = [fresh_tenant("never-ready-1") for _ in range(5)]
     await asyncio.gather(*(apply(cluster, value) for value in values))
     before = len(control_plane.audit_log.read_text().splitlines())

@@ -26,7 +26,7 @@ from shared.domain.instances import namespace_name
 from shared.errors import NotFound, Transient
 from shared.events import log_context
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fault_proxy import Exchange, FaultProxy, never
 from tests.support.fresh_tenants import fresh_tenant
@@ -51,7 +51,7 @@ class Watched:
 
     async def becomes_ready(self) -> None:
         """Apply a tenant and wait until the watch reports it as ready."""
-        assert (await self.cluster.wait_until_ready(await self.apply(), timeout=20)).ready
+        assert (await self.cluster.wait_until_ready(await self.apply(), PRODUCT, timeout=20)).ready
 
     async def apply(self, version: str = "1.0.0") -> str:
         """Apply a tenant and return its namespace."""
@@ -82,7 +82,7 @@ async def watched(control_plane: ControlPlane, ports: Ports) -> AsyncIterator[Wa
 
 
 async def test_a_watch_that_ends_is_renewed_without_a_new_list(watched: Watched) -> None:
-    waiting = asyncio.create_task(watched.cluster.wait_until_ready("tenant-nobody", timeout=12))
+    waiting = asyncio.create_task(watched.cluster.wait_until_ready("tenant-nobody", PRODUCT, timeout=12))
     await until(lambda: _more_than(watched, 1), seconds=8)
     assert watched.lists == 1
     await watched.becomes_ready()
@@ -101,9 +101,9 @@ async def test_a_watch_names_the_instances_waited_for(watched: Watched) -> None:
 
     watched.proxy.before = note
     first, second = [await watched.apply("never-ready-1") for _ in range(2)]
-    waiting = [asyncio.create_task(watched.cluster.wait_until_ready(first, timeout=5))]
+    waiting = [asyncio.create_task(watched.cluster.wait_until_ready(first, PRODUCT, timeout=5))]
     await until(lambda: _has(selectors, 1))
-    waiting.append(asyncio.create_task(watched.cluster.wait_until_ready(second, timeout=5)))
+    waiting.append(asyncio.create_task(watched.cluster.wait_until_ready(second, PRODUCT, timeout=5)))
     await until(lambda: _has(selectors, 2))
     assert not [each for each in await asyncio.gather(*waiting) if each.ready]
     names = sorted(each.removeprefix("tenant-") for each in (first, second))
@@ -126,7 +126,7 @@ async def test_a_dropped_watch_is_reopened(watched: Watched, caplog: pytest.LogC
     watched.proxy.before = drop_twice
     namespace = await watched.apply("slow-1")  # a minute: the tenant of this test does not become ready
     with log_context(tenant="first"):
-        waiting = asyncio.create_task(watched.cluster.wait_until_ready(namespace, timeout=8))
+        waiting = asyncio.create_task(watched.cluster.wait_until_ready(namespace, PRODUCT, timeout=8))
 
     async def is_dropped() -> bool:
         return drops == 2
@@ -242,13 +242,13 @@ async def test_a_waiting_tenant_costs_two_requests_a_second(watched: Watched, fa
         async with asyncio.timeout(seconds - 0.5):
             while True:
                 with contextlib.suppress(Transient):  # no answer within that time
-                    assert not (await watched.cluster.wait_until_ready(namespace, timeout=timeout)).ready
+                    assert not (await watched.cluster.wait_until_ready(namespace, PRODUCT, timeout=timeout)).ready
     assert 2 <= watched.proxy.requests <= 2 * seconds
 
 
 async def test_a_removal_that_waits_polls_ever_less_often(watched: Watched, control_plane: ControlPlane) -> None:
     namespace = await watched.apply()
-    assert (await watched.cluster.wait_until_ready(namespace, timeout=20)).ready
+    assert (await watched.cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     by_hand = KubectlByHand(control_plane)
     await by_hand.hold(namespace)
     watched.proxy.reset()

@@ -1,6 +1,6 @@
 """Waiting for a tenant: what ends the wait, and what a late repeat of it must not do."""
 
-from shared.domain.lifecycle import TenantState
+from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.workflow import Activity, Verdict
 from tests.support.world import new_world, violations
 
@@ -43,6 +43,26 @@ async def test_a_late_repeat_never_revives_a_failed_tenant() -> None:
     assert (await world.do(Activity.REMOVE, operation, reason="too slow")).verdict is Verdict.DONE
     assert (await world.tenant()).state is TenantState.FAILED
     assert await violations(world) == []
+
+
+async def test_a_denied_image_fails_after_a_grace_period() -> None:
+    world = await new_world()
+    await world.sign_up(version="denied-600")
+    await world.run(until=30.0)
+    assert (
+        "cannot be pulled: 401 Unauthorized" in (await world.tenant()).operation.step(StepName.START).message
+    )  # shown at once
+    await world.run()
+    tenant = await world.tenant()
+    assert tenant.operation.reason.startswith("held up for 60 s: the image")
+    assert 60 <= tenant.operation.total_seconds <= 70
+    assert await violations(world) == []
+
+
+async def test_an_image_that_is_allowed_in_time_starts() -> None:
+    world = await new_world()
+    tenant = await world.active(version="denied-50")
+    assert tenant.state is TenantState.ACTIVE
 
 
 async def test_a_node_that_is_added_extends_the_deadline() -> None:

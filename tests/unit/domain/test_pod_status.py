@@ -93,21 +93,27 @@ def test_a_failed_pod_is_replaced(fields: dict[str, str], reason: str, message: 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff"])
 @pytest.mark.parametrize(
-    ("message", "permanent"),
+    ("message", "permanent", "doubtful"),
     [
-        ("product:1: not found", True),
-        ("manifest unknown", True),
-        ("repository does not exist", True),
-        ("pull access denied", True),
-        ("401 Unauthorized", True),
-        ("dial tcp: i/o timeout", False),
-        ("toomanyrequests", False),
-        ("", False),
+        ('failed to resolve reference "product:1": product:1: not found', True, False),
+        ('not found: manifest unknown: manifest tagged by "1" is not found', True, False),
+        ("name unknown: repository name not known to registry", True, False),
+        ("pull access denied, repository does not exist or may require authorization", False, True),
+        ("401 Unauthorized", False, True),
+        ("failed to fetch anonymous token: 403 Forbidden", False, True),
+        ("", False, True),
+        ("dial tcp: lookup registry.example.com: i/o timeout", False, False),
+        ("dial tcp: lookup registry.example.com on 10.0.0.10:53: no such host", False, False),
+        ("failed commit on ref: content digest sha256:0123: not found", False, False),
+        ("429 Too Many Requests - toomanyrequests: retry later", False, False),
+        ('failed to resolve reference "product:1": unexpected status: 503 Service Unavailable', False, False),
+        ("unexpected EOF", False, False),
     ],
 )
-def test_only_a_missing_image_is_permanent(reason: str, message: str, permanent: bool) -> None:
+def test_only_a_missing_image_is_permanent(reason: str, message: str, permanent: bool, doubtful: bool) -> None:
     status = seen(waiting(reason, message))
-    assert (status.ready, status.reason, status.permanent) == (False, reason, permanent)
+    assert (status.ready, status.reason) == (False, reason)
+    assert (status.permanent, status.doubtful) == (permanent, doubtful)
     assert status.message == f"the image product:1 cannot be pulled: {message or reason}"
 
 
@@ -118,11 +124,20 @@ def test_a_missing_image_with_a_long_name_is_permanent() -> None:
     assert (status.permanent, len(message) > 300, len(status.message) < 400) == (True, True, True)
 
 
-@pytest.mark.parametrize("reason", ["InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"])
-def test_a_container_that_is_not_created_is_permanent(reason: str) -> None:
-    status = seen(waiting(reason, "it is wrong"))
-    assert (status.reason, status.permanent) == (reason, True)
-    assert status.message == "the container cannot be created: it is wrong"
+@pytest.mark.parametrize(
+    ("reason", "message", "permanent", "doubtful"),
+    [
+        ("InvalidImageName", "couldn't parse image reference", True, False),
+        ("CreateContainerConfigError", 'secret "tenant" not found', False, True),
+        ("CreateContainerConfigError", "failed to sync configmap cache: timed out waiting", False, False),
+        ("CreateContainerError", "context deadline exceeded", False, False),
+        ("RunContainerError", "exec format error", False, True),
+    ],
+)
+def test_a_container_that_is_not_created(reason: str, message: str, permanent: bool, doubtful: bool) -> None:
+    status = seen(waiting(reason, message))
+    assert (status.reason, status.permanent, status.doubtful) == (reason, permanent, doubtful)
+    assert status.message == f"the container cannot be created: {message}"
 
 
 @pytest.mark.parametrize(("restarts", "permanent"), [(0, False), (2, False), (3, True), (4, True), ("3", False)])
@@ -138,7 +153,7 @@ def test_a_crash_loop_names_reason_code_and_restarts() -> None:
 
 
 def test_an_init_container_counts_as_well() -> None:
-    pod = waiting("ErrImagePull", "not found")
+    pod = waiting("ErrImagePull", "manifest unknown")
     pod["status"]["initContainerStatuses"] = pod["status"].pop("containerStatuses")
     assert seen(pod).permanent
 
@@ -171,5 +186,5 @@ def test_a_long_message_is_cut() -> None:
 def test_malformed_json_is_a_status_too(pod: dict[str, Any]) -> None:
     status = seen(pod)
     assert status.message
-    assert not (status.ready and status.permanent)
+    assert [status.ready, status.permanent, status.doubtful].count(True) <= 1
     assert not (status.ready and status.reason)

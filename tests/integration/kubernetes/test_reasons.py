@@ -1,0 +1,91 @@
+"""Why a tenant does not start or does not go, as a real control plane reports it elsewhere than on the pod."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from shared.adapters.clock import SystemClock
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.templates import YamlTenantTemplates
+from shared.domain.clusters import KubeconfigAccess
+from shared.domain.instances import namespace_name
+from shared.domain.pod_status import PodStatus
+from shared.domain.tenants import Tenant
+from shared.domain.workloads import workloads_of
+from shared.errors import Transient
+from shared.settings import KubernetesSettings, TenantSettings
+from tests.support.builders import TENANT_SETTINGS
+from tests.support.by_hand import KubectlByHand
+from tests.support.fresh_tenants import fresh_tenant
+
+SECONDS = 10.0  # within which the cause is told
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
+    config = control_plane.directory / "reasons.kubeconfig"
+    config.write_text(json.dumps(control_plane.context(BERTH)))
+    settings = KubernetesSettings(kubeconfig=str(config))
+    client = await connect(KubeconfigAccess("local"), settings)
+    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
+    yield held
+    await held.close()
+
+
+async def told(cluster: KubernetesApiCluster, value: Tenant, text: str, settings: TenantSettings) -> PodStatus:
+    """Return the first status whose message has a text."""
+    workloads = workloads_of(YamlTenantTemplates(settings).render(value))
+    async with asyncio.timeout(SECONDS):
+        while True:
+            status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=2)
+            if text in status.message:
+                return status
+
+
+async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesApiCluster) -> None:
+    value, settings = fresh_tenant(), TENANT_SETTINGS.model_copy(update={"storage_class": "nowhere"})
+    await cluster.apply(YamlTenantTemplates(settings).render(value))
+    status = await told(cluster, value, 'storageclass.storage.k8s.io "nowhere" not found', settings)
+    assert not status.ready
+    await cluster.remove(namespace_name(value.instance), timeout=30)
+
+
+async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    value = fresh_tenant()
+    namespace = namespace_name(value.instance)
+    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
+    await cluster.apply(objects[:1])
+    await kubectl(control_plane, "create", "quota", "none", "-n", namespace, "--hard=pods=0")
+    await cluster.apply(objects)
+    status = await told(cluster, value, "exceeded quota: none", TENANT_SETTINGS)
+    assert (status.ready, status.reason) == (False, "FailedCreate")
+    await cluster.remove(namespace, timeout=30)
+
+
+async def test_a_pod_that_does_not_stop_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    value = fresh_tenant()
+    namespace = namespace_name(value.instance)
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value)[:1])
+    await KubectlByHand(control_plane).create_pod(namespace, "1", nodeName="lost")  # which has no kubelet
+    with pytest.raises(Transient, match="its pod other on lost has not stopped"):
+        await cluster.remove(namespace, timeout=3)
+    await kubectl(control_plane, "delete", "pod", "other", "-n", namespace, "--grace-period=0", "--force")
+    await cluster.remove(namespace, timeout=30)
+
+
+async def test_a_finalizer_that_holds_a_namespace_is_named(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    value = fresh_tenant("never-ready-1")
+    namespace = namespace_name(value.instance)
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    finalizer = '{"metadata":{"finalizers":["example.com/hold"]}}'
+    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", finalizer)
+    with pytest.raises(Transient, match=r"example\.com/hold"):
+        await cluster.remove(namespace, timeout=9)
+    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", '{"metadata":{"finalizers":null}}')
+    await cluster.remove(namespace, timeout=40)
