@@ -29,8 +29,8 @@ CHECKS: dict[str, list[str]] = {
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 BENCHMARKS = ("burst", "scale", "watch")  # besides the one without a name
 # More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time; tests of one
-# file share a stack. The slowest files first, so that no process is left alone with one of them at the end.
-PARALLEL = ["tests/faults", "tests", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+# file share a stack.
+PARALLEL = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main(arguments: Sequence[str]) -> int:
