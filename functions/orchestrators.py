@@ -18,7 +18,7 @@ type Steps[R] = Generator[task.Task[Any], Any, R]
 UNEXPECTED = task.RetryPolicy(
     first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
 )
-MAX_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made
+MAX_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made, or after many conflicts
 ROUNDS = 60  # of waiting or removing, before the orchestration starts afresh to keep its history short
 
 
@@ -50,11 +50,14 @@ def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> St
 def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
     """Call an activity until it decides something; still RETRY after many rounds. The activity knows the deadline."""
     outcome = yield from _call(ctx, activity, work)
+    conflicts = 0  # in a row: these give no reason, and are tried again soon, but never in a hot loop
     for _ in range(ROUNDS):
         if outcome.verdict is not Verdict.RETRY:
             break
+        conflicts = 0 if outcome.reason else conflicts + 1
         if outcome.wait:
-            yield ctx.create_timer(timedelta(seconds=outcome.wait))
+            wait = min(MAX_PAUSE, outcome.wait * 2 ** max(0, conflicts - 1))
+            yield ctx.create_timer(timedelta(seconds=max(outcome.wait, wait)))
         outcome = yield from _call(ctx, activity, work)
     return outcome
 

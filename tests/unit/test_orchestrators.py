@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from functions import orchestrators
+from shared.application.activities.activity import CONFLICT_PAUSE_SECONDS
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Outcome, Verdict, Work
@@ -24,12 +25,15 @@ class Context:
 
     def __init__(self, script: Script) -> None:
         self.current_utc_datetime = datetime(2026, 1, 1, tzinfo=UTC)
+        self.started = self.current_utc_datetime
         self.called: list[Activity] = []
+        self.called_at: list[datetime] = []
         self.continued = False
         self._script = script
 
     def call_activity(self, name: str, **_: Any) -> dict[str, Any]:
         self.called.append(Activity(name))
+        self.called_at.append(self.current_utc_datetime)
         return asdict(self._script(Activity(name)))
 
     def create_timer(self, wait: timedelta) -> None:
@@ -65,6 +69,14 @@ def test_retries_go_on_until_the_activity_decides() -> None:
     result, context = provision(lambda activity: next(outcomes) if activity is Activity.APPLY else DONE)
     assert (result, context.called[-1]) == (Verdict.DONE, Activity.AWAIT)
     assert len(context.called) < 100  # its history stays short
+
+
+def test_a_conflict_that_lasts_is_no_hot_loop() -> None:
+    outcomes = iter([*[Outcome(Verdict.RETRY, wait=CONFLICT_PAUSE_SECONDS)] * 10, DONE])
+    _, context = provision(lambda activity: next(outcomes) if activity is Activity.APPLY else DONE)
+    seconds = [(each - context.started).total_seconds() for each in context.called_at]
+    assert seconds[1] < 0.2
+    assert len([each for each in seconds if each < 15]) <= 10
 
 
 def test_compensation_is_retried_until_it_succeeds() -> None:
