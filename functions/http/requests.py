@@ -1,6 +1,7 @@
 """The JSON of the requests, and the types of their parameters. The API's description is made from these models."""
 
 import ssl
+import unicodedata
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_s
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
 ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
+_JOINERS = "\u200c\u200d"
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
 
@@ -32,9 +34,22 @@ def _plan(value: str) -> str:
 
 
 def _one_line(value: str) -> str:
-    if not value.isprintable() or value != value.strip():
+    if not _without_joiners(value).isprintable() or value != value.strip():
         raise ValueError("leave out control, invisible and unassigned characters, line breaks and surrounding spaces")
     return value
+
+
+def _without_joiners(value: str) -> str:
+    """Leave out the zero-width joiners of words and emoji: Persian, Malayalam and others cannot be written without.
+
+    Each has a letter, a mark or a symbol before it, and something other than a joiner after it.
+    """
+
+    def belongs(index: int) -> bool:
+        before, after = value[index - 1 : index], value[index + 1 : index + 2]
+        return bool(before and after) and unicodedata.category(before)[0] in "LMS" and after not in _JOINERS
+
+    return "".join(each for index, each in enumerate(value) if each not in _JOINERS or not belongs(index))
 
 
 def _address_alone(value: Any) -> Any:

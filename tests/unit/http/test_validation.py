@@ -110,3 +110,21 @@ def test_no_text_is_of_pydantic(data: st.DataObject) -> None:
     for text in errors(model, {**body, field: value}).values():
         assert text != UNKNOWN
         assert not any(phrase in text for phrase in OF_PYDANTIC), text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian
+        "\u0d05\u0d35\u0d30\u0d4d\u200d \u0d15\u0d1f",  # Malayalam: a word ends with it
+        "crew \U0001f469\u200d\U0001f680",
+        "\U0001f468\U0001f3fd\u200d\U0001f4bb",
+    ],
+)
+def test_a_joiner_within_a_word_or_an_emoji_is_accepted(name: str) -> None:
+    assert Signup.model_validate(signup_body("acme", display_name=name)).display_name == name
+
+
+@pytest.mark.parametrize("name", ["\u200da", "a\u200d", "a\u200d\u200cb", "a \u200db", "a\u200bb", "a\u202eb", "a\nb"])
+def test_any_other_invisible_character_is_refused(name: str) -> None:
+    assert set(errors(Signup, signup_body("acme", display_name=name))) == {"/display_name"}
