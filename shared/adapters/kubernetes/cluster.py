@@ -37,6 +37,7 @@ PATHS = {
 ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
+NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
 MAX_EVENTS = 5000  # that are read of one namespace
 
 
@@ -110,7 +111,8 @@ class KubernetesApiCluster:
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
-        Raises Transient if it is not by then, and NotOurs, before anything is deleted, if it is not this berth's.
+        Raises Transient if it is not by then, and, before anything is deleted, NotOurs if it is not this berth's and
+        Permanent if a policy or a right of the cluster forbids it.
 
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
@@ -123,6 +125,7 @@ class KubernetesApiCluster:
             return
         ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
+        await self._ask_to_delete(namespace, uid)
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
         await self._client.request("DELETE", PATHS[KIND].format(namespace), background)
@@ -195,6 +198,17 @@ class KubernetesApiCluster:
             if len(events) == MAX_EVENTS:
                 break
         return events
+
+    async def _ask_to_delete(self, namespace: str, uid: str) -> None:
+        """Return if a namespace's deletion is allowed; raises Permanent with the refusal, before any data is lost."""
+        body = {"preconditions": {"uid": uid}, "dryRun": ["All"]}
+        try:
+            await self._client.request("DELETE", f"{PATHS['Namespace']}/{namespace}", body)
+        except (NotFound, Conflict):
+            return  # it is gone, or being deleted already
+        except Permanent as error:
+            if NO_DRY_RUN not in str(error):  # else a webhook that can only be asked in earnest
+                raise
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
         """Request a namespace's deletion and return it as it is now, or None if it is gone.

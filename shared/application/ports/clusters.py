@@ -65,8 +65,8 @@ class KubernetesCluster(Protocol):
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
-        Raises Transient if it is still there after `timeout` seconds, and NotOurs, before anything is deleted, if it
-        is not this berth's.
+        Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
+        is not this berth's, and Permanent if the cluster forbids it.
         """
         ...
 

@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.processes import StackError
 from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
@@ -16,11 +18,12 @@ from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import workloads_of
-from shared.errors import Transient
+from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings, TenantSettings
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
+from tests.support.polling import until
 
 SECONDS = 10.0  # within which the cause is told
 
@@ -89,3 +92,50 @@ async def test_a_finalizer_that_holds_a_namespace_is_named(
         await cluster.remove(namespace, timeout=9)
     await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", '{"metadata":{"finalizers":null}}')
     await cluster.remove(namespace, timeout=40)
+
+
+async def test_a_removal_that_is_forbidden_destroys_nothing(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane
+) -> None:
+    value = fresh_tenant()
+    namespace = namespace_name(value.instance)
+    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
+    await cluster.apply(objects)
+    assert (await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=20)).ready
+    policy = json.dumps({"apiVersion": "v1", "kind": "List", "items": keeping(namespace)})
+    await kubectl(control_plane, "create", "-f", "-", stdin=policy)
+
+    async def forbidden() -> bool:
+        try:
+            await kubectl(control_plane, "delete", "namespace", namespace, "--dry-run=server")
+        except StackError as error:
+            return "legal hold" in str(error)
+        return False
+
+    async def allowed() -> bool:
+        return not await forbidden()
+
+    await until(forbidden, seconds=SECONDS)  # the API server reads its policies from time to time
+    with pytest.raises(Permanent, match="legal hold"):
+        await cluster.remove(namespace, timeout=20)
+    assert (await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=1)).ready
+    claim = await kubectl(control_plane, "get", "pvc", "data", "-n", namespace, "-o", "jsonpath={.status.phase}")
+    assert claim == "Bound"
+    await kubectl(control_plane, "delete", "-f", "-", stdin=policy)
+    await until(allowed, seconds=SECONDS)
+    await cluster.remove(namespace, timeout=30)
+
+
+def keeping(namespace: str) -> list[dict[str, Any]]:
+    """Return a policy that forbids the deletion of a namespace, and its binding."""
+    api, name = "admissionregistration.k8s.io/v1", f"keep-{namespace}"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["namespaces"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [{**rule, "resourceNames": [namespace]}]},
+        "validations": [{"expression": "false", "message": "this namespace is under legal hold"}],
+    }
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec},
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": binding},
+    ]
