@@ -54,10 +54,10 @@ def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> 
     for _ in range(ROUNDS):
         if outcome.verdict is not Verdict.RETRY:
             break
-        conflicts = 0 if outcome.reason else conflicts + 1
         if outcome.wait:
-            wait = min(MAX_PAUSE, outcome.wait * 2 ** max(0, conflicts - 1))
-            yield ctx.create_timer(timedelta(seconds=max(outcome.wait, wait)))
+            wait = outcome.wait if outcome.reason else min(MAX_PAUSE, outcome.wait * 2**conflicts)
+            yield ctx.create_timer(timedelta(seconds=wait))
+        conflicts = 0 if outcome.reason else conflicts + 1
         outcome = yield from _call(ctx, activity, work)
     return outcome
 

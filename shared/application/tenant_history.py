@@ -22,7 +22,7 @@ class TenantHistory:
         operation = await self._tenants.get_operation(operation_id)
         if not operation.is_open:  # an open one is always the present tenant's
             tenant = (await self._tenants.get(operation.slug)).value
-            if not tenant.has_done(operation):
+            if operation.id != tenant.operation.id and operation.created_at < tenant.created_at:
                 raise NotFound(f"there is no operation {operation_id}")
         return operation
 

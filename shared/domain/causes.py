@@ -32,14 +32,14 @@ def with_cause(status: PodStatus, events: Iterable[Mapping[str, Any]], workloads
         for event in events
         if (event.get("type") == "Warning" or event.get("reason") in _WORTH_TELLING)
         and event.get("reason") not in _OBSOLETE
-        and any(workload.concerns(_object(event)) for workload in workloads)
+        and any(workload.concerns(event.get("involvedObject") or {}) for workload in workloads)
         and (unschedulable or event.get("reason") not in (_SCALE_UP, _NO_SCALE_UP))
     ]
     if not told:
         return status
     last = max(told, key=last_seen)
     reason = str(last.get("reason", ""))
-    text = str(last.get("message") or last.get("note") or reason)[:_MAX_QUOTE]
+    text = str(last.get("message") or reason)[:_MAX_QUOTE]
     if reason == _SCALE_UP:
         return replace(status, message=f"the cluster is adding a node for it: {text}", adding_node=True)
     return replace(status, reason=reason, message=f"{status.message}; Kubernetes says: {text}")
@@ -55,7 +55,3 @@ def last_seen(event: Mapping[str, Any]) -> datetime:
         event.get("metadata", {}).get("creationTimestamp"),
     )
     return max((datetime.fromisoformat(each) for each in times if each), default=_NEVER)
-
-
-def _object(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    return event.get("involvedObject") or {}

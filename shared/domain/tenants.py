@@ -106,10 +106,6 @@ class Tenant:
         placed = self.placed(cluster, instance, now, message)
         return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
 
-    def has_done(self, operation: Operation) -> bool:
-        """Whether an operation on its slug is its own, and not of a former owner of the slug."""
-        return operation.is_open or operation.id == self.operation.id or operation.created_at >= self.created_at
-
     def is_on(self, cluster: ClusterName, instance: InstanceId) -> bool:
         """Whether this is its instance, and there."""
         return (self.cluster, self.instance) == (cluster, instance)

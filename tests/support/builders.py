@@ -29,7 +29,7 @@ TENANT_SETTINGS = TenantSettings(
     default_version="1.0.0",
     secret_seed=SecretStr("0123456789abcdef"),
 )
-PRODUCT = (Workload("product"),)  # what the templates make
+PRODUCT = (Workload("product", claims=frozenset({"data"})),)  # what the templates make
 
 
 def new_slug() -> Slug:

@@ -64,11 +64,12 @@ class AwaitTenant(OperationActivity):
             if status.adding_node and not tenant.value.operation.node_seconds:
                 # Others can start while the node comes; only a reservation is needed from here on.
                 await self._admission.release_slot(value.cluster, value.instance, workflows)
-            tenant = await self._report(_with_operation(tenant, operation), status)
+            tenant = _with_operation(tenant, operation)
             if status.adding_node:  # for minutes, and others need this activity's place in the worker
-                waiting = replace(tenant.value.operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
-                await self._tenants.save(_with_operation(tenant, waiting))
+                paused = replace(operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
+                await self._tenants.save(self._reported(_with_operation(tenant, paused), status))
                 return Outcome(Verdict.RETRY, status.message, NODE_PAUSE_SECONDS)
+            tenant = await self._report(tenant, status)
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 
@@ -82,17 +83,22 @@ class AwaitTenant(OperationActivity):
 
         Raises Conflict when somebody did, for example to cancel.
         """
-        now, operation = self._clock.now(), tenant.value.operation
-        message = status.message
-        if operation.waited_seconds > self._settings.provisioning.warn_after:
-            message = f"{message} (this takes longer than usual)"
-        reported = replace(_observed(tenant.value, status), operation=operation.with_message(message, now))
-        if operation.step(StepName.START).message != message:
-            return await self._tenants.save(tenant.with_value(reported))
+        reported = self._reported(tenant, status)
+        before, after = (each.value.operation.step(StepName.START) for each in (tenant, reported))
+        if before.message != after.message:
+            return await self._tenants.save(reported)
         fresh = await self._tenants.get(tenant.value.slug)
         if fresh.etag != tenant.etag:
             raise Conflict(f"tenant {tenant.value.slug} was changed by somebody else")
-        return tenant.with_value(reported)
+        return reported
+
+    def _reported(self, tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
+        """Return a tenant with a status as its observation and as the message of its operation."""
+        operation, message = tenant.value.operation, status.message
+        if operation.waited_seconds > self._settings.provisioning.warn_after:
+            message = f"{message} (this takes longer than usual)"
+        operation = operation.with_message(message, self._clock.now())
+        return tenant.with_value(replace(_observed(tenant.value, status), operation=operation))
 
     def _too_long(self, operation: Operation) -> str:
         """Return what took too long, or nothing."""

@@ -17,10 +17,9 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
-from shared.domain.workloads import workloads_of
 from shared.errors import Permanent, Transient
-from shared.settings import KubernetesSettings, TenantSettings
-from tests.support.builders import TENANT_SETTINGS
+from shared.settings import KubernetesSettings
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
@@ -39,12 +38,11 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
     await held.close()
 
 
-async def told(cluster: KubernetesApiCluster, value: Tenant, text: str, settings: TenantSettings) -> PodStatus:
+async def told(cluster: KubernetesApiCluster, value: Tenant, text: str) -> PodStatus:
     """Return the first status whose message has a text."""
-    workloads = workloads_of(YamlTenantTemplates(settings).render(value))
     async with asyncio.timeout(SECONDS):
         while True:
-            status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=2)
+            status = await cluster.wait_until_ready(namespace_name(value.instance), PRODUCT, timeout=2)
             if text in status.message:
                 return status
 
@@ -52,7 +50,7 @@ async def told(cluster: KubernetesApiCluster, value: Tenant, text: str, settings
 async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesApiCluster) -> None:
     value, settings = fresh_tenant(), TENANT_SETTINGS.model_copy(update={"storage_class": "nowhere"})
     await cluster.apply(YamlTenantTemplates(settings).render(value))
-    status = await told(cluster, value, 'storageclass.storage.k8s.io "nowhere" not found', settings)
+    status = await told(cluster, value, 'storageclass.storage.k8s.io "nowhere" not found')
     assert not status.ready
     await cluster.remove(namespace_name(value.instance), timeout=30)
 
@@ -64,7 +62,7 @@ async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, cont
     await cluster.apply(objects[:1])
     await kubectl(control_plane, "create", "quota", "none", "-n", namespace, "--hard=pods=0")
     await cluster.apply(objects)
-    status = await told(cluster, value, "exceeded quota: none", TENANT_SETTINGS)
+    status = await told(cluster, value, "exceeded quota: none")
     assert (status.ready, status.reason) == (False, "FailedCreate")
     await cluster.remove(namespace, timeout=30)
 
@@ -83,14 +81,13 @@ async def test_a_pod_that_does_not_stop_is_named(cluster: KubernetesApiCluster, 
 async def test_a_finalizer_that_holds_a_namespace_is_named(
     cluster: KubernetesApiCluster, control_plane: ControlPlane
 ) -> None:
-    value = fresh_tenant("never-ready-1")
+    value, by_hand = fresh_tenant("never-ready-1"), KubectlByHand(control_plane)
     namespace = namespace_name(value.instance)
     await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
-    finalizer = '{"metadata":{"finalizers":["example.com/hold"]}}'
-    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", finalizer)
+    await by_hand.hold(namespace)
     with pytest.raises(Transient, match=r"example\.com/hold"):
         await cluster.remove(namespace, timeout=9)
-    await kubectl(control_plane, "patch", "cm", "tenant", "-n", namespace, "-p", '{"metadata":{"finalizers":null}}')
+    await by_hand.release(namespace)
     await cluster.remove(namespace, timeout=40)
 
 
@@ -99,9 +96,8 @@ async def test_a_removal_that_is_forbidden_destroys_nothing(
 ) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
-    await cluster.apply(objects)
-    assert (await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=20)).ready
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     policy = json.dumps({"apiVersion": "v1", "kind": "List", "items": keeping(namespace)})
     await kubectl(control_plane, "create", "-f", "-", stdin=policy)
 
@@ -118,7 +114,7 @@ async def test_a_removal_that_is_forbidden_destroys_nothing(
     await until(forbidden, seconds=SECONDS)  # the API server reads its policies from time to time
     with pytest.raises(Permanent, match="legal hold"):
         await cluster.remove(namespace, timeout=20)
-    assert (await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=1)).ready
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=1)).ready
     claim = await kubectl(control_plane, "get", "pvc", "data", "-n", namespace, "-o", "jsonpath={.status.phase}")
     assert claim == "Bound"
     await kubectl(control_plane, "delete", "-f", "-", stdin=policy)

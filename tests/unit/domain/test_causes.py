@@ -1,16 +1,14 @@
 """What events add to a status."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from shared.domain.causes import last_seen, with_cause
 from shared.domain.pod_status import PodStatus
-from shared.domain.workloads import Workload
+from tests.support.builders import PRODUCT
 from tests.support.clock import START
 
-WORKLOADS: Sequence[Workload] = (Workload("product", 1, frozenset({"data"})),)
 OLD, NEW = "2026-02-28T11:00:00Z", "2026-02-28T11:59:59Z"
 
 
@@ -32,13 +30,13 @@ def event(reason: str, message: str = "", about: str = "Pod/product-0", seen: st
 
 
 def test_without_an_event_a_status_stays() -> None:
-    assert with_cause(status(), [], WORKLOADS) == status()
+    assert with_cause(status(), [], PRODUCT) == status()
 
 
 def test_a_policy_that_denies_the_pod_is_named() -> None:
     denied = event("FailedCreate", "admission webhook denied the request", "StatefulSet/product", NEW, count=13)
     older = event("FailedMount", "an older trouble", seen=OLD)
-    found = with_cause(status(), [denied, older], WORKLOADS)
+    found = with_cause(status(), [denied, older], PRODUCT)
     assert found.reason == "FailedCreate"
     assert found.message == "no pod yet; Kubernetes says: admission webhook denied the request"
 
@@ -47,7 +45,7 @@ def test_a_claim_without_a_class_is_named() -> None:
     unbound = status("Unschedulable", "no node can take it: pod has unbound immediate PersistentVolumeClaims")
     cause = event("ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found', "PersistentVolumeClaim/data")
     scheduler = event("FailedScheduling", "unbound immediate PersistentVolumeClaims", seen=NEW)
-    found = with_cause(unbound, [cause, scheduler], WORKLOADS)
+    found = with_cause(unbound, [cause, scheduler], PRODUCT)
     assert 'storageclass.storage.k8s.io "fast" not found' in found.message
 
 
@@ -56,26 +54,26 @@ def test_a_claim_without_a_class_is_named() -> None:
     ["Pod/cm-acme-http-solver-x7", "Pod/product-0-debug", "Pod/other-0", "PersistentVolumeClaim/x", "Job/product"],
 )
 def test_events_about_anything_else_do_not_count(about: str) -> None:
-    assert with_cause(status(), [event("Failed", "not ours", about, NEW)], WORKLOADS) == status()
+    assert with_cause(status(), [event("Failed", "not ours", about, NEW)], PRODUCT) == status()
 
 
 def test_ordinary_events_are_not_told() -> None:
     pulled = event("Pulled", "image pulled", type="Normal")
-    assert with_cause(status(), [pulled], WORKLOADS) == status()
+    assert with_cause(status(), [pulled], PRODUCT) == status()
 
 
 @pytest.mark.parametrize(("reason", "type_"), [("Preempted", "Normal"), ("Evicted", "Warning")])
 def test_a_pod_that_was_driven_out_is_named(reason: str, type_: str) -> None:
-    assert "by others" in with_cause(status(), [event(reason, "by others", type=type_)], WORKLOADS).message
+    assert "by others" in with_cause(status(), [event(reason, "by others", type=type_)], PRODUCT).message
 
 
 @pytest.mark.parametrize(("last", "adding"), [("TriggeredScaleUp", True), ("NotTriggerScaleUp", False)])
 def test_the_last_word_of_the_autoscaler_counts(last: str, adding: bool) -> None:
     first = "NotTriggerScaleUp" if adding else "TriggeredScaleUp"
     events = [event(last, "last", seen=NEW, type="Normal"), event(first, "first", seen=OLD, type="Normal")]
-    found = with_cause(status("Unschedulable"), events, WORKLOADS)
+    found = with_cause(status("Unschedulable"), events, PRODUCT)
     assert (found.adding_node, "last" in found.message) == (adding, True)
-    assert with_cause(status("ContainerCreating"), events, WORKLOADS) == status("ContainerCreating")
+    assert with_cause(status("ContainerCreating"), events, PRODUCT) == status("ContainerCreating")
 
 
 @pytest.mark.parametrize(

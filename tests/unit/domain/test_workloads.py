@@ -11,14 +11,13 @@ from tests.support.clock import START
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 PENDING = {"phase": "Pending"}
-MISSING = {
-    "phase": "Pending",
-    "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}],
-}
-DENIED = {
-    "phase": "Pending",
-    "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "denied"}}}],
-}
+MISSING, DENIED = (
+    {
+        "phase": "Pending",
+        "containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": message}}}],
+    }
+    for message in ("manifest unknown", "denied")
+)
 
 
 def pod(status: Any, owner: str = "product", kind: str = "StatefulSet", **reference: Any) -> dict[str, Any]:
