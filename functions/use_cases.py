@@ -32,6 +32,7 @@ from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
 from shared.application.slot_repair import SlotRepair
 from shared.application.tenant_history import TenantHistory
+from shared.domain.plans import Plans
 from shared.domain.workflow import Activity
 from shared.settings import Settings
 
@@ -45,6 +46,7 @@ class UseCases:
 
     Args:
         settings: All settings.
+        plans: All plans.
         tables: Where the records are.
         clock: The present time.
         connect: Makes the connections to the registered clusters.
@@ -55,12 +57,14 @@ class UseCases:
         self,
         settings: Settings,
         *,
+        plans: Plans,
         tables: Tables,
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
         templates: TenantTemplates,
     ) -> None:
         self.settings = settings
+        self.plans = plans
         self.clock = clock
         self.tenants = tenants = TableTenantRepository(tables)
         self.reservations = reservations = TableReservationRepository(tables, clock)
@@ -74,6 +78,7 @@ class UseCases:
             clusters=clusters,
             reservations=reservations,
             breakers=breakers,
+            plans=plans,
             clock=clock,
             settings=settings.provisioning,
         )
@@ -83,6 +88,7 @@ class UseCases:
             clusters=clusters,
             admission=admission,
             start=start,
+            plans=plans,
             clock=clock,
             settings=settings.tenants,
         )

@@ -164,8 +164,6 @@ class TenantSettings(_Section):
     """The ingress class; the default is the application routing add-on of AKS."""
     ingress_namespace: str = "app-routing-system"
     """The namespace of the ingress controller, the only one that may reach a tenant."""
-    storage_class: str = ""
-    """The storage class of tenants' volumes; empty takes the cluster's default."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
     reach a stranger."""

@@ -1,14 +1,19 @@
-"""Plans: what a tenant gets. Quantities are Kubernetes quantities."""
+"""Plans: what a tenant gets. The document shared/plans.yaml has them; quantities are Kubernetes quantities."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from shared.domain.dormancy import DormancyPolicy
+from shared.errors import NoRoom
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The size of one tenant.
+    """The size of one tenant, and when it counts as dormant.
 
-    Requests are what is reserved and paid for; limits are what a burst may take. `weight` is the share of a cluster's
-    capacity that a tenant uses up, in multiples of the smallest plan.
+    Requests are what is reserved and paid for; limits are what a burst may take. An empty `storage_class` is the
+    cluster's default. `weight` is the share of a cluster's capacity that a tenant uses up, in multiples of the smallest
+    plan.
     """
 
     name: str
@@ -17,16 +22,19 @@ class Plan:
     memory_request: str
     memory_limit: str
     volume: str
+    storage_class: str
     weight: int
+    dormancy: DormancyPolicy
 
 
-# 0.25 core and 0.5 GB cost about $7.80 a month always on at OpenCost's default Azure prices, and under $2 when a trial
-# is awake for 176 of 730 hours: below the $10 that low use may cost. Each larger plan doubles or more.
-PLANS = {
-    plan.name: plan
-    for plan in (
-        Plan("trial", "250m", "1", "512Mi", "512Mi", "5Gi", 1),
-        Plan("standard", "500m", "2", "1Gi", "1Gi", "20Gi", 2),
-        Plan("business", "2", "4", "4Gi", "4Gi", "100Gi", 8),
-    )
-}
+type Plans = Mapping[str, Plan]
+"""All plans by their names, in the order of the document."""
+
+
+def plan_of(plans: Plans, name: str) -> Plan:
+    """Return the plan of a tenant; raises NoRoom for one that the document does not have any more."""
+    try:
+        return plans[name]
+    except KeyError:
+        remedy = f"put the plan {name} back into shared/plans.yaml"
+        raise NoRoom(f"there is no plan {name} any more", remedy) from None

@@ -10,13 +10,13 @@ from shared.application.ports.clusters import KubernetesCluster
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, NotOurs, Permanent, Transient
-from tests.support.builders import PRODUCT, TENANT_SETTINGS
+from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
 
 
 async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     return namespace_name(value.instance)
 
 
@@ -137,7 +137,7 @@ async def test_a_template_without_the_owner_is_refused(administered: Administere
     value = fresh_tenant()
     others = TENANT_SETTINGS.model_copy(update={"owner": "other"})
     with pytest.raises(NotOurs, match="owner=other"):
-        await cluster.apply(YamlTenantTemplates(others).render(value))
+        await cluster.apply(YamlTenantTemplates(others, PLANS).render(value))
     assert not await by_hand.exists(namespace_name(value.instance))
 
 

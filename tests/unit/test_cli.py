@@ -14,7 +14,7 @@ from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
 from local.stack import Stack
-from shared.domain.plans import PLANS
+from tests.support.builders import PLANS
 
 TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
 

@@ -27,7 +27,6 @@ from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, Up
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import OpenOperation, TenantFilter
 from shared.domain.operations import Operation, slug_of
-from shared.domain.plans import PLANS
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
 from shared.errors import Conflict, NotFound
@@ -164,8 +163,6 @@ def _tenant_row(tenant: Tenant) -> Row:
 
 
 def _tenant(row: Row) -> Tenant:
-    if row["plan"] not in PLANS:
-        raise ValueError("there is no such plan")
     operation = _OPERATION.validate_json(row["operation"])
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")

@@ -19,7 +19,7 @@ from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
 from shared.settings import KubernetesSettings
-from tests.support.builders import PRODUCT, TENANT_SETTINGS
+from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -36,7 +36,7 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
 
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     return namespace_name(value.instance)
 
 

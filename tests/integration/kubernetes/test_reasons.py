@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent, Transient
 from shared.settings import KubernetesSettings
-from tests.support.builders import PRODUCT, TENANT_SETTINGS
+from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
@@ -48,8 +49,8 @@ async def told(cluster: KubernetesApiCluster, value: Tenant, text: str) -> PodSt
 
 
 async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesApiCluster) -> None:
-    value, settings = fresh_tenant(), TENANT_SETTINGS.model_copy(update={"storage_class": "nowhere"})
-    await cluster.apply(YamlTenantTemplates(settings).render(value))
+    value, plans = fresh_tenant(), {"trial": replace(PLANS["trial"], storage_class="nowhere")}
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, plans).render(value))
     status = await told(cluster, value, 'storageclass.storage.k8s.io "nowhere" not found')
     assert not status.ready
     await cluster.remove(namespace_name(value.instance), timeout=30)
@@ -58,7 +59,7 @@ async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesA
 async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value)
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)
     await cluster.apply(objects[:1])
     await kubectl(control_plane, "create", "quota", "none", "-n", namespace, "--hard=pods=0")
     await cluster.apply(objects)
@@ -70,7 +71,7 @@ async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, cont
 async def test_a_pod_that_does_not_stop_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value)[:1])
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)[:1])
     await KubectlByHand(control_plane).create_pod(namespace, "1", nodeName="lost")  # which has no kubelet
     with pytest.raises(Transient, match="its pod other on lost has not stopped"):
         await cluster.remove(namespace, timeout=3)
@@ -83,7 +84,7 @@ async def test_a_finalizer_that_holds_a_namespace_is_named(
 ) -> None:
     value, by_hand = fresh_tenant("never-ready-1"), KubectlByHand(control_plane)
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     await by_hand.hold(namespace)
     with pytest.raises(Transient, match=r"example\.com/hold"):
         await cluster.remove(namespace, timeout=9)
@@ -96,7 +97,7 @@ async def test_a_removal_that_is_forbidden_destroys_nothing(
 ) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     policy = json.dumps({"apiVersion": "v1", "kind": "List", "items": keeping(namespace)})
     await kubectl(control_plane, "create", "-f", "-", stdin=policy)
