@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.adapters.strict_yaml import StrictLoader
-from shared.domain.dormancy import DormancyPolicy
 from shared.domain.plans import Plan, Plans
+from shared.domain.policy import DormancyPolicy
 
 FILE = Path(__file__).parents[1] / "plans.yaml"
 _UNITS = {"m": 0.001, "": 1, "Mi": 2**20, "Gi": 2**30}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.domain.dormancy import DormancyPolicy
+from shared.domain.policy import DormancyPolicy
 from shared.errors import NoRoom
 
 

@@ -28,6 +28,7 @@ class Tenant:
     """A customer's entry.
 
     `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
+    `active_since` is when its instance first became active;
     `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
@@ -43,6 +44,7 @@ class Tenant:
     operation: Operation
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
+    active_since: datetime | None = None
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -70,7 +72,7 @@ class Tenant:
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is not TenantState.DELETED:
-            return ended
+            return replace(ended, active_since=now) if self.operation.rules.makes_instance else ended
         return replace(
             ended,
             operation=replace(ended.operation, actor=""),
@@ -78,6 +80,7 @@ class Tenant:
             display_name="",
             instance=NO_INSTANCE,
             cluster=NO_CLUSTER,
+            active_since=None,
             observed=None,
             quarantine_until=now + quarantine if self.instance else now,
         )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.plans import FILE, PlansError, load_plans
-from shared.domain.dormancy import DormancyPolicy
 from shared.domain.plans import Plan, plan_of
+from shared.domain.policy import DormancyPolicy
 from shared.errors import NoRoom
 
 SMALL = """
