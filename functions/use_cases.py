@@ -19,6 +19,7 @@ from shared.application.activities.remove import RemoveTenant
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
+from shared.application.change_policy import ChangePolicy
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import Dependency, DependencyChecks
@@ -94,6 +95,7 @@ class UseCases:
         )
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
+        self.change_policy = ChangePolicy(tenants=tenants, start=start, clock=clock)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.recovery = Recovery(

@@ -1,21 +1,34 @@
 """The JSON of the requests, and the types of their parameters. The API's description is made from these models."""
 
+import contextlib
+import re
 import ssl
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from shared.application.signup import SignupRequest
-from shared.domain import clusters, slugs
+from shared.domain import clusters, policy, slugs
 from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
 ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
+_TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
 
@@ -71,6 +84,13 @@ def _certificates(value: str) -> str:
     return value
 
 
+def _time(value: Any) -> Any:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        with contextlib.suppress(ValueError):  # no such day or hour
+            return datetime.fromisoformat(value).astimezone(UTC)
+    raise ValueError("give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z")
+
+
 def _digits(value: Any) -> Any:
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAX_LIMIT))):
         raise ValueError(f"give a whole number from 1 to {MAX_LIMIT}")
@@ -96,6 +116,12 @@ DisplayName = Annotated[
     str,
     AfterValidator(_one_line),
     Field(min_length=1, max_length=100, examples=["Acme Ltd"], json_schema_extra={"pattern": r"^\S(.*\S)?$"}),
+]
+Days = Annotated[int, Field(ge=1, le=3650)]
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-01T12:00:00Z"]}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
@@ -133,6 +159,23 @@ class Retry(_Request):
 
     version: Version = ""
     """The tag of the product's image; without it, the tenant keeps the one it has."""
+
+
+class PolicyOverride(_Request):
+    """What differs from the plan's policy for one tenant; what is left out, or null, is the plan's."""
+
+    idle_days: Days | None = None
+    """Days without activity after which it is hibernated."""
+    never_active_days: Days | None = None
+    """Days of a new instance in which it is not hibernated."""
+    exempt: bool | None = None
+    """Whether it is never hibernated."""
+    keep_awake_until: Time | None = None
+    """Until when it is not hibernated."""
+
+    def to_domain(self) -> policy.PolicyOverride:
+        """Return what the use case takes."""
+        return policy.PolicyOverride(**self.model_dump())
 
 
 class ClusterRegistration(_Request):

@@ -4,7 +4,7 @@ All times are ISO 8601 in UTC, to the millisecond.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -14,6 +14,7 @@ from shared.domain import clusters, operations, reconciliation, tenants
 from shared.domain.clusters import ClusterState
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
 from shared.domain.operations import OperationState, StepState
+from shared.domain.plans import Plans
 from shared.domain.reconciliation import FindingKind, FindingState
 
 
@@ -153,8 +154,14 @@ class Tenant(_Response):
     links: TenantLinks
 
     @classmethod
-    def of(cls, tenant: tenants.Tenant, *, domain: str) -> Self:
-        """Return a tenant as callers see it; `domain` is the one under which tenants have their addresses."""
+    def of(cls, tenant: tenants.Tenant, *, domain: str, **more: Any) -> Self:
+        """Return a tenant as callers see it.
+
+        Args:
+            tenant: The tenant.
+            domain: The one under which tenants have their addresses.
+            more: The fields that a subclass adds.
+        """
         observed = tenant.observed
         return cls(
             slug=tenant.slug,
@@ -173,7 +180,44 @@ class Tenant(_Response):
             operation=tenant.operation.id,
             quarantine_until=tenant.quarantine_until,
             links=TenantLinks(self=f"/api/tenants/{tenant.slug}", operation=f"/api/operations/{tenant.operation.id}"),
+            **more,
         )
+
+
+class Policy(_Response):
+    """When a tenant counts as dormant: its plan's policy, with what was set for it alone."""
+
+    idle_days: int
+    """Days without activity after which it is hibernated."""
+    never_active_days: int
+    """Days of a new instance in which it is not hibernated."""
+    exempt: bool
+    """Whether it is never hibernated."""
+    keep_awake_until: Moment | None
+    overridden: tuple[str, ...]
+    """The fields above that were set for this tenant."""
+
+    @classmethod
+    def of(cls, tenant: tenants.Tenant, plans: Plans) -> Self | None:
+        """Return the policy in effect for a tenant, or None if its plan is not there any more."""
+        plan = plans.get(tenant.plan)
+        if plan is None:
+            return None
+        in_effect = tenant.policy.applied_to(plan.dormancy)
+        return cls(
+            idle_days=in_effect.idle_days,
+            never_active_days=in_effect.never_active_days,
+            exempt=in_effect.exempt,
+            keep_awake_until=in_effect.keep_awake_until,
+            overridden=tenant.policy.parts,
+        )
+
+
+class TenantDetail(Tenant):
+    """One customer's instance, with its policy."""
+
+    policy: Policy | None
+    """Null if the tenant's plan is not there any more."""
 
 
 class AuditEntry(_Response):

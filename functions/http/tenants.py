@@ -7,8 +7,8 @@ from functions.current import container
 from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
-from functions.http.replying import accepted, caller_of, json_response, page_of
-from functions.http.responses import AuditPage, Slug, Tenant, TenantPage
+from functions.http.replying import accepted, actor_of, caller_of, json_response, page_of
+from functions.http.responses import AuditPage, Policy, Slug, TenantDetail, TenantPage
 from functions.http.route import (
     ACCEPTED,
     ACTOR,
@@ -24,7 +24,7 @@ from functions.http.route import (
 )
 from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
-from shared.domain import slugs
+from shared.domain import slugs, tenants
 from shared.domain.lifecycle import TenantState
 from shared.errors import NotFound
 
@@ -94,14 +94,31 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
         path="tenants/{slug}",
         summary="Show one tenant",
         parameters=(TENANT,),
-        responses=ok("The tenant as it is recorded.", Tenant),
+        responses=ok("The tenant as it is recorded.", TenantDetail),
         problems=(Kind.NOT_FOUND, *USUAL_PROBLEMS),
     )
 )
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
-    stored = await container().tenants.get(_slug(req))
-    return json_response(Tenant.of(stored.value, domain=container().settings.tenants.domain))
+    return _detail((await container().tenants.get(_slug(req))).value)
+
+
+@endpoint(
+    Route(
+        method="PUT",
+        path="tenants/{slug}/policy",
+        summary="Set when one tenant counts as dormant, against its plan",
+        parameters=(TENANT, ACTOR),
+        body=requests.PolicyOverride,
+        responses=ok("The tenant with the policy in effect.", TenantDetail),
+        problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def set_tenant_policy(req: func.HttpRequest) -> func.HttpResponse:
+    """Set when one tenant counts as dormant; what is left out, or null, is as its plan says."""
+    override = read(req, requests.PolicyOverride).to_domain()
+    tenant = await container().change_policy.change(_slug(req), override, actor_of(req))
+    return _detail(tenant)
 
 
 @endpoint(
@@ -162,6 +179,11 @@ async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctio
     """Start to remove a tenant."""
     workflows = container().workflows(client)
     return accepted(await container().delete.delete(_slug(req), caller_of(req), workflows))
+
+
+def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
+    policy = Policy.of(tenant, container().plans)
+    return json_response(TenantDetail.of(tenant, domain=container().settings.tenants.domain, policy=policy))
 
 
 def _slug(req: func.HttpRequest) -> slugs.Slug:

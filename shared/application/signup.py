@@ -69,7 +69,7 @@ class Signup:
         async def save(operation: Operation) -> bool:
             self._check_plan(request.plan)
             before = await self._replaceable(request.slug)
-            self._start.ensure_in_time(operation)
+            self._start.ensure_in_time(operation.created_at)
             if before is not None:  # what the former owner did last must not look like this tenant's
                 after = before.value.changed_at + timedelta(milliseconds=1)
                 operation = replace(operation, created_at=max(operation.created_at, after))

@@ -18,6 +18,7 @@ async def save_transition(
     *,
     before: str,
     reason: str,
+    action: str = "",
     actor: str = "",
     begins_operation: bool = False,
     ends_operation: bool = False,
@@ -29,6 +30,7 @@ async def save_transition(
         tenant: The tenant as it is to be, with the ETag of the row that it replaces.
         before: The state that it had.
         reason: Why it changed.
+        action: What was done to it; by default the kind of its operation.
         actor: Who changed it; by default who asked for its operation.
         begins_operation: Whether this begins its operation.
         ends_operation: Whether this ends it.
@@ -41,7 +43,7 @@ async def save_transition(
         slug=value.slug,
         at=value.changed_at,
         actor=actor or value.operation.actor,
-        action=value.operation.kind,
+        action=action or value.operation.kind,
         reason=reason,
         before=before,
         after=value.state,
@@ -53,7 +55,7 @@ async def save_transition(
         "transition",
         tenant=value.slug,
         operation=value.operation.id,
-        kind=value.operation.kind,
+        kind=entry.action,
         before=before,
         after=value.state,
         operation_state=value.operation.state,

@@ -10,6 +10,7 @@ from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
+from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
 
@@ -28,7 +29,7 @@ class Tenant:
     """A customer's entry.
 
     `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
-    `active_since` is when its instance first became active;
+    `active_since` is when its instance first became active; `policy` is what differs from its plan's;
     `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
@@ -45,6 +46,7 @@ class Tenant:
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
     active_since: datetime | None = None
+    policy: PolicyOverride = NO_OVERRIDE
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -81,6 +83,7 @@ class Tenant:
             instance=NO_INSTANCE,
             cluster=NO_CLUSTER,
             active_since=None,
+            policy=NO_OVERRIDE,
             observed=None,
             quarantine_until=now + quarantine if self.instance else now,
         )

@@ -136,6 +136,28 @@ def test_a_step_that_is_done_shows_no_message(
     assert ["start", "running", "waiting", "for", "the", "pod"] in lines
 
 
+POLICY = {"idle_days": 3, "never_active_days": 14, "exempt": False, "keep_awake_until": None}
+
+
+def test_a_policy_is_shown_with_where_it_is_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = POLICY | {"overridden": ["idle_days"]}
+    respond(monkeypatch, {"PUT tenants/acme/policy": TENANT | {"policy": policy}})
+    assert main(["tenants", "policy", "acme", "--idle-days", "3"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["idle_days", "3", "tenant"] in lines
+    assert ["never_active_days", "14", "plan"] in lines
+
+
+def test_a_policy_that_is_the_plans_takes_no_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {})
+    options = ["tenants", "policy", "acme", "--as-plan", "--exempt", "no"]
+    assert "--as-plan goes with no other option" in usage_error(capsys, options)
+
+
 @pytest.mark.parametrize(
     ("url", "key", "sentence"),
     [

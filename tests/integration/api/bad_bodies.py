@@ -107,6 +107,11 @@ PLAN_NAMES = {
     "no plan": ["", "gold", "a" * 1000, "Trial", "TRIAL", " trial", "trial\n", "trial\0", "\uff54rial", "tri\u200bal"],
     "elsewhere": ["trial' or '1' eq '1", "{{ plan }}", "../trial", "@shard", "__class__", "*"],
 }
+TIMES = [
+    *("2026-03-01", "2026-03-01T12:00:00", "2026-02-30T12:00:00Z", "2026-03-01T25:00:00Z", "1999-03-01T12:00:00Z"),
+    *("2026-03-01T12:00:00Z\n", " 2026-03-01T12:00:00Z", "2026-03-01 12:00:00Z", "2026-W09-1", "now", "1772366400"),
+    *("2026-03-01T12:00:00\u0660Z", "2026-03-01T12:00:00+99:00", "{{ now }}", "9999-12-31T23:59:59-23:59"),
+]
 TABLES: Mapping[str, Mapping[str, list[str]]] = {
     "slug": SLUGS,
     "plan": PLAN_NAMES,
@@ -262,6 +267,22 @@ def retries() -> Iterator[Case]:
         content = body({}, version=json.dumps(value))
         yield Case(f"version {value[:40]!a}", "POST", "tenants/TENANT/retry", 422, ("/version",), content, JSON)
     yield Case("a lone surrogate", "POST", "tenants/TENANT/retry", 422, ("",), body({}, version=LONE), JSON)
+
+
+def policies() -> Iterator[Case]:
+    """Every field of PUT /api/tenants/{slug}/policy."""
+    wrong = {
+        "idle_days": words('0 -1 3651 1.5 1e2 1e999 "7" true [7] {}'),
+        "never_active_days": words('0 3651 "14" false'),
+        "exempt": words('0 1 "true" "" [] {}'),
+        "keep_awake_until": ['""', "0", "true", *(json.dumps(each) for each in TIMES)],
+    }
+    for name, values in wrong.items():
+        for raw in values:
+            content = body({}, **{name: raw})
+            yield Case(f"{name} {raw[:40]}", "PUT", "tenants/TENANT/policy", 422, (f"/{name}",), content, JSON)
+    yield Case("an unknown field", "PUT", "tenants/TENANT/policy", 422, ("/idle",), body({}, idle="1"), JSON)
+    yield Case("nobody's", "PUT", "tenants/never-made/policy", 404, None, body({}, idle_days="1"), JSON)
 
 
 def _signup(about: str, pointers: tuple[str, ...], **changed: str) -> Case:

@@ -23,6 +23,7 @@ CONCURRENCY = 16
 GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
     "signups": bad_bodies.signups,
     "retries": bad_bodies.retries,
+    "policies": bad_bodies.policies,
     "whole bodies": bad_bodies.whole_bodies,
     "clusters": bad_requests.clusters,
     "paths": bad_requests.paths,
