@@ -154,10 +154,16 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
         return
     fields = Table(show_header=False, box=None)
     for name, value in tenant.items():
-        if name not in ("links", "observed", "policy"):
+        if name not in ("links", "observed", "policy", "activity", "dormancy"):
             fields.add_row(name, str(value or ""))
     if tenant["observed"]:
         fields.add_row("observed", f"{tenant['observed']['message']} at {tenant['observed']['at']}")
+    for each in tenant["activity"]:
+        if each["last_activity_at"]:
+            fields.add_row("last activity", f"{each['last_activity_at']} ({each['source']})")
+    if tenant["dormancy"]:
+        fields.add_row("dormancy", f"{tenant['dormancy']['decision']}: {tenant['dormancy']['reason']}")
+        fields.add_row("due", str(tenant["dormancy"]["due_at"] or "never"))
     steps = Table("step", "state", "seconds", "message", box=None)
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"

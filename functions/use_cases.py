@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
@@ -23,10 +24,12 @@ from shared.application.change_policy import ChangePolicy
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import Dependency, DependencyChecks
+from shared.application.dormancy import Dormancy
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
 from shared.application.reconciliation import Reconciliation
+from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
@@ -96,6 +99,11 @@ class UseCases:
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
         self.change_policy = ChangePolicy(tenants=tenants, start=start, clock=clock)
+        activity = TableActivityRepository(tables)
+        self.record_activity = RecordActivity(
+            activity=activity, tenants=tenants, reservations=reservations, clock=clock
+        )
+        self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.recovery = Recovery(

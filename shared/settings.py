@@ -129,6 +129,9 @@ class RetentionSettings(_Section):
     """Days that an audit entry is kept, after a tenant's deletion too (PCI DSS 10.5.1 asks for 12 months)."""
     finding_days: Annotated[int, Field(ge=1, le=3650)] = 93
     """Days that a finding of reconciliation is kept after it was repaired or gone (as long as an operation)."""
+    activity_days: Annotated[int, Field(ge=93, le=3650)] = 365
+    """Days that the last activity of a tenant is kept. One that is never hibernated and was not used for so long counts
+    as never used after that."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
     wrong: all that berth itself needs is in the tables."""
@@ -140,6 +143,21 @@ class ReconciliationSettings(_Section):
     repair: bool = True
     """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
     later. With `false` they are only reported."""
+
+
+class ActivitySettings(_Section):
+    """Who says whether tenants are used."""
+
+    required_sources: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39}(,[a-z][a-z0-9-]{0,39})*)?$")] = ""
+    """The sources, separated by commas, each of which must have watched a tenant all the time before it counts as idle.
+    While it is empty, no tenant is put to sleep."""
+    fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
+    """Seconds after which a source that has reported nothing more is away."""
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The names of the sources that are required."""
+        return frozenset(self.required_sources.split(",")) - {""}
 
 
 class TenantSettings(_Section):
@@ -185,6 +203,7 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     retention: RetentionSettings = RetentionSettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
+    activity: ActivitySettings = ActivitySettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

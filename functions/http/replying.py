@@ -14,7 +14,8 @@ from shared.application.idempotent_start import Caller
 from shared.application.ports.stored import Page
 from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
 from shared.domain.operations import MIN_POLL_SECONDS, Operation
-from shared.errors import Invalid
+from shared.domain.slugs import Slug, check_slug
+from shared.errors import Invalid, NotFound
 
 
 def json_response(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
@@ -44,6 +45,14 @@ async def page_of[T](req: func.HttpRequest, read: Callable[[int, str], Awaitable
         return await read(limit, req.params.get("next", ""))
     except ValueError as error:
         raise Invalid(("?next", str(error))) from error
+
+
+def slug_of(req: func.HttpRequest) -> Slug:
+    """Return the slug in the path; raises NotFound for what no tenant can have."""
+    slug = req.route_params["slug"]
+    if check_slug(slug) is not None:
+        raise NotFound("there is no such tenant: its name is not one that a tenant can have")
+    return Slug(slug)
 
 
 def actor_of(req: func.HttpRequest) -> str:

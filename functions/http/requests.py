@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from shared.application.record_activity import Report
 from shared.application.signup import SignupRequest
-from shared.domain import clusters, policy, slugs
+from shared.domain import clusters, instances, policy, slugs
 from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
@@ -29,6 +30,7 @@ DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
 ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
 _TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+MAX_ENTRIES = 500  # of a batch, which with the longest names is within the limit of a body
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
 
@@ -91,6 +93,12 @@ def _time(value: Any) -> Any:
     raise ValueError("give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z")
 
 
+def _few(entries: list[Any]) -> list[Any]:
+    if len(entries) > MAX_ENTRIES:
+        raise ValueError(f"give at most {MAX_ENTRIES} entries")
+    return entries
+
+
 def _digits(value: Any) -> Any:
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAX_LIMIT))):
         raise ValueError(f"give a whole number from 1 to {MAX_LIMIT}")
@@ -126,6 +134,8 @@ Time = Annotated[
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
+DEFAULT_SOURCE = "heartbeat"
+SourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", examples=[DEFAULT_SOURCE])]
 Limit = Annotated[
     int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})
 ]
@@ -176,6 +186,65 @@ class PolicyOverride(_Request):
     def to_domain(self) -> policy.PolicyOverride:
         """Return what the use case takes."""
         return policy.PolicyOverride(**self.model_dump())
+
+
+class ActivityReport(_Request):
+    """That a tenant is used."""
+
+    at: Time | None = None
+    """When; by default now."""
+    source: SourceName = DEFAULT_SOURCE
+
+
+class ActivityBatch(_Request):
+    """What a source that watches many tenants has seen."""
+
+    class Entry(_Request):
+        """One tenant that was active, by its slug or by its namespace."""
+
+        model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["slug"]}, {"required": ["namespace"]}]})
+
+        slug: Slug | None = None
+        namespace: Annotated[str, Field(pattern=r"^tenant-[a-z0-9]{1,40}$")] | None = None
+        """On the cluster that the batch names."""
+        at: Time | None = None
+        """When; by default now."""
+
+        @model_validator(mode="after")
+        def _exactly_one(self) -> Self:
+            if (self.slug is None) == (self.namespace is None):
+                raise ValueError("give either a slug or a namespace")
+            return self
+
+        def to_domain(self) -> Report:
+            """Return what the use case takes."""
+            instance = instances.InstanceId((self.namespace or "").removeprefix(instances.NAMESPACE_PREFIX))
+            return Report(self.at, slugs.Slug(self.slug) if self.slug else None, instance)
+
+    class Watched(_Request):
+        """A time in which the source has seen all activity there was."""
+
+        since: Time
+        until: Time
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            if self.since > self.until:
+                raise ValueError("the end is before the beginning")
+            return self
+
+    source: SourceName
+    cluster: ClusterName | None = None
+    """Where the namespaces are, and what was watched; without it, all clusters were."""
+    entries: Annotated[list[Entry], AfterValidator(_few), Field(json_schema_extra={"maxItems": MAX_ENTRIES})] = []
+    watched: Watched | None = None
+    """Send it with the last batch about this time: it vouches that no other tenant was active."""
+
+    @model_validator(mode="after")
+    def _cluster_of_namespaces(self) -> Self:
+        if self.cluster is None and any(each.namespace for each in self.entries):
+            raise ValueError("name the cluster on which the namespaces are")
+        return self
 
 
 class ClusterRegistration(_Request):

@@ -25,6 +25,7 @@ _SENTENCES = {
     "greater_than_equal": "give a number that is at least {ge}",
     "int_from_float": "give a whole number",
     "int_type": "give a whole number",
+    "list_type": "give a list",
     "less_than_equal": "give a number that is at most {le}",
     "missing": "this field is required",
     "model_type": "give a JSON object",

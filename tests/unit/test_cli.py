@@ -16,7 +16,14 @@ from cli.running import TargetError, connect
 from local.stack import Stack
 from tests.support.builders import PLANS
 
-TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
+TENANT: Json = {
+    "slug": "acme",
+    "state": "provisioning",
+    "operation": "acme.1",
+    "observed": None,
+    "activity": [],
+    "dormancy": None,
+}
 
 
 def operation(kind: str = "provision", *, cancel_requested: bool = False) -> Json:

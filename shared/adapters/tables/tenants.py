@@ -7,6 +7,7 @@ operation and the audit entry are one transaction.
 | RowKey | what |
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
+| activity:SLUG | when its instance was last active; see activity.py |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
 | audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from functions.http.requests import ClusterChange, ClusterRegistration, PolicyOverride, Retry, Signup
+from functions.http.requests import (
+    ActivityBatch,
+    ActivityReport,
+    ClusterChange,
+    ClusterRegistration,
+    PolicyOverride,
+    Retry,
+    Signup,
+)
 from functions.http.route import LIMIT, NEXT, Parameter, Route, ok
 from functions.http.validation import UNKNOWN, check_query_and_body, read
 from shared.domain import policy
@@ -25,6 +33,8 @@ BODIES: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (Signup, signup_body("acme", version="1.0.0")),
     (Retry, {"version": "1.0.0"}),
     (PolicyOverride, {"idle_days": 1, "never_active_days": 1, "exempt": True, "keep_awake_until": TIME}),
+    (ActivityReport, {"at": TIME, "source": "agent"}),
+    (ActivityBatch, {"source": "agent", "cluster": "one", "entries": [], "watched": {"since": TIME, "until": TIME}}),
     (ClusterChange, {"state": "open", "capacity": 1}),
     (ClusterRegistration, {"region": "local", "capacity": 1, "state": "open", "access": ACCESS}),
 ]
@@ -117,6 +127,24 @@ def test_a_wrong_field_of_a_policy_gets_a_sentence(field: str, value: object, se
 def test_a_time_is_read_in_utc(text: str) -> None:
     override = PolicyOverride.model_validate({"keep_awake_until": text}).to_domain()
     assert override == policy.PolicyOverride(keep_awake_until=datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+WRONG_BATCHES: list[tuple[str, Any, str, str]] = [
+    ("source", "Agent", "/source", "give text of the form ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"),
+    ("entries", [{}], "/entries/0", "give either a slug or a namespace"),
+    ("entries", [{"slug": "acme", "namespace": "tenant-a"}], "/entries/0", "give either a slug or a namespace"),
+    ("entries", [{"slug": "A"}], "/entries/0/slug", "use 3 to 40 characters"),
+    ("entries", [{"slug": "acme"}] * 501, "/entries", "give at most 500 entries"),
+    ("entries", {}, "/entries", "give a list"),
+    ("entries", [{"namespace": "tenant-a"}], "", "name the cluster on which the namespaces are"),
+    ("watched", {"since": TIME}, "/watched/until", "this field is required"),
+    ("watched", {"since": TIME, "until": "2026-02-01T00:00:00Z"}, "/watched", "the end is before the beginning"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "pointer", "sentence"), WRONG_BATCHES)
+def test_a_wrong_field_of_a_batch_gets_a_sentence(field: str, value: object, pointer: str, sentence: str) -> None:
+    assert errors(ActivityBatch, {"source": "agent", field: value}) == {pointer: sentence}
 
 
 def test_null_is_as_the_plan_says() -> None:
