@@ -13,7 +13,7 @@ class Plan:
 
     Requests are what is reserved and paid for; limits are what a burst may take. An empty `storage_class` is the
     cluster's default. `weight` is the share of a cluster's capacity that a tenant uses up, in multiples of the smallest
-    plan.
+    plan. `saves` is what a tenant costs less while it sleeps, in US dollars a month.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Plan:
     volume: str
     storage_class: str
     weight: int
+    saves: float
     dormancy: DormancyPolicy
 
 
