@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     cancel.add_argument("slug", help=slug)
     add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
+    forget = add(
+        "forget",
+        "forget the instance of a tenant on a cluster that will not come back, and end its operation; for operators",
+    )
+    forget.add_argument("slug", help=slug)
+    forget.add_argument("--reason", required=True, help="why, for the audit trail")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -49,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Run one action and return the exit code: 1 if the operation did not end as asked."""
-    async with connect() as api:
+    async with connect(operator=options.action == "forget") as api:
         match options.action:
             case "create":
                 operation = await _change(api, options.slug, "POST", "tenants", _signup(options))
@@ -65,6 +71,13 @@ async def run(options: argparse.Namespace) -> int:
                 tenant = await api.call("GET", f"tenants/{options.slug}")
                 operation = await _change(api, options.slug, "POST", f"operations/{tenant['operation']}/cancel")
                 return await _follow(api, operation, as_json=options.json, wanted="cancelled")
+            case "forget":
+                body = {"reason": options.reason}
+                tenant = await _change(api, options.slug, "POST", f"tenants/{options.slug}/forget", body)
+                if options.json:
+                    print(json.dumps(tenant, indent=2))
+                else:
+                    console().print(_table([tenant]))
             case "show":
                 await _show(api, options.slug, as_json=options.json)
             case "watch":
@@ -111,6 +124,8 @@ async def _follow(api: Api, operation: Json, *, as_json: bool, wanted: str = "su
         out.print(operation["reason"])
     if as_json:
         print(json.dumps(operation, indent=2))
+    elif operation["kept_volumes"]:
+        out.print(f"kept by the cluster, for an operator to delete: {', '.join(operation['kept_volumes'])}")
     return 0 if operation["state"] == wanted else 1
 
 

@@ -22,7 +22,9 @@ from shared.application.cancel import Cancel
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import Dependency, DependencyChecks
+from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
+from shared.application.lost_instances import LostInstances
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
 from shared.application.reconciliation import Reconciliation
@@ -90,11 +92,23 @@ class UseCases:
         self.delete = Delete(tenants=tenants, start=start)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
+        self.forget = Forget(
+            tenants=tenants, admission=admission, breakers=breakers, clock=clock, settings=settings.tenants
+        )
         self.recovery = Recovery(
             tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
         )
         self.slot_repair = SlotRepair(
             tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
+        )
+        self.lost_instances = lost_instances = LostInstances(
+            tenants=tenants,
+            clusters=clusters,
+            records=findings,
+            connections=connections,
+            admission=admission,
+            clock=clock,
+            settings=settings.reconciliation,
         )
         self.reconciliation = Reconciliation(
             tenants=tenants,
@@ -103,6 +117,7 @@ class UseCases:
             findings=findings,
             connections=connections,
             admission=admission,
+            lost_instances=lost_instances,
             clock=clock,
             settings=settings.reconciliation,
         )

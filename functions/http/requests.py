@@ -15,7 +15,7 @@ from shared.domain.plans import PLANS
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
-ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
+NO_ADDRESS = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
@@ -139,6 +139,17 @@ class Retry(_Request):
 
     version: Version = ""
     """The tag of the product's image; without it, the tenant keeps the one it has."""
+
+
+class Forget(_Request):
+    """Why an operator gives a tenant's instance up."""
+
+    reason: Annotated[
+        str,
+        AfterValidator(_one_line),
+        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
+    ]
+    """For the audit trail; no e-mail address."""
 
 
 class ClusterRegistration(_Request):

@@ -86,6 +86,9 @@ class Operation(_Response):
     updated_at: Moment
     """When something last wrote progress."""
     steps: tuple[Step, ...]
+    kept_volumes: tuple[str, ...]
+    """The volumes that stay on the cluster after a removal, because their reclaim policy is Retain. Berth never deletes
+    them."""
     links: OperationLinks
 
     @classmethod
@@ -105,6 +108,7 @@ class Operation(_Response):
             finished_at=operation.finished_at,
             updated_at=operation.heartbeat_at,
             steps=tuple(Step.of(step) for step in operation.steps),
+            kept_volumes=operation.kept_volumes,
             links=OperationLinks(self=f"/api/operations/{operation.id}", tenant=f"/api/tenants/{operation.slug}"),
         )
 

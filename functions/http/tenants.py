@@ -1,4 +1,4 @@
-"""HTTP: sign up, list, show, retry and delete tenants."""
+"""HTTP: sign up, list, show, retry, delete and forget tenants."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -162,6 +162,26 @@ async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctio
     """Start to remove a tenant."""
     workflows = container().workflows(client)
     return accepted(await container().delete.delete(_slug(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/forget",
+        summary="Forget an instance that cannot be removed, and end the operation on it",
+        level=func.AuthLevel.ADMIN,
+        parameters=(TENANT, ACTOR),
+        body=requests.Forget,
+        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", Tenant),
+        problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Forget an instance that cannot be removed. An operator's last resort; needs the host's master key."""
+    body = read(req, requests.Forget)
+    workflows = container().workflows(client)
+    tenant = await container().forget.forget(_slug(req), body.reason, caller_of(req, body), workflows)
+    return json_response(Tenant.of(tenant, domain=container().settings.tenants.domain))
 
 
 def _slug(req: func.HttpRequest) -> slugs.Slug:

@@ -19,6 +19,8 @@ async def save_transition(
     before: str,
     reason: str,
     actor: str = "",
+    action: str = "",
+    note: str = "",
     begins_operation: bool = False,
     ends_operation: bool = False,
 ) -> Stored[Tenant]:
@@ -30,6 +32,8 @@ async def save_transition(
         before: The state that it had.
         reason: Why it changed.
         actor: Who changed it; by default who asked for its operation.
+        action: What was done; by default the kind of its operation.
+        note: What a person wrote about it: kept in the audit entry, and not logged.
         begins_operation: Whether this begins its operation.
         ends_operation: Whether this ends it.
 
@@ -41,8 +45,8 @@ async def save_transition(
         slug=value.slug,
         at=value.changed_at,
         actor=actor or value.operation.actor,
-        action=value.operation.kind,
-        reason=reason,
+        action=action or value.operation.kind,
+        reason=f"{reason}: {note}" if note else reason,
         before=before,
         after=value.state,
         operation_id=value.operation.id,

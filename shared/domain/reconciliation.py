@@ -14,6 +14,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 
 UNKNOWN = Slug("")
+MAX_REPAIRS = 20  # of one run: more than that mean that something else is wrong
 MIN_AGE_SECONDS = 3600.0  # of what is compared: longer than any operation takes between two of its writes
 REPAIR_AFTER_SECONDS = 3540.0  # between two findings of an hourly timer, which does not start on the second
 
@@ -26,6 +27,19 @@ class FoundNamespace:
     slug: Slug
     created_at: datetime
     is_being_removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedNamespaces:
+    """The namespaces of this berth that were removed, or began to be, since a position in a cluster's history.
+
+    `position` is where to continue. `is_complete` is False if what happened since was not kept, or no position was
+    given: then nothing is known of it.
+    """
+
+    found: Sequence[FoundNamespace]
+    position: str
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)

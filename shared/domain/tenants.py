@@ -69,18 +69,7 @@ class Tenant:
         kept a link to it.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
-        if ended.state is not TenantState.DELETED:
-            return ended
-        return replace(
-            ended,
-            operation=replace(ended.operation, actor=""),
-            email="",
-            display_name="",
-            instance=NO_INSTANCE,
-            cluster=NO_CLUSTER,
-            observed=None,
-            quarantine_until=now + quarantine if self.instance else now,
-        )
+        return ended._tombstone(now, quarantine) if ended.state is TenantState.DELETED else ended
 
     def fail(self, now: datetime) -> "Tenant":
         """End an operation that failed or was cancelled, after its compensation.
@@ -93,8 +82,26 @@ class Tenant:
         if target is None:
             raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
-        removed = replace(ended, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
-        return removed if rules.compensation is StepName.REMOVE else ended
+        return ended._without_instance() if rules.compensation is StepName.REMOVE else ended
+
+    def forget(self, now: datetime, reason: str, *, quarantine: timedelta) -> "Tenant":
+        """Forget its instance, whatever is left of that, and end its open operation as cancelled.
+
+        One that was being deleted is deleted then; any other has failed, and can be retried or deleted.
+        """
+        operation, removing = self.operation, False
+        if operation.is_open:
+            removing = StepName.REMOVE in operation.rules.steps
+            operation = operation.fail_step(now, reason).finish(OperationState.CANCELLED, now)
+        forgotten = replace(self, operation=operation, changed_at=now)
+        if removing:
+            return replace(forgotten, state=TenantState.DELETED)._tombstone(now, quarantine)
+        return replace(forgotten, state=TenantState.FAILED)._without_instance()
+
+    def lose_instance(self, now: datetime, message: str) -> "Tenant":
+        """Record that somebody removed the instance of an active tenant: it has failed, and can be retried."""
+        lost = replace(self, state=TenantState.FAILED, changed_at=now)._without_instance()
+        return replace(lost, observed=Observed(ready=False, message=message, at=now))
 
     def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
         """Record where an instance for its open operation has a reservation."""
@@ -119,6 +126,19 @@ class Tenant:
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""
         return self.state is TenantState.DELETED and self.quarantine_until is not None and now >= self.quarantine_until
+
+    def _tombstone(self, now: datetime, quarantine: timedelta) -> "Tenant":
+        """Keep no personal data, and keep the slug taken if it was ever in use."""
+        return replace(
+            self._without_instance(),
+            operation=replace(self.operation, actor=""),
+            email="",
+            display_name="",
+            quarantine_until=now + quarantine if self.instance else now,
+        )
+
+    def _without_instance(self) -> "Tenant":
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
 
     def _end(self, outcome: OperationState, target: TenantState, now: datetime) -> "Tenant":
         if not self.operation.is_open:

@@ -16,7 +16,7 @@ from shared.application.ports.clusters import ClusterRepository, KubernetesClust
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
@@ -78,13 +78,19 @@ class FakeCluster:
     Attributes:
         namespaces: What is there, by name. Take one out, and it was removed by hand.
         volumes: What is left of removed claims.
+        retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
+        kept_removals: How many of the last removals it remembers.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
         self.namespaces: dict[str, FakeNamespace] = {}
         self.volumes: list[LeftVolume] = []
+        self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
+        self.kept_removals = 1000
+        self._known: dict[str, FoundNamespace] = {}
+        self._removals: list[FoundNamespace] = []
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
@@ -108,6 +114,7 @@ class FakeCluster:
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
+        self._known |= {namespace_name(each.instance): each for each in self._found()}
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all are ready or one cannot be, else the one after `timeout` seconds."""
@@ -121,6 +128,11 @@ class FakeCluster:
             self._clock.advance(min(timeout, max(0.0, left)))
         return self._status(held, workloads)
 
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed."""
+        await self._answer()
+        return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
@@ -130,11 +142,31 @@ class FakeCluster:
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
-        self.namespaces.pop(namespace, None)
+        if self.namespaces.pop(namespace, None) is not None and namespace in self.retained:
+            instance = InstanceId(namespace.removeprefix(NAMESPACE_PREFIX))
+            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", self._clock.now()))
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         await self._answer()
+        return self._found()
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        await self._answer()
+        return namespace in self.namespaces
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
+        await self._answer()
+        for name in self._known.keys() - {namespace_name(each.instance) for each in self._found()}:
+            self._removals.append(replace(self._known.pop(name), is_being_removed=True))
+        count = len(self._removals)
+        if not position or count - int(position) > self.kept_removals:
+            return RemovedNamespaces((), str(count), is_complete=False)
+        return RemovedNamespaces(tuple(self._removals[int(position) :]), str(count), is_complete=True)
+
+    def _found(self) -> list[FoundNamespace]:
         found: list[FoundNamespace] = []
         for name, namespace in self.namespaces.items():
             labels = namespace.manifest["metadata"]["labels"]
@@ -201,6 +233,10 @@ class FaultyCluster:
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
 
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay."""
+        return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace."""
         await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
@@ -208,6 +244,14 @@ class FaultyCluster:
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         return await self._faults.call("tenant namespaces", self._cluster.tenant_namespaces)
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there."""
+        return await self._faults.call("has namespace", lambda: self._cluster.has_namespace(namespace))
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces were removed."""
+        return await self._faults.call("removed namespaces", lambda: self._cluster.removed_namespaces(position))
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that nothing uses any more."""

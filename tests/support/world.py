@@ -168,6 +168,7 @@ class World:
         await each.breakers.check_all()
         open_operations = await each.tenants.open_operations()
         await each.slot_repair.run(open_operations, self.workflows)
+        await each.lost_instances.run(self.workflows)
         return await each.recovery.restart_lost(open_operations, self.workflows)
 
     async def restart_lost(self) -> int:

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
-from shared.adapters.kubernetes.inventory import found_namespaces, left_volumes
+from shared.adapters.kubernetes.inventory import found_namespaces, kept_volumes, left_volumes, removed_namespaces
 from shared.adapters.kubernetes.ownership import ensure_ours
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.workloads import KIND, Workload, status_of
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
@@ -108,6 +108,10 @@ class KubernetesApiCluster:
             status = with_cause(status, await self._events(namespace), workloads)
         return status
 
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
+        return await kept_volumes(self._client, namespace)
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
@@ -152,6 +156,18 @@ class KubernetesApiCluster:
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         return await found_namespaces(self._client, self._owner)
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        try:
+            await self._ensure_exists(namespace)
+        except NotFound:
+            return False
+        return True
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
+        return await removed_namespaces(self._client, self._owner, position)
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""

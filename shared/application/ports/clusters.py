@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
 
@@ -62,6 +62,10 @@ class KubernetesCluster(Protocol):
         """
         ...
 
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
+        ...
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
@@ -72,6 +76,14 @@ class KubernetesCluster(Protocol):
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
+        ...
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        ...
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
         ...
 
     async def left_volumes(self) -> Sequence[LeftVolume]:

@@ -42,6 +42,7 @@ def test_an_operation() -> None:
                 "seconds": None,
             }
         ],
+        "kept_volumes": [],
         "links": {"self": "/api/operations/acme.1", "tenant": "/api/tenants/acme"},
     }
 
