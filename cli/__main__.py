@@ -126,7 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
-    tenants.add_arguments(add("tenants", "create, list, show, watch, retry, cancel and delete tenants over HTTP"))
+    tenants.add_arguments(
+        add(
+            "tenants",
+            "create, list, show, watch, retry, cancel, wake and delete tenants, and put them to sleep, over HTTP",
+        )
+    )
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(

@@ -105,6 +105,7 @@ DisplayName = Annotated[
     Field(min_length=1, max_length=100, examples=["Acme Ltd"], json_schema_extra={"pattern": r"^\S(.*\S)?$"}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
+MaxInstances = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
 Limit = Annotated[
@@ -186,7 +187,9 @@ class ClusterRegistration(_Request):
 
     region: Region
     capacity: Capacity
-    """The plan weights that fit on it, a trial's being 1."""
+    """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
+    max_instances: MaxInstances | None = None
+    """How many tenants fit on it, awake or asleep, because each has a volume; null, or left out, is no limit."""
     state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
     access: Access
 
@@ -197,20 +200,26 @@ class ClusterRegistration(_Request):
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Cluster(clusters.ClusterName(name), self.region, self.capacity, self.state, access)
+        return Cluster(
+            clusters.ClusterName(name), self.region, self.capacity, self.state, access, max_instances=self.max_instances
+        )
 
 
 class ClusterChange(_Request):
     """What changes of a cluster; what is left out, or null, stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_given("state"), _given("capacity"), _given("max_instances")]}
+    )
 
     state: Annotated[ClusterState | None, Field(strict=False)] = None
     capacity: Capacity | None = None
     """In plan weights. Below what is allocated it moves nobody, and lets no new tenants in."""
+    max_instances: MaxInstances | None = None
+    """Below what is there it moves nobody, and lets no new tenants in. To have no limit, replace the registration."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.state is None and self.capacity is None:
-            raise ValueError("give a state, a capacity, or both")
+        if self.state is None and self.capacity is None and self.max_instances is None:
+            raise ValueError("give a state, a capacity, a number of instances, or several of these")
         return self

@@ -1,4 +1,4 @@
-"""HTTP: sign up, list, show, retry, delete and forget tenants."""
+"""HTTP: sign up, list, show, retry, put to sleep, wake, delete and forget tenants."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -24,8 +24,9 @@ from functions.http.route import (
 )
 from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
-from shared.domain import slugs
+from shared.domain import slugs, tenants
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
 from shared.errors import NotFound
 
 
@@ -150,6 +151,38 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
 
 @endpoint(
     Route(
+        method="POST",
+        path="tenants/{slug}/sleep",
+        summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", Tenant)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to put an active tenant to sleep."""
+    workflows = container().workflows(client)
+    return _begun(await container().sleep.sleep(_slug(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/wake",
+        summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", Tenant)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+    )
+)
+async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to wake a tenant; a hibernation that is under way is turned round."""
+    workflows = container().workflows(client)
+    return _begun(await container().wake.wake(_slug(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
         method="DELETE",
         path="tenants/{slug}",
         summary="Start to remove a tenant",
@@ -182,6 +215,12 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     workflows = container().workflows(client)
     tenant = await container().forget.forget(_slug(req), body.reason, caller_of(req, body), workflows)
     return json_response(Tenant.of(tenant, domain=container().settings.tenants.domain))
+
+
+def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
+    if isinstance(result, Operation):
+        return accepted(result)
+    return json_response(Tenant.of(result, domain=container().settings.tenants.domain))
 
 
 def _slug(req: func.HttpRequest) -> slugs.Slug:

@@ -36,6 +36,7 @@ TABLE = "tenants"
 
 _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
+_REPLICAS = TypeAdapter(dict[str, int])
 _TENANT = TypeAdapter(Tenant)
 _AUDIT = TypeAdapter(AuditEntry)
 _OPEN = TypeAdapter(OpenOperation)
@@ -151,7 +152,7 @@ class TableTenantRepository:
 
 
 def _tenant_row(tenant: Tenant) -> Row:
-    columns: dict[str, Any] = _TENANT.dump_python(tenant, mode="json", exclude={"operation", "observed"})
+    columns: dict[str, Any] = _TENANT.dump_python(tenant, mode="json", exclude={"operation", "observed", "replicas"})
     return with_schema(
         {
             **{name: value for name, value in columns.items() if value is not None},
@@ -159,6 +160,7 @@ def _tenant_row(tenant: Tenant) -> Row:
             "RowKey": keys.tenant_key(tenant.slug),
             "operation": _OPERATION.dump_json(tenant.operation).decode(),
             "observed": _OBSERVED.dump_json(tenant.observed).decode(),
+            "replicas": _REPLICAS.dump_json(dict(tenant.replicas)).decode(),
         }
     )
 
@@ -170,7 +172,8 @@ def _tenant(row: Row) -> Tenant:
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
-    columns = {**row, "operation": operation, "observed": observed}
+    replicas = _REPLICAS.validate_json(row["replicas"])
+    columns = {**row, "operation": operation, "observed": observed, "replicas": replicas}
     names = Tenant.__dataclass_fields__
     return _TENANT.validate_python({name: value for name, value in columns.items() if name in names})
 

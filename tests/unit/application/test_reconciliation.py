@@ -43,7 +43,7 @@ async def leaked_reservation(world: World, instance: InstanceId, slug: str = "no
     operation_id = new_operation_id(Slug(slug), world.clock.now())
     reservations, cluster = world.worker.reservations, await world.cluster()
     await reservations.reserve(cluster, instance, operation_id, weight=1, max_starting=9, max_waiting=9)
-    await reservations.release_slot(ONE, instance)
+    await reservations.release_slot(ONE, instance, operation_id)
 
 
 @pytest.mark.parametrize("slug", ["acme", "nobody"])
