@@ -12,6 +12,8 @@ from cli.running import connect
 
 CAPACITY = "the sum of plan weights that fit on it: trial 1, standard 2, business 8"
 
+INSTANCES = "how many tenants fit on it, awake or asleep, because each has a volume"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     resize.add_argument("name", help=name)
     resize.add_argument("capacity", type=int, help=CAPACITY)
+    resize.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: as it is)")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -50,7 +53,8 @@ async def run(options: argparse.Namespace) -> int:
             case "uncordon":
                 clusters = [await api.call("PATCH", f"clusters/{options.name}", {"state": "open"})]
             case "resize":
-                clusters = [await api.call("PATCH", f"clusters/{options.name}", {"capacity": options.capacity})]
+                body = {"capacity": options.capacity, **_max_instances(options)}
+                clusters = [await api.call("PATCH", f"clusters/{options.name}", body)]
             case _:
                 clusters = await api.all("clusters")
     if options.json:
@@ -64,6 +68,7 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the cluster's name")
     parser.add_argument("--region", required=True, help="the region whose tenants it takes")
     parser.add_argument("--capacity", type=int, required=True, help=CAPACITY)
+    parser.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: no limit)")
     parser.add_argument("--state", choices=("open", "cordoned"), default="open", help="default: open")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
@@ -87,11 +92,16 @@ def _registration(options: argparse.Namespace) -> Json:
         access = {"kubeconfig_context": options.context}
     else:
         access = {"server": options.server, "ca_pem": options.ca_file}
-    return {"region": options.region, "capacity": options.capacity, "state": options.state, "access": access}
+    body = {"region": options.region, "capacity": options.capacity, "state": options.state, "access": access}
+    return body | _max_instances(options)
+
+
+def _max_instances(options: argparse.Namespace) -> Json:
+    return {} if options.max_instances is None else {"max_instances": options.max_instances}
 
 
 def _table(clusters: list[Json]) -> Table:
-    columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting")
+    columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting", "waking", "instances")
     table = Table(*columns, "responds", box=None)
     for each in sorted(clusters, key=lambda cluster: cluster["name"]):
         breaker = each["breaker"]

@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retry.add_argument("slug", help=slug)
     retry.add_argument("--version", default="", help="the tag of the image (default: the one that failed)")
     cancel = add(
-        "cancel", "cancel a tenant's provisioning and follow its operation; the tenant fails and can be retried"
+        "cancel",
+        "cancel a tenant's operation and follow it: after a provisioning the tenant is failed and can be retried, "
+        "after a hibernation it is active, after a wake it sleeps",
     )
     cancel.add_argument("slug", help=slug)
+    add("sleep", "put a tenant to sleep and follow its operation; its data stays").add_argument("slug", help=slug)
+    add("wake", "wake a tenant that sleeps and follow its operation").add_argument("slug", help=slug)
     add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
     policy = add(
         "policy",
@@ -52,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--exempt", choices=("yes", "no"), help="yes: it is never hibernated")
     policy.add_argument("--keep-awake-until", metavar="TIME", help="such as 2026-03-01T12:00:00Z")
     policy.add_argument("--as-plan", action="store_true", help="set nothing for this tenant alone")
+    forget = add(
+        "forget",
+        "forget the instance of a tenant on a cluster that will not come back, and end its operation; for operators",
+    )
+    forget.add_argument("slug", help=slug)
+    forget.add_argument("--reason", required=True, help="why, for the audit trail")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -59,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Run one action and return the exit code: 1 if the operation did not end as asked."""
-    async with connect() as api:
+    async with connect(operator=options.action == "forget") as api:
         match options.action:
             case "create":
                 operation = await _change(api, options.slug, "POST", "tenants", _signup(options))
@@ -68,6 +78,13 @@ async def run(options: argparse.Namespace) -> int:
                 body = {"version": options.version} if options.version else None
                 operation = await _change(api, options.slug, "POST", f"tenants/{options.slug}/retry", body)
                 return await _follow(api, operation, as_json=options.json)
+            case "sleep" | "wake" as action:
+                begun = await _change(api, options.slug, "POST", f"tenants/{options.slug}/{action}")
+                if "steps" in begun:
+                    # A hibernation that is turned round by a wake ends cancelled.
+                    wanted = "cancelled" if begun["cancel_requested"] else "succeeded"
+                    return await _follow(api, begun, as_json=options.json, wanted=wanted)
+                _print_one(begun, as_json=options.json)
             case "delete":
                 operation = await _change(api, options.slug, "DELETE", f"tenants/{options.slug}")
                 return await _follow(api, operation, as_json=options.json)
@@ -75,6 +92,10 @@ async def run(options: argparse.Namespace) -> int:
                 tenant = await api.call("GET", f"tenants/{options.slug}")
                 operation = await _change(api, options.slug, "POST", f"operations/{tenant['operation']}/cancel")
                 return await _follow(api, operation, as_json=options.json, wanted="cancelled")
+            case "forget":
+                body = {"reason": options.reason}
+                tenant = await _change(api, options.slug, "POST", f"tenants/{options.slug}/forget", body)
+                _print_one(tenant, as_json=options.json)
             case "show":
                 await _show(api, options.slug, as_json=options.json)
             case "policy":
@@ -123,6 +144,8 @@ async def _follow(api: Api, operation: Json, *, as_json: bool, wanted: str = "su
         out.print(operation["reason"])
     if as_json:
         print(json.dumps(operation, indent=2))
+    elif operation["kept_volumes"]:
+        out.print(f"kept by the cluster, for an operator to delete: {', '.join(operation['kept_volumes'])}")
     return 0 if operation["state"] == wanted else 1
 
 
@@ -217,6 +240,13 @@ def _print(tenants: list[Json], *, as_json: bool) -> None:
         print(json.dumps(tenants, indent=2))
     else:
         console().print(_table(tenants))
+
+
+def _print_one(tenant: Json, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(tenant, indent=2))
+    else:
+        console().print(_table([tenant]))
 
 
 def _table(tenants: list[dict[str, Any]]) -> Table:

@@ -1,16 +1,23 @@
 """The real parts that tests run on, each started once for the whole run."""
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
-from local.kubernetes.control_plane import ControlPlane, Options, start_control_plane
+from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
 from local.ports import Ports
 from local.processes import Processes
 from local.table_server import ACCOUNT, KEY, Azurite, start_azurite
+from shared.adapters.clock import SystemClock
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.retry import RetryPolicy
 from shared.adapters.tables.connection import AzureTableStorage
+from shared.domain.clusters import KubeconfigAccess
+from shared.settings import KubernetesSettings
+from tests.support.builders import TENANT_SETTINGS
 from tests.support.stack import ProxiedStack, proxied_stack
 
 
@@ -35,6 +42,18 @@ async def azurite(processes: Processes, ports: Ports) -> Azurite:
 @pytest.fixture(scope="session")
 async def control_plane(processes: Processes, ports: Ports) -> ControlPlane:
     return await start_control_plane(processes, ports, "local", Options(ready_seconds=0.2, slow_seconds=60))
+
+
+@pytest.fixture(scope="session")
+async def api_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
+    """A cluster with a real API server."""
+    kubeconfig = control_plane.directory / "tests.kubeconfig"
+    kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
+    settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
+    client = await connect(KubeconfigAccess("local"), settings)
+    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
+    yield held
+    await held.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from functions.http import responses
 from functions.http.endpoint import request_path
-from functions.http.requests import ACTOR_PATTERN, DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH
+from functions.http.requests import DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH, NO_ADDRESS
 from functions.http.validation import header
 from shared.application.idempotent_start import Caller
 from shared.application.ports.stored import Page
@@ -64,7 +64,7 @@ def actor_of(req: func.HttpRequest) -> str:
     actor = header(req, "Berth-Actor") or DEFAULT_ACTOR
     if len(actor) > MAX_ACTOR_LENGTH or not actor.isprintable():
         raise Invalid(("Berth-Actor", f"use at most {MAX_ACTOR_LENGTH} printable characters"))
-    if not re.search(ACTOR_PATTERN, actor):
+    if not re.search(NO_ADDRESS, actor):
         raise Invalid(("Berth-Actor", "leave out @: name the caller by a name or an id, not by an e-mail address"))
     return actor
 

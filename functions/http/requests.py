@@ -27,7 +27,7 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterState, Kubeconfi
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
-ACTOR_PATTERN = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
+NO_ADDRESS = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
 _TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 MAX_ENTRIES = 500  # of a batch, which with the longest names is within the limit of a body
@@ -132,6 +132,7 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-01T12:00:00Z"]}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
+MaxInstances = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
 DEFAULT_SOURCE = "heartbeat"
@@ -247,6 +248,17 @@ class ActivityBatch(_Request):
         return self
 
 
+class Forget(_Request):
+    """Why an operator gives a tenant's instance up."""
+
+    reason: Annotated[
+        str,
+        AfterValidator(_one_line),
+        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
+    ]
+    """For the audit trail; no e-mail address."""
+
+
 class ClusterRegistration(_Request):
     """A cluster that takes tenants."""
 
@@ -281,7 +293,9 @@ class ClusterRegistration(_Request):
 
     region: Region
     capacity: Capacity
-    """The plan weights that fit on it, a trial's being 1."""
+    """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
+    max_instances: MaxInstances | None = None
+    """How many tenants fit on it, awake or asleep, because each has a volume; null, or left out, is no limit."""
     state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
     access: Access
 
@@ -292,20 +306,26 @@ class ClusterRegistration(_Request):
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Cluster(clusters.ClusterName(name), self.region, self.capacity, self.state, access)
+        return Cluster(
+            clusters.ClusterName(name), self.region, self.capacity, self.state, access, max_instances=self.max_instances
+        )
 
 
 class ClusterChange(_Request):
     """What changes of a cluster; what is left out, or null, stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_given("state"), _given("capacity"), _given("max_instances")]}
+    )
 
     state: Annotated[ClusterState | None, Field(strict=False)] = None
     capacity: Capacity | None = None
     """In plan weights. Below what is allocated it moves nobody, and lets no new tenants in."""
+    max_instances: MaxInstances | None = None
+    """Below what is there it moves nobody, and lets no new tenants in. To have no limit, replace the registration."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.state is None and self.capacity is None:
-            raise ValueError("give a state, a capacity, or both")
+        if self.state is None and self.capacity is None and self.max_instances is None:
+            raise ValueError("give a state, a capacity, a number of instances, or several of these")
         return self

@@ -90,6 +90,9 @@ class Operation(_Response):
     updated_at: Moment
     """When something last wrote progress."""
     steps: tuple[Step, ...]
+    kept_volumes: tuple[str, ...]
+    """The volumes that stay on the cluster after a removal, because their reclaim policy is Retain. Berth never deletes
+    them."""
     links: OperationLinks
 
     @classmethod
@@ -109,6 +112,7 @@ class Operation(_Response):
             finished_at=operation.finished_at,
             updated_at=operation.heartbeat_at,
             steps=tuple(Step.of(step) for step in operation.steps),
+            kept_volumes=operation.kept_volumes,
             links=OperationLinks(self=f"/api/operations/{operation.id}", tenant=f"/api/tenants/{operation.slug}"),
         )
 
@@ -149,6 +153,8 @@ class Tenant(_Response):
     """Where the tenant's users find it."""
     created_at: Moment
     changed_at: Moment
+    state_since: Moment
+    """Since when it has its state."""
     observed: Observed | None
     operation: str
     """The id of the operation that runs on it, or the last that ran."""
@@ -179,6 +185,7 @@ class Tenant(_Response):
             url=f"https://{tenant.slug}.{domain}",
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,
+            state_since=tenant.state_since,
             observed=observed and Observed(ready=observed.ready, message=observed.message, at=observed.at),
             operation=tenant.operation.id,
             quarantine_until=tenant.quarantine_until,
@@ -343,7 +350,10 @@ class Breaker(_Response):
 
 
 class Cluster(_Response):
-    """A registered cluster, without how to reach it. Capacity is in plan weights, a trial's being 1."""
+    """A registered cluster, without how to reach it.
+
+    Capacity is in plan weights, a trial's being 1; a tenant that sleeps has none.
+    """
 
     name: str
     region: str
@@ -354,7 +364,13 @@ class Cluster(_Response):
     starting: int
     """Slots in use: tenants that are starting on it."""
     waiting: int
-    """Tenants that are queued for one of its slots."""
+    """New tenants that are queued for one of its slots."""
+    waking: int
+    """Tenants that sleep and are queued to be woken, ahead of the new ones."""
+    instances: int
+    """Tenants that have a volume on it, awake or asleep."""
+    max_instances: int | None
+    """How many of these fit; null is no limit."""
     breaker: Breaker | None
     """Null while the cluster responds."""
 
@@ -370,6 +386,9 @@ class Cluster(_Response):
             free=cluster.free,
             starting=cluster.starting,
             waiting=cluster.waiting,
+            waking=cluster.waking,
+            instances=cluster.instances,
+            max_instances=cluster.max_instances,
             breaker=cluster.breaker and Breaker(since=cluster.breaker.since, reason=cluster.breaker.reason),
         )
 

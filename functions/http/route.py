@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from functions.http import responses
 from functions.http.problems import Kind
-from functions.http.requests import ACTOR_PATTERN, DEFAULT_ACTOR, MAX_ACTOR_LENGTH, ClusterName, Limit, Slug
+from functions.http.requests import DEFAULT_ACTOR, MAX_ACTOR_LENGTH, NO_ADDRESS, ClusterName, Limit, Slug
 from shared.domain.idempotency import MAX_KEY_LENGTH
 
 type Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -97,7 +97,7 @@ ACTOR = Parameter(
     "Berth-Actor",
     Annotated[
         str,
-        Field(max_length=MAX_ACTOR_LENGTH, pattern=ACTOR_PATTERN, json_schema_extra={"default": DEFAULT_ACTOR}),
+        Field(max_length=MAX_ACTOR_LENGTH, pattern=NO_ADDRESS, json_schema_extra={"default": DEFAULT_ACTOR}),
     ],
     "Who asks, for the audit trail: a name or an id, no e-mail address.",
 )

@@ -1,4 +1,4 @@
-"""HTTP: sign up, list, show, retry and delete tenants."""
+"""HTTP: sign up, list, show, retry, put to sleep, wake, delete and forget tenants."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -8,7 +8,7 @@ from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, actor_of, caller_of, json_response, page_of, slug_of
-from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, TenantDetail, TenantPage
+from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, Tenant, TenantDetail, TenantPage
 from functions.http.route import (
     ACCEPTED,
     ACTOR,
@@ -26,6 +26,7 @@ from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
 from shared.domain import tenants
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
 
 
 @endpoint(
@@ -166,6 +167,38 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
 
 @endpoint(
     Route(
+        method="POST",
+        path="tenants/{slug}/sleep",
+        summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", Tenant)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to put an active tenant to sleep."""
+    workflows = container().workflows(client)
+    return _begun(await container().sleep.sleep(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/wake",
+        summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", Tenant)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+    )
+)
+async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to wake a tenant; a hibernation that is under way is turned round."""
+    workflows = container().workflows(client)
+    return _begun(await container().wake.wake(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
         method="DELETE",
         path="tenants/{slug}",
         summary="Start to remove a tenant",
@@ -178,6 +211,32 @@ async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctio
     """Start to remove a tenant."""
     workflows = container().workflows(client)
     return accepted(await container().delete.delete(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/forget",
+        summary="Forget an instance that cannot be removed, and end the operation on it",
+        level=func.AuthLevel.ADMIN,
+        parameters=(TENANT, ACTOR),
+        body=requests.Forget,
+        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", Tenant),
+        problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Forget an instance that cannot be removed. An operator's last resort; needs the host's master key."""
+    body = read(req, requests.Forget)
+    workflows = container().workflows(client)
+    tenant = await container().forget.forget(slug_of(req), body.reason, caller_of(req, body), workflows)
+    return json_response(Tenant.of(tenant, domain=container().settings.tenants.domain))
+
+
+def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
+    if isinstance(result, Operation):
+        return accepted(result)
+    return json_response(Tenant.of(result, domain=container().settings.tenants.domain))
 
 
 async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:

@@ -15,10 +15,12 @@ class ClusterRegistry:
     def __init__(self, clusters: ClusterRepository) -> None:
         self._clusters = clusters
 
-    async def change(self, name: ClusterName, *, state: ClusterState | None, capacity: int | None) -> Cluster:
-        """Change a cluster's state, its capacity in plan weights, or both, and return it with its allocation.
+    async def change(
+        self, name: ClusterName, *, state: ClusterState | None, capacity: int | None, max_instances: int | None = None
+    ) -> Cluster:
+        """Change a cluster's state, its capacity in plan weights, or how many instances fit; return its allocation too.
 
-        None leaves a field as it is. A capacity below what is allocated moves nobody and lets no new tenants in.
+        None leaves a field as it is. A limit below what is there moves nobody and lets no new tenants in.
 
         Raises:
             NotFound: No such cluster is registered.
@@ -27,7 +29,12 @@ class ClusterRegistry:
         for _ in range(MAX_TRIES):
             stored = await self._clusters.get(name)
             before = stored.value
-            after = replace(before, state=state or before.state, capacity=capacity or before.capacity)
+            after = replace(
+                before,
+                state=state or before.state,
+                capacity=capacity or before.capacity,
+                max_instances=max_instances or before.max_instances,
+            )
             # An earlier try may have written this already, if only its response was lost.
             if after != before:
                 try:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 
 from shared.application.admission import Admission
+from shared.application.lost_instances import LostInstances
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.reconciliations import ReconciliationRepository
@@ -19,6 +20,7 @@ from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.placement import ReservationState
 from shared.domain.reconciliation import (
+    MAX_REPAIRS,
     ClusterContents,
     Finding,
     FindingKind,
@@ -26,17 +28,18 @@ from shared.domain.reconciliation import (
     RecordedFinding,
     compare,
     first_seen,
+    is_asleep,
     is_settled,
 )
-from shared.domain.tenants import Observed, Tenant
-from shared.errors import BerthError, Conflict, NotFound
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
+from shared.errors import BerthError, NotFound
 from shared.events import log_event
 from shared.settings import ReconciliationSettings
 
 logger = logging.getLogger(__name__)
 
 MAX_SECONDS = 480.0  # of one run; the Functions host ends a function after 600, by host.json
-MAX_REPAIRS = 20  # of one run: more findings than that mean that the records are wrong, not the clusters
 MAX_RECORDED = 1000  # findings of one run
 REMOVE_TIMEOUT = 20.0  # seconds
 PAGE = 999  # tenants read with one request: a page reads one row more, to know whether it is the last
@@ -54,6 +57,7 @@ class Reconciliation:
         findings: ReconciliationRepository,
         connections: ClusterConnections,
         admission: Admission,
+        lost_instances: LostInstances,
         clock: Clock,
         settings: ReconciliationSettings,
     ) -> None:
@@ -63,6 +67,7 @@ class Reconciliation:
         self._findings = findings
         self._connections = connections
         self._admission = admission
+        self._lost_instances = lost_instances
         self._clock = clock
         self._settings = settings
 
@@ -70,7 +75,8 @@ class Reconciliation:
         """Record what does not match, and repair what was found an hour before already, within `MAX_SECONDS`.
 
         Orphaned namespaces are removed and leaked reservations released, unless the setting or their number forbids
-        it. All else is only reported. A cluster that does not respond is skipped: nothing is said about it.
+        it. A tenant whose namespace is missing fails at the first finding. All else is only reported. A
+        cluster that does not respond is skipped: nothing is said about it.
 
         Raises Transient when the tables do not respond; the next run tries again.
         """
@@ -102,6 +108,7 @@ class Reconciliation:
         elif self._settings.repair:
             for each in due:
                 await self._repair(each, workflows)
+        await self._record_lost(found, workflows)
         log_event(logger, "reconciled", clusters=len(read), tenants=len(tenants), findings=len(found))
 
     async def _read(self, cluster: Cluster) -> ClusterContents | Finding:
@@ -150,21 +157,15 @@ class Reconciliation:
                 return not owns and await self._reservations.find(finding.cluster, finding.instance) is None
             case FindingKind.RESERVATION:
                 held = await self._reservations.find(finding.cluster, finding.instance)
-                return not owns and held is not None and held.state is ReservationState.HELD
+                if held is None or held.state.is_pending:  # slot repair takes care of the latter
+                    return False
+                if tenant is None or not owns:
+                    return True
+                return held.state is ReservationState.HELD and is_asleep(tenant.value, self._clock.now())
             case FindingKind.MISSING:
-                return tenant is not None and owns and await self._observe_missing(tenant, finding)
+                return tenant is not None and owns and is_settled(tenant.value, self._clock.now())
             case FindingKind.VOLUME | FindingKind.SKIPPED:
                 return True
-
-    async def _observe_missing(self, tenant: Stored[Tenant], finding: Finding) -> bool:
-        """Record on an active tenant that its namespace is missing; False if it is not active any more."""
-        now = self._clock.now()
-        if not is_settled(tenant.value, now):
-            return False
-        observed = Observed(ready=False, message=finding.text, at=now)
-        with suppress(Conflict):  # somebody changes it at this moment, and the next run reads it again
-            await self._tenants.save(tenant.with_value(replace(tenant.value, observed=observed)))
-        return True
 
     async def _record(
         self, found: Sequence[Finding], read: set[ClusterName], now: datetime
@@ -182,6 +183,18 @@ class Reconciliation:
         await self._findings.save([*recorded, *gone])
         return recorded
 
+    async def _record_lost(self, found: Sequence[Finding], workflows: Workflows) -> None:
+        """Record the instances of tenants that are missing, for which no second finding is needed."""
+        missing: defaultdict[ClusterName, list[tuple[Slug, InstanceId]]] = defaultdict(list)
+        for each in found:
+            if each.kind is FindingKind.MISSING:
+                missing[each.cluster].append((each.slug, each.instance))
+        for cluster, instances in missing.items():
+            try:
+                await self._lost_instances.record(cluster, instances, workflows)
+            except BerthError as error:
+                log_event(logger, "not recorded", level=logging.WARNING, cluster=cluster, cause=str(error))
+
     async def _repair(self, recorded: RecordedFinding, workflows: Workflows) -> None:
         """Repair one finding if it is still so at this moment; what fails is tried by the next run."""
         finding = recorded.finding
@@ -193,11 +206,20 @@ class Reconciliation:
                 connection = await self._connections.connect(finding.cluster)
                 await connection.remove(namespace_name(finding.instance), timeout=REMOVE_TIMEOUT)
             else:
-                await self._admission.release(finding.cluster, finding.instance, workflows)
+                await self._release(finding, workflows)
             await self._findings.save([recorded.ended(FindingState.REPAIRED, self._clock.now())])
             log_event(logger, "repaired", level=logging.WARNING, **fields)
         except BerthError as error:
             log_event(logger, "not repaired", level=logging.WARNING, cause=str(error), **fields)
+
+    async def _release(self, finding: Finding, workflows: Workflows) -> None:
+        """Release a reservation of no tenant, or the share of one that sleeps."""
+        with suppress(NotFound):
+            tenant = (await self._tenants.get(finding.slug)).value
+            if tenant.is_on(finding.cluster, finding.instance):
+                await self._admission.put_to_sleep(tenant, workflows)
+                return
+        await self._admission.release(finding.cluster, finding.instance, workflows)
 
 
 def _key(finding: Finding) -> tuple[FindingKind, ClusterName, str]:

@@ -18,8 +18,9 @@ async def save_transition(
     *,
     before: str,
     reason: str,
-    action: str = "",
     actor: str = "",
+    action: str = "",
+    note: str = "",
     begins_operation: bool = False,
     ends_operation: bool = False,
 ) -> Stored[Tenant]:
@@ -30,8 +31,9 @@ async def save_transition(
         tenant: The tenant as it is to be, with the ETag of the row that it replaces.
         before: The state that it had.
         reason: Why it changed.
-        action: What was done to it; by default the kind of its operation.
         actor: Who changed it; by default who asked for its operation.
+        action: What was done; by default the kind of its operation.
+        note: What a person wrote about it: kept in the audit entry, and not logged.
         begins_operation: Whether this begins its operation.
         ends_operation: Whether this ends it.
 
@@ -44,7 +46,7 @@ async def save_transition(
         at=value.changed_at,
         actor=actor or value.operation.actor,
         action=action or value.operation.kind,
-        reason=reason,
+        reason=f"{reason}: {note}" if note else reason,
         before=before,
         after=value.state,
         operation_id=value.operation.id,

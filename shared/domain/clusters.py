@@ -50,8 +50,10 @@ class Breaker:
 class Cluster:
     """A registered cluster.
 
-    Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
-    are queued for one. `breaker` is there while the cluster does not respond; nothing is placed on it then.
+    Capacity and allocation are in plan weights; a tenant that sleeps has none. `max_instances` is how many instances
+    fit, awake or asleep, because each has a volume; None is no limit. `starting` counts the slots in use, `waiting` the
+    provisionings that are queued for one, and `waking` the wakes, which want the weight `wanted`. `breaker` is there
+    while the cluster does not respond; nothing is placed on it then.
     """
 
     name: ClusterName
@@ -59,12 +61,20 @@ class Cluster:
     capacity: int
     state: ClusterState
     access: ClusterAccess
+    max_instances: int | None = None
     allocated: int = 0
     starting: int = 0
     waiting: int = 0
+    waking: int = 0
+    wanted: int = 0
+    instances: int = 0
     breaker: Breaker | None = None
 
     @property
     def free(self) -> int:
-        """The weight that still fits."""
-        return max(0, self.capacity - self.allocated)
+        """The weight that still fits, besides what waits to be woken."""
+        return max(0, self.capacity - self.allocated - self.wanted)
+
+    def has_room(self, weight: int) -> bool:
+        """Whether one more instance of a weight fits."""
+        return self.free >= weight and (self.max_instances is None or self.instances < self.max_instances)

@@ -70,7 +70,8 @@ class Operation:
     who asked for it; `waited_seconds` is how long activities have waited for it to become ready, as they recorded it,
     `node_seconds` how long for a node that was being added, and `doubt_seconds` how long, without a break, though it
     could hardly become ready; `restarts` counts how often recovery started its
-    orchestration again, and `moves` how often it got another instance.
+    orchestration again, and `moves` how often it got another instance; `kept_volumes` names the volumes that stay
+    after a removal, because the cluster keeps them.
     """
 
     id: OperationId
@@ -92,6 +93,7 @@ class Operation:
     doubt_seconds: float = 0.0
     restarts: int = 0
     moves: int = 0
+    kept_volumes: tuple[str, ...] = ()
 
     @property
     def rules(self) -> KindRules:

@@ -1,19 +1,11 @@
 """The same tests against the fakes and the real thing: each fixture here is both in turn."""
 
-import json
-from collections.abc import AsyncIterator
-
 import pytest
 
-from local.kubernetes.control_plane import BERTH, ControlPlane
-from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes.access import connect
-from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
-from shared.domain.clusters import Cluster, KubeconfigAccess
-from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS, new_cluster, new_slug
+from shared.domain.clusters import Cluster
+from tests.support.builders import new_cluster, new_slug
 from tests.support.by_hand import Administered, FakeByHand, KubectlByHand
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster
@@ -49,18 +41,6 @@ def tenants(storage: TableStorage) -> TableTenantRepository:
 async def cluster(storage: TableStorage) -> Cluster:
     """A registered cluster that no other test has."""
     return await clusters_on(storage).register(new_cluster("c" + new_slug()))
-
-
-@pytest.fixture(scope="session")
-async def api_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
-    """A cluster with a real API server."""
-    kubeconfig = control_plane.directory / "contract.kubeconfig"
-    kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
-    client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
-    yield held
-    await held.close()
 
 
 @pytest.fixture(params=["memory", "api-server"])

@@ -13,6 +13,7 @@ from shared.errors import NotFound, NotOurs, Permanent, Transient
 from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
+from tests.support.polling import until
 
 
 async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
@@ -156,3 +157,42 @@ async def test_the_namespaces_of_this_berth_are_found(administered: Administered
     assert first.created_at.tzinfo is not None
     await cluster.remove(names[0], timeout=30)
     assert values[0].instance not in {each.instance for each in await cluster.tenant_namespaces()}
+
+
+async def test_removed_namespaces_are_told_once(administered: Administered) -> None:
+    cluster, by_hand = administered
+    removed, kept = fresh_tenant(), fresh_tenant()
+    names = [await apply(cluster, value) for value in (removed, kept)]
+    begin = await cluster.removed_namespaces("")
+    assert (begin.found, begin.is_complete) == ((), False)
+    await by_hand.delete(names[0])
+    found = await cluster.removed_namespaces(begin.position)
+    assert found.is_complete
+    [lost] = [each for each in found.found if each.instance == removed.instance]
+    assert (lost.slug, lost.is_being_removed) == (removed.slug, True)
+    assert kept.instance not in {each.instance for each in found.found}
+    assert [await cluster.has_namespace(name) for name in names] == [False, True]
+
+    async def is_gone() -> bool:
+        return not await by_hand.exists(names[0])
+
+    await until(is_gone, seconds=20)
+    rest = await cluster.removed_namespaces(found.position)
+    last = await cluster.removed_namespaces(rest.position)
+    assert removed.instance not in {each.instance for each in last.found}
+
+
+async def test_volumes_that_stay_are_named(administered: Administered) -> None:
+    cluster, by_hand = administered
+    namespaces = [await apply(cluster, fresh_tenant()) for _ in range(2)]
+    for namespace in namespaces:
+        assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+    volume = await by_hand.retain(namespaces[0])
+    assert [list(await cluster.kept_volumes(each)) for each in namespaces] == [[volume], []]
+    await cluster.remove(namespaces[0], timeout=30)
+    assert list(await cluster.kept_volumes(namespaces[0])) == []
+
+    async def is_left() -> bool:
+        return volume in {each.name for each in await cluster.left_volumes()}
+
+    await until(is_left)

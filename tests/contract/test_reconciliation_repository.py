@@ -52,3 +52,12 @@ async def test_only_what_ended_long_ago_is_purged(storage: TableStorage) -> None
     async for _ in TableOldRecords(storage).purge_findings(before=START):
         pass
     assert await listed(repository, [still]) == [still, ended[1]]
+
+
+async def test_a_position_is_kept_for_each_cluster(storage: TableStorage) -> None:
+    repository = TableReconciliationRepository(storage)
+    one, two = ClusterName(new_slug()), ClusterName(new_slug())
+    assert await repository.position(one) == ""
+    for position in ("7", "8"):
+        await repository.save_position(one, position)
+    assert (await repository.position(one), await repository.position(two)) == ("8", "")

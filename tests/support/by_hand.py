@@ -36,6 +36,10 @@ class ByHand(Protocol):
         """Run a pod that no workload of the tenant owns, and wait until it is ready, or never will be."""
         ...
 
+    async def retain(self, namespace: str) -> str:
+        """Have the volume of a namespace stay when its claim is removed, and return its name."""
+        ...
+
     async def hold(self, namespace: str) -> None:
         """Keep a namespace from being removed."""
         ...
@@ -56,7 +60,7 @@ class FakeByHand:
     """Implements `ByHand` for the fake."""
 
     def __init__(self, cluster: FakeCluster) -> None:
-        self._namespaces = cluster.namespaces
+        self._cluster, self._namespaces = cluster, cluster.namespaces
 
     async def exists(self, namespace: str) -> bool:
         return namespace in self._namespaces
@@ -77,6 +81,10 @@ class FakeByHand:
         condition = {"type": "Ready", "status": str(ready)}
         pod = {"metadata": {"name": "other"}, "status": {"phase": "Running", "conditions": [condition]}}
         self._namespaces[namespace].pods.append(pod)
+
+    async def retain(self, namespace: str) -> str:
+        self._cluster.retained[namespace] = f"volume-of-{namespace}"
+        return self._cluster.retained[namespace]
 
     async def hold(self, namespace: str) -> None:
         self._namespaces[namespace].held = True
@@ -125,6 +133,13 @@ class KubectlByHand:
         whole = {"securityContext": security, "containers": [container], **spec}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole}
         await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(pod))
+
+    async def retain(self, namespace: str) -> str:
+        name = "jsonpath={.spec.volumeName}"
+        volume = await kubectl(self._plane, "get", "pvc", "data", "-n", namespace, "-o", name)
+        patch = '{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}'
+        await kubectl(self._plane, "patch", "pv", volume, "-p", patch)
+        return volume
 
     async def hold(self, namespace: str) -> None:
         await self._set_finalizers(namespace, '["example.com/hold"]')

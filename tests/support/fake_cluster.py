@@ -16,7 +16,7 @@ from shared.application.ports.clusters import ClusterRepository, KubernetesClust
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
@@ -45,12 +45,18 @@ _WAITING: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(slots=True)
 class FakeNamespace:
-    """One namespace. `held` keeps it from being removed, as a finalizer does; `pods` are of others."""
+    """One namespace.
+
+    `held` keeps it from being removed, as a finalizer does, and `stuck` its pods from stopping, as a lost node does;
+    `pods` are of others.
+    """
 
     created_at: datetime
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
     workload_at: float = 0.0
     held: bool = False
+    stuck: bool = False
+    stopped_at: float = float("-inf")
     pods: list[Manifest] = field(default_factory=list[Manifest])
 
     @property
@@ -60,11 +66,16 @@ class FakeNamespace:
 
     @property
     def tag(self) -> str:
-        """The tag of the workload's image, or an empty string without a workload."""
+        """The tag of the workload's image, or an empty string without a workload that has pods."""
         for (kind, _), manifest in self.objects.items():
-            if kind == KIND:
+            if kind == KIND and replicas_of(manifest):
                 return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
         return ""
+
+
+def replicas_of(manifest: Manifest) -> int:
+    """Return how many pods a workload is to have."""
+    return manifest["spec"].get("replicas", 1)
 
 
 class FakeCluster:
@@ -78,19 +89,27 @@ class FakeCluster:
     Attributes:
         namespaces: What is there, by name. Take one out, and it was removed by hand.
         volumes: What is left of removed claims.
+        retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
+        kept_removals: How many of the last removals it remembers.
+        stop_seconds: How long pods take to stop.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
         self.namespaces: dict[str, FakeNamespace] = {}
         self.volumes: list[LeftVolume] = []
+        self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
+        self.kept_removals = 1000
+        self.stop_seconds = 1.0
+        self._known: dict[str, FoundNamespace] = {}
+        self._removals: list[FoundNamespace] = []
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
         self._slow_seconds = slow_seconds
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects; applying the same again changes nothing."""
         await self._answer()
         for each in objects:
@@ -102,12 +121,15 @@ class FakeCluster:
                 ensure_ours(each, self._owner)
                 if name in self.namespaces:
                     ensure_ours(self.namespaces[name].manifest, self._owner)
+                elif not is_new:
+                    raise NotFound(f"there is no namespace {name}")
             if kind != "Namespace" and name not in self.namespaces:
                 raise NotFound(f"there is no namespace {name}")
             namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
+        self._known |= {namespace_name(each.instance): each for each in self._found()}
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all are ready or one cannot be, else the one after `timeout` seconds."""
@@ -121,6 +143,43 @@ class FakeCluster:
             self._clock.advance(min(timeout, max(0.0, left)))
         return self._status(held, workloads)
 
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload in a namespace is to have."""
+        objects = (await self._existing(namespace)).objects
+        return {name: replicas_of(manifest) for (kind, name), manifest in objects.items() if kind == KIND}
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads in a namespace have no pods."""
+        held = await self._existing(namespace)
+        for key, manifest in held.objects.items():
+            if key[0] == KIND and replicas_of(manifest):
+                held.objects[key] = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
+                held.stopped_at = self._clock.monotonic()
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
+        await self._answer()
+        held = self.namespaces.get(namespace)
+        if held is None:
+            return ""
+        left = held.stopped_at + self.stop_seconds - self._clock.monotonic()
+        if held.tag or held.stuck or left > timeout:
+            self._clock.advance(timeout)
+            return "its pod product-0 on node-0 has not stopped; is the node there?"
+        self._clock.advance(max(0.0, left))
+        return ""
+
+    async def _existing(self, namespace: str) -> FakeNamespace:
+        await self._answer()
+        if namespace not in self.namespaces:
+            raise NotFound(f"there is no namespace {namespace}")
+        return self.namespaces[namespace]
+
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed."""
+        await self._answer()
+        return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
@@ -130,11 +189,31 @@ class FakeCluster:
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
-        self.namespaces.pop(namespace, None)
+        if self.namespaces.pop(namespace, None) is not None and namespace in self.retained:
+            instance = InstanceId(namespace.removeprefix(NAMESPACE_PREFIX))
+            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", self._clock.now()))
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         await self._answer()
+        return self._found()
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        await self._answer()
+        return namespace in self.namespaces
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
+        await self._answer()
+        for name in self._known.keys() - {namespace_name(each.instance) for each in self._found()}:
+            self._removals.append(replace(self._known.pop(name), is_being_removed=True))
+        count = len(self._removals)
+        if not position or count - int(position) > self.kept_removals:
+            return RemovedNamespaces((), str(count), is_complete=False)
+        return RemovedNamespaces(tuple(self._removals[int(position) :]), str(count), is_complete=True)
+
+    def _found(self) -> list[FoundNamespace]:
         found: list[FoundNamespace] = []
         for name, namespace in self.namespaces.items():
             labels = namespace.manifest["metadata"]["labels"]
@@ -177,8 +256,9 @@ class FakeCluster:
             status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
         pods = [
             {"metadata": {"ownerReferences": [{"kind": KIND, "name": name, "controller": True}]}, "status": status}
-            for kind, name in namespace.objects
+            for (kind, name), manifest in namespace.objects.items()
             if kind == KIND
+            for _ in range(replicas_of(manifest))
         ]
         found = status_of([*pods, *namespace.pods], workloads, now=self._clock.now(), crash_limit=CRASH_LIMIT)
         return replace(found, adding_node=kind == "node" and not ready)
@@ -191,15 +271,33 @@ class FaultyCluster:
         self._cluster = cluster
         self._faults = faults
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects."""
-        await self._faults.call("apply", lambda: self._cluster.apply(objects))
+        await self._faults.call("apply", lambda: self._cluster.apply(objects, is_new=is_new))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status of a namespace's workloads."""
         return await self._faults.call(
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload is to have."""
+        return await self._faults.call("replicas", lambda: self._cluster.replicas(namespace))
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads have no pods."""
+        await self._faults.call("stop", lambda: self._cluster.stop(namespace))
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return what is left of the pods."""
+        return await self._faults.call(
+            "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
+        )
+
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay."""
+        return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace."""
@@ -208,6 +306,14 @@ class FaultyCluster:
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         return await self._faults.call("tenant namespaces", self._cluster.tenant_namespaces)
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there."""
+        return await self._faults.call("has namespace", lambda: self._cluster.has_namespace(namespace))
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces were removed."""
+        return await self._faults.call("removed namespaces", lambda: self._cluster.removed_namespaces(position))
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that nothing uses any more."""

@@ -1,19 +1,20 @@
 """One cluster, as the use cases see it: apply a tenant, wait for it, remove it."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
-from shared.adapters.kubernetes.inventory import found_namespaces, left_volumes
-from shared.adapters.kubernetes.ownership import ensure_ours
+from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient
+from shared.adapters.kubernetes.inventory import found_namespaces, kept_volumes, left_volumes, removed_namespaces
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_ours
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
-from shared.domain.workloads import KIND, Workload, status_of
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
 from shared.errors import Conflict, NotFound, Permanent, Transient
 from shared.settings import KubernetesSettings
 
@@ -68,8 +69,11 @@ class KubernetesApiCluster:
         """Return if the API server responds; raises Unreachable if not, and as it responds. Not retried."""
         await self._client.ping()
 
-    async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
+    async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
+        """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload.
+
+        The namespace of an instance that is not new must be there: else it was removed, and its data with it.
+        """
         unknown = sorted({each["kind"] for each in objects} - PATHS.keys())
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
@@ -78,7 +82,7 @@ class KubernetesApiCluster:
         between = [each for each in objects if each not in first and each not in last]
         for each in first:
             ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
-            await self._apply_namespace(each)
+            await self._apply_namespace(each, is_new=is_new)
         for group in (between, last):
             await asyncio.gather(*(self._apply(each) for each in group))
 
@@ -107,6 +111,41 @@ class KubernetesApiCluster:
         if not status.ready and status.reason in EXPLAINED_BY_EVENTS:
             status = with_cause(status, await self._events(namespace), workloads)
         return status
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each of this berth's workloads in a namespace is to have; raises NotFound."""
+        return {each["metadata"]["name"]: each["spec"]["replicas"] for each in await self._workloads(namespace)}
+
+    async def stop(self, namespace: str) -> None:
+        """Let this berth's workloads in a namespace have no pods; raises NotFound for a namespace that is gone.
+
+        A patch, because an apply of this field alone would let go of all others, and an apply of all could be refused
+        for a template that was changed since.
+        """
+        body = {"spec": {"replicas": 0}}
+        for each in await self._workloads(namespace):
+            if each["spec"]["replicas"]:
+                path = f"{PATHS[KIND].format(namespace)}/{each['metadata']['name']}"
+                with contextlib.suppress(NotFound):  # somebody removed it just now
+                    await self._client.request(
+                        "PATCH", path, body, media_type=MERGE, query={"fieldManager": FIELD_MANAGER}
+                    )
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
+        left: Sequence[Mapping[str, Any]] = []
+
+        async def has_stopped() -> bool:
+            nonlocal left
+            left = pods_of_workloads((await self._client.request("GET", PODS.format(namespace)))["items"])
+            return not left
+
+        deadline = asyncio.get_running_loop().time() + timeout
+        return "" if await _poll(has_stopped, deadline) else _not_stopped(left[0])
+
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
+        return await kept_volumes(self._client, namespace)
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
@@ -153,24 +192,51 @@ class KubernetesApiCluster:
         """Return the namespaces of this berth's instances."""
         return await found_namespaces(self._client, self._owner)
 
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        try:
+            await self._ensure_exists(namespace)
+        except NotFound:
+            return False
+        return True
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
+        return await removed_namespaces(self._client, self._owner, position)
+
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""
         return await left_volumes(self._client)
 
-    async def _apply_namespace(self, manifest: Mapping[str, Any]) -> None:
-        """Create a namespace, or apply it to the one that exists, if that is this berth's; raises NotOurs."""
-        try:
-            # Not an apply, which would take over whatever has this name.
-            await self._client.request("POST", PATHS["Namespace"], manifest, query={"fieldManager": FIELD_MANAGER})
-        except Conflict:
-            name = manifest["metadata"]["name"]
+    async def _workloads(self, namespace: str) -> list[Json]:
+        """Return this berth's workloads in a namespace; raises NotFound for a namespace that is gone."""
+        await self._ensure_exists(namespace)
+        instance = namespace.removeprefix(NAMESPACE_PREFIX)
+        selector = {"labelSelector": f"{OWNER}={self._owner},{INSTANCE}={instance}"}
+        return (await self._client.request("GET", PATHS[KIND].format(namespace), query=selector))["items"]
+
+    async def _apply_namespace(self, manifest: Mapping[str, Any], *, is_new: bool) -> None:
+        """Create a namespace if it `is_new`, or apply it to the one that exists, if that is this berth's.
+
+        Raises NotOurs if it is not, and NotFound.
+        """
+        name = manifest["metadata"]["name"]
+        if is_new:
             try:
-                found = await self._client.request("GET", f"{PATHS['Namespace']}/{name}")
-            except NotFound as error:
-                raise Transient(f"the namespace {name} was removed while it was applied") from error
-            ensure_ours(found, self._owner)
-            # With its uid, so that no other one of the same name, made since, is taken over instead.
-            await self._apply({**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}})
+                # Not an apply, which would take over whatever has this name.
+                await self._client.request("POST", PATHS["Namespace"], manifest, query={"fieldManager": FIELD_MANAGER})
+            except Conflict:
+                try:
+                    found = await self._client.request("GET", f"{PATHS['Namespace']}/{name}")
+                except NotFound as error:
+                    raise Transient(f"the namespace {name} was removed while it was applied") from error
+            else:
+                return
+        else:
+            found = await self._ensure_exists(name)
+        ensure_ours(found, self._owner)
+        # With its uid, so that no other one of the same name, made since, is taken over instead.
+        await self._apply({**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}})
 
     async def _apply(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]
@@ -184,11 +250,12 @@ class KubernetesApiCluster:
         self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
         return self._asked.setdefault(namespace, now) == now
 
-    async def _ensure_exists(self, namespace: str) -> None:
-        """Return if a namespace exists and is not being removed; raises NotFound."""
+    async def _ensure_exists(self, namespace: str) -> Json:
+        """Return a namespace that exists and is not being removed; raises NotFound."""
         found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         if found["metadata"].get("deletionTimestamp"):
             raise NotFound(f"somebody removed the namespace {namespace}")
+        return found
 
     async def _events(self, namespace: str) -> list[Json]:
         """Return the events of a namespace: all pages, because they are in the order of their names, not of time."""
@@ -250,12 +317,16 @@ def _project(item: Json) -> Json:
 
 def _remaining(namespace: Json, pods: Sequence[Json]) -> str:
     """Return what is left of a namespace, in words."""
-    for pod in pods:
-        where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
-        return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"
+    if pods:
+        return _not_stopped(pods[0])
     messages = [
         str(condition.get("message"))
         for condition in namespace.get("status", {}).get("conditions", [])
         if condition.get("status") == "True"
     ]
     return "; ".join(messages)[:300] or "Kubernetes does not say what is left"
+
+
+def _not_stopped(pod: Mapping[str, Any]) -> str:
+    where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
+    return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"

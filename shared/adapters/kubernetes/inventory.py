@@ -1,30 +1,103 @@
 """Inventory: what there is of this berth on a cluster, read in pages for reconciliation."""
 
+import contextlib
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
+from shared.errors import Conflict, NotFound
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+NAMESPACES = "/api/v1/namespaces"
+FOLLOW_SECONDS = 3  # the API server says where to continue two seconds before the end of a watch
 LEFT_PHASES = ("Released", "Failed")
 
 
 async def found_namespaces(client: KubernetesClient, owner: str) -> list[FoundNamespace]:
     """Return the namespaces with the label of an owner; only their metadata is read."""
-    query = {"labelSelector": f"{OWNER}={owner},{INSTANCE}"}
-    found: list[FoundNamespace] = []
-    async for item in client.items("/api/v1/namespaces", query, accept=METADATA_ONLY):
-        metadata = item["metadata"]
-        instance = metadata["labels"][INSTANCE]
-        if metadata["name"] == f"{NAMESPACE_PREFIX}{instance}":  # not one that only shares the labels
-            slug, is_being_removed = metadata["labels"].get(SLUG, ""), bool(metadata.get("deletionTimestamp"))
-            found.append(
-                FoundNamespace(InstanceId(instance), Slug(slug), _time(metadata["creationTimestamp"]), is_being_removed)
-            )
-    return found
+    items = client.items(NAMESPACES, {"labelSelector": _selector(owner)}, accept=METADATA_ONLY)
+    return [each async for item in items if (each := _found(item)) is not None]
+
+
+async def removed_namespaces(client: KubernetesClient, owner: str, position: str) -> RemovedNamespaces:
+    """Return the namespaces of an owner that were removed, or began to be, since a position.
+
+    The API server keeps the changes of the last minutes, so that this costs one request and a few changes, however
+    many namespaces there are. A namespace that lost its labels is among them too.
+
+    Args:
+        client: The cluster.
+        owner: Whose namespaces.
+        position: Where the last call ended; empty for none.
+    """
+    if position:
+        with contextlib.suppress(Conflict):  # 410: the position is too old
+            return await _follow(client, owner, position)
+    query = {"labelSelector": _selector(owner), "limit": 1}
+    page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_ONLY)
+    return RemovedNamespaces((), page["metadata"]["resourceVersion"], is_complete=False)
+
+
+async def _follow(client: KubernetesClient, owner: str, position: str) -> RemovedNamespaces:
+    query = {
+        "labelSelector": _selector(owner),
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": position,
+        "timeoutSeconds": FOLLOW_SECONDS,
+    }
+    removed: dict[InstanceId, FoundNamespace] = {}
+    async with contextlib.aclosing(client.stream(NAMESPACES, read_timeout=2.0 * FOLLOW_SECONDS, query=query)) as events:
+        async for event in events:
+            item = event["object"]
+            if event["type"] == "ERROR":
+                raise Conflict(str(item.get("message", "the watch was refused")))
+            position = item["metadata"]["resourceVersion"]
+            found = _found(item) if event["type"] != "BOOKMARK" else None
+            if found is not None and (event["type"] == "DELETED" or found.is_being_removed):
+                removed[found.instance] = found
+    return RemovedNamespaces(tuple(removed.values()), position, is_complete=True)
+
+
+def _selector(owner: str) -> str:
+    return f"{OWNER}={owner},{INSTANCE}"
+
+
+def _found(item: Mapping[str, Any]) -> FoundNamespace | None:
+    """Return a namespace of an instance; None for one that only shares the labels."""
+    metadata = item["metadata"]
+    instance = metadata["labels"][INSTANCE]
+    if metadata["name"] != f"{NAMESPACE_PREFIX}{instance}":
+        return None
+    return FoundNamespace(
+        InstanceId(instance),
+        Slug(metadata["labels"].get(SLUG, "")),
+        _time(metadata["creationTimestamp"]),
+        is_being_removed=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+async def kept_volumes(client: KubernetesClient, namespace: str) -> list[str]:
+    """Return the names of the volumes that stay when a namespace is removed: those with the reclaim policy Retain."""
+    kept: list[str] = []
+    async for claim in client.items(f"{NAMESPACES}/{namespace}/persistentvolumeclaims", {}):
+        name = claim["spec"].get("volumeName")
+        if name and await _is_retained(client, name):
+            kept.append(name)
+    return kept
+
+
+async def _is_retained(client: KubernetesClient, volume: str) -> bool:
+    try:
+        found = await client.request("GET", f"/api/v1/persistentvolumes/{volume}")
+    except NotFound:
+        return False
+    return found["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
 
 
 async def left_volumes(client: KubernetesClient) -> list[LeftVolume]:

@@ -9,7 +9,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import TypeAdapter
 
@@ -115,7 +115,7 @@ class TableClusterRepository:
 
     async def _with_sums(self, cluster: Cluster, *, exact: bool = True) -> Cluster:
         sums = await self._reservations.sums(cluster.name, fresh=exact)
-        return replace(cluster, allocated=sums.allocated, starting=sums.starting, waiting=sums.waiting)
+        return replace(cluster, **asdict(sums))
 
 
 def _row(cluster: Cluster) -> Row:
@@ -126,6 +126,7 @@ def _row(cluster: Cluster) -> Row:
         "capacity": cluster.capacity,
         "state": cluster.state.value,
         "access": _ACCESS.dump_json(cluster.access).decode(),
+        "max_instances": cluster.max_instances or 0,
     }
     return with_schema(row)
 
@@ -137,6 +138,7 @@ def _cluster(row: Row) -> Cluster:
         capacity=int(row["capacity"]),
         state=ClusterState(row["state"]),
         access=_ACCESS.validate_json(row["access"]),
+        max_instances=int(row["max_instances"]) or None,
     )
 
 

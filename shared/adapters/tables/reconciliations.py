@@ -1,8 +1,9 @@
-"""The table `reconciliations`: one row for each finding, in one partition, since there are few.
+"""The table `reconciliations`: one row for each finding, in one partition, since there are few; and the positions.
 
 | PartitionKey | RowKey | what |
 |---|---|---|
 | finding | KIND:CLUSTER:SUBJECT | a finding; `ended_at`, when it was repaired or gone, is for purging |
+| position | CLUSTER | up to where its removed namespaces were read |
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,13 @@ from shared.adapters.tables import keys
 from shared.adapters.tables.rows import page_of, readable, with_schema
 from shared.adapters.tables.storage import MAX_WRITES, Row, TableStorage, Upsert
 from shared.application.ports.stored import Page
+from shared.domain.clusters import ClusterName
 from shared.domain.reconciliation import Finding, FindingState, RecordedFinding
+from shared.errors import NotFound
 
 TABLE = "reconciliations"
 PARTITION = "finding"
+POSITIONS = "position"
 
 _FINDING = TypeAdapter(Finding)
 
@@ -51,6 +55,19 @@ class TableReconciliationRepository:
             return keys.write_finding_token(row["RowKey"])
 
         return await page_of(TABLE, rows, _recorded, limit=limit, token_after=token_after)
+
+    async def position(self, cluster: ClusterName) -> str:
+        """Return up to where a cluster's removed namespaces were read, or an empty string if they never were."""
+        try:
+            row, _ = await self._tables.get(TABLE, POSITIONS, cluster)
+        except NotFound:
+            return ""
+        return str(row.get("position", ""))
+
+    async def save_position(self, cluster: ClusterName, position: str) -> None:
+        """Write up to where a cluster's removed namespaces were read."""
+        row = {"PartitionKey": POSITIONS, "RowKey": cluster, "position": position}
+        await self._tables.transact(TABLE, [Upsert(with_schema(row))])
 
 
 def _row(recorded: RecordedFinding) -> Row:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.ports.clusters import KubernetesCluster
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -17,7 +18,6 @@ from shared.events import log_event
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 9.0  # of one attempt to remove, then what is left is reported; it is retried until nothing is
-REFUSED_PAUSE_SECONDS = 30.0
 
 
 class RemoveTenant(OperationActivity):
@@ -29,15 +29,12 @@ class RemoveTenant(OperationActivity):
         if tenant is None:
             return ENDED
         kind = tenant.value.operation.kind
-        if not tenant.value.operation.rules.may_remove_data:
+        if not tenant.value.operation.rules.includes(StepName.REMOVE):
             raise Permanent(f"an operation of the kind {kind} never removes a tenant's data")
         try:
             return await self._remove(tenant, work, workflows)
         except (Permanent, NotFound) as error:
-            # Nothing may be left behind, so this is retried until an operator has granted the missing right.
-            log_event(logger, "removal refused", level=logging.WARNING, cause=str(error))
-            message = f"removal was refused: {error}"
-            return await self._record_wait(work, message, REFUSED_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS)
+            return await self._refused(work, "removal", error)  # nothing may be left behind
 
     async def _remove(self, tenant: Stored[Tenant], work: Work, workflows: Workflows) -> Outcome:
         value, now = tenant.value, self._clock.now()
@@ -45,12 +42,13 @@ class RemoveTenant(OperationActivity):
         if work.reason and not operation.reason:
             operation = operation.fail_step(now, work.reason)
         operation = operation.start_step(StepName.REMOVE, now, "removing the workload, its data and its namespace")
-        await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+        tenant = await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
         # What an operation makes is not there before its apply step, which is recorded first.
         if value.cluster and (not operation.rules.makes_instance or operation.has_started(StepName.APPLY)):
             # The slot first, because the removal may take long: others must not wait for it.
-            await self._admission.release_slot(value.cluster, value.instance, workflows)
+            await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
             cluster = await self._connections.connect(value.cluster)
+            tenant = await self._record_kept(tenant, cluster)
             try:
                 await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
             except NotOurs as error:
@@ -70,3 +68,12 @@ class RemoveTenant(OperationActivity):
         else:
             await self._succeed(gone, workflows, reason="removed")
         return DONE
+
+    async def _record_kept(self, tenant: Stored[Tenant], cluster: KubernetesCluster) -> Stored[Tenant]:
+        """Record which volumes will stay, while their claims still name them."""
+        value = tenant.value
+        kept = {*value.operation.kept_volumes, *await cluster.kept_volumes(namespace_name(value.instance))}
+        if len(kept) == len(value.operation.kept_volumes):
+            return tenant
+        operation = replace(value.operation, kept_volumes=tuple(sorted(kept)))
+        return await self._tenants.save(tenant.with_value(replace(value, operation=operation)))

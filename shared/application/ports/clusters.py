@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
 
@@ -48,10 +48,11 @@ class ClusterRepository(Protocol):
 class KubernetesCluster(Protocol):
     """One cluster's API server. Methods raise Transient for what may work later and Permanent for what was refused."""
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Server-side apply one tenant's objects; applying the same again changes nothing.
 
-        Raises NotOurs for a namespace that exists and is not this berth's and the instance's: nothing is changed then.
+        Raises NotOurs for a namespace that exists and is not this berth's and the instance's, and NotFound for one that
+        does not exist unless the instance `is_new`: nothing is changed then.
         """
         ...
 
@@ -60,6 +61,28 @@ class KubernetesCluster(Protocol):
 
         Pods of anything else in the namespace do not count. Raises NotFound when somebody removed the namespace.
         """
+        ...
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each of this berth's workloads in a namespace is to have.
+
+        Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def stop(self, namespace: str) -> None:
+        """Let this berth's workloads in a namespace have no pods; everything else stays. Again changes nothing.
+
+        An apply starts them again. Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
+        ...
+
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
         ...
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
@@ -72,6 +95,14 @@ class KubernetesCluster(Protocol):
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
+        ...
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        ...
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position, or for none only where to begin."""
         ...
 
     async def left_volumes(self) -> Sequence[LeftVolume]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.application.ports.stored import Page
+from shared.domain.clusters import ClusterName
 from shared.domain.reconciliation import FindingState, RecordedFinding
 
 
 class ReconciliationRepository(Protocol):
-    """The findings. Only the timer writes them, one run at a time."""
+    """The findings and the positions. Only timers write them, one run at a time."""
 
     async def open(self) -> Sequence[RecordedFinding]:
         """Return the findings that have not ended; a row that cannot be read is skipped."""
@@ -20,4 +21,12 @@ class ReconciliationRepository(Protocol):
 
     async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
         """Return up to `limit` findings in a stable order; raises ValueError for a token that is not ours."""
+        ...
+
+    async def position(self, cluster: ClusterName) -> str:
+        """Return up to where a cluster's removed namespaces were read, or an empty string if they never were."""
+        ...
+
+    async def save_position(self, cluster: ClusterName, position: str) -> None:
+        """Write up to where a cluster's removed namespaces were read."""
         ...

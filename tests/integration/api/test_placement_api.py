@@ -95,10 +95,10 @@ async def test_cordoned_and_full_clusters_get_no_tenants(api: Api) -> None:
 
 
 async def command(stack: Stack, *arguments: str) -> Any:
-    """Run `./berth clusters` as an operator elsewhere would, and return the JSON that it prints."""
+    """Run `./berth` as an operator elsewhere would, and return the JSON that it prints."""
     environment = {"BERTH_URL": stack.api_url, "BERTH_KEY": stack.master_key, "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "clusters", *arguments, "--json"),
+        *(sys.executable, "-m", "cli", *arguments, "--json"),
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -109,19 +109,19 @@ async def command(stack: Stack, *arguments: str) -> Any:
 
 
 async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api: Api) -> None:
-    assert (await command(stack, "cordon", "one"))["state"] == "cordoned"
+    assert (await command(stack, "clusters", "cordon", "one"))["state"] == "cordoned"
     for _ in range(2):  # which would be spread over both
         operation = await provision(api)
         assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
-    full = await command(stack, "resize", "two", "1")
+    full = await command(stack, "clusters", "resize", "two", "1")
     assert (full["state"], full["capacity"], full["free"]) == ("open", 1, 0)
     assert full["allocated"] > 1
     assert await refused(api) == "region local is full: no open cluster has a free weight of 1"
-    assert (await command(stack, "uncordon", "one"))["capacity"] == 100
+    assert (await command(stack, "clusters", "uncordon", "one"))["capacity"] == 100
     operation = await provision(api)
     assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "one"
-    await command(stack, "register", "two", "--region", "local", "--capacity", "90", "--context", "two")
-    listed = {each["name"]: (each["state"], each["capacity"]) for each in await command(stack, "list")}
+    await command(stack, "clusters", "register", "two", "--region", "local", "--capacity", "90", "--context", "two")
+    listed = {each["name"]: (each["state"], each["capacity"]) for each in await command(stack, "clusters", "list")}
     assert listed == {"one": ("open", 100), "two": ("open", 90)}
 
 
@@ -204,6 +204,10 @@ async def test_a_slot_survives_the_loss_of_host_and_task_hub(stack: Stack, api: 
 
 
 async def test_a_dead_cluster_harms_only_itself(stack: Stack, api: Api) -> None:
+    await register(api, "one", state="cordoned")
+    there = (await provision(api))["tenant"]  # on the one that dies
+    await register(api, "one")
+
     async def breaker(name: str) -> object:
         return {each["name"]: each["breaker"] for each in await api.all("clusters")}[name]
 
@@ -218,6 +222,11 @@ async def test_a_dead_cluster_harms_only_itself(stack: Stack, api: Api) -> None:
         assert {(await api.call("GET", f"tenants/{each['tenant']}"))["cluster"] for each in begun} == {"one"}
         assert await breaker("two") is not None
         assert await breaker("one") is None
+        deletion = await api.call("DELETE", f"tenants/{there}")
+        forgotten = await command(stack, "tenants", "forget", there, "--reason", "it will not come back")
+        assert (forgotten["state"], forgotten["cluster"]) == ("deleted", "")
+        assert (await ended(api, deletion))["state"] == "cancelled"
+        assert (await api.all(f"tenants/{there}/audit"))[0]["reason"].endswith(": it will not come back")
     finally:
         os.kill(server, signal.SIGCONT)
     await until(is_closed, seconds=30)

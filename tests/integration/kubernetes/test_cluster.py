@@ -2,37 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
-from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes import client
-from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
-from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
-from shared.settings import KubernetesSettings
 from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
-
-
-@pytest.fixture(scope="module")
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
-    kubeconfig = control_plane.directory / "tests.kubeconfig"
-    kubeconfig.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(watch_timeout=5, kubeconfig=str(kubeconfig))
-    client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
-    yield held
-    await held.close()
 
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:

@@ -2,41 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
-from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
-from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent, Transient
-from shared.settings import KubernetesSettings
 from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
 SECONDS = 10.0  # within which the cause is told
-
-
-@pytest.fixture
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiCluster]:
-    config = control_plane.directory / "reasons.kubeconfig"
-    config.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(kubeconfig=str(config))
-    client = await connect(KubeconfigAccess("local"), settings)
-    held = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
-    yield held
-    await held.close()
 
 
 async def told(cluster: KubernetesApiCluster, value: Tenant, text: str) -> PodStatus:

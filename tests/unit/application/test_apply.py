@@ -140,7 +140,7 @@ async def test_a_cluster_away_for_too_long_fails_the_tenant() -> None:
     world.kubernetes[ONE].away = None
     await world.run()
     tenant = await world.tenant()
-    assert tenant.operation.reason == "not ready after 300 s: the API server does not respond"
+    assert tenant.operation.reason == "not done after 300 s: the API server does not respond"
     assert await violations(world) == []
 
 

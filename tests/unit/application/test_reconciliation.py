@@ -1,7 +1,6 @@
 """Reconciliation: findings of each kind, and the repair of the second one, with everything that must prevent it."""
 
 import logging
-from datetime import timedelta
 
 import pytest
 
@@ -44,7 +43,7 @@ async def leaked_reservation(world: World, instance: InstanceId, slug: str = "no
     operation_id = new_operation_id(Slug(slug), world.clock.now())
     reservations, cluster = world.worker.reservations, await world.cluster()
     await reservations.reserve(cluster, instance, operation_id, weight=1, max_starting=9, max_waiting=9)
-    await reservations.release_slot(ONE, instance)
+    await reservations.release_slot(ONE, instance, operation_id)
 
 
 @pytest.mark.parametrize("slug", ["acme", "nobody"])
@@ -95,20 +94,16 @@ async def test_an_instance_with_a_reservation_is_no_orphan() -> None:
     assert [kind for kind, _, _ in await run(world)] == ["reservation"]
 
 
-async def test_a_missing_namespace_is_shown_on_its_tenant() -> None:
+async def test_a_tenant_with_a_missing_namespace_fails() -> None:
     world = await new_world()
     tenant = await world.active()
     world.kubernetes[ONE].namespaces.clear()
     assert await run(world) == []  # it became active just now, perhaps after the namespaces were read
     world.clock.advance(HOUR)
-    for _ in range(3):
-        assert await run(world) == [("missing", "open", tenant.instance)]
-        world.clock.advance(HOUR)
-    observed = (await world.tenant()).observed
-    assert observed is not None
-    assert (observed.ready, observed.at) == (False, world.clock.now() - timedelta(hours=1))
-    assert observed.message == f"the namespace {namespace_name(tenant.instance)} of the active tenant acme is missing"
-    assert (await world.cluster()).allocated == 1
+    assert await run(world) == [("missing", "open", tenant.instance)]
+    assert (await world.tenant()).state == "failed"
+    assert await run(world) == [("missing", "gone", tenant.instance)]
+    assert await violations(world) == []
 
 
 async def test_a_left_volume_is_only_reported() -> None:
@@ -156,18 +151,20 @@ async def test_a_cluster_that_fails_is_skipped(breaker: bool) -> None:
     for cluster in world.kubernetes.values():
         cluster.namespaces.clear()
     world.clock.advance(HOUR)
-    before = [("missing", "open", tenant.instance), ("missing", "open", other.instance)]
-    assert sorted(await run(world)) == sorted(before)
+    missing = [("missing", "open", tenant.instance), ("missing", "open", other.instance)]
+    assert sorted(await run(world)) == sorted(missing)
     two = ClusterName("two")
     if breaker:
         await world.worker.clusters.set_breaker(two, Breaker(world.clock.now(), "away"))
     else:
         world.kubernetes[two].away = Transient("away")
     world.clock.advance(HOUR)
-    assert sorted(await run(world)) == sorted([*before, ("skipped", "open", "")])
+    still = [("missing", "gone", tenant.instance), missing[1]]  # nothing is known of the other cluster
+    assert sorted(await run(world)) == sorted([*still, ("skipped", "open", "")])
     await world.worker.clusters.set_breaker(two, None)
     world.kubernetes[two].away = None
-    assert sorted(await run(world)) == sorted([*before, ("skipped", "gone", "")])
+    gone = [(kind, "gone", subject) for kind, _, subject in missing]
+    assert sorted(await run(world)) == sorted([*gone, ("skipped", "gone", "")])
 
 
 @pytest.mark.parametrize("repaired", ["orphan", "reservation"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState
 from shared.domain.operations import OperationState
 from shared.domain.slugs import Slug
@@ -120,3 +121,22 @@ async def test_a_failed_tenant_keeps_the_first_reason() -> None:
     await world.do(Activity.REMOVE, operation, reason="second")
     tenant = await world.tenant()
     assert (tenant.state, tenant.operation.reason) == (TenantState.FAILED, "first")
+
+
+async def test_a_volume_that_stays_is_named_at_the_end() -> None:
+    world = await new_world()
+    tenant = await world.active()
+    namespace = namespace_name(tenant.instance)
+    cluster = world.kubernetes[ONE]
+    cluster.retained[namespace] = "pvc-1"
+    cluster.namespaces[namespace].held = True
+    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    await world.run(steps=10)
+    cluster.namespaces[namespace].held = False
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.kept_volumes) == ("deleted", ("pvc-1",))
+    world.clock.advance(3600)
+    await world.worker.reconciliation.run(world.workflows)
+    [finding] = await world.worker.findings.open()
+    assert (finding.finding.kind, finding.finding.subject) == ("volume", "pvc-1")

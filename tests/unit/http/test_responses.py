@@ -42,6 +42,7 @@ def test_an_operation() -> None:
                 "seconds": None,
             }
         ],
+        "kept_volumes": [],
         "links": {"self": "/api/operations/acme.1", "tenant": "/api/tenants/acme"},
     }
 
@@ -57,6 +58,7 @@ def test_a_tenant() -> None:
         display_name="Äcme",
         created_at=NOW,
         changed_at=NOW,
+        state_since=NOW,
         operation=OPERATION,
         instance=InstanceId("4xnx3djrrs"),
         cluster=ClusterName("weu-1"),
@@ -75,6 +77,7 @@ def test_a_tenant() -> None:
         "url": "https://acme.example.com",
         "created_at": "2026-03-01T12:00:00.004Z",
         "changed_at": "2026-03-01T12:00:00.004Z",
+        "state_since": "2026-03-01T12:00:00.004Z",
         "observed": {"ready": True, "message": "ready", "at": "2026-03-01T12:00:00.004Z"},
         "operation": "acme.1",
         "quarantine_until": None,

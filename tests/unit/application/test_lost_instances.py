@@ -1,0 +1,150 @@
+"""An active tenant whose namespace somebody removed: noticed within a minute, shown, and recoverable by a retry."""
+
+import logging
+
+import pytest
+
+from shared.adapters.kubernetes.ownership import OWNER
+from shared.domain.clusters import ClusterName
+from shared.domain.instances import namespace_name
+from shared.domain.reconciliation import MAX_REPAIRS
+from shared.domain.slugs import Slug
+from shared.domain.workflow import Activity
+from shared.errors import Transient
+from shared.settings import ReconciliationSettings
+from tests.support.builders import new_cluster, new_settings
+from tests.support.world import PORTAL, World, new_world, violations
+
+ONE = ClusterName("one")
+
+
+async def run(world: World) -> None:
+    await world.worker.lost_instances.run(world.workflows)
+
+
+async def remove_by_hand(world: World, slug: str = "acme") -> None:
+    del world.kubernetes[ONE].namespaces[namespace_name((await world.tenant(slug)).instance)]
+
+
+async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
+    world = await new_world()
+    tenant = await world.active()
+    await run(world)
+    await remove_by_hand(world)
+    world.clock.advance(60)
+    await run(world)
+    lost = await world.tenant()
+    assert (lost.state, lost.instance, lost.cluster) == ("failed", "", "")
+    assert lost.observed is not None
+    assert (lost.observed.ready, lost.observed.at) == (False, world.clock.now())
+    assert f"somebody removed the namespace tenant-{tenant.instance}" in lost.observed.message
+    assert (await world.cluster()).allocated == 0
+    entry = (await world.worker.history.audit(Slug("acme"), limit=1, token="")).items[0]
+    assert (entry.actor, entry.action, entry.before, entry.after) == ("berth", "lose instance", "active", "failed")
+    assert await violations(world) == []
+
+
+async def test_a_retry_provisions_it_anew() -> None:
+    world = await new_world()
+    before = await world.active()
+    await run(world)
+    await remove_by_hand(world)
+    await run(world)
+    await world.worker.retry.retry(Slug("acme"), "", PORTAL, world.workflows)
+    await world.run()
+    after = await world.tenant()
+    assert after.state == "active"
+    assert after.instance != before.instance
+    await run(world)
+    assert await world.tenant() == after
+    assert await violations(world) == []
+
+
+async def test_what_berth_removes_is_not_lost() -> None:
+    world = await new_world()
+    await world.active()
+    await run(world)
+    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    await world.run()
+    await run(world)
+    assert (await world.tenant()).state == "deleted"
+
+
+async def test_a_namespace_that_lost_its_labels_is_still_there() -> None:
+    world = await new_world()
+    before = await world.active()
+    await run(world)
+    labels = world.kubernetes[ONE].namespaces[namespace_name(before.instance)].manifest["metadata"]["labels"]
+    del labels[OWNER]
+    await run(world)
+    assert await world.tenant() == before
+
+
+async def test_an_open_operation_is_left_alone() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    await run(world)
+    await world.do(Activity.APPLY, operation)
+    await remove_by_hand(world)
+    await run(world)
+    assert (await world.tenant()).operation.is_open
+    await world.run()
+    assert (await world.tenant()).state == "active"
+    assert await violations(world) == []
+
+
+async def test_many_at_once_are_only_shown(caplog: pytest.LogCaptureFixture) -> None:
+    world = await new_world(clusters=[new_cluster(capacity=100)])
+    slugs = [f"tenant{number}" for number in range(MAX_REPAIRS + 1)]
+    for slug in slugs:
+        await world.active(slug)
+    await run(world)
+    world.kubernetes[ONE].namespaces.clear()
+    with caplog.at_level(logging.ERROR):
+        await run(world)
+    tenants = [await world.tenant(slug) for slug in slugs]
+    assert {each.state for each in tenants} == {"active"}
+    assert all(each.observed is not None and not each.observed.ready for each in tenants)
+    assert "too many instances lost" in caplog.text
+
+
+async def test_the_kill_switch_only_shows() -> None:
+    settings = new_settings().model_copy(update={"reconciliation": ReconciliationSettings(repair=False)})
+    world = await new_world(settings=settings)
+    await world.active()
+    await run(world)
+    await remove_by_hand(world)
+    await run(world)
+    tenant = await world.tenant()
+    assert tenant.state == "active"
+    assert tenant.observed is not None
+    assert not tenant.observed.ready
+
+
+async def test_what_was_held_up_is_read_again() -> None:
+    world = await new_world()
+    await world.active()
+    await run(world)
+    await remove_by_hand(world)
+    world.worker.faults.away = lambda call: Transient("away") if call == "get tenants" else None
+    await run(world)
+    world.worker.faults.reset()
+    assert (await world.tenant()).state == "active"
+    await run(world)
+    assert (await world.tenant()).state == "failed"
+
+
+async def test_a_gap_is_left_to_reconciliation(caplog: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    await world.active()
+    await run(world)
+    world.kubernetes[ONE].kept_removals = 0
+    await remove_by_hand(world)
+    with caplog.at_level(logging.WARNING):
+        await run(world)
+    assert "removals not read: too long ago" in caplog.text
+    assert (await world.tenant()).state == "active"
+    world.clock.advance(3600)
+    await world.worker.reconciliation.run(world.workflows)
+    assert (await world.tenant()).state == "failed"
+    assert await violations(world) == []
