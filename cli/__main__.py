@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, clusters, kubectl, stack, tenants
+from cli import activity, clusters, kubectl, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, TargetError, running
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(activity.run(options))
         case "clusters":
             return _run(clusters.run(options))
+        case "sweep":
+            return _run(sweep.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -137,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
+    sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",

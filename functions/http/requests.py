@@ -259,6 +259,20 @@ class Forget(_Request):
     """For the audit trail; no e-mail address."""
 
 
+class SweepBegin(_Request):
+    """A sweep that is to be started."""
+
+    dry_run: bool = False
+    """Whether it only decides, and puts nobody to sleep."""
+
+
+class SweepSwitch(_Request):
+    """The kill switch of sweeps."""
+
+    enabled: bool
+    """With false, a sweep that runs ends before its next action, and only dry runs can be started."""
+
+
 class ClusterRegistration(_Request):
     """A cluster that takes tenants."""
 

@@ -64,7 +64,7 @@ class FakeHibernations:
         if caller.key in self.keys:
             return self.keys[caller.key]
         before = await self.tenants.get(slug)
-        operation = new_operation(OperationKind.DELETE, slug, actor=caller.actor, now=self.clock.now())
+        operation = new_operation(OperationKind.HIBERNATE, slug, actor=caller.actor, now=self.clock.now())
         tenant = before.with_value(before.value.begin(operation, self.clock.now()))
         await save_transition(
             self.tenants, tenant, before=before.value.state, reason="requested", begins_operation=True

@@ -5,14 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.adapters.tables.activity import TableActivityRepository
 from shared.application.advance_sweep import MAX_INTERVAL, PAGE
 from shared.application.ports.stored import Stored
-from shared.domain.dormancy import Outcome
+from shared.domain.activity import Watch
+from shared.domain.dormancy import Outcome, Window
+from shared.domain.lifecycle import TenantState
 from shared.domain.operations import OperationState
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Action, SweepState
 from shared.errors import Conflict, Permanent
-from tests.support.sweeping import Fleet, new_fleet
+from tests.support.builders import new_settings
+from tests.support.sweeping import ACTIVITY, DAY, SOURCE, Fleet, new_fleet
+from tests.support.world import PORTAL, new_world, violations
 
 TRIAL_SAVES = 13.42
 
@@ -99,7 +104,7 @@ async def test_no_more_run_at_once_than_the_setting() -> None:
     fleet = await new_fleet([f"t{number}" for number in range(25)], concurrency=4)
     sweep, most = await fleet.start(), 0
     while not (await fleet.worker.advance.run(sweep.id, fleet.workflows)).ended:
-        states = [(await fleet.tenants.get(slug)).value.operation.is_open for slug in fleet.begun]
+        states = [(await fleet.tenants.get(Slug(slug))).value.operation.is_open for slug in fleet.begun]
         most = max(most, sum(states))
         await fleet.end_hibernations()
     assert most == 4
@@ -239,3 +244,24 @@ async def test_a_sweep_that_does_not_end_is_stopped() -> None:
     sweep = await fleet.run(sweep)
     assert (sweep.state, sweep.reason) == (SweepState.STOPPED, "it had not ended after 20 hours")
     assert (await fleet.decisions(sweep))["acme"].action is Action.BEGUN
+
+
+async def test_a_swept_tenant_sleeps_and_can_be_woken() -> None:
+    world = await new_world(settings=new_settings().model_copy(update={"activity": ACTIVITY}))
+    await world.active()
+    world.clock.advance(15 * 86400)
+    window = Window(world.clock.now() - 20 * DAY, world.clock.now())
+    await TableActivityRepository(world.storage).save_watch(Stored(Watch(SOURCE, "", window)))
+    await world.worker.sweeps.start_nightly(world.workflows)
+    (sweep_id,) = world.workflows.sweeps
+    while not (progress := await world.worker.advance_sweep.run(sweep_id, world.workflows)).ended:
+        await world.run(until=world.clock.monotonic() + progress.wait)
+        world.clock.advance(progress.wait)
+    assert (await world.tenant()).state is TenantState.HIBERNATED
+    assert (await world.worker.sweeps.get(sweep_id)).actions == {Action.HIBERNATED: 1}
+    await world.worker.wake.wake(Slug("acme"), PORTAL, world.workflows)
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, await violations(world)) == (TenantState.ACTIVE, [])
+    due = [row for (_, key), (row, _) in world.storage.rows["tenants"].items() if key.startswith("due:")]
+    assert [row["since"] for row in due][-1] == tenant.changed_at.isoformat()
