@@ -10,6 +10,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.durable import DurableWorkflows
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
 from shared.adapters.plans import load_plans
+from shared.adapters.prometheus import Prometheus
 from shared.adapters.retry import RetryPolicy
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
@@ -36,12 +37,24 @@ class Container(UseCases):
             return self._connections
 
         templates = YamlTenantTemplates(settings.tenants, plans)
-        super().__init__(settings, plans=plans, tables=self._tables, clock=clock, connect=connect, templates=templates)
+        url = settings.activity.prometheus_url
+        self._metrics = Prometheus(url, self._identity) if url else None
+        super().__init__(
+            settings,
+            plans=plans,
+            tables=self._tables,
+            clock=clock,
+            connect=connect,
+            templates=templates,
+            metrics=self._metrics,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._connections.close()
         await self._tables.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         await self._identity.close()
 
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:

@@ -33,8 +33,10 @@ from shared.application.dormancy import Dormancy
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.lost_instances import LostInstances
+from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
+from shared.application.ports.metrics import Metrics
 from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
@@ -65,6 +67,7 @@ class UseCases:
         clock: The present time.
         connect: Makes the connections to the registered clusters.
         templates: What a tenant is made of.
+        metrics: The fleet's metrics, if there are any.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class UseCases:
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
         templates: TenantTemplates,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
         self.plans = plans
@@ -112,6 +116,19 @@ class UseCases:
         activity = TableActivityRepository(tables)
         self.record_activity = RecordActivity(
             activity=activity, tenants=tenants, reservations=reservations, clock=clock
+        )
+        self.poll_activity = (
+            None
+            if metrics is None
+            else PollActivity(
+                metrics=metrics,
+                record=self.record_activity,
+                activity=activity,
+                clusters=clusters,
+                reservations=reservations,
+                clock=clock,
+                settings=settings.activity,
+            )
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)

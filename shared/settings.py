@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "BERTH_"
+PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
 class SettingsError(Exception):
@@ -165,10 +166,34 @@ class ActivitySettings(_Section):
     fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
     """Seconds after which a source that has reported nothing more is away."""
 
+    prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
+    """Address of a Prometheus that scrapes the gateways of all clusters, before /api/v1; empty for none. It is the
+    source `prometheus`, which is required then. At Azure Monitor (https://NAME.REGION.prometheus.monitor.azure.com)
+    berth's identity needs the role Monitoring Data Reader."""
+    activity_query: Annotated[str, Field(min_length=1)] = (
+        "sum by (destination_service_namespace) ("
+        "(increase(istio_requests_total[10m]) and istio_requests_total offset 10m)"
+        " or (istio_requests_total unless istio_requests_total offset 10m))"
+    )
+    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element. A new counter counts
+    as a whole, because it begins with the first request. Leave out here, by labels, what is no use of a tenant: probes,
+    monitors, berth's own requests."""
+    coverage_query: Annotated[str, Field(min_length=1)] = (
+        'sum_over_time(up{job=~".*gateway.*"}[10m])'
+        " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
+    )
+    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway; 0 if a counter began
+    anew, because what it counted last was lost. Too few, or no element, is a gap."""
+    scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
+    """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
+    ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor."""
+
     @property
     def required(self) -> frozenset[str]:
         """The names of the sources that are required."""
-        return frozenset(self.required_sources.split(",")) - {""}
+        named = frozenset(self.required_sources.split(",")) - {""}
+        return named | {PROMETHEUS} if self.prometheus_url else named
 
 
 class SweepSettings(_Section):

@@ -126,7 +126,7 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         return decision(Outcome.KEEP, f"it is to stay awake until {_moment(policy.keep_awake_until)}", due_at)
     found = _found(began, last_activity_at, seen_by, now)
     if due_at > now:
-        return decision(Outcome.KEEP, f"{found}; it may sleep after {threshold_days} days", due_at)
+        return decision(Outcome.KEEP, f"{found}; it may sleep from {_moment(due_at)} on", due_at)
     # One of which no activity is known may have had some before its sources began to watch: then both times count.
     days = policy.idle_days if last_activity_at else max(policy.idle_days, policy.never_active_days)
     start = max(now - timedelta(days=days), began) - MARGIN
@@ -135,7 +135,8 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         covered_at = [each.watched.since + (now - start) for each in signals if each.required and each.watched]
         next_due = max([now + RECHECK, *covered_at])
         return decision(Outcome.UNKNOWN, f"{found}, but {'; '.join(doubts)}", next_due)
-    return decision(Outcome.HIBERNATE, f"{found}, longer than {threshold_days} days", due_at)
+    allowed = policy.idle_days if last_activity_at else policy.never_active_days
+    return decision(Outcome.HIBERNATE, f"{found}, and {allowed} days are allowed", due_at)
 
 
 def _last_activity(signals: Iterable[Signal], now: datetime) -> tuple[datetime | None, str]:

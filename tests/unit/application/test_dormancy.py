@@ -50,7 +50,7 @@ async def test_a_tenant_is_idle_after_seven_watched_days() -> None:
     found = await decision(world)
     assert (found.outcome, found.reason) == (
         Outcome.HIBERNATE,
-        "it was last used 7.0 days ago (gateway), longer than 7 days",
+        "it was last used 7.0 days ago (gateway), and 7 days are allowed",
     )
 
 

@@ -39,9 +39,9 @@ async def test_the_dormant_sleep_and_the_others_stay() -> None:
     assert (sweep.actions, sweep.saves) == ({Action.HIBERNATED: 1}, TRIAL_SAVES)
     found = await fleet.decisions(sweep)
     assert sorted(found) == ["dormant", "exempt", "used", "young"]
-    assert found["dormant"].reason == "it was last used 30.0 days ago (heartbeat), longer than 7 days"
+    assert found["dormant"].reason == "it was last used 30.0 days ago (heartbeat), and 7 days are allowed"
     assert found["dormant"].operation_id == (await fleet.tenants.get(Slug("dormant"))).value.operation.id
-    assert found["used"].reason == "it was last used 2.0 days ago (heartbeat); it may sleep after 7 days"
+    assert found["used"].reason == "it was last used 2.0 days ago (heartbeat); it may sleep from 2026-03-05 12:15 UTC on"
     assert (found["used"].action, found["used"].saves) == (Action.NONE, 0.0)
 
 
@@ -124,7 +124,7 @@ async def test_activity_before_its_turn_keeps_a_tenant() -> None:
     found = await fleet.decisions(sweep)
     assert fleet.begun == [first]
     assert (found[second].action, found[second].saves) == (Action.KEPT, 0.0)
-    assert found[second].note == "it was last used 0.0 days ago (heartbeat); it may sleep after 7 days"
+    assert found[second].note == "it was last used 0.0 days ago (heartbeat); it may sleep from 2026-03-07 12:15 UTC on"
     assert (sweep.actions, sweep.saves) == ({Action.HIBERNATED: 1, Action.KEPT: 1}, TRIAL_SAVES)
 
 

@@ -37,7 +37,7 @@ def decided(
 def test_one_that_was_used_lately_stays_awake() -> None:
     decision = decided(watching(NOW - 2 * DAY))
     assert decision.outcome is Outcome.KEEP
-    assert decision.reason == "it was last used 2.0 days ago (prometheus); it may sleep after 7 days"
+    assert decision.reason == "it was last used 2.0 days ago (prometheus); it may sleep from 2026-05-04 12:15 UTC on"
     assert (decision.last_activity_at, decision.seen_by) == (NOW - 2 * DAY, "prometheus")
     assert decision.due_at == decision.next_due == NOW + 5 * DAY + MARGIN
 
@@ -45,7 +45,7 @@ def test_one_that_was_used_lately_stays_awake() -> None:
 def test_one_that_is_idle_sleeps() -> None:
     decision = decided(watching(NOW - 8 * DAY))
     assert decision.outcome is Outcome.HIBERNATE
-    assert decision.reason == "it was last used 8.0 days ago (prometheus), longer than 7 days"
+    assert decision.reason == "it was last used 8.0 days ago (prometheus), and 7 days are allowed"
     assert (decision.threshold_days, decision.due_at) == (7, NOW - DAY + MARGIN)
 
 
@@ -53,18 +53,22 @@ def test_one_that_nobody_ever_used_has_longer() -> None:
     young = replace(ACTIVE, active_since=NOW - 10 * DAY)
     decision = decided(watching(), tenant=young)
     assert decision.outcome is Outcome.KEEP
-    assert decision.reason == ("nobody has used it in the 10.0 days since it became active; it may sleep after 14 days")
+    assert decision.reason == (
+        "nobody has used it in the 10.0 days since it became active; it may sleep from 2026-05-03 12:00 UTC on"
+    )
     assert decision.next_due == NOW + 4 * DAY
     old = replace(ACTIVE, active_since=NOW - 14 * DAY)
     decision = decided(watching(), tenant=old)
     assert (decision.outcome, decision.threshold_days) == (Outcome.HIBERNATE, 14)
-    assert decision.reason == ("nobody has used it in the 14.0 days since it became active, longer than 14 days")
+    assert decision.reason == ("nobody has used it in the 14.0 days since it became active, and 14 days are allowed")
 
 
 def test_a_young_instance_is_never_idle() -> None:
     young = replace(ACTIVE, active_since=NOW - 10 * DAY)  # the first retry, or a tenant that was used at once
     decision = decided(watching(NOW - 9 * DAY), tenant=young)
     assert (decision.outcome, decision.threshold_days) == (Outcome.KEEP, 14)
+    later = decided(watching(NOW - 9 * DAY), tenant=replace(ACTIVE, active_since=NOW - 15 * DAY))
+    assert later.reason == "it was last used 9.0 days ago (prometheus), and 7 days are allowed"
 
 
 def test_without_a_known_start_the_last_change_counts() -> None:
