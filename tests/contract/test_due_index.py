@@ -7,6 +7,7 @@ import pytest
 
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.keys import shard
+from shared.adapters.tables.rows import SCHEMA_VERSION
 from shared.adapters.tables.storage import TableStorage, Upsert
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.ports.due import DueTenant
@@ -87,7 +88,7 @@ async def test_a_row_that_cannot_be_read_is_skipped(
     await storage.transact("tenants", [Upsert(row)])
     for limit in (1, 1000):
         assert len(await due(index, slug, limit=limit)) == 1
-    await storage.transact("tenants", [Upsert({**row, "schema_version": 2, "since": "soon"})])
+    await storage.transact("tenants", [Upsert({**row, "schema_version": SCHEMA_VERSION, "since": "soon"})])
     assert len(await due(index, slug)) == 1
 
 

@@ -24,6 +24,10 @@ class ByHand(Protocol):
         """Return the version of each of a tenant's objects in its namespace."""
         ...
 
+    async def claim(self, namespace: str) -> str:
+        """Return the id of the claim of a tenant's volume."""
+        ...
+
     async def delete(self, namespace: str) -> None:
         """Delete a namespace without waiting until it is gone."""
         ...
@@ -70,6 +74,9 @@ class FakeByHand:
         named = {f"{kind}/{name}": str(manifest) for (kind, name), manifest in held.objects.items()}
         return {name: text for name, text in named.items() if not name.startswith("Namespace/")}
 
+    async def claim(self, namespace: str) -> str:
+        return self._namespaces[namespace].claims["data"]
+
     async def delete(self, namespace: str) -> None:
         del self._namespaces[namespace]
 
@@ -111,6 +118,9 @@ class KubectlByHand:
             for each in items
             if "berth.dev/slug" in each["metadata"].get("labels", {})
         }
+
+    async def claim(self, namespace: str) -> str:
+        return await kubectl(self._plane, "get", "pvc", "data", "-n", namespace, "-o", "jsonpath={.metadata.uid}")
 
     async def delete(self, namespace: str) -> None:
         await kubectl(self._plane, "delete", "namespace", namespace, "--wait=false")

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
@@ -48,7 +49,7 @@ class FakeNamespace:
     """One namespace.
 
     `held` keeps it from being removed, as a finalizer does, and `stuck` its pods from stopping, as a lost node does;
-    `pods` are of others.
+    `claims` are the ids of its volume claims by name; `pods` are of others.
     """
 
     created_at: datetime
@@ -57,6 +58,7 @@ class FakeNamespace:
     held: bool = False
     stuck: bool = False
     stopped_at: float = float("-inf")
+    claims: dict[str, str] = field(default_factory=dict[str, str])
     pods: list[Manifest] = field(default_factory=list[Manifest])
 
     @property
@@ -129,6 +131,8 @@ class FakeCluster:
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
+            if kind == "PersistentVolumeClaim":
+                namespace.claims.setdefault(metadata["name"], token_hex(8))
         self._known |= {namespace_name(each.instance): each for each in self._found()}
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:

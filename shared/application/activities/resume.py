@@ -68,6 +68,6 @@ class ResumeTenant(AwaitTenant):
     @override
     async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
         operation = tenant.value.operation
-        text = f"{operation.reason}; started again, but {reason}"
+        text = f"{operation.reason}; its pods are not ready again: {reason}"
         await self._ready(with_operation(tenant, operation.fail_step(self._clock.now(), text)), workflows)
         return DONE

@@ -56,6 +56,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "watch pods",
         "deletecollection persistentvolumeclaims",
         "list events",
+        "list statefulsets",
         "list namespaces",
         "list persistentvolumes",
     ]

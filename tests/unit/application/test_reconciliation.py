@@ -106,6 +106,18 @@ async def test_a_tenant_with_a_missing_namespace_fails() -> None:
     assert await violations(world) == []
 
 
+async def test_a_tenant_that_sleeps_is_no_finding_until_it_is_lost() -> None:
+    world = await new_world()
+    tenant = await world.asleep()
+    for _ in range(3):
+        world.clock.advance(HOUR)
+        assert await run(world) == []
+    del world.kubernetes[ONE].namespaces[namespace_name(tenant.instance)]
+    assert await run(world) == [("missing", "open", tenant.instance)]
+    assert (await world.tenant()).state == "failed"
+    assert await violations(world) == []
+
+
 async def test_a_left_volume_is_only_reported() -> None:
     world = await new_world()
     tenant = await world.active()

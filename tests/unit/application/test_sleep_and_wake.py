@@ -129,7 +129,7 @@ async def test_what_does_not_start_again_is_active_all_the_same() -> None:
     row = await world.worker.tenants.get(ACME)
     await world.worker.tenants.save(row.with_value(replace(row.value, version="never-ready-1")))
     ended = await assert_ended(world, TenantState.ACTIVE, OperationState.CANCELLED)
-    assert ended.reason.startswith("cancelled; started again, but not ready after 300 s")
+    assert ended.reason.startswith("cancelled; its pods are not ready again: not ready after 300 s")
     observed = (await world.tenant()).observed
     assert observed is not None
     assert not observed.ready

@@ -41,7 +41,9 @@ async def test_the_dormant_sleep_and_the_others_stay() -> None:
     assert sorted(found) == ["dormant", "exempt", "used", "young"]
     assert found["dormant"].reason == "it was last used 30.0 days ago (heartbeat), and 7 days are allowed"
     assert found["dormant"].operation_id == (await fleet.tenants.get(Slug("dormant"))).value.operation.id
-    assert found["used"].reason == "it was last used 2.0 days ago (heartbeat); it may sleep from 2026-03-05 12:15 UTC on"
+    assert (
+        found["used"].reason == "it was last used 2.0 days ago (heartbeat); it may sleep from 2026-03-05 12:15 UTC on"
+    )
     assert (found["used"].action, found["used"].saves) == (Action.NONE, 0.0)
 
 
