@@ -1,6 +1,6 @@
 """A fleet with sweeps, on fakes: several workers on one store, one clock, and hibernations that a test ends."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,15 +50,20 @@ class FakeHibernations:
     Attributes:
         refuses: With which error it fails for a tenant.
         keys: The operations of the idempotency keys.
+        before: What happens once, right before the next operation begins.
     """
 
     tenants: TenantRepository
     clock: FakeClock
     refuses: dict[str, Exception]
     keys: dict[str, Operation]
+    before: Callable[[], Awaitable[None]] | None = None
 
     async def sleep(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation:
         """Begin the operation of a caller's key once."""
+        if self.before is not None:
+            before, self.before = self.before, None
+            await before()
         if slug in self.refuses:
             raise self.refuses[slug]
         if caller.key in self.keys:
@@ -200,7 +205,14 @@ class Fleet:
             operation = stored.value.operation
             if operation.is_open:
                 now = self.clock.now()
-                ended = replace(stored.value, operation=operation.finish(self.ends, now), changed_at=now)
+                states = {
+                    OperationState.SUCCEEDED: operation.rules.after_success,
+                    OperationState.FAILED: operation.rules.after_failure,
+                    OperationState.CANCELLED: operation.rules.after_cancel,
+                }
+                finished = operation.finish(self.ends, now)
+                state = states[self.ends] or stored.value.state
+                ended = replace(stored.value, operation=finished, state=state, changed_at=now)
                 await self.tenants.save(stored.with_value(ended), ends_operation=True)
 
     async def sweep(self, sweep_id: SweepId) -> Sweep:

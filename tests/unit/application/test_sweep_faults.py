@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from shared.domain.dormancy import Outcome
+from shared.domain.lifecycle import OperationKind, TenantState
+from shared.domain.operations import new_operation
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Action, Sweep, SweepState
 from shared.errors import Transient
-from tests.support.sweeping import Fleet, new_fleet
+from tests.support.sweeping import DAY, Fleet, new_fleet
 
 DORMANT = ["a", "b", "c", "d"]
 ENDED = {Outcome.KEEP: 1, Outcome.HIBERNATE: 4}
@@ -154,3 +156,35 @@ async def test_a_tenant_that_keeps_failing_holds_up_no_other() -> None:
     found = (await fleet.decisions(sweep))["b"]
     assert (sweep.state, sweep.actions) == (SweepState.DONE, {Action.HIBERNATED: 3, Action.FAILED: 1})
     assert (found.action, found.note) == (Action.FAILED, "the task hub is away")
+
+
+async def test_a_late_call_puts_no_woken_tenant_to_sleep() -> None:
+    fleet = await new_fleet(["acme"], workers=2)
+    late, other = fleet.workers
+    sweep = await fleet.start()
+
+    async def meanwhile() -> None:
+        """Let the other worker put the tenant to sleep, and somebody wake it."""
+        fleet.workers = [other]
+        await fleet.run(sweep)
+        asleep = await fleet.tenants.get(Slug("acme"))
+        now = fleet.clock.now()
+        operation = new_operation(OperationKind.WAKE, Slug("acme"), actor="portal", now=now)
+        woken = asleep.value.begin(operation, now).succeed(now, quarantine=DAY)
+        await fleet.tenants.save(asleep.with_value(woken))
+
+    late.hibernations.before = meanwhile
+    await late.advance.run(sweep.id, fleet.workflows)
+    assert fleet.begun == ["acme"]
+    assert (await fleet.tenants.get(Slug("acme"))).value.state is TenantState.ACTIVE
+
+
+async def test_what_was_read_long_ago_is_read_again() -> None:
+    fleet = await new_fleet(["acme"])
+    sweep = await fleet.start()
+    fleet.worker.faults.away = lambda name: fleet.clock.advance(3) if name == "get tenants" else None
+    for _ in range(3):
+        assert not (await fleet.worker.advance.run(sweep.id, fleet.workflows)).ended
+    assert fleet.begun == []
+    fleet.worker.faults.reset()
+    assert (await fleet.run(sweep)).actions == {Action.HIBERNATED: 1}
