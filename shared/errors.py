@@ -50,12 +50,20 @@ class Unreachable(Transient):
     """No response came at all: refused, reset, or timed out."""
 
 
+class Unauthenticated(Transient):
+    """berth's own identity was not accepted, or has no token now: no tenant is at fault, and none may fail for it."""
+
+
 class QueueFull(Transient):
     """The queue of signups is full; `retry_after` says when to send the request again."""
 
 
 class Permanent(BerthError):
     """It will not work however often it is tried: refused, invalid, forbidden."""
+
+
+class Forbidden(Permanent):
+    """A right, policy or quota of the cluster forbids it. Waiting rarely helps: a role assignment can still arrive."""
 
 
 class NotOurs(Permanent):

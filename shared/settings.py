@@ -49,9 +49,11 @@ class KubernetesSettings(_Section):
     kubeconfig: str = ""
     """Path of the kubeconfig file for clusters reached by one of its contexts; empty takes the usual one."""
     attempt_timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Seconds that one attempt of a request may take (the default of kubespawner)."""
+    """Seconds that one attempt of a request may take (the default of kubespawner). After one that got no response in
+    time, the next may take twice as long, up to 15 s: webhooks of the cluster may be slow."""
     total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
-    """Seconds that a request may take with all its retries (the default of kubespawner)."""
+    """Seconds that one call of an activity may spend on all its requests and their retries together (kubespawner's
+    default for a request). An error response that repeats is shown after 4 s already."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 10
     """Requests at once to one cluster from one worker. An API server runs 600 at once by default. Of these, 49 are for
     all users without a priority level of their own (20 of 245 shares), and 46 for berth alone with

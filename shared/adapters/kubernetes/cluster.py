@@ -1,12 +1,14 @@
 """One cluster, as the use cases see it: apply a tenant, wait for it, remove it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
+from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient, Query
 from shared.adapters.kubernetes.inventory import found_namespaces, kept_volumes, left_volumes, removed_namespaces
 from shared.adapters.kubernetes.ownership import ensure_ours
+from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
@@ -14,8 +16,12 @@ from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.workloads import KIND, Workload, status_of
-from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
+from shared.events import log_event
 from shared.settings import KubernetesSettings
+from shared.time_budget import time_budget, time_left
+
+logger = logging.getLogger(__name__)
 
 FIELD_MANAGER = "berth"
 OURS = {"fieldManager": FIELD_MANAGER, "force": "true"}
@@ -34,11 +40,12 @@ PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
-ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
+LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
 NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
-MAX_EVENTS = 5000  # that are read of one namespace
+MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
 class KubernetesApiCluster:
@@ -56,7 +63,10 @@ class KubernetesApiCluster:
         self._owner = owner
         self._settings = settings
         self._clock = clock
-        self._pods = PodWatch(client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project)
+        self._rate_limit = RateLimit()
+        self._pods = PodWatch(
+            client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project, self._rate_limit
+        )
         self._asked: dict[str, float] = {}  # when, by namespace
 
     async def close(self) -> None:
@@ -76,11 +86,12 @@ class KubernetesApiCluster:
         first = [each for each in objects if each["kind"] == "Namespace"]
         last = [each for each in objects if each["kind"] == KIND]
         between = [each for each in objects if each not in first and each not in last]
-        for each in first:
-            ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
-            await self._apply_namespace(each)
-        for group in (between, last):
-            await asyncio.gather(*(self._apply(each) for each in group))
+        with time_budget(self._settings.total_timeout):
+            for each in first:
+                ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
+                await self._apply_namespace(each)
+            for group in (between, last):
+                await asyncio.gather(*(self._apply(each) for each in group))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
@@ -96,12 +107,12 @@ class KubernetesApiCluster:
             status = status_of_all(pods)
             return status if status.ready or status.permanent else None
 
-        status = await self._pods.wait(namespace, decided, timeout=timeout)
+        status = await self._pods.wait(namespace, decided, timeout=min(timeout, time_left()))
         if status is None:
             if not self._may_ask(namespace):
                 return status_of_all(self._pods.pods(namespace))
-            listed = await self._client.request("GET", PODS.format(namespace))  # the watch may have gone silent
-            status = status_of_all(listed["items"])
+            # The watch may have gone silent.
+            status = status_of_all((await self._ask(namespace, PODS.format(namespace)))["items"])
         if status.ready or status.reason in ("", "ContainerCreating"):
             await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
         if not status.ready and status.reason in EXPLAINED_BY_EVENTS:
@@ -121,8 +132,11 @@ class KubernetesApiCluster:
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout
+        with time_budget(self._settings.total_timeout):
+            deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
+            await self._remove(namespace, deadline)
+
+    async def _remove(self, namespace: str, deadline: float) -> None:
         try:
             found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
@@ -131,12 +145,12 @@ class KubernetesApiCluster:
         uid = found["metadata"]["uid"]
         await self._ask_to_delete(namespace, uid)
         background = {"propagationPolicy": "Background"}
-        grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
-        await self._client.request("DELETE", PATHS[KIND].format(namespace), background)
-        await self._client.request("DELETE", PODS.format(namespace), grace)
-        await self._client.request("DELETE", PATHS["PersistentVolumeClaim"].format(namespace), background)
+        await self._delete_all(PATHS[KIND].format(namespace), background)
+        await self._delete_all(PODS.format(namespace), {"gracePeriodSeconds": self._settings.delete_grace_seconds})
+        await self._delete_all(PATHS["PersistentVolumeClaim"].format(namespace), background)
         pods: list[Json] = []
         state: Json = found
+        refusal = ""
 
         async def has_no_pods() -> bool:
             nonlocal pods
@@ -144,18 +158,24 @@ class KubernetesApiCluster:
             return not pods
 
         async def is_gone() -> bool:
-            nonlocal state
-            left = await self._delete_namespace(namespace, uid)
+            nonlocal state, refusal
+            refusal = ""
+            try:
+                left = await self._delete_namespace(namespace, uid)
+            except Conflict as error:  # usually because it is being deleted already
+                refusal = str(error)
+                return False
             state = left or state
             return left is None
 
         await _poll(has_no_pods, deadline)
         if not await _poll(is_gone, deadline):
-            raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state, pods)}")
+            raise Transient(f"the namespace {namespace} is still being removed: {refusal or _remaining(state, pods)}")
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
-        return await found_namespaces(self._client, self._owner)
+        with time_budget(self._settings.total_timeout):
+            return await found_namespaces(self._client, self._owner)
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
@@ -171,7 +191,8 @@ class KubernetesApiCluster:
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""
-        return await left_volumes(self._client)
+        with time_budget(self._settings.total_timeout):
+            return await left_volumes(self._client)
 
     async def _apply_namespace(self, manifest: Mapping[str, Any]) -> None:
         """Create a namespace, or apply it to the one that exists, if that is this berth's; raises NotOurs."""
@@ -202,18 +223,26 @@ class KubernetesApiCluster:
 
     async def _ensure_exists(self, namespace: str) -> None:
         """Return if a namespace exists and is not being removed; raises NotFound."""
-        found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
+        found = await self._ask(namespace, f"{PATHS['Namespace']}/{namespace}")
         if found["metadata"].get("deletionTimestamp"):
             raise NotFound(f"somebody removed the namespace {namespace}")
 
     async def _events(self, namespace: str) -> list[Json]:
-        """Return the events of a namespace: all pages, because they are in the order of their names, not of time."""
-        events: list[Json] = []
-        async for event in self._client.items(f"/api/v1/namespaces/{namespace}/events", {}):
-            events.append(event)
-            if len(events) == MAX_EVENTS:
-                break
-        return events
+        """Return the events of a namespace, or none if they cannot be had: they only explain what was seen."""
+        try:
+            found = await self._ask(namespace, f"/api/v1/namespaces/{namespace}/events", {"limit": MAX_EVENTS})
+        except BerthError as error:
+            log_event(logger, "no events", namespace=namespace, cause=str(error))
+            return []
+        return found["items"]
+
+    async def _ask(self, namespace: str, path: str, query: Query | None = None) -> Json:
+        """Read something about a namespace that is waited for: once, because it is asked for again soon."""
+        await self._rate_limit.wait(namespace)
+        return await self._client.request("GET", path, query=query, retry=False)
+
+    async def _delete_all(self, path: str, options: Mapping[str, Any]) -> None:
+        await self._client.request("DELETE", path, options, retry_conflict=True)
 
     async def _ask_to_delete(self, namespace: str, uid: str) -> None:
         """Return if a namespace's deletion is allowed; raises Permanent with the refusal, before any data is lost."""
@@ -227,7 +256,7 @@ class KubernetesApiCluster:
                 raise
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
-        """Request a namespace's deletion and return it as it is now, or None if it is gone.
+        """Request a namespace's deletion and return it as it is now, or None if it is gone; raises Conflict.
 
         A later namespace of the same name, with another uid, stays.
         """
@@ -240,8 +269,6 @@ class KubernetesApiCluster:
                 await self._client.request("DELETE", path, {"preconditions": {"uid": uid}})
         except NotFound:
             return None
-        except Conflict:
-            return {}  # it is being deleted already
         return state
 
 

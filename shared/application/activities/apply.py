@@ -14,10 +14,12 @@ from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import BerthError, NoRoom, Transient, Unreachable
 from shared.events import log_event
+from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
 
-REMOVE_TIMEOUT = 30.0  # seconds
+REMOVE_TIMEOUT = 9.0  # seconds
+APPLY_SHARE = 5 / 6  # of the time budget; the rest is to undo it
 
 
 class ApplyTenant(OperationActivity):
@@ -54,8 +56,10 @@ class ApplyTenant(OperationActivity):
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
         objects = self._templates.render(tenant.value)
         cluster = await self._connections.connect(tenant.value.cluster)
+        seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:
-            await cluster.apply(objects)
+            with time_budget(min(seconds, max(1.0, self._seconds_left(tenant.value.operation)))):
+                await cluster.apply(objects)
         except Unreachable:
             if await self._breakers.found_dead(tenant.value.cluster):
                 moved = await self._move(tenant, workflows)

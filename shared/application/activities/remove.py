@@ -38,7 +38,7 @@ class RemoveTenant(OperationActivity):
             # Nothing may be left behind, so this is retried until an operator has granted the missing right.
             log_event(logger, "removal refused", level=logging.WARNING, cause=str(error))
             message = f"removal was refused: {error}"
-            return await self._record_wait(work, message, REFUSED_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS)
+            return await self._record_message(work, message, REFUSED_PAUSE_SECONDS)
 
     async def _remove(self, tenant: Stored[Tenant], work: Work, workflows: Workflows) -> Outcome:
         value, now = tenant.value, self._clock.now()

@@ -19,7 +19,7 @@ from azure.identity import CredentialUnavailableError
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.ports import Ports
 from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes import access
+from shared.adapters.kubernetes import tokens
 from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, connect
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
@@ -28,7 +28,7 @@ from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
 from shared.domain.instances import namespace_name
-from shared.errors import Permanent, Transient
+from shared.errors import Permanent, Transient, Unauthenticated
 from shared.settings import KubernetesSettings
 from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
@@ -203,7 +203,7 @@ async def test_invalid_tokens_fail_after_two_requests_unlogged(
     ends = await asyncio.gather(
         *(connected.client.request("GET", PODS, retry=False) for _ in range(50)), return_exceptions=True
     )
-    assert {type(each) for each in ends} == {Transient}
+    assert {type(each) for each in ends} == {Unauthenticated}
     assert connected.proxy.requests == 2 + 2 * 50
     with pytest.raises(Transient, match=f"cannot be watched: {refused}") as unwatched:
         await connected.cluster.wait_until_ready("tenant-nobody", PRODUCT, timeout=1)
@@ -225,7 +225,9 @@ async def test_a_missing_token_is_transient_and_requested_once(connected: Connec
     await until(lambda: _has_requested(connected.account))
     connected.account.responds.set()
     errors = await asking
-    assert {(type(each), str(each)) for each in errors} == {(Transient, f"no token for the cluster: {kind.__name__}")}
+    assert {(type(each), str(each)) for each in errors} == {
+        (Unauthenticated, f"no token for the cluster: {kind.__name__}")
+    }
     assert (len(connected.account.requested), connected.proxy.requests) == (1, 0)
     connected.account.error = None
     await connected.pods()
@@ -244,7 +246,7 @@ async def test_a_short_identity_error_is_retried(connected: Connected) -> None:
 async def test_a_slow_renewal_times_out_and_helps_the_next_request(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.2)
+    monkeypatch.setattr(tokens, "RENEWAL_TIMEOUT", 0.2)
     connected.account.responds.clear()
     with pytest.raises(Transient, match="no token for the cluster: TimeoutError"):
         await connected.pods()

@@ -19,6 +19,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.watch import PodWatch
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
@@ -175,21 +176,23 @@ async def test_429_of_the_api_server_is_retried(watched: Watched) -> None:
 
     async def refuse(exchange: Exchange) -> web.Response | None:
         nonlocal refused
-        if exchange.number and refused < 5:
+        if exchange.number and refused < 3:
             refused += 1
             return web.json_response({"kind": "Status", "message": "busy"}, status=429, headers={"Retry-After": "1"})
         return None
 
     watched.proxy.before = refuse
     await watched.becomes_ready()
-    assert refused == 5
+    assert refused == 3
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["position known", "410"])
 async def test_a_deletion_between_two_watches_is_noticed(
     watched: Watched, control_plane: ControlPlane, *, is_gone: bool
 ) -> None:
-    watch = PodWatch(watched.client, watched.settings, lambda each: each.removeprefix("tenant-"), lambda pod: pod)
+    watch = PodWatch(
+        watched.client, watched.settings, lambda each: each.removeprefix("tenant-"), lambda pod: pod, RateLimit()
+    )
     namespace = await watched.apply()
     seen = asyncio.Event()
 

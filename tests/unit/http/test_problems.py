@@ -7,12 +7,12 @@ import pytest
 from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem, ProblemError, problem_of
 from functions.http.reference import problem_pages
 from shared import errors
-from shared.adapters.kubernetes.client import Forbidden
 from shared.domain.clusters import ClusterState
 from shared.domain.placement import candidates
 from shared.errors import (
     BerthError,
     Conflict,
+    Forbidden,
     Invalid,
     KeyReused,
     NoRoom,
@@ -21,6 +21,7 @@ from shared.errors import (
     Permanent,
     QueueFull,
     Transient,
+    Unauthenticated,
     Unreachable,
 )
 from tests.support.builders import new_cluster
@@ -34,8 +35,10 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     KeyReused: (422, Kind.KEY_REUSED),
     Transient: (503, Kind.UNAVAILABLE),
     Unreachable: (503, Kind.UNAVAILABLE),
+    Unauthenticated: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
+    Forbidden: (502, Kind.DEPENDENCY_REFUSED),
     NotOurs: (502, Kind.DEPENDENCY_REFUSED),
     Invalid: (422, Kind.INVALID_REQUEST),
 }
