@@ -12,9 +12,10 @@ from kubernetes.aio.config import (
     load_kube_config,  # pyright: ignore[reportUnknownVariableType] - untyped there
 )
 
+from shared.adapters.kubernetes.aks_address import ensure_aks
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.domain.clusters import AzureAccess, ClusterAccess, KubeconfigAccess
-from shared.errors import Permanent, Transient
+from shared.errors import Transient, WrongRegistration
 from shared.settings import KubernetesSettings
 
 # The AKS server application, the same for every cluster: https://azure.github.io/kubelogin/concepts/aks.html
@@ -85,7 +86,7 @@ async def connect(
         credential: berth's identity, which `AzureAccess` needs; it stays open.
 
     Raises:
-        Permanent: The kubeconfig file has no such context.
+        WrongRegistration: The kubeconfig file has no such context, or the server is not one of AKS.
     """
     configuration = Configuration()
     match access:
@@ -95,9 +96,11 @@ async def connect(
                     config_file=settings.kubeconfig or None, context=context, client_configuration=configuration
                 )
             except ConfigException as error:
-                raise Permanent(f"the kubeconfig file has no context {context} that works") from error
+                raise WrongRegistration(f"the kubeconfig file has no context {context} that works") from error
             return KubernetesClient(configuration, settings)
         case AzureAccess(server, ca_pem):
+            # Here too, because here the token is sent: the registration may be older than the setting.
+            ensure_aks(server, settings.aks_domains)
             configuration.host = server
             configuration.ca_cert_data = ca_pem
             assert credential is not None

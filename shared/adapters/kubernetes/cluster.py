@@ -34,6 +34,7 @@ PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
+KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
@@ -64,9 +65,13 @@ class KubernetesApiCluster:
         await self._pods.close()
         await self._client.close()
 
-    async def check(self) -> None:
-        """Return if the API server responds; raises Unreachable if not, and as it responds. Not retried."""
-        await self._client.ping()
+    async def uid(self) -> str:
+        """Return the uid of the namespace kube-system, by which the cluster is recognised."""
+        return (await self._client.request("GET", KUBE_SYSTEM))["metadata"]["uid"]
+
+    async def check(self) -> str:
+        """Return the same after one request, which is not retried and does not wait for its turn."""
+        return (await self._client.request_at_once(KUBE_SYSTEM))["metadata"]["uid"]
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""

@@ -69,6 +69,7 @@ UNKNOWN = {
 OTHER_ROUTES = [
     *words("POST:tenants GET:tenants/TENANT DELETE:tenants/TENANT POST:tenants/TENANT/retry GET:slugs/never-made"),
     *words("GET:operations/OPERATION POST:operations/OPERATION/cancel GET:clusters PUT:clusters/local"),
+    "GET:dependencies",
 ]
 KEYS = {
     "empty": b"",
