@@ -39,18 +39,12 @@ class Connected:
     cluster: Cluster = field(default_factory=lambda: new_cluster("c" + new_instance_id(), access=LOCAL))
 
 
-@pytest.fixture(params=["memory", "api-server"])
-async def connected(request: pytest.FixtureRequest) -> AsyncIterator[Connected]:
-    clusters = clusters_on(MemoryTables())
-    if request.param == "memory":
-        fake = FakeCluster(FakeClock())
-        fakes = {ClusterName("local"): fake}
-        yield Connected(FakeConnections(clusters, fakes, Faults()), clusters, fake.identity)
-        return
-    plane: ControlPlane = request.getfixturevalue("control_plane")
-    kubeconfig = plane.directory / "connections.kubeconfig"
-    await asyncio.to_thread(kubeconfig.write_text, json.dumps(plane.context(BERTH)))
-    identity = DefaultAzureCredential()
+@pytest.fixture
+async def pooled(control_plane: ControlPlane) -> AsyncIterator[Connected]:
+    """The connections of a worker to a real API server."""
+    kubeconfig = control_plane.directory / "connections.kubeconfig"
+    await asyncio.to_thread(kubeconfig.write_text, json.dumps(control_plane.context(BERTH)))
+    clusters, identity = clusters_on(MemoryTables()), DefaultAzureCredential()
     pool = ClusterConnectionPool(
         clusters,
         KubernetesSettings(kubeconfig=str(kubeconfig)),
@@ -59,10 +53,19 @@ async def connected(request: pytest.FixtureRequest) -> AsyncIterator[Connected]:
         storage_class="",
         identity=identity,
     )
-    uid = await kubectl(plane, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
+    uid = await kubectl(control_plane, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
     yield Connected(pool, clusters, uid)
     await pool.close()
     await identity.close()
+
+
+@pytest.fixture(params=["memory", "api-server"])
+def connected(request: pytest.FixtureRequest) -> Connected:
+    """A worker's connections to the fake, and to a real API server."""
+    if request.param == "api-server":
+        return request.getfixturevalue("pooled")
+    clusters, fake = clusters_on(MemoryTables()), FakeCluster(FakeClock())
+    return Connected(FakeConnections(clusters, {ClusterName("local"): fake}, Faults()), clusters, fake.identity)
 
 
 async def test_a_probe_finds_a_cluster_that_lacks_nothing(connected: Connected) -> None:

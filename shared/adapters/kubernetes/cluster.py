@@ -67,11 +67,11 @@ class KubernetesApiCluster:
 
     async def uid(self) -> str:
         """Return the uid of the namespace kube-system, by which the cluster is recognised."""
-        return (await self._client.request("GET", KUBE_SYSTEM))["metadata"]["uid"]
+        return uid_of(await self._client.request("GET", KUBE_SYSTEM))
 
     async def check(self) -> str:
         """Return the same after one request, which is not retried and does not wait for its turn."""
-        return (await self._client.request_at_once(KUBE_SYSTEM))["metadata"]["uid"]
+        return uid_of(await self._client.request_at_once(KUBE_SYSTEM))
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
@@ -232,6 +232,14 @@ class KubernetesApiCluster:
         except Conflict:
             return {}  # it is being deleted already
         return state
+
+
+def uid_of(system: Json) -> str:
+    """Return the uid of the namespace kube-system; raises Transient if something else has responded."""
+    uid = system.get("metadata", {}).get("uid")
+    if not uid:
+        raise Transient("what responds is no API server, though it reports success")
+    return uid
 
 
 async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
-from shared.adapters.kubernetes.cluster import KUBE_SYSTEM
+from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
 from shared.adapters.kubernetes.rights import missing_rights
 from shared.domain.clusters import Probe
 from shared.errors import NotFound
@@ -32,7 +32,7 @@ async def probe(client: KubernetesClient, *, storage_class: str) -> Probe:
     rights, storage, warnings = await asyncio.gather(
         missing_rights(client), _missing_storage_class(client, storage_class), _dns_warnings(client)
     )
-    return Probe(system["metadata"]["uid"] if system else "", (*rights, *storage), tuple(warnings))
+    return Probe("" if system is None else uid_of(system), (*rights, *storage), tuple(warnings))
 
 
 async def _missing_storage_class(client: KubernetesClient, name: str) -> Sequence[str]:

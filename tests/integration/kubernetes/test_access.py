@@ -273,6 +273,16 @@ async def test_no_redirect_is_followed(connected: Connected, status: int) -> Non
     await connected.pods()
 
 
+async def test_a_page_of_a_proxy_is_no_cluster(connected: Connected) -> None:
+    async def welcome(_: Exchange) -> web.Response:
+        return web.Response(text="Welcome!")
+
+    connected.proxy.before = welcome
+    for call in (connected.cluster.uid, connected.cluster.check):
+        with pytest.raises(Transient, match="is no API server"):
+            await call()
+
+
 @pytest.mark.parametrize("domains", ["azmk8s.io", "localhost.example.com"])
 async def test_no_token_is_requested_for_other_servers(account: ServiceAccount, domains: str) -> None:
     server = account.plane.server.replace("127.0.0.1", "localhost")
