@@ -53,6 +53,16 @@ async def test_what_is_missing_keeps_a_new_cluster_out() -> None:
         await world.cluster("new")
 
 
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_what_is_missing_refuses_a_new_address_too(is_dead: bool) -> None:
+    world = await two_clusters()
+    before = await world.cluster()
+    world.kubernetes[TWO].away, world.kubernetes[TWO].missing = (DEAD if is_dead else None), ("no storage",)
+    with pytest.raises(Unfit):
+        await world.worker.registry.register(registration(ONE))
+    assert await world.cluster() == before
+
+
 async def test_warnings_keep_nothing_out() -> None:
     world = await two_clusters()
     world.kubernetes[TWO].warnings = ("no DNS",)
