@@ -178,7 +178,7 @@ class ClusterRegistration(_Request):
     capacity: Capacity
     """The plan weights that fit on it, a trial's being 1."""
     state: Annotated[ClusterState, Field(strict=False)] | None = None
-    """Without it, a registered cluster keeps its state, and a new one is open."""
+    """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
 
     def to_domain(self, name: clusters.ClusterName) -> Registration:

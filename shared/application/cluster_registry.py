@@ -53,7 +53,7 @@ class ClusterRegistry:
             else:
                 before, etag = stored.value, stored.etag
             if found.missing and (before is None or before.access != registration.access):
-                raise Unfit(f"cluster {name} was not registered, because it lacks what berth needs", found.missing)
+                raise Unfit(f"cluster {name} was not registered", found.missing)
             after = Cluster(
                 name=name,
                 region=registration.region,
