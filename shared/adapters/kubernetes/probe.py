@@ -32,7 +32,9 @@ async def probe(client: KubernetesClient, *, storage_class: str) -> Probe:
     rights, storage, warnings = await asyncio.gather(
         missing_rights(client), _missing_storage_class(client, storage_class), _dns_warnings(client)
     )
-    return Probe("" if system is None else uid_of(system), (*rights, *storage), tuple(warnings))
+    uid = "" if system is None else uid_of(system)
+    unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
+    return Probe(uid, (*rights, *unread, *storage), tuple(warnings))
 
 
 async def _missing_storage_class(client: KubernetesClient, name: str) -> Sequence[str]:

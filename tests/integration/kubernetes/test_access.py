@@ -25,6 +25,7 @@ from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, co
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
+from shared.adapters.kubernetes.probe import probe
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
@@ -281,6 +282,16 @@ async def test_a_page_of_a_proxy_is_no_cluster(connected: Connected) -> None:
     for call in (connected.cluster.uid, connected.cluster.check):
         with pytest.raises(Transient, match="is no API server"):
             await call()
+
+
+async def test_a_probe_without_the_uid_is_not_complete(connected: Connected) -> None:
+    async def refuse(exchange: Exchange) -> web.Response | None:
+        return web.Response(status=403) if exchange.path.endswith("/kube-system") else None
+
+    connected.proxy.before = refuse  # although the API server says that berth has the right
+    found = await probe(connected.client, storage_class="")
+    assert found.uid == ""
+    assert found.missing == ("berth may not get the namespace kube-system, by which it recognises a cluster",)
 
 
 @pytest.mark.parametrize("domains", ["azmk8s.io", "localhost.example.com"])
