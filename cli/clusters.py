@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -57,6 +58,9 @@ async def run(options: argparse.Namespace) -> int:
         print(json.dumps(clusters if options.action == "list" else clusters[0], indent=2))
     else:
         console().print(_table(clusters))
+        if options.action == "register":
+            for warning in clusters[0]["warnings"]:
+                print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
@@ -64,7 +68,7 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the cluster's name")
     parser.add_argument("--region", required=True, help="the region whose tenants it takes")
     parser.add_argument("--capacity", type=int, required=True, help=CAPACITY)
-    parser.add_argument("--state", choices=("open", "cordoned"), default="open", help="default: open")
+    parser.add_argument("--state", choices=("open", "cordoned"), help="default: as it is; a new cluster is open")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
     access.add_argument("--server", metavar="URL", help="connect to this AKS API server with berth's own identity")
@@ -87,7 +91,8 @@ def _registration(options: argparse.Namespace) -> Json:
         access = {"kubeconfig_context": options.context}
     else:
         access = {"server": options.server, "ca_pem": options.ca_file}
-    return {"region": options.region, "capacity": options.capacity, "state": options.state, "access": access}
+    state = {"state": options.state} if options.state else {}
+    return {"region": options.region, "capacity": options.capacity, "access": access, **state}
 
 
 def _table(clusters: list[Json]) -> Table:

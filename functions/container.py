@@ -29,7 +29,12 @@ class Container(UseCases):
 
         def connect(clusters: ClusterRepository) -> ClusterConnectionPool:
             self._connections = ClusterConnectionPool(
-                clusters, settings.kubernetes, clock, owner=settings.tenants.owner, identity=self._identity
+                clusters,
+                settings.kubernetes,
+                clock,
+                owner=settings.tenants.owner,
+                storage_class=settings.tenants.storage_class,
+                identity=self._identity,
             )
             return self._connections
 

@@ -29,6 +29,19 @@ class NoRoom(Conflict):
         self.remedy = remedy
 
 
+class Unfit(Conflict):
+    """A cluster is not registered, because it lacks what berth needs.
+
+    Args:
+        message: Which one, for a person.
+        missing: Everything that it lacks, each as a sentence.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
 class KeyReused(BerthError):
     """An idempotency key was sent with another request than before."""
 
@@ -52,6 +65,19 @@ class Unreachable(Transient):
 
 class Unauthenticated(Transient):
     """berth's own identity was not accepted, or has no token now: no tenant is at fault, and none may fail for it."""
+
+
+class WrongRegistration(Unreachable):
+    """The registration does not lead to the cluster: another one is there, or nothing that berth may connect to.
+
+    For a cluster's tenants that is as if it did not respond. It can heal without them, so it is no failure of theirs.
+
+    Args:
+        message: What is wrong, and what an operator can do about it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 30.0)  # seconds: it takes an operator
 
 
 class QueueFull(Transient):

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
 from pydantic.config import JsonDict
 
+from shared.application.cluster_registry import Registration
 from shared.application.signup import SignupRequest
 from shared.domain import clusters, slugs
-from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
+from shared.domain.clusters import AzureAccess, ClusterState, KubeconfigAccess
 from shared.domain.plans import PLANS
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
@@ -170,9 +171,9 @@ class ClusterRegistration(_Request):
         server: Annotated[
             str,
             AfterValidator(_server),
-            Field(max_length=300, pattern=r"^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"),
+            Field(max_length=300, pattern=r"^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"),
         ] = ""
-        """The https address of its API server."""
+        """The https address of its API server, in one of the domains of AKS (`BERTH_KUBERNETES_AKS_DOMAINS`)."""
         ca_pem: Annotated[
             str, AfterValidator(_certificates), Field(max_length=20_000, pattern=r"^-----BEGIN CERTIFICATE-----")
         ] = ""
@@ -187,17 +188,18 @@ class ClusterRegistration(_Request):
     region: Region
     capacity: Capacity
     """The plan weights that fit on it, a trial's being 1."""
-    state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
+    state: Annotated[ClusterState, Field(strict=False)] | None = None
+    """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
 
-    def to_domain(self, name: str) -> Cluster:
+    def to_domain(self, name: clusters.ClusterName) -> Registration:
         """Return what the use case takes."""
         given = self.access
         if given.kubeconfig_context:
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Cluster(clusters.ClusterName(name), self.region, self.capacity, self.state, access)
+        return Registration(name, self.region, self.capacity, self.state, access)
 
 
 class ClusterChange(_Request):

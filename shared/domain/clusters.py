@@ -39,6 +39,18 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe found on a cluster: its uid, what it lacks for provisioning, and what else an operator should know.
+
+    `uid` is empty if it could not be read; then `missing` says why.
+    """
+
+    uid: str
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """An open breaker: the cluster's API server does not respond, since when, and with which error."""
 
@@ -50,6 +62,9 @@ class Breaker:
 class Cluster:
     """A registered cluster.
 
+    `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
+    version until the first connection.
+
     Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
     are queued for one. `breaker` is there while the cluster does not respond; nothing is placed on it then.
     """
@@ -59,10 +74,16 @@ class Cluster:
     capacity: int
     state: ClusterState
     access: ClusterAccess
+    uid: str = ""
     allocated: int = 0
     starting: int = 0
     waiting: int = 0
     breaker: Breaker | None = None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any tenant has a reservation on it."""
+        return self.allocated > 0 or self.starting > 0 or self.waiting > 0
 
     @property
     def free(self) -> int:

@@ -116,7 +116,7 @@ async def test_an_unknown_kind_is_permanent(administered: Administered) -> None:
 
 
 async def test_a_cluster_that_answers_passes_its_check(administered: Administered) -> None:
-    await administered.cluster.check()
+    assert await administered.cluster.check() == await administered.cluster.uid()
 
 
 @pytest.mark.parametrize("labels", [{}, {OWNER: "other"}, {OWNER: TENANT_SETTINGS.owner, INSTANCE: "other"}])

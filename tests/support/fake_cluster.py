@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
-from shared.domain.clusters import ClusterName
+from shared.application.registered_cluster import RegisteredCluster
+from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
-from shared.errors import BerthError, NotFound, Permanent, Transient
+from shared.errors import BerthError, NotFound, Permanent, Transient, WrongRegistration
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
@@ -81,6 +83,9 @@ class FakeCluster:
         retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
         kept_removals: How many of the last removals it remembers.
+        identity: Its uid.
+        missing: What a probe says that it lacks.
+        warnings: What else a probe says.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
@@ -91,6 +96,9 @@ class FakeCluster:
         self.kept_removals = 1000
         self._known: dict[str, FoundNamespace] = {}
         self._removals: list[FoundNamespace] = []
+        self.identity = str(uuid4())
+        self.missing: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
@@ -180,9 +188,18 @@ class FakeCluster:
         await self._answer()
         return list(self.volumes)
 
-    async def check(self) -> None:
-        """Return if it answers."""
+    async def uid(self) -> str:
+        """Return its uid."""
+        return await self.check()
+
+    async def check(self) -> str:
+        """Return its uid if it answers."""
         await self._answer()
+        return self.identity
+
+    async def probe(self) -> Probe:
+        """Return what it lacks."""
+        return Probe(await self.uid(), self.missing, self.warnings)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -257,26 +274,54 @@ class FaultyCluster:
         """Return the volumes that nothing uses any more."""
         return await self._faults.call("left volumes", self._cluster.left_volumes)
 
-    async def check(self) -> None:
-        """Return if it answers."""
-        await self._faults.call("check", self._cluster.check)
+    async def uid(self) -> str:
+        """Return its uid."""
+        return await self._faults.call("uid", self._cluster.uid)
+
+    async def check(self) -> str:
+        """Return its uid if it answers."""
+        return await self._faults.call("check", self._cluster.check)
 
 
 class FakeConnections:
-    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker."""
+    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker.
+
+    A kubeconfig context leads to the cluster of that name, and so does the first label of a server's address.
+    """
 
     def __init__(
-        self, repository: ClusterRepository, clusters: Mapping[ClusterName, KubernetesCluster], faults: Faults
+        self, repository: ClusterRepository, clusters: Mapping[ClusterName, FakeCluster], faults: Faults
     ) -> None:
         self._repository = repository
         self._clusters = clusters
         self._faults = faults
+        self._registered: dict[ClusterName, RegisteredCluster] = {}
 
-    async def connect(self, name: ClusterName) -> KubernetesCluster:
+    async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        if name not in {cluster.name for cluster in await self._repository.registered()}:
-            await self._repository.get(name)
-        return FaultyCluster(self._clusters[name], self._faults)
+        known = {cluster.name: cluster for cluster in await self._repository.registered()}
+        registration = known.get(name) or (await self._repository.get(name)).value
+        held = self._registered.get(name)
+        if held is None or not held.is_for(registration):
+            held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
+        return held
+
+    async def probe(self, access: ClusterAccess) -> Probe:
+        """Return what a cluster lacks."""
+        return await self._faults.call("probe", self._find(access).probe)
+
+    async def _open(self, access: ClusterAccess) -> KubernetesCluster:
+        return FaultyCluster(self._find(access), self._faults)
+
+    def _find(self, access: ClusterAccess) -> FakeCluster:
+        match access:
+            case KubeconfigAccess(context):
+                name = context
+            case AzureAccess(server, _):
+                name = server.removeprefix("https://").partition(".")[0]
+        if name not in self._clusters:
+            raise WrongRegistration(f"there is no cluster {name}")
+        return self._clusters[ClusterName(name)]
 
 
 class FakeTemplates:

@@ -5,11 +5,12 @@ from azure.core.credentials_async import AsyncTokenCredential
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
 
+from shared.adapters.kubernetes.aks_address import ensure_aks
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.kubeconfig import load_context
 from shared.adapters.kubernetes.tokens import RenewedTokens
 from shared.domain.clusters import AzureAccess, ClusterAccess, KubeconfigAccess
-from shared.errors import Permanent
+from shared.errors import WrongRegistration
 from shared.settings import KubernetesSettings
 
 # The AKS server application, the same for every cluster: https://azure.github.io/kubelogin/concepts/aks.html
@@ -28,16 +29,18 @@ async def connect(
         credential: berth's identity, which `AzureAccess` needs; it stays open.
 
     Raises:
-        Permanent: The kubeconfig file has no such context.
+        WrongRegistration: The kubeconfig file has no such context, or the server is not one of AKS.
     """
     match access:
         case KubeconfigAccess(context):
             try:
                 configuration, tokens = await load_context(settings.kubeconfig, context)
             except ConfigException as error:
-                raise Permanent(f"the kubeconfig file has no context {context} that works") from error
+                raise WrongRegistration(f"the kubeconfig file has no context {context} that works") from error
             return KubernetesClient(configuration, settings, tokens)
         case AzureAccess(server, ca_pem):
+            # Here too, because here the token is sent: the registration may be older than the setting.
+            ensure_aks(server, settings.aks_domains)
             assert credential is not None
             configuration = Configuration()
             configuration.host = server

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
+from shared.adapters.kubernetes.redirects import refuse_redirects
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.errors import BerthError, Conflict, Forbidden, NotFound, Permanent, Transient, Unauthenticated, Unreachable
 from shared.events import log_event
@@ -65,6 +66,7 @@ class KubernetesClient:
     ) -> None:
         # Beside the requests: a health check, and a watch with the one that it replaces.
         configuration.connection_pool_maxsize = settings.max_concurrent_requests + 3
+        configuration.trace_configs = [refuse_redirects()]
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
         self._settings = settings
@@ -150,15 +152,15 @@ class KubernetesClient:
         while True:
             paged = {**query, "limit": PAGE, **({"continue": token} if token else {})}
             page = await self.request("GET", path, query=paged, accept=accept)
-            for item in page["items"]:
+            for item in page["items"] or ():  # null in an empty list of metadata
                 yield item
             token = page["metadata"].get("continue", "")
             if not token:
                 return
 
-    async def ping(self) -> None:
-        """Send the cheapest request, once, and not behind those that wait for their turn; raises as `request`."""
-        await self._once("GET", "/version", None, JSON, None, limit=self._settings.attempt_timeout)
+    async def request_at_once(self, path: str) -> Json:
+        """Send a GET once, and not behind those that wait for their turn; raises as `request`."""
+        return await self._once("GET", path, None, JSON, None, limit=self._settings.attempt_timeout)
 
     async def stream(self, path: str, *, read_timeout: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.

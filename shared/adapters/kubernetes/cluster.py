@@ -41,6 +41,7 @@ PATHS = {
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
 ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
@@ -74,9 +75,13 @@ class KubernetesApiCluster:
         await self._pods.close()
         await self._client.close()
 
-    async def check(self) -> None:
-        """Return if the API server responds; raises Unreachable if not, and as it responds. Not retried."""
-        await self._client.ping()
+    async def uid(self) -> str:
+        """Return the uid of the namespace kube-system, by which the cluster is recognised."""
+        return uid_of(await self._client.request("GET", KUBE_SYSTEM))
+
+    async def check(self) -> str:
+        """Return the same after one request, which is not retried and does not wait for its turn."""
+        return uid_of(await self._client.request_at_once(KUBE_SYSTEM))
 
     async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
@@ -270,6 +275,14 @@ class KubernetesApiCluster:
         except NotFound:
             return None
         return state
+
+
+def uid_of(system: Json) -> str:
+    """Return the uid of the namespace kube-system; raises Transient if something else has responded."""
+    uid = system.get("metadata", {}).get("uid")
+    if not uid:
+        raise Transient("what responds is no API server, though it reports success")
+    return uid
 
 
 async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
+from aiohttp import web
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
@@ -24,17 +25,18 @@ from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, co
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
+from shared.adapters.kubernetes.probe import probe
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
 from shared.domain.instances import namespace_name
-from shared.errors import Permanent, Transient, Unauthenticated
+from shared.errors import Permanent, Transient, Unauthenticated, WrongRegistration
 from shared.settings import KubernetesSettings
 from tests.support.builders import PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 PODS = "/api/v1/pods"
 GOOD_SECONDS = 600.0
@@ -132,8 +134,11 @@ async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceA
     serving.load_cert_chain(server.certificate, server.key)
     calling = ssl.create_default_context(cafile=str(control_plane.authority.certificate))
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
-    access_by_token = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
-    settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50)
+    address = (await proxy.start(ports.take())).replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(address, control_plane.authority.certificate.read_text())
+    settings = KubernetesSettings(
+        watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50, aks_domains="localhost"
+    )
     client = await connect(access_by_token, settings, account)
     held = Connected(
         account, proxy, client, KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
@@ -256,6 +261,50 @@ async def test_a_slow_renewal_times_out_and_helps_the_next_request(
     assert len(connected.account.requested) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(connected: Connected, status: int) -> None:
+    async def redirect(_: Exchange) -> web.Response:
+        return web.Response(status=status, headers={"Location": f"{connected.account.plane.server}{PODS}"})
+
+    connected.proxy.before = redirect
+    with pytest.raises(Transient, match=f"responded {status}: berth follows no redirect"):
+        await connected.client.request("GET", PODS, retry=False)
+    with pytest.raises(Transient, match=f"responded {status}"):
+        await connected.client.request("POST", PODS, {}, retry=False)
+    assert connected.proxy.requests == 2
+    connected.proxy.pass_everything()
+    await connected.pods()
+
+
+async def test_a_page_of_a_proxy_is_no_cluster(connected: Connected) -> None:
+    async def welcome(_: Exchange) -> web.Response:
+        return web.Response(text="Welcome!")
+
+    connected.proxy.before = welcome
+    for call in (connected.cluster.uid, connected.cluster.check):
+        with pytest.raises(Transient, match="is no API server"):
+            await call()
+
+
+async def test_a_probe_without_the_uid_is_not_complete(connected: Connected) -> None:
+    async def refuse(exchange: Exchange) -> web.Response | None:
+        return web.Response(status=403) if exchange.path.endswith("/kube-system") else None
+
+    connected.proxy.before = refuse  # although the API server says that berth has the right
+    found = await probe(connected.client, storage_class="")
+    assert found.uid == ""
+    assert found.missing == ("berth may not get the namespace kube-system, by which it recognises a cluster",)
+
+
+@pytest.mark.parametrize("domains", ["azmk8s.io", "localhost.example.com"])
+async def test_no_token_is_requested_for_other_servers(account: ServiceAccount, domains: str) -> None:
+    server = account.plane.server.replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
+    with pytest.raises(WrongRegistration, match="is not an API server of AKS"):
+        await connect(access_by_token, KubernetesSettings(aks_domains=domains), account)
+    assert not account.requested
+
+
 async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
     lists, watches = 0, 0
 
@@ -285,12 +334,18 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
 
 async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
     clusters = clusters_on(tables)
-    access_by_token = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
+    server = account.plane.server.replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
-        await clusters.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
+        await register(clusters, Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
     pool = ClusterConnectionPool(
-        clusters, KubernetesSettings(), SystemClock(), owner=TENANT_SETTINGS.owner, identity=account
+        clusters,
+        KubernetesSettings(aks_domains="localhost"),
+        SystemClock(),
+        owner=TENANT_SETTINGS.owner,
+        storage_class="",
+        identity=account,
     )
     for name in names:
         await (await pool.connect(name)).check()

@@ -58,6 +58,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "list events",
         "list namespaces",
         "list persistentvolumes",
+        "get storageclasses",
     ]
     output = await asyncio.gather(
         *(kubectl(control_plane, "auth", "can-i", *each.split(), "--as", BERTH, "-A") for each in used)
