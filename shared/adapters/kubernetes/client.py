@@ -144,7 +144,7 @@ class KubernetesClient:
                 page = await self.request("GET", path, query=paged, accept=accept)
             except Conflict as error:  # 410
                 raise Transient(f"the list {path} changed too fast") from error
-            for item in page["items"]:
+            for item in page["items"] or ():  # null in a list of metadata that is empty
                 yield item
             token = page["metadata"].get("continue", "")
             if not token:
