@@ -186,9 +186,9 @@ class KubernetesApiCluster:
                 "PATCH", _path(manifest), body, media_type=APPLY, query=FORCED, retry_conflict=retry_conflict
             )
         except NotFound as error:
-            # Removed meanwhile, or so new that an admission policy does not know it: Kubernetes before 1.32.11, 1.33.7
-            # and 1.34.3.
-            raise Transient(f"the namespace {manifest['metadata'].get('namespace')} is not there") from error
+            # The namespace was removed meanwhile, or is so new that an admission policy does not know it: Kubernetes
+            # before 1.32.11, 1.33.7 and 1.34.3.
+            raise Transient(f"the {manifest['kind']} {manifest['metadata']['name']} cannot be made: {error}") from error
 
     async def _found(self, manifest: Mapping[str, Any]) -> Json | None:
         """Return the object of this kind and name with its metadata, or None if there is none.

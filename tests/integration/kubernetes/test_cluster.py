@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,6 +41,11 @@ async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesApiClu
     await held.close()
 
 
+def is_berths(line: dict[str, Any], verb: str) -> bool:
+    """Whether a line of the audit log is a request of berth with that verb."""
+    return (line["user"]["username"], line["verb"]) == (BERTH, verb)
+
+
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
     await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
     return namespace_name(value.instance)
@@ -53,8 +59,14 @@ async def test_a_removed_tenant_leaves_no_volume(cluster: KubernetesApiCluster, 
     namespace = await apply(cluster, fresh_tenant())
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     assert namespace in await claimed()
+    before = len(control_plane.audit_log.read_text().splitlines())
     await cluster.remove(namespace, timeout=20)
     assert namespace not in await claimed()
+    lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
+    uris = [each["requestURI"] for each in lines if is_berths(each, "deletecollection")]
+    assert len(uris) == 3
+    ours = namespace.removeprefix("tenant-")
+    assert [uri for uri in uris if f"?labelSelector=berth.dev/instance%3D{ours}" not in uri] == []
 
 
 async def test_fields_of_another_field_manager_are_kept(
@@ -149,7 +161,7 @@ async def test_namespaces_are_read_in_pages(
     found = {each.instance for each in await cluster.tenant_namespaces()}
     assert {value.instance for value in values} <= found
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
-    uris = [each["requestURI"] for each in lines if each["verb"] == "list" and each["user"]["username"] == BERTH]
+    uris = [each["requestURI"] for each in lines if is_berths(each, "list")]
     assert len([uri for uri in uris if uri.startswith("/api/v1/namespaces?")]) >= 3
     await asyncio.gather(*(cluster.remove(namespace_name(value.instance), timeout=30) for value in values))
 
