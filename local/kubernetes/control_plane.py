@@ -175,9 +175,8 @@ async def _create_basics(plane: ControlPlane) -> None:
     ]
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
-    files = [argument for path in (HERE / "storage-class.yaml", ROLE, PRIORITIES) for argument in ("-f", str(path))]
-    await kubectl(plane, "apply", "--server-side", *files)
-    await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=admission_policy(BERTH, OWNER))
+    files = ["-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE), "-f", str(PRIORITIES), "-f", "-"]
+    await kubectl(plane, "apply", "--server-side", *files, stdin=admission_policy(BERTH, OWNER))
     await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
 

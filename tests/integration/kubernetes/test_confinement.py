@@ -66,6 +66,7 @@ async def foreign(control_plane: ControlPlane) -> AsyncIterator[None]:
     await create(control_plane, *(each for name in FOREIGN for each in content(name)))
     ready = ("wait", "--for=create", "pod/product-0", "--timeout=20s")
     await asyncio.gather(*(kubectl(control_plane, *ready, "-n", name) for name in FOREIGN))
+    await confined(control_plane, BERTH, OWNER, "team-a")
     yield
     for name in IMMORTAL:
         stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": content(name)})
@@ -102,6 +103,16 @@ def refused(response: httpx.Response, name: str, owner: str = OWNER) -> bool:
     """Whether the policy refused a request, and says why."""
     text = f"the namespace {name} is not one of an instance of the berth {owner}: it needs the labels berth.dev/owner"
     return response.status_code == 422 and text in response.json()["message"]
+
+
+async def confined(plane: ControlPlane, user: str, owner: str, name: str) -> None:
+    """Wait until the API server has read the policy: it looks for new ones from time to time."""
+    async with caller(plane, user) as http:
+
+        async def is_confined() -> bool:
+            return refused(await http.delete(f"{PATHS['Namespace']}/{name}"), name, owner)
+
+        await until(is_confined)
 
 
 @pytest.mark.usefixtures("foreign")
@@ -204,12 +215,8 @@ async def test_two_berths_share_a_cluster(control_plane: ControlPlane, own: Json
         control_plane, "create", "clusterrolebinding", SECOND, "--clusterrole=cluster-admin", f"--user={SECOND}"
     )
     first = own["metadata"]["name"]
+    await confined(control_plane, SECOND, SECOND, first)
     async with caller(control_plane, SECOND) as http:
-
-        async def is_confined() -> bool:  # the API server reads its policies from time to time
-            return refused(await http.delete(f"{PATHS['Namespace']}/{first}"), first, SECOND)
-
-        await until(is_confined)
         labels = own["metadata"]["labels"] | {"berth.dev/owner": SECOND, "berth.dev/instance": "its-own"}
         assert (await http.post(PATHS["Namespace"], json=namespace("tenant-its-own", labels))).status_code == 201
         # Whatever a role allows, the policy does not.
