@@ -93,7 +93,7 @@ class Forbidden(Permanent):
 
 
 class NotOurs(Permanent):
-    """The namespace is not this berth's, or not the instance's; nothing in it was changed."""
+    """A namespace or an object in one is not this berth's, or not the instance's; it was not changed."""
 
 
 class Invalid(BerthError):

@@ -8,7 +8,9 @@ class Plan:
     """The size of one tenant.
 
     Requests are what is reserved and paid for; limits are what a burst may take. `weight` is the share of a cluster's
-    capacity that a tenant uses up, in multiples of the smallest plan.
+    capacity that a tenant uses up, in multiples of the smallest plan. `scratch` is the size of /tmp, which counts
+    towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. `priority` is one of the classes in
+    infra/kubernetes/priority-classes.yaml.
     """
 
     name: str
@@ -16,7 +18,10 @@ class Plan:
     cpu_limit: str
     memory_request: str
     memory_limit: str
+    ephemeral_storage: str
+    scratch: str
     volume: str
+    priority: str
     weight: int
 
 
@@ -25,8 +30,8 @@ class Plan:
 PLANS = {
     plan.name: plan
     for plan in (
-        Plan("trial", "250m", "1", "512Mi", "512Mi", "5Gi", 1),
-        Plan("standard", "500m", "2", "1Gi", "1Gi", "20Gi", 2),
-        Plan("business", "2", "4", "4Gi", "4Gi", "100Gi", 8),
+        Plan("trial", "250m", "1", "512Mi", "512Mi", "512Mi", "256Mi", "5Gi", "berth-trial", 1),
+        Plan("standard", "500m", "2", "1Gi", "1Gi", "1Gi", "512Mi", "20Gi", "berth-paid", 2),
+        Plan("business", "2", "4", "4Gi", "4Gi", "2Gi", "1Gi", "100Gi", "berth-paid", 8),
     )
 }

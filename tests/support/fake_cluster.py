@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.application.registered_cluster import RegisteredCluster
 from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
@@ -108,15 +108,17 @@ class FakeCluster:
         """Apply objects; applying the same again changes nothing."""
         await self._answer()
         for each in objects:
+            if each["kind"] not in KINDS:
+                raise Permanent(f"berth does not apply the kinds {each['kind']}")
+        ensure_all_ours(objects, self._owner)
+        for each in objects:
             kind, metadata = each["kind"], each["metadata"]
-            if kind not in KINDS:
-                raise Permanent(f"berth does not apply the kinds {kind}")
             name = metadata["name"] if kind == "Namespace" else metadata["namespace"]
-            if kind == "Namespace":
-                ensure_ours(each, self._owner)
-                if name in self.namespaces:
-                    ensure_ours(self.namespaces[name].manifest, self._owner)
-            if kind != "Namespace" and name not in self.namespaces:
+            if name in self.namespaces:
+                found = self.namespaces[name].objects.get((kind, metadata["name"]))
+                if found is not None:
+                    ensure_ours(found, self._owner, kind)
+            elif kind != "Namespace":
                 raise NotFound(f"there is no namespace {name}")
             namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
@@ -147,6 +149,9 @@ class FakeCluster:
         held = self.namespaces.get(namespace)
         if held is not None:
             ensure_ours(held.manifest, self._owner)
+            for (kind, claim), manifest in held.objects.items():
+                if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
+                    raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -339,10 +344,10 @@ class FakeTemplates:
         pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}},
+            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",
-                "metadata": {"name": "product", "namespace": namespace},
-                "spec": {"template": {"spec": pod}},
+                "metadata": {"name": "product", "namespace": namespace, "labels": labels},
+                "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
             },
         ]

@@ -6,8 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient, Query
-from shared.adapters.kubernetes.inventory import found_namespaces, kept_volumes, left_volumes, removed_namespaces
-from shared.adapters.kubernetes.ownership import ensure_ours
+from shared.adapters.kubernetes.inventory import (
+    METADATA_ONLY,
+    found_namespaces,
+    kept_volumes,
+    left_volumes,
+    removed_namespaces,
+)
+from shared.adapters.kubernetes.ownership import INSTANCE, ensure_all_ours, ensure_ours
 from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
@@ -24,7 +30,10 @@ from shared.time_budget import time_budget, time_left
 logger = logging.getLogger(__name__)
 
 FIELD_MANAGER = "berth"
-OURS = {"fieldManager": FIELD_MANAGER, "force": "true"}
+FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
+# A version that no object has: etcd counts from 1, and gives 2 to the first object that it stores. So an apply with it
+# creates an object, and never changes one that is there.
+NO_OBJECT = {"resourceVersion": "1"}
 
 # The kinds that a tenant may be made of. infra/kubernetes/cluster-role.yaml allows just these.
 PATHS = {
@@ -46,6 +55,8 @@ FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
 NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
+MERGE = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
@@ -88,14 +99,12 @@ class KubernetesApiCluster:
         unknown = sorted({each["kind"] for each in objects} - PATHS.keys())
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
+        ensure_all_ours(objects, self._owner)  # else a changed template makes what could never be removed
         first = [each for each in objects if each["kind"] == "Namespace"]
         last = [each for each in objects if each["kind"] == KIND]
         between = [each for each in objects if each not in first and each not in last]
         with time_budget(self._settings.total_timeout):
-            for each in first:
-                ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
-                await self._apply_namespace(each)
-            for group in (between, last):
+            for group in (first, between, last):
                 await asyncio.gather(*(self._apply(each) for each in group))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
@@ -132,7 +141,9 @@ class KubernetesApiCluster:
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is not by then, and, before anything is deleted, NotOurs if it is not this berth's and
-        Permanent if a policy or a right of the cluster forbids it.
+        Permanent if a policy or a right of the cluster forbids it, or if there is a volume claim of somebody else.
+
+        What else others have put into it goes with it: that can be made again, the data of a volume cannot.
 
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
@@ -148,19 +159,19 @@ class KubernetesApiCluster:
             return
         ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
+        await self._ensure_no_claims_of_others(namespace)
         await self._ask_to_delete(namespace, uid)
         background = {"propagationPolicy": "Background"}
-        await self._delete_all(PATHS[KIND].format(namespace), background)
-        await self._delete_all(PODS.format(namespace), {"gracePeriodSeconds": self._settings.delete_grace_seconds})
-        await self._delete_all(PATHS["PersistentVolumeClaim"].format(namespace), background)
-        pods: list[Json] = []
+        grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
+        ours = {"labelSelector": f"{INSTANCE}={namespace.removeprefix(NAMESPACE_PREFIX)}"}
+        await self._delete_all(PATHS[KIND].format(namespace), background, ours)
+        await self._delete_all(PODS.format(namespace), grace, ours)
+        await self._delete_all(PATHS["PersistentVolumeClaim"].format(namespace), background, ours)
         state: Json = found
         refusal = ""
 
         async def has_no_pods() -> bool:
-            nonlocal pods
-            pods = (await self._client.request("GET", PODS.format(namespace), query={"limit": 1}))["items"]
-            return not pods
+            return not await self._one_pod(namespace, ours)
 
         async def is_gone() -> bool:
             nonlocal state, refusal
@@ -175,7 +186,8 @@ class KubernetesApiCluster:
 
         await _poll(has_no_pods, deadline)
         if not await _poll(is_gone, deadline):
-            raise Transient(f"the namespace {namespace} is still being removed: {refusal or _remaining(state, pods)}")
+            left = refusal or _remaining(state, await self._one_pod(namespace))
+            raise Transient(f"the namespace {namespace} is still being removed: {left}")
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
@@ -199,26 +211,62 @@ class KubernetesApiCluster:
         with time_budget(self._settings.total_timeout):
             return await left_volumes(self._client)
 
-    async def _apply_namespace(self, manifest: Mapping[str, Any]) -> None:
-        """Create a namespace, or apply it to the one that exists, if that is this berth's; raises NotOurs."""
-        try:
-            # Not an apply, which would take over whatever has this name.
-            await self._client.request("POST", PATHS["Namespace"], manifest, query={"fieldManager": FIELD_MANAGER})
-        except Conflict:
-            name = manifest["metadata"]["name"]
-            try:
-                found = await self._client.request("GET", f"{PATHS['Namespace']}/{name}")
-            except NotFound as error:
-                raise Transient(f"the namespace {name} was removed while it was applied") from error
-            ensure_ours(found, self._owner)
-            # With its uid, so that no other one of the same name, made since, is taken over instead.
-            await self._apply({**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}})
-
     async def _apply(self, manifest: Mapping[str, Any]) -> None:
-        metadata = manifest["metadata"]
-        path = f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
+        """Create an object, or apply it to the one that exists, if that is this instance's; raises NotOurs.
 
-        await self._client.request("PATCH", path, manifest, media_type=APPLY, query=OURS, retry_conflict=True)
+        That is one request for an object that does not exist, as for all of a new tenant, and three for one that does.
+        """
+        try:
+            await self._patch(manifest, NO_OBJECT)
+        except Conflict:
+            found = await self._found(manifest)
+            if found:
+                ensure_ours(found, self._owner, manifest["kind"])
+            # With its uid, so that no other one of the same name, made since, is taken over instead.
+            precondition = {"uid": found["metadata"]["uid"]} if found else NO_OBJECT
+            await self._patch(manifest, precondition, retry_conflict=True)
+
+    async def _patch(
+        self, manifest: Mapping[str, Any], precondition: Mapping[str, str], *, retry_conflict: bool = False
+    ) -> None:
+        body = {**manifest, "metadata": {**manifest["metadata"], **precondition}}
+        try:
+            await self._client.request(
+                "PATCH", _path(manifest), body, media_type=APPLY, query=FORCED, retry_conflict=retry_conflict
+            )
+        except NotFound as error:
+            # The namespace was removed meanwhile, or is so new that an admission policy does not know it: Kubernetes
+            # before 1.32.11, 1.33.7 and 1.34.3.
+            raise Transient(f"the {manifest['kind']} {manifest['metadata']['name']} cannot be made: {error}") from error
+
+    async def _found(self, manifest: Mapping[str, Any]) -> Json | None:
+        """Return the object of this kind and name with its metadata, or None if there is none.
+
+        A patch of nothing reads it without the right to read Secrets.
+        """
+        try:
+            if manifest["kind"] == "Namespace":
+                return await self._client.request("GET", _path(manifest))
+            return await self._client.request(
+                "PATCH", _path(manifest), {}, media_type=MERGE, query={"dryRun": "All"}, accept=METADATA
+            )
+        except NotFound:
+            return None
+
+    async def _ensure_no_claims_of_others(self, namespace: str) -> None:
+        """Return if all volume claims of a namespace are its instance's; raises Permanent with the name of another."""
+        query = {"labelSelector": f"{INSTANCE}!={namespace.removeprefix(NAMESPACE_PREFIX)}"}
+        path = PATHS["PersistentVolumeClaim"].format(namespace)
+        async for claim in self._client.items(path, query, accept=METADATA_ONLY):
+            raise Permanent(
+                f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
+                "its data would be lost. Move it away and delete the claim"
+            )
+
+    async def _one_pod(self, namespace: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """Return a pod that a query selects, by default any, or None if there is none."""
+        listed = await self._client.request("GET", PODS.format(namespace), query={"limit": 1, **(query or {})})
+        return next(iter(listed["items"]), None)
 
     def _may_ask(self, namespace: str) -> bool:
         """Whether the last requests beside the watch are long enough ago, and if so, remember these."""
@@ -246,8 +294,8 @@ class KubernetesApiCluster:
         await self._rate_limit.wait(namespace)
         return await self._client.request("GET", path, query=query, retry=False)
 
-    async def _delete_all(self, path: str, options: Mapping[str, Any]) -> None:
-        await self._client.request("DELETE", path, options, retry_conflict=True)
+    async def _delete_all(self, path: str, options: Mapping[str, Any], selected: Query) -> None:
+        await self._client.request("DELETE", path, options, query=selected, retry_conflict=True)
 
     async def _ask_to_delete(self, namespace: str, uid: str) -> None:
         """Return if a namespace's deletion is allowed; raises Permanent with the refusal, before any data is lost."""
@@ -304,9 +352,14 @@ def _project(item: Json) -> Json:
     return {"metadata": kept, "status": item.get("status", {})}
 
 
-def _remaining(namespace: Json, pods: Sequence[Json]) -> str:
+def _path(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest["metadata"]
+    return f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
+
+
+def _remaining(namespace: Json, pod: Json | None) -> str:
     """Return what is left of a namespace, in words."""
-    for pod in pods:
+    if pod:
         where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
         return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"
     messages = [

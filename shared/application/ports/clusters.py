@@ -44,7 +44,8 @@ class KubernetesCluster(Protocol):
     async def apply(self, objects: Sequence[Manifest]) -> None:
         """Server-side apply one tenant's objects; applying the same again changes nothing.
 
-        Raises NotOurs for a namespace that exists and is not this berth's and the instance's: nothing is changed then.
+        Raises NotOurs for an object that exists and is not this berth's and the instance's: it is not changed then, and
+        nothing at all is if it is the namespace.
         """
         ...
 
@@ -63,7 +64,7 @@ class KubernetesCluster(Protocol):
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
-        is not this berth's, and Permanent if the cluster forbids it.
+        is not this berth's, and Permanent if the cluster forbids it or a volume claim in it is of somebody else.
         """
         ...
 

@@ -55,6 +55,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "patch secrets",
         "watch pods",
         "deletecollection persistentvolumeclaims",
+        "list persistentvolumeclaims",
         "list events",
         "list namespaces",
         "list persistentvolumes",
