@@ -133,7 +133,7 @@ async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceA
     calling = ssl.create_default_context(cafile=str(control_plane.authority.certificate))
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
     access_by_token = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
-    settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50)
+    settings = KubernetesSettings(watch_timeout=5, attempt_timeout=30, max_concurrent_requests=50)
     client = await connect(access_by_token, settings, account)
     held = Connected(
         account, proxy, client, KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)

@@ -219,11 +219,11 @@ async def test_what_is_refused_for_a_moment_is_retried(clusters: Clusters) -> No
     requests = count()
 
     async def refuse(_: web.Request) -> web.StreamResponse:
-        return status(403, "no such role yet") if next(requests) < 4 else web.json_response(FOUND)
+        return status(403, "no such role yet") if next(requests) < 2 else web.json_response(FOUND)
 
     async with clusters(refuse) as (cluster, server):
         await cluster.apply(OBJECTS)
-    assert len(server.requests) == 4 + len(OBJECTS)
+    assert len(server.requests) == 2 + len(OBJECTS)
 
 
 async def test_an_attempt_gets_longer_after_a_time_out(clusters: Clusters) -> None:
