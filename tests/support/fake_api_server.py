@@ -1,5 +1,6 @@
 """A small API server on loopback for what a real one does only when it is broken."""
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -32,6 +33,7 @@ class FakeApiServer:
         self.requests: list[str] = []
         self.url = ""
         self._runner: web.AppRunner | None = None
+        self._connections: set[asyncio.Transport] = set()
 
     async def stop(self) -> None:
         """Stop listening: from now on, connections are refused."""
@@ -50,15 +52,19 @@ class FakeApiServer:
         try:
             yield
         finally:
+            for connection in self._connections:  # else those with TLS wait for the other side to agree
+                connection.abort()
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path}")
+        connection = request.transport
+        assert isinstance(connection, asyncio.Transport)
+        self._connections.add(connection)
         try:
             return await self.respond(request)
         except ConnectionError:
-            assert request.transport is not None
-            request.transport.abort()
+            connection.abort()
             return web.Response()
 
 

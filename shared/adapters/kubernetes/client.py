@@ -241,8 +241,8 @@ class KubernetesClient:
 
 def _no_response(seconds: float) -> NoResponse:
     return NoResponse(
-        f"the API server gave no response within {seconds:g} s; if one of its webhooks needs longer, raise"
-        " BERTH_KUBERNETES_ATTEMPT_TIMEOUT"
+        f"the API server gave no response within {seconds:g} s: it is stopped or slow, or a webhook of it is"
+        " (BERTH_KUBERNETES_ATTEMPT_TIMEOUT)"
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 SECONDS = 1.0  # between two requests about one namespace, on average
-BURST = 3  # that may come at once: what one look costs
+BURST = 4  # that may come at once: what one poll costs, and the confirmation that the tenant is ready
 
 
 class RateLimit:

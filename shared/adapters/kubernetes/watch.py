@@ -49,12 +49,16 @@ _JITTER = random.Random()  # noqa: S311 - not a secret
 class _Waited:
     """A namespace that is waited for, or was until a moment ago, with its pods by name.
 
-    `joins_at` is the version of the list until the stream includes the namespace, and then 0.
+    `joins_at` is the version of the list until the stream includes the namespace, and then 0. `error` is why the last
+    list failed, `failures` how many did in a row, and `list_at` when the next one may be tried.
     """
 
     pods: dict[str, Json] = field(default_factory=dict[str, Json])
     listed: bool = False
     joins_at: int = 0
+    error: BerthError | None = None
+    failures: int = 0
+    list_at: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
     idle_since: float = 0.0
@@ -111,12 +115,11 @@ class PodWatch:
         waited = self._waited.setdefault(namespace, _Waited())
         waited.waiters += 1
         found: T | None = None
-        errors: list[BerthError] = []
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     if not waited.listed:
-                        await self._list(namespace, waited, errors)
+                        await self._list(namespace, waited)
                     found = find(list(waited.pods.values()))
                     if found is not None:
                         return found
@@ -124,8 +127,8 @@ class PodWatch:
                     await waited.changed.wait()
         except TimeoutError:
             if not waited.listed:
-                cause = errors[-1] if errors else Transient("it has not responded yet")
-                kind = Unauthenticated if isinstance(cause, Unauthenticated) else Transient
+                kind = Unauthenticated if isinstance(waited.error, Unauthenticated) else Transient
+                cause = waited.error or "it has not responded yet"
                 raise kind(f"the cluster cannot be watched: {cause}") from None
             return None
         finally:
@@ -141,18 +144,20 @@ class PodWatch:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _list(self, namespace: str, waited: _Waited, errors: list[BerthError]) -> None:
+    async def _list(self, namespace: str, waited: _Waited) -> None:
         """List a namespace's pods, again after a pause until that succeeds."""
         while True:
+            await asyncio.sleep(waited.list_at - _now())
+            await self._rate_limit.wait(namespace)
             try:
-                await self._rate_limit.wait(namespace)
                 listed = await self._client.request("GET", PODS.format(namespace), retry=False)
                 break
             except BerthError as error:
-                errors.append(error)
                 log_event(logger, "list before a watch failed", namespace=namespace, cause=str(error))
                 asked = error.retry_after if isinstance(error, Transient) else None
-            await asyncio.sleep(_pause(len(errors), asked))
+                waited.error, waited.failures = error, waited.failures + 1
+                waited.list_at = _now() + _pause(waited.failures, asked)
+        waited.error, waited.failures = None, 0
         if waited.listed:  # by another one who waits for this namespace
             return
         waited.pods = {each["metadata"]["name"]: self._project(each) for each in listed["items"]}

@@ -137,7 +137,7 @@ async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceA
     address = (await proxy.start(ports.take())).replace("127.0.0.1", "localhost")
     access_by_token = AzureAccess(address, control_plane.authority.certificate.read_text())
     settings = KubernetesSettings(
-        watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50, aks_domains="localhost"
+        watch_timeout=5, attempt_timeout=30, max_concurrent_requests=50, aks_domains="localhost"
     )
     client = await connect(access_by_token, settings, account)
     held = Connected(

@@ -19,6 +19,7 @@ from tests.support.polling import until
 
 PLUGIN = """#!/bin/sh
 cd "$(dirname "$0")"
+[ "$1 $PLUGIN" = "get-token one" ] || exit 4
 echo run >> runs
 while [ -e held ]; do sleep 0.02; done
 if [ -e broken ]; then echo "eyJ-secret of owner@example.com" >&2; exit 3; fi
@@ -39,7 +40,8 @@ class Plugin:
         script.write_text(PLUGIN)
         script.chmod(0o700)
         self.ends()
-        self.user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}}
+        called = {"command": str(script), "args": ["get-token"], "env": [{"name": "PLUGIN", "value": "one"}]}
+        self.user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **called}}
 
     @property
     def runs(self) -> int:
