@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
+PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
 class SettingsError(Exception):
@@ -137,6 +138,9 @@ class RetentionSettings(_Section):
     """Days that an audit entry is kept, after a tenant's deletion too (PCI DSS 10.5.1 asks for 12 months)."""
     finding_days: Annotated[int, Field(ge=1, le=3650)] = 93
     """Days that a finding of reconciliation is kept after it was repaired or gone (as long as an operation)."""
+    activity_days: Annotated[int, Field(ge=93, le=3650)] = 365
+    """Days that the last activity of a tenant is kept. One that is never hibernated and was not used for so long counts
+    as never used after that."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
     wrong: all that berth itself needs is in the tables."""
@@ -148,6 +152,45 @@ class ReconciliationSettings(_Section):
     repair: bool = True
     """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
     later. With `false` they are only reported."""
+
+
+class ActivitySettings(_Section):
+    """Who says whether tenants are used."""
+
+    required_sources: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39}(,[a-z][a-z0-9-]{0,39})*)?$")] = ""
+    """The sources, separated by commas, each of which must have watched a tenant all the time before it counts as idle.
+    While it is empty, no tenant is put to sleep."""
+    fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
+    """Seconds after which a source that has reported nothing more is away."""
+
+    prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
+    """Address of a Prometheus that scrapes the gateways of all clusters, before /api/v1; empty for none. It is the
+    source `prometheus`, which is required then. At Azure Monitor (https://NAME.REGION.prometheus.monitor.azure.com)
+    berth's identity needs the role Monitoring Data Reader."""
+    activity_query: Annotated[str, Field(min_length=1)] = (
+        "sum by (destination_service_namespace) ("
+        "(increase(istio_requests_total[10m]) and istio_requests_total offset 10m)"
+        " or (istio_requests_total unless istio_requests_total offset 10m))"
+    )
+    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element. A new counter counts
+    as a whole, because it begins with the first request. Leave out here, by labels, what is no use of a tenant: probes,
+    monitors, berth's own requests."""
+    coverage_query: Annotated[str, Field(min_length=1)] = (
+        'sum_over_time(up{job=~".*gateway.*"}[10m])'
+        " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
+    )
+    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway; 0 if a counter began
+    anew, because what it counted last was lost. Too few, or no element, is a gap."""
+    scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
+    """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
+    ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor."""
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The names of the sources that are required."""
+        named = frozenset(self.required_sources.split(",")) - {""}
+        return named | {PROMETHEUS} if self.prometheus_url else named
 
 
 class TenantSettings(_Section):
@@ -172,8 +215,6 @@ class TenantSettings(_Section):
     """The ingress class; the default is the application routing add-on of AKS."""
     ingress_namespace: str = "app-routing-system"
     """The namespace of the ingress controller, the only one that may reach a tenant."""
-    storage_class: str = ""
-    """The storage class of tenants' volumes; empty takes the cluster's default."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
     reach a stranger."""
@@ -195,6 +236,7 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     retention: RetentionSettings = RetentionSettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
+    activity: ActivitySettings = ActivitySettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -3,17 +3,21 @@
 All times are ISO 8601 in UTC, to the millisecond.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from functions.http import problems
 from shared.application.ports import stored
-from shared.domain import clusters, operations, reconciliation, tenants
+from shared.application.record_activity import Rejection
+from shared.domain import clusters, dormancy, operations, reconciliation, tenants
 from shared.domain.clusters import ClusterState
+from shared.domain.dormancy import Outcome
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
-from shared.domain.operations import OperationState, StepState
+from shared.domain.operations import OperationState, StepState, seconds_between
+from shared.domain.policy import DormancyPolicy
 from shared.domain.reconciliation import FindingKind, FindingState
 
 
@@ -157,8 +161,14 @@ class Tenant(_Response):
     links: TenantLinks
 
     @classmethod
-    def of(cls, tenant: tenants.Tenant, *, domain: str) -> Self:
-        """Return a tenant as callers see it; `domain` is the one under which tenants have their addresses."""
+    def of(cls, tenant: tenants.Tenant, *, domain: str, **more: Any) -> Self:
+        """Return a tenant as callers see it.
+
+        Args:
+            tenant: The tenant.
+            domain: The one under which tenants have their addresses.
+            more: The fields that a subclass adds.
+        """
         observed = tenant.observed
         return cls(
             slug=tenant.slug,
@@ -177,6 +187,127 @@ class Tenant(_Response):
             operation=tenant.operation.id,
             quarantine_until=tenant.quarantine_until,
             links=TenantLinks(self=f"/api/tenants/{tenant.slug}", operation=f"/api/operations/{tenant.operation.id}"),
+            **more,
+        )
+
+
+class Policy(_Response):
+    """When a tenant counts as dormant: its plan's policy, with what was set for it alone."""
+
+    idle_days: int
+    """Days without activity after which it is hibernated."""
+    never_active_days: int
+    """Days of a new instance in which it is not hibernated."""
+    exempt: bool
+    """Whether it is never hibernated."""
+    keep_awake_until: Moment | None
+    overridden: tuple[str, ...]
+    """The fields above that were set for this tenant."""
+
+    @classmethod
+    def of(cls, tenant: tenants.Tenant, in_effect: DormancyPolicy) -> Self:
+        """Return the policy in effect for a tenant."""
+        return cls(
+            idle_days=in_effect.idle_days,
+            never_active_days=in_effect.never_active_days,
+            exempt=in_effect.exempt,
+            keep_awake_until=in_effect.keep_awake_until,
+            overridden=tenant.policy.parts,
+        )
+
+
+class Signal(_Response):
+    """What one source knows of a tenant's activity."""
+
+    source: str
+    required: bool
+    """Whether the tenant counts as idle only if this source has watched it all the time."""
+    last_activity_at: Moment | None
+    """Null if it has seen none."""
+    age_seconds: float | None
+    """Since then."""
+    watched_since: Moment | None
+    """From when on it has seen all activity, without a gap; null if it only reports some."""
+    watched_until: Moment | None
+
+    @classmethod
+    def of(cls, signal: dormancy.Signal, now: datetime) -> Self:
+        """Return a signal as callers see it."""
+        last, watched = signal.last_activity_at, signal.watched
+        return cls(
+            source=signal.source,
+            required=signal.required,
+            last_activity_at=last,
+            age_seconds=last and seconds_between(last, now),
+            watched_since=watched and watched.since,
+            watched_until=watched and watched.until,
+        )
+
+
+class Dormancy(_Response):
+    """What is to happen to a tenant if nobody uses it, as decided now."""
+
+    decision: Outcome
+    reason: str
+    last_activity_at: Moment | None
+    """By any source."""
+    threshold_days: int | None
+    """The days of the policy that count."""
+    due_at: Moment | None
+    """When it is hibernated if nobody uses it until then; null if it never is."""
+    next_due: Moment | None
+    """When this is decided again if nothing happens until then."""
+
+    @classmethod
+    def of(cls, decision: dormancy.Decision) -> Self:
+        """Return a decision as callers see it."""
+        return cls(
+            decision=decision.outcome,
+            reason=decision.reason,
+            last_activity_at=decision.last_activity_at,
+            threshold_days=decision.threshold_days,
+            due_at=decision.due_at,
+            next_due=decision.next_due,
+        )
+
+
+class TenantDetail(Tenant):
+    """One customer's instance, with what is known of its use."""
+
+    policy: Policy | None
+    """Null if the tenant's plan is not there any more."""
+    activity: tuple[Signal, ...]
+    """By source."""
+    dormancy: Dormancy | None
+    """Null if the tenant's plan is not there any more."""
+
+
+class RecordedActivity(_Response):
+    """What became of a report of activity."""
+
+    tenant: str
+    """The slug."""
+    recorded: bool
+    """False if activity of the same minutes is recorded already."""
+
+
+class RejectedEntry(_Response):
+    """An entry of a batch that was not recorded."""
+
+    pointer: str
+    detail: str
+
+
+class RecordedBatch(_Response):
+    """What became of a batch of reports. What is not rejected is recorded, or was already."""
+
+    rejected: tuple[RejectedEntry, ...]
+
+    @classmethod
+    def of(cls, rejections: Sequence[Rejection]) -> Self:
+        """Return the entries of a batch that were rejected."""
+        return cls(
+            rejected=tuple(RejectedEntry(pointer=f"/entries/{each.index}", detail=each.reason) for each in rejections)
         )
 
 

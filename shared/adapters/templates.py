@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
+from shared.adapters.strict_yaml import StrictLoader
 from shared.domain.instances import namespace_name
-from shared.domain.plans import PLANS
+from shared.domain.plans import Plan, Plans, plan_of
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from shared.settings import TenantSettings
@@ -32,25 +33,31 @@ class YamlTenantTemplates:
 
     Args:
         settings: What is the same for all tenants.
+        plans: What differs by plan.
         folder: Where the templates are; they are read once, in the order of their names.
     """
 
-    def __init__(self, settings: TenantSettings, folder: Path = FOLDER) -> None:
+    def __init__(self, settings: TenantSettings, plans: Plans, folder: Path = FOLDER) -> None:
         self._settings = settings
+        self._plans = plans
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
         self._templates = [_template(environment, path) for path in sorted(folder.glob("*.yaml"))]
         if not self._templates:
             raise Permanent(f"there are no templates in {folder.name}")
 
     def render(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects in the order of the files; raises Permanent for a template that is wrong."""
-        values = template_values(tenant, self._settings)
+        """Return a tenant's objects in the order of the files.
+
+        Raises:
+            Permanent: A template is wrong.
+            NoRoom: The tenant's plan is not there any more.
+        """
+        values = template_values(tenant, plan_of(self._plans, tenant.plan), self._settings)
         return [manifest for name, template in self._templates for manifest in _objects(name, template, values)]
 
 
-def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str | int]:
+def template_values(tenant: Tenant, plan: Plan, settings: TenantSettings) -> dict[str, str | int]:
     """Return all names that a template may use, with their values."""
-    plan = PLANS[tenant.plan]
     return {
         "owner": settings.owner,
         "slug": tenant.slug,
@@ -66,7 +73,7 @@ def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str |
         "tenant_secret": _tenant_secret(tenant, settings),
         "ingress_class": settings.ingress_class,
         "ingress_namespace": settings.ingress_namespace,
-        "storage_class": settings.storage_class,
+        "storage_class": plan.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,
         "memory_request": plan.memory_request,
@@ -93,7 +100,7 @@ def _template(environment: Environment, path: Path) -> tuple[str, Template]:
 
 def _objects(name: str, template: Template, values: Mapping[str, str | int]) -> list[Manifest]:
     try:
-        documents = list(yaml.load_all(template.render(values), _Loader))
+        documents = list(yaml.load_all(template.render(values), StrictLoader))
     except (TemplateError, yaml.YAMLError, ValueError) as error:
         raise Permanent(f"template {name}: {error}") from error
     for document in documents:
@@ -129,18 +136,3 @@ def _tenant_secret(tenant: Tenant, settings: TenantSettings) -> str:
 def _times(quantity: str, factor: int) -> str:
     number = quantity.rstrip("mMGi")
     return f"{int(number) * factor}{quantity[len(number) :]}"
-
-
-class _Loader(yaml.CSafeLoader):
-    """Refuses a key that occurs twice in one mapping; YAML's own loader silently takes the last."""
-
-
-def _unique_mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key} occurs twice", node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)

@@ -23,7 +23,7 @@ from shared.domain.clusters import NO_CLUSTER, Cluster, ClusterName
 from shared.domain.instances import InstanceId, new_instance_id
 from shared.domain.operations import Operation, OperationId, slug_of
 from shared.domain.placement import Refusal, Reservation, ReservationState, candidates
-from shared.domain.plans import PLANS
+from shared.domain.plans import Plans, plan_of
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, Conflict, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_event
@@ -58,6 +58,7 @@ class Admission:
         clusters: ClusterRepository,
         reservations: ReservationRepository,
         breakers: Breakers,
+        plans: Plans,
         clock: Clock,
         settings: ProvisioningSettings,
     ) -> None:
@@ -65,6 +66,7 @@ class Admission:
         self._clusters = clusters
         self._reservations = reservations
         self._breakers = breakers
+        self._plans = plans
         self._clock = clock
         self._settings = settings
         self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
@@ -90,7 +92,7 @@ class Admission:
             away_from: The one cluster that is left out.
 
         Raises:
-            NoRoom: No cluster of the region can take it, now or after waiting.
+            NoRoom: No cluster of the region can take it, now or after waiting, or its plan is not there any more.
             QueueFull: Too many are queued.
             Transient: The clusters that could take it do not respond, or the tables do not.
         """
@@ -212,7 +214,7 @@ class Admission:
 
     async def _reserve(self, operation_id: OperationId, *, region: str, plan: str, away_from: ClusterName) -> Placement:
         """Reserve for a new instance: where there is a slot, else in the shortest queue."""
-        weight, instance, settings = PLANS[plan].weight, new_instance_id(), self._settings
+        weight, instance, settings = plan_of(self._plans, plan).weight, new_instance_id(), self._settings
         refusals: set[Refusal] = set()
         # First for those that need not wait. What this worker knows of the sums only orders them: `reserve` checks.
         for max_waiting in (0, settings.max_queued):

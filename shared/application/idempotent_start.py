@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.idempotency import IdempotencyRepository
@@ -84,12 +85,12 @@ class IdempotentStart:
             await self.start(operation, workflows)
         return operation
 
-    def ensure_in_time(self, operation: Operation) -> None:
-        """Raise Transient for a request that was held up; `save` asks when it has read the tenant that it will replace.
+    def ensure_in_time(self, asked_at: datetime) -> None:
+        """Raise Transient for a request that was held up; asked right after reading the tenant that is to be replaced.
 
         What was read then may belong to somebody else, who took the slug after the request came.
         """
-        if age(operation.created_at, self._clock.now()) > LATE_SECONDS:
+        if age(asked_at, self._clock.now()) > LATE_SECONDS:
             raise Transient("the request was held up on its way: send it again")
 
     async def start(self, operation: Operation, workflows: Workflows) -> None:

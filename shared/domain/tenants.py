@@ -10,6 +10,7 @@ from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
+from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
 
@@ -28,6 +29,7 @@ class Tenant:
     """A customer's entry.
 
     `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
+    `active_since` is when its instance first became active; `policy` is what differs from its plan's;
     `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
@@ -43,6 +45,8 @@ class Tenant:
     operation: Operation
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
+    active_since: datetime | None = None
+    policy: PolicyOverride = NO_OVERRIDE
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -69,7 +73,9 @@ class Tenant:
         kept a link to it.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
-        return ended._tombstone(now, quarantine) if ended.state is TenantState.DELETED else ended
+        if ended.state is TenantState.DELETED:
+            return ended._tombstone(now, quarantine)
+        return replace(ended, active_since=now) if self.operation.rules.makes_instance else ended
 
     def fail(self, now: datetime) -> "Tenant":
         """End an operation that failed or was cancelled, after its compensation.
@@ -134,11 +140,12 @@ class Tenant:
             operation=replace(self.operation, actor=""),
             email="",
             display_name="",
+            policy=NO_OVERRIDE,
             quarantine_until=now + quarantine if self.instance else now,
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, active_since=None, observed=None)
 
     def _end(self, outcome: OperationState, target: TenantState, now: datetime) -> "Tenant":
         if not self.operation.is_open:

@@ -32,7 +32,7 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.settings import KubernetesSettings
-from tests.support.builders import PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
+from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
 from tests.support.stack import proxied_stack
 
 type Provision = Callable[[int], Awaitable[float]]
@@ -131,7 +131,7 @@ async def _cluster(stack: Stack) -> KubernetesApiCluster:
 
 def _bundle() -> tuple[Tenant, list[dict[str, object]]]:
     tenant = new_tenant(new_slug(), created_at=datetime.now(UTC))
-    return tenant, [dict(each) for each in YamlTenantTemplates(TENANT_SETTINGS).render(tenant)]
+    return tenant, [dict(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(tenant)]
 
 
 async def _cost(samples: int) -> None:

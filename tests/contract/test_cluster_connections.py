@@ -18,7 +18,7 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterName, Kubeconfig
 from shared.domain.instances import new_instance_id
 from shared.errors import NotFound, WrongRegistration
 from shared.settings import KubernetesSettings
-from tests.support.builders import TENANT_SETTINGS, new_cluster
+from tests.support.builders import PLANS, TENANT_SETTINGS, new_cluster
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster, FakeConnections
 from tests.support.faults import Faults
@@ -50,7 +50,7 @@ async def pooled(control_plane: ControlPlane) -> AsyncIterator[Connected]:
         KubernetesSettings(kubeconfig=str(kubeconfig)),
         SystemClock(),
         owner=TENANT_SETTINGS.owner,
-        storage_class="",
+        plans=PLANS,
         identity=identity,
     )
     uid = await kubectl(control_plane, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
@@ -103,7 +103,7 @@ async def test_nothing_is_applied_to_another_cluster(connected: Connected) -> No
     tenant = fresh_tenant()
     cluster = await connected.connections.connect(connected.cluster.name)
     with pytest.raises(WrongRegistration, match=f"the uid {connected.uid}, not another"):
-        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(tenant))
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(tenant))
     await register(connected.clusters, replace(connected.cluster, uid=connected.uid))
     namespaces = await (await connected.connections.connect(connected.cluster.name)).tenant_namespaces()
     assert tenant.instance not in {each.instance for each in namespaces}

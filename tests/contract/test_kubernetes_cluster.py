@@ -13,14 +13,14 @@ from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, NotOurs, Permanent, Transient
-from tests.support.builders import PRODUCT, TENANT_SETTINGS
+from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
 
 async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     return namespace_name(value.instance)
 
 
@@ -142,7 +142,7 @@ async def test_a_namespace_of_others_is_never_touched(administered: Administered
 
 async def test_an_object_of_others_is_never_taken_over(administered: Administered) -> None:
     cluster, by_hand = administered
-    home, *objects = YamlTenantTemplates(TENANT_SETTINGS).render(fresh_tenant("never-ready-1"))
+    home, *objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
     namespace = home["metadata"]["name"]
     await cluster.apply([home])
     await by_hand.create_in(namespace, [without_labels(each) for each in objects])
@@ -155,7 +155,7 @@ async def test_an_object_of_others_is_never_taken_over(administered: Administere
 
 async def test_a_volume_of_others_is_never_removed(administered: Administered) -> None:
     cluster, by_hand = administered
-    objects = YamlTenantTemplates(TENANT_SETTINGS).render(fresh_tenant("never-ready-1"))
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
     namespace = objects[0]["metadata"]["name"]
     await cluster.apply(objects)
     [claim] = [without_labels(each) for each in objects if each["kind"] == "PersistentVolumeClaim"]
@@ -174,7 +174,7 @@ async def test_a_volume_of_others_is_never_removed(administered: Administered) -
 @pytest.mark.parametrize("kind", ["Secret", "StatefulSet"])
 async def test_a_template_without_labels_is_refused(administered: Administered, kind: str) -> None:
     cluster, by_hand = administered
-    objects = YamlTenantTemplates(TENANT_SETTINGS).render(fresh_tenant())
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())
     wrong = [without_labels(each) if each["kind"] == kind else each for each in objects]
     with pytest.raises(NotOurs, match=f"the {kind} "):
         await cluster.apply(wrong)
@@ -182,7 +182,7 @@ async def test_a_template_without_labels_is_refused(administered: Administered, 
 
 
 async def test_a_workload_that_selects_others_is_refused(administered: Administered) -> None:
-    objects = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS).render(fresh_tenant())]
+    objects = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())]
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]
     workload["spec"]["selector"]["matchLabels"] = {"app": "product"}
     with pytest.raises(NotOurs, match="StatefulSet product does not select the label"):
@@ -194,7 +194,7 @@ async def test_a_template_without_the_owner_is_refused(administered: Administere
     value = fresh_tenant()
     others = TENANT_SETTINGS.model_copy(update={"owner": "other"})
     with pytest.raises(NotOurs, match="owner=other"):
-        await cluster.apply(YamlTenantTemplates(others).render(value))
+        await cluster.apply(YamlTenantTemplates(others, PLANS).render(value))
     assert not await by_hand.exists(namespace_name(value.instance))
 
 

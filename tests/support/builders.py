@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from local.kubernetes.control_plane import OWNER
+from shared.adapters.plans import load_plans
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
@@ -30,6 +31,7 @@ TENANT_SETTINGS = TenantSettings(
     default_version="1.0.0",
     secret_seed=SecretStr("0123456789abcdef"),
 )
+PLANS = load_plans()  # the document that is deployed
 PRODUCT = (Workload("product", claims=frozenset({"data"})),)  # what the templates make
 
 

@@ -15,9 +15,16 @@ from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
 from local.stack import Stack
-from shared.domain.plans import PLANS
+from tests.support.builders import PLANS
 
-TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
+TENANT: Json = {
+    "slug": "acme",
+    "state": "provisioning",
+    "operation": "acme.1",
+    "observed": None,
+    "activity": [],
+    "dormancy": None,
+}
 
 
 def operation(kind: str = "provision", *, cancel_requested: bool = False) -> Json:
@@ -135,6 +142,28 @@ def test_a_step_that_is_done_shows_no_message(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["apply", "done", "0.13"] in lines
     assert ["start", "running", "waiting", "for", "the", "pod"] in lines
+
+
+POLICY = {"idle_days": 3, "never_active_days": 14, "exempt": False, "keep_awake_until": None}
+
+
+def test_a_policy_is_shown_with_where_it_is_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = POLICY | {"overridden": ["idle_days"]}
+    respond(monkeypatch, {"PUT tenants/acme/policy": TENANT | {"policy": policy}})
+    assert main(["tenants", "policy", "acme", "--idle-days", "3"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["idle_days", "3", "tenant"] in lines
+    assert ["never_active_days", "14", "plan"] in lines
+
+
+def test_a_policy_that_is_the_plans_takes_no_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {})
+    options = ["tenants", "policy", "acme", "--as-plan", "--exempt", "no"]
+    assert "--as-plan goes with no other option" in usage_error(capsys, options)
 
 
 @pytest.mark.parametrize(

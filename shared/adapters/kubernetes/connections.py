@@ -10,6 +10,7 @@ from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.registered_cluster import RegisteredCluster
 from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, Probe
+from shared.domain.plans import Plans
 from shared.settings import KubernetesSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ClusterConnectionPool:
         settings: Time limits and the number of requests at once, for each cluster.
         clock: The present time.
         owner: This berth's own id.
-        storage_class: The storage class of tenants' volumes; empty for the cluster's default.
+        plans: All plans.
         identity: The Microsoft Entra identity, for the clusters reached by it; its creator closes it, after this pool.
     """
 
@@ -36,14 +37,14 @@ class ClusterConnectionPool:
         clock: Clock,
         *,
         owner: str,
-        storage_class: str,
+        plans: Plans,
         identity: AsyncTokenCredential,
     ) -> None:
         self._clusters = clusters
         self._settings = settings
         self._clock = clock
         self._owner = owner
-        self._storage_class = storage_class
+        self._plans = plans
         self._identity = identity
         self._registered: dict[ClusterName, RegisteredCluster] = {}
         self._opened: list[KubernetesApiCluster] = []
@@ -63,7 +64,7 @@ class ClusterConnectionPool:
         from shared.adapters.kubernetes.probe import probe
 
         try:
-            return await probe(client, storage_class=self._storage_class)
+            return await probe(client, self._plans)
         finally:
             await client.close()
 

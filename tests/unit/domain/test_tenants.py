@@ -24,11 +24,13 @@ def operation(kind: OperationKind) -> Operation:
 def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     tenant = new_tenant(cluster="one").succeed(START, quarantine=QUARANTINE)
     assert (tenant.state, tenant.operation.state) == (TenantState.ACTIVE, OperationState.SUCCEEDED)
+    assert tenant.active_since == START
     deleting = tenant.begin(operation(OperationKind.DELETE), START)
     assert deleting.state is TenantState.DELETING
     tombstone = deleting.succeed(START, quarantine=QUARANTINE)
     assert tombstone.state is TenantState.DELETED
     assert (tombstone.email, tombstone.display_name, tombstone.cluster) == ("", "", "")
+    assert tombstone.active_since is None
     assert (deleting.operation.actor, tombstone.operation.actor) == ("portal", "")
 
 
