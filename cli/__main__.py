@@ -129,7 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
     tenants.add_arguments(
-        add("tenants", "create, list, show, watch, retry, cancel and delete tenants, and set their policies, over HTTP")
+        add(
+            "tenants",
+            "create, list, show, watch, retry, cancel, wake and delete tenants, and put them to sleep, over HTTP",
+        )
     )
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))

@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retry.add_argument("slug", help=slug)
     retry.add_argument("--version", default="", help="the tag of the image (default: the one that failed)")
     cancel = add(
-        "cancel", "cancel a tenant's provisioning and follow its operation; the tenant fails and can be retried"
+        "cancel",
+        "cancel a tenant's operation and follow it: after a provisioning the tenant is failed and can be retried, "
+        "after a hibernation it is active, after a wake it sleeps",
     )
     cancel.add_argument("slug", help=slug)
+    add("sleep", "put a tenant to sleep and follow its operation; its data stays").add_argument("slug", help=slug)
+    add("wake", "wake a tenant that sleeps and follow its operation").add_argument("slug", help=slug)
     add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
     forget = add(
         "forget",
@@ -74,6 +78,13 @@ async def run(options: argparse.Namespace) -> int:
                 body = {"version": options.version} if options.version else None
                 operation = await _change(api, options.slug, "POST", f"tenants/{options.slug}/retry", body)
                 return await _follow(api, operation, as_json=options.json)
+            case "sleep" | "wake" as action:
+                begun = await _change(api, options.slug, "POST", f"tenants/{options.slug}/{action}")
+                if "steps" in begun:
+                    # A hibernation that is turned round by a wake ends cancelled.
+                    wanted = "cancelled" if begun["cancel_requested"] else "succeeded"
+                    return await _follow(api, begun, as_json=options.json, wanted=wanted)
+                _print_one(begun, as_json=options.json)
             case "delete":
                 operation = await _change(api, options.slug, "DELETE", f"tenants/{options.slug}")
                 return await _follow(api, operation, as_json=options.json)
@@ -84,10 +95,7 @@ async def run(options: argparse.Namespace) -> int:
             case "forget":
                 body = {"reason": options.reason}
                 tenant = await _change(api, options.slug, "POST", f"tenants/{options.slug}/forget", body)
-                if options.json:
-                    print(json.dumps(tenant, indent=2))
-                else:
-                    console().print(_table([tenant]))
+                _print_one(tenant, as_json=options.json)
             case "show":
                 await _show(api, options.slug, as_json=options.json)
             case "policy":
@@ -232,6 +240,13 @@ def _print(tenants: list[Json], *, as_json: bool) -> None:
         print(json.dumps(tenants, indent=2))
     else:
         console().print(_table(tenants))
+
+
+def _print_one(tenant: Json, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(tenant, indent=2))
+    else:
+        console().print(_table([tenant]))
 
 
 def _table(tenants: list[dict[str, Any]]) -> Table:

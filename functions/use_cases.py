@@ -17,6 +17,8 @@ from shared.application.activities.activity import ActivityPorts, OperationActiv
 from shared.application.activities.apply import ApplyTenant
 from shared.application.activities.await_ready import AwaitTenant
 from shared.application.activities.remove import RemoveTenant
+from shared.application.activities.resume import ResumeTenant
+from shared.application.activities.stop import StopTenant
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
@@ -38,8 +40,10 @@ from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
+from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.tenant_history import TenantHistory
+from shared.application.wake import Wake
 from shared.domain.plans import Plans
 from shared.domain.workflow import Activity
 from shared.settings import Settings
@@ -125,6 +129,8 @@ class UseCases:
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
+        self.sleep = Sleep(tenants=tenants, start=start)
+        self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
         self.forget = Forget(
             tenants=tenants, admission=admission, breakers=breakers, clock=clock, settings=settings.tenants
         )
@@ -161,13 +167,16 @@ class UseCases:
             tenants=tenants,
             latency=TableLatencyRepository(tables),
             connections=connections,
+            templates=templates,
             admission=admission,
             breakers=breakers,
             clock=clock,
             settings=settings,
         )
         self.activities: Mapping[Activity, OperationActivity] = {
-            Activity.APPLY: ApplyTenant(ports, templates=templates),
-            Activity.AWAIT: AwaitTenant(ports, templates=templates),
+            Activity.APPLY: ApplyTenant(ports),
+            Activity.AWAIT: AwaitTenant(ports),
+            Activity.STOP: StopTenant(ports),
+            Activity.RESUME: ResumeTenant(ports),
             Activity.REMOVE: RemoveTenant(ports),
         }

@@ -91,15 +91,24 @@ class ProvisioningSettings(_Section):
     """Seconds more for a tenant that waits for a node which the cluster's autoscaler is adding (its own default is to
     give a node 15 minutes, `--max-node-provision-time`)."""
     max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings that may start at once on one cluster, whose controllers are the bottleneck (the default of Zero to
-    JupyterHub); those beyond it are queued."""
+    """Provisionings and wakes that may start at once on one cluster, whose controllers are the bottleneck (the default
+    of Zero to JupyterHub); those beyond it are queued."""
+    wake_slots: Annotated[int, Field(ge=0, le=10_000)] = 8
+    """How many of these only wakes may use, so that a burst of signups holds up nobody who is waiting for a tenant that
+    sleeps. One is always left for signups."""
     max_queued: Annotated[int, Field(ge=0, le=100_000)] = 500
     """Signups that may be queued for one cluster; those beyond it get the response 429."""
     retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds after which a signup that got 429 should be sent again: so many, up to twice as many, at random, so that
     a burst does not come back as one (JupyterHub suggests 30 to 60)."""
     progress_interval: Annotated[float, Field(ge=0.5, le=30)] = 5.0
-    """Seconds between two polls of an operation while its tenant starts: how old a message or a cancellation can be."""
+    """Seconds between two polls of an operation while its tenant starts or stops: how old a message or a cancellation
+    can be."""
+
+    @property
+    def signup_slots(self) -> int:
+        """Up to how many slots in use signups may start."""
+        return max(1, self.max_concurrent - self.wake_slots)
 
 
 class RecoverySettings(_Section):

@@ -133,6 +133,7 @@ Time = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-01T12:00:00Z"]}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
+MaxInstances = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
 DEFAULT_SOURCE = "heartbeat"
@@ -293,7 +294,9 @@ class ClusterRegistration(_Request):
 
     region: Region
     capacity: Capacity
-    """The plan weights that fit on it, a trial's being 1."""
+    """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
+    max_instances: MaxInstances | None = None
+    """How many tenants fit on it, awake or asleep, because each has a volume; null, or left out, is no limit."""
     state: Annotated[ClusterState, Field(strict=False)] | None = None
     """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
@@ -305,20 +308,24 @@ class ClusterRegistration(_Request):
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Registration(name, self.region, self.capacity, self.state, access)
+        return Registration(name, self.region, self.capacity, self.state, access, self.max_instances)
 
 
 class ClusterChange(_Request):
     """What changes of a cluster; what is left out, or null, stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_given("state"), _given("capacity"), _given("max_instances")]}
+    )
 
     state: Annotated[ClusterState | None, Field(strict=False)] = None
     capacity: Capacity | None = None
     """In plan weights. Below what is allocated it moves nobody, and lets no new tenants in."""
+    max_instances: MaxInstances | None = None
+    """Below what is there it moves nobody, and lets no new tenants in. To have no limit, replace the registration."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.state is None and self.capacity is None:
-            raise ValueError("give a state, a capacity, or both")
+        if self.state is None and self.capacity is None and self.max_instances is None:
+            raise ValueError("give a state, a capacity, a number of instances, or several of these")
         return self

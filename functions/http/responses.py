@@ -153,6 +153,8 @@ class Tenant(_Response):
     """Where the tenant's users find it."""
     created_at: Moment
     changed_at: Moment
+    state_since: Moment
+    """Since when it has its state."""
     observed: Observed | None
     operation: str
     """The id of the operation that runs on it, or the last that ran."""
@@ -183,6 +185,7 @@ class Tenant(_Response):
             url=f"https://{tenant.slug}.{domain}",
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,
+            state_since=tenant.state_since,
             observed=observed and Observed(ready=observed.ready, message=observed.message, at=observed.at),
             operation=tenant.operation.id,
             quarantine_until=tenant.quarantine_until,
@@ -347,7 +350,10 @@ class Breaker(_Response):
 
 
 class Cluster(_Response):
-    """A registered cluster, without how to reach it. Capacity is in plan weights, a trial's being 1."""
+    """A registered cluster, without how to reach it.
+
+    Capacity is in plan weights, a trial's being 1; a tenant that sleeps has none.
+    """
 
     name: str
     region: str
@@ -358,7 +364,13 @@ class Cluster(_Response):
     starting: int
     """Slots in use: tenants that are starting on it."""
     waiting: int
-    """Tenants that are queued for one of its slots."""
+    """New tenants that are queued for one of its slots."""
+    waking: int
+    """Tenants that sleep and are queued to be woken, ahead of the new ones."""
+    instances: int
+    """Tenants that have a volume on it, awake or asleep."""
+    max_instances: int | None
+    """How many of these fit; null is no limit."""
     uid: str
     """The uid of its namespace kube-system, by which berth recognises it; empty if it is not known yet."""
     breaker: Breaker | None
@@ -377,6 +389,9 @@ class Cluster(_Response):
             starting=cluster.starting,
             waiting=cluster.waiting,
             uid=cluster.uid,
+            waking=cluster.waking,
+            instances=cluster.instances,
+            max_instances=cluster.max_instances,
             breaker=cluster.breaker and Breaker(since=cluster.breaker.since, reason=cluster.breaker.reason),
         )
 

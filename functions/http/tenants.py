@@ -1,4 +1,4 @@
-"""HTTP: sign up, list, show, retry, delete and forget tenants."""
+"""HTTP: sign up, list, show, retry, put to sleep, wake, delete and forget tenants."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -26,6 +26,7 @@ from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
 from shared.domain import tenants
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
 
 
 @endpoint(
@@ -166,6 +167,38 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
 
 @endpoint(
     Route(
+        method="POST",
+        path="tenants/{slug}/sleep",
+        summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", TenantDetail)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to put an active tenant to sleep."""
+    workflows = container().workflows(client)
+    return await _begun(await container().sleep.sleep(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/wake",
+        summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", TenantDetail)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+    )
+)
+async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to wake a tenant; a hibernation that is under way is turned round."""
+    workflows = container().workflows(client)
+    return await _begun(await container().wake.wake(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
         method="DELETE",
         path="tenants/{slug}",
         summary="Start to remove a tenant",
@@ -210,3 +243,9 @@ async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
         dormancy=status.decision and Dormancy.of(status.decision),
     )
     return json_response(detail)
+
+
+async def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
+    if isinstance(result, Operation):
+        return accepted(result)
+    return await _detail(result)

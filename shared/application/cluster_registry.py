@@ -21,6 +21,7 @@ class Registration:
     capacity: int
     state: ClusterState | None
     access: ClusterAccess
+    max_instances: int | None = None
 
 
 class ClusterRegistry:
@@ -58,6 +59,7 @@ class ClusterRegistry:
                 name=name,
                 region=registration.region,
                 capacity=registration.capacity,
+                max_instances=registration.max_instances,
                 state=registration.state or (before.state if before else ClusterState.OPEN),
                 access=registration.access,
                 uid=found.uid or (before.uid if before else ""),
@@ -78,10 +80,12 @@ class ClusterRegistry:
             return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
-    async def change(self, name: ClusterName, *, state: ClusterState | None, capacity: int | None) -> Cluster:
-        """Change a cluster's state, its capacity in plan weights, or both, and return it with its allocation.
+    async def change(
+        self, name: ClusterName, *, state: ClusterState | None, capacity: int | None, max_instances: int | None = None
+    ) -> Cluster:
+        """Change a cluster's state, its capacity in plan weights, or how many instances fit; return its allocation too.
 
-        None leaves a field as it is. A capacity below what is allocated moves nobody and lets no new tenants in.
+        None leaves a field as it is. A limit below what is there moves nobody and lets no new tenants in.
 
         Raises:
             NotFound: No such cluster is registered.
@@ -90,7 +94,12 @@ class ClusterRegistry:
         for _ in range(MAX_TRIES):
             stored = await self._clusters.get(name)
             before = stored.value
-            after = replace(before, state=state or before.state, capacity=capacity or before.capacity)
+            after = replace(
+                before,
+                state=state or before.state,
+                capacity=capacity or before.capacity,
+                max_instances=max_instances or before.max_instances,
+            )
             # An earlier try may have written this already, if only its response was lost.
             if after != before:
                 try:

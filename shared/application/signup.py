@@ -87,6 +87,7 @@ class Signup:
                     display_name=request.display_name,
                     created_at=operation.created_at,
                     changed_at=operation.created_at,
+                    state_since=operation.created_at,
                     operation=operation,
                 ).placed(placement.cluster, placement.instance, operation.created_at, placement.message)
                 try:

@@ -65,8 +65,10 @@ class Cluster:
     `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
     version until the first connection.
 
-    Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
-    are queued for one. `breaker` is there while the cluster does not respond; nothing is placed on it then.
+    Capacity and allocation are in plan weights; a tenant that sleeps has none. `max_instances` is how many instances
+    fit, awake or asleep, because each has a volume; None is no limit. `starting` counts the slots in use, `waiting` the
+    provisionings that are queued for one, and `waking` the wakes, which want the weight `wanted`. `breaker` is there
+    while the cluster does not respond; nothing is placed on it then.
     """
 
     name: ClusterName
@@ -75,17 +77,25 @@ class Cluster:
     state: ClusterState
     access: ClusterAccess
     uid: str = ""
+    max_instances: int | None = None
     allocated: int = 0
     starting: int = 0
     waiting: int = 0
+    waking: int = 0
+    wanted: int = 0
+    instances: int = 0
     breaker: Breaker | None = None
 
     @property
     def is_in_use(self) -> bool:
         """Whether any tenant has a reservation on it."""
-        return self.allocated > 0 or self.starting > 0 or self.waiting > 0
+        return self.instances > 0 or self.waiting > 0
 
     @property
     def free(self) -> int:
-        """The weight that still fits."""
-        return max(0, self.capacity - self.allocated)
+        """The weight that still fits, besides what waits to be woken."""
+        return max(0, self.capacity - self.allocated - self.wanted)
+
+    def has_room(self, weight: int) -> bool:
+        """Whether one more instance of a weight fits."""
+        return self.free >= weight and (self.max_instances is None or self.instances < self.max_instances)

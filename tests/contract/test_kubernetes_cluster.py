@@ -66,6 +66,38 @@ async def test_each_failed_start_has_its_reason(administered: Administered) -> N
     )
 
 
+async def test_a_stopped_tenant_starts_again_with_its_volume(administered: Administered) -> None:
+    cluster, by_hand = administered
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value := fresh_tenant())
+    namespace = await apply(cluster, value)
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+    claim, objects_before = await by_hand.claim(namespace), set(await by_hand.versions(namespace))
+    assert await cluster.replicas(namespace) == {"product": 1}
+    assert "product-0" in await cluster.wait_until_stopped(namespace, timeout=0.1)
+    for _ in range(2):
+        await cluster.stop(namespace)
+        assert await cluster.wait_until_stopped(namespace, timeout=20) == ""
+    assert await cluster.replicas(namespace) == {"product": 0}
+    assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=0.1)).ready
+    assert set(await by_hand.versions(namespace)) == objects_before
+    await cluster.apply(objects, is_new=False)
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+    assert await cluster.replicas(namespace) == {"product": 1}
+    assert await by_hand.claim(namespace) == claim
+
+
+async def test_what_is_not_new_is_not_made_anew(administered: Administered) -> None:
+    cluster, by_hand = administered
+    value = fresh_tenant()
+    namespace = namespace_name(value.instance)
+    with pytest.raises(NotFound, match=namespace):
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value), is_new=False)
+    assert not await by_hand.exists(namespace)
+    for ask in (cluster.replicas, cluster.stop):
+        with pytest.raises(NotFound, match=namespace):
+            await ask(namespace)
+
+
 async def test_a_pod_of_others_makes_no_tenant_ready(administered: Administered) -> None:
     cluster, by_hand = administered
     waiting, starting = await apply(cluster, fresh_tenant("never-ready-1")), await apply(cluster, fresh_tenant())

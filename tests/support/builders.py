@@ -54,6 +54,7 @@ def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
         "display_name": "Acme",
         "created_at": START,
         "changed_at": START,
+        "state_since": START,
         "operation": replace(operation, instance=instance),
         "instance": instance,
     }

@@ -22,7 +22,6 @@ from shared.application.ports.clusters import TenantTemplates
 from shared.application.ports.stored import Stored
 from shared.application.signup import SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
-from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
@@ -144,6 +143,25 @@ class World:
         await self.run()
         return await self.tenant(slug)
 
+    async def asleep(self, slug: str = "acme", **fields: str) -> Tenant:
+        """Return a tenant that was signed up and put to sleep."""
+        await self.active(slug, **fields)
+        await self.sleep(slug)
+        await self.run()
+        return await self.tenant(slug)
+
+    async def sleep(self, slug: str = "acme", caller: Caller = PORTAL, *, worker: int = 0) -> Operation:
+        """Begin to put a tenant to sleep that is awake."""
+        begun = await self.workers[worker].sleep.sleep(Slug(slug), caller, self.workflows)
+        assert isinstance(begun, Operation)
+        return begun
+
+    async def wake(self, slug: str = "acme", caller: Caller = PORTAL, *, worker: int = 0) -> Operation:
+        """Begin to wake a tenant that is asleep."""
+        begun = await self.workers[worker].wake.wake(Slug(slug), caller, self.workflows)
+        assert isinstance(begun, Operation)
+        return begun
+
     async def tenant(self, slug: str = "acme") -> Tenant:
         """Return a tenant as it is recorded."""
         return (await TableTenantRepository(self.storage).get(Slug(slug))).value
@@ -215,10 +233,7 @@ class World:
                 self._begin(operation, self.work(operation))
 
     def _begin(self, operation: Operation, work: Work) -> None:
-        declared: Any = {
-            OperationKind.PROVISION: orchestrators.provision_tenant,
-            OperationKind.DELETE: orchestrators.delete_tenant,
-        }[operation.kind]
+        declared: Any = getattr(orchestrators, operation.rules.orchestrator)
         context = _Context(self.clock)
         steps = declared.build().get_user_function().orchestrator_function(context, work.encode())
         self._running.pop(operation.orchestration_id, None)  # to the end of the line
@@ -295,8 +310,8 @@ async def new_world(
 async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """Return everything that is wrong, as sentences.
 
-    One tenant has one complete bundle of objects and one reservation, or nothing; the sums add up; no cluster is
-    overbooked; and at rest no operation is open.
+    One tenant has one complete bundle of objects and one reservation, or nothing; only one that sleeps has no pods; the
+    sums add up; no cluster is overbooked; and at rest no operation is open.
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
@@ -320,12 +335,18 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
         if tenant.operation.is_open:
             if at_rest:
                 found.append(f"{slug} is {tenant.state}: its operation has not ended")
-        elif tenant.state == "active":
+        elif tenant.state.has_instance:
+            awake = tenant.state == "active"
             reservation = reservations.get(instance, {})
-            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != "held":
-                found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
+            expected = "held" if awake else "asleep"
+            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != expected:
+                found.append(f"{slug} is {tenant.state} on {tenant.cluster} with the reservation {reservation}")
             if len(homes[instance].objects if instance in homes else ()) != 3:
-                found.append(f"{slug} is active without all of its objects")
+                found.append(f"{slug} is {tenant.state} without all of its objects")
+            elif bool(homes[instance].tag) is not awake:
+                found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a pod")
+            if bool(tenant.replicas) is awake:
+                found.append(f"{slug} is {tenant.state} with the recorded replicas {tenant.replicas}")
         elif instance:
             found.append(f"{slug} is {tenant.state} and has the instance {instance}")
     found += [f"the instance {each} of no tenant has a reservation" for each in reservations.keys() - known]

@@ -9,7 +9,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import TypeAdapter
 
@@ -103,7 +103,7 @@ class TableClusterRepository:
 
     async def _with_sums(self, cluster: Cluster, *, exact: bool = True) -> Cluster:
         sums = await self._reservations.sums(cluster.name, fresh=exact)
-        return replace(cluster, allocated=sums.allocated, starting=sums.starting, waiting=sums.waiting)
+        return replace(cluster, **asdict(sums))
 
 
 def _row(cluster: Cluster) -> Row:
@@ -115,6 +115,7 @@ def _row(cluster: Cluster) -> Row:
         "state": cluster.state.value,
         "access": _ACCESS.dump_json(cluster.access).decode(),
         "uid": cluster.uid,
+        "max_instances": cluster.max_instances or 0,
     }
     return with_schema(row)
 
@@ -127,6 +128,7 @@ def _cluster(row: Row) -> Cluster:
         state=ClusterState(row["state"]),
         access=_ACCESS.validate_json(row["access"]),
         uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
+        max_instances=int(row["max_instances"]) or None,
     )
 
 

@@ -38,6 +38,7 @@ TABLE = "tenants"
 _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
 _POLICY = TypeAdapter(PolicyOverride)
+_REPLICAS = TypeAdapter(dict[str, int])
 _TENANT = TypeAdapter(Tenant)
 _AUDIT = TypeAdapter(AuditEntry)
 _OPEN = TypeAdapter(OpenOperation)
@@ -153,7 +154,9 @@ class TableTenantRepository:
 
 
 def _tenant_row(tenant: Tenant) -> Row:
-    columns: dict[str, Any] = _TENANT.dump_python(tenant, mode="json", exclude={"operation", "observed", "policy"})
+    columns: dict[str, Any] = _TENANT.dump_python(
+        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas"}
+    )
     return with_schema(
         {
             **{name: value for name, value in columns.items() if value is not None},
@@ -162,6 +165,7 @@ def _tenant_row(tenant: Tenant) -> Row:
             "operation": _OPERATION.dump_json(tenant.operation).decode(),
             "observed": _OBSERVED.dump_json(tenant.observed).decode(),
             "policy": _POLICY.dump_json(tenant.policy).decode(),
+            "replicas": _REPLICAS.dump_json(dict(tenant.replicas)).decode(),
         }
     )
 
@@ -172,7 +176,8 @@ def _tenant(row: Row) -> Tenant:
         raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
     policy = _POLICY.validate_json(row.get("policy", "{}"))
-    columns = {**row, "operation": operation, "observed": observed, "policy": policy}
+    replicas = _REPLICAS.validate_json(row["replicas"])
+    columns = {**row, "operation": operation, "observed": observed, "policy": policy, "replicas": replicas}
     names = Tenant.__dataclass_fields__
     return _TENANT.validate_python({name: value for name, value in columns.items() if name in names})
 

@@ -1,10 +1,10 @@
-"""The second activity of a provisioning: wait until the tenant is ready, and record it as active."""
+"""The second activity of a provisioning and of a wake: wait until the tenant is ready, and record it as active."""
 
 from dataclasses import replace
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
-from shared.application.ports.clusters import TenantTemplates
+from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.ports.clusters import KubernetesCluster
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -33,10 +33,6 @@ class AwaitTenant(OperationActivity):
     Waiting for a node that the autoscaler adds counts on its own.
     """
 
-    def __init__(self, ports: ActivityPorts, *, templates: TenantTemplates) -> None:
-        super().__init__(ports)
-        self._templates = templates
-
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
         tenant = await self._open_tenant(work, workflows)
@@ -45,14 +41,19 @@ class AwaitTenant(OperationActivity):
         value, now = tenant.value, self._clock.now()
         if value.operation.reason:  # it failed before, and what it made is being removed
             return Outcome(Verdict.FAILED, value.operation.reason)
-        tenant = _with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
-        workloads = workloads_of(self._templates.render(value))
-        cluster = await self._connections.connect(value.cluster)
+        tenant = with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
+        return await self._wait(tenant, work, await self._connections.connect(value.cluster), workflows)
+
+    async def _wait(
+        self, tenant: Stored[Tenant], work: Work, cluster: KubernetesCluster, workflows: Workflows
+    ) -> Outcome:
+        value = tenant.value
+        workloads = workloads_of(self._objects(value))
         polled_at = recorded_at = self._clock.monotonic()
         end = polled_at + min(MAX_SECONDS, WAIT_SHARE * self._settings.kubernetes.total_timeout)
         while polled_at < end:
-            if tenant.value.operation.cancel_requested:
-                return await self._abort(tenant, "cancelled")
+            if self._is_cancelled(tenant.value.operation):
+                return await self._abort(tenant, "cancelled", workflows)
             left = self._seconds_left(tenant.value.operation)
             seconds = max(MIN_POLL_SECONDS, min(self._settings.provisioning.progress_interval, end - polled_at, left))
             try:
@@ -61,22 +62,22 @@ class AwaitTenant(OperationActivity):
             except (Transient, Forbidden) as error:
                 return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
             if status.ready:
-                await self._succeed(tenant.with_value(_observed(tenant.value, status)), workflows, reason="ready")
+                await self._ready(_seen(tenant, status), workflows)
                 return DONE
             if status.permanent:
-                return await self._abort(tenant, status.message)
+                return await self._abort(_seen(tenant, status), status.message, workflows)
             last_poll, polled_at = polled_at, self._clock.monotonic()
             operation = _waited(tenant.value.operation, status, polled_at - last_poll)
             too_long = self._too_long(operation)
             if too_long:
-                return await self._abort(tenant, f"{too_long}: {status.message}")
+                return await self._abort(_seen(tenant, status), f"{too_long}: {status.message}", workflows)
             if status.adding_node and not tenant.value.operation.node_seconds:
                 # Others can start while the node comes; only a reservation is needed from here on.
-                await self._admission.release_slot(value.cluster, value.instance, workflows)
-            tenant = _with_operation(tenant, operation)
+                await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
+            tenant = with_operation(tenant, operation)
             if status.adding_node:  # for minutes, and others need this activity's place in the worker
                 paused = replace(operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
-                await self._tenants.save(self._reported(_with_operation(tenant, paused), status))
+                await self._tenants.save(self._reported(with_operation(tenant, paused), status))
                 return Outcome(Verdict.RETRY, status.message, NODE_PAUSE_SECONDS)
             before, tenant = tenant, await self._report(tenant, status)
             if tenant.etag != before.etag:
@@ -84,9 +85,17 @@ class AwaitTenant(OperationActivity):
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 
-    async def _abort(self, tenant: Stored[Tenant], reason: str) -> Outcome:
-        """Record that the running step failed, before what it made is removed."""
-        await self._tenants.save(_with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
+    def _is_cancelled(self, operation: Operation) -> bool:
+        """Whether there is no need to wait any longer."""
+        return operation.cancel_requested
+
+    async def _ready(self, tenant: Stored[Tenant], workflows: Workflows) -> None:
+        """End the operation of a tenant that is ready."""
+        await self._succeed(tenant, workflows, reason="ready")
+
+    async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+        """Record that the running step failed, before what was done is undone."""
+        await self._tenants.save(with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
         return Outcome(Verdict.FAILED, reason)
 
     async def _report(self, tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
@@ -109,10 +118,11 @@ class AwaitTenant(OperationActivity):
         if operation.waited_seconds > self._settings.provisioning.warn_after:
             message = f"{message} (this takes longer than usual)"
         operation = operation.with_message(message, self._clock.now())
-        return tenant.with_value(replace(_observed(tenant.value, status), operation=operation))
+        return tenant.with_value(replace(_seen(tenant, status).value, operation=operation))
 
 
-def _with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
+def with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
+    """Return a tenant with another state of its operation."""
     return tenant.with_value(replace(tenant.value, operation=operation))
 
 
@@ -123,5 +133,5 @@ def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operatio
     return replace(operation, waited_seconds=operation.waited_seconds + seconds, doubt_seconds=doubt)
 
 
-def _observed(tenant: Tenant, status: PodStatus) -> Tenant:
-    return replace(tenant, observed=Observed(status.ready, status.message, status.at))
+def _seen(tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
+    return tenant.with_value(replace(tenant.value, observed=Observed(status.ready, status.message, status.at)))

@@ -41,11 +41,12 @@ class ClusterRepository(Protocol):
 class KubernetesCluster(Protocol):
     """One cluster's API server. Methods raise Transient for what may work later and Permanent for what was refused."""
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Server-side apply one tenant's objects; applying the same again changes nothing.
 
         Raises NotOurs for an object that exists and is not this berth's and the instance's: it is not changed then, and
-        nothing at all is if it is the namespace.
+        nothing at all is if it is the namespace. Raises NotFound for a namespace that does not exist, unless the
+        instance `is_new`: nothing is changed then.
         """
         ...
 
@@ -54,6 +55,24 @@ class KubernetesCluster(Protocol):
 
         Pods of anything else in the namespace do not count. Raises NotFound when somebody removed the namespace.
         """
+        ...
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each of this berth's workloads in a namespace is to have.
+
+        Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def stop(self, namespace: str) -> None:
+        """Let this berth's workloads in a namespace have no pods; everything else stays. Again changes nothing.
+
+        An apply starts them again. Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
         ...
 
     async def kept_volumes(self, namespace: str) -> Sequence[str]:

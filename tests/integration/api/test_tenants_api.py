@@ -60,6 +60,23 @@ async def test_a_policy_is_set_for_one_tenant(berth: ProxiedStack) -> None:
     assert next(each["reason"] for each in trail if each["action"] == "policy") == "as the plan says"
 
 
+async def test_a_tenant_sleeps_and_wakes(berth: ProxiedStack) -> None:
+    slug = (await berth.ended(await berth.sign_up()))["tenant"]
+    before = await berth.api.call("GET", f"tenants/{slug}")
+    for verb, kind, state in (("sleep", "hibernate", "hibernated"), ("wake", "wake", "active")):
+        responses = await asyncio.gather(*(send(berth, "POST", f"tenants/{slug}/{verb}") for _ in range(5)))
+        assert {response.status_code for response in responses} == {202}
+        [operation_id] = {response.json()["id"] for response in responses}
+        operation = await berth.ended({"id": operation_id})
+        assert (operation["kind"], operation["state"]) == (kind, "succeeded")
+        again = await send(berth, "POST", f"tenants/{slug}/{verb}")
+        assert (again.status_code, again.json()["state"]) == (200, state)
+        tenant = await berth.api.call("GET", f"tenants/{slug}")
+        assert (tenant["state"], tenant["instance"]) == (state, before["instance"])
+        assert tenant["state_since"] == operation["finished_at"] > before["state_since"]
+        await berth.at_rest()
+
+
 async def test_ten_signups_for_one_slug_give_nine_conflicts(berth: ProxiedStack) -> None:
     slug = new_slug()
     results = await asyncio.gather(*(berth.sign_up(slug) for _ in range(10)), return_exceptions=True)

@@ -57,6 +57,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "deletecollection persistentvolumeclaims",
         "list persistentvolumeclaims",
         "list events",
+        "list statefulsets",
         "list namespaces",
         "list persistentvolumes",
         "get storageclasses",

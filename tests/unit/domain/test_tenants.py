@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lifecycle import OperationKind, TenantState
+from shared.domain.lifecycle import RULES, OperationKind, TenantState
 from shared.domain.operations import Operation, OperationState, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
@@ -66,7 +66,7 @@ def test_what_is_ending_already_is_only_waited_for() -> None:
     ("kind", "sentence"),
     [
         (OperationKind.PROVISION, "acme is deleted; only failed tenants can be retried"),
-        (OperationKind.DELETE, "acme is deleted; only active or failed tenants can be deleted"),
+        (OperationKind.DELETE, "acme is deleted; only active, failed or hibernated tenants can be deleted"),
     ],
 )
 def test_a_wrong_state_is_told_in_words(kind: OperationKind, sentence: str) -> None:
@@ -100,4 +100,4 @@ def test_every_move_is_one_of_the_table(calls: list[str]) -> None:
                     assert tenant.state is tenant.operation.rules.during
         except Conflict:
             assert tenant is before
-        assert tenant.operation.is_open == (tenant.state in (TenantState.DELETING, TenantState.PROVISIONING))
+        assert tenant.operation.is_open == (tenant.state in {rules.during for rules in RULES.values()})

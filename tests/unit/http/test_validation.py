@@ -159,7 +159,7 @@ def test_a_wrong_filter_gets_a_sentence() -> None:
     with pytest.raises(Invalid) as raised:
         check_query_and_body(func.HttpRequest(method="GET", url="/a?state=ACTIVE&limit=0", body=b""), route)
     assert dict(raised.value.errors) == {
-        "?state": "give one of: provisioning, active, failed, deleting, deleted",
+        "?state": "give one of: provisioning, active, hibernating, hibernated, waking, failed, deleting, deleted",
         "?limit": "give a number that is at least 1",
     }
 
