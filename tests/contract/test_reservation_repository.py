@@ -176,10 +176,9 @@ async def asleep(reservations: TableReservationRepository, cluster: Cluster, ins
     held = await reservations.find(cluster.name, instance)
     assert held is not None
     await reservations.sleep(cluster.name, instance, SLEEP, unless_changed=held)
-    found = await reservations.find(cluster.name, instance)
-    expected = replace(held, state=ReservationState.ASLEEP, operation_id=SLEEP)
-    assert found == expected
-    return expected
+    sleeping = replace(held, state=ReservationState.ASLEEP, operation_id=SLEEP)
+    assert await reservations.find(cluster.name, instance) == sleeping
+    return sleeping
 
 
 async def wake(

@@ -28,7 +28,7 @@ from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 
 UNREADABLE: dict[str, Callable[[Row], Row]] = {
-    "state": lambda row: {**row, "state": "hibernated"},
+    "state": lambda row: {**row, "state": "archived"},
     "kind": lambda row: {**row, "operation": row["operation"].replace('"provision"', '"migrate"')},
     "json": lambda row: {**row, "operation": row["operation"][:-1]},
     "no instance": lambda row: {**row, "cluster": "one", "instance": ""},

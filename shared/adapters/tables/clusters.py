@@ -1,4 +1,4 @@
-"""The registrations and breakers in the table `clusters`, whose other rows are in `reservations`.
+"""The registrations and breakers in the table `clusters`, whose other rows are in `reservation_rows`.
 
 | PartitionKey | RowKey | what |
 |---|---|---|

@@ -1,12 +1,4 @@
-"""The reservations in the table `clusters`: one partition for each cluster.
-
-| PartitionKey | RowKey | what |
-|---|---|---|
-| on:NAME | allocation | the sums: weights reserved and wanted, slots in use, how many wait for one, and all |
-| on:NAME | instance:ID | one instance's reservation |
-| on:NAME | starting:ID | an index row: it has a slot |
-| on:NAME | waiting:TIME:ID | an index row: it waits for a slot, the oldest first |
-| on:NAME | waking:TIME:ID | an index row: it waits to be woken, the oldest first |
+"""The reservations in the table `clusters`, whose rows are described in `reservation_rows`.
 
 A reservation, its index row and the sums change in one transaction, conditional on the sums' ETag: so they always add
 up, and no limit is exceeded however many workers write. The cost is that the writes on one cluster come one after the
@@ -17,14 +9,14 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
-from typing import Any
 
+from shared.adapters.tables.reservation_rows import TABLE, Found, partition, replacing, reservation_of, sums_of
 from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
-from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Upsert, Write, create_or_replace
+from shared.adapters.tables.storage import Row, TableStorage, Write, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import Sums
 from shared.domain.clusters import Cluster, ClusterName
@@ -33,7 +25,6 @@ from shared.domain.operations import OperationId
 from shared.domain.placement import Refusal, Reservation, ReservationState, Slots
 from shared.errors import Conflict, NotFound, Transient
 
-TABLE = "clusters"
 MAX_SECONDS = 15.0  # of tries against other workers' writes on the same cluster
 FIRST_PAUSE, MAX_PAUSE = 0.01, 0.3  # seconds between two tries
 MAX_BATCH = 30  # reservations of one transaction, which holds 100 writes: up to three for each and one for the sums
@@ -77,14 +68,6 @@ class _Waking(_Wanted):
     """One for an instance that is to be woken, whose reservation was read as `before`."""
 
     before: Reservation | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A reservation as it is in its row."""
-
-    reservation: Reservation
-    etag: str
 
 
 class TableReservationRepository:
@@ -156,12 +139,12 @@ class TableReservationRepository:
         """Return the reservations that wait, in the order of the queue, wakes first, after those that start."""
         rows = [row async for row in self._between(cluster, "starting:", "waking;")]
         order = (ReservationState.STARTING, ReservationState.WAKING, ReservationState.WAITING)
-        return sorted(readable(TABLE, rows, _reservation), key=lambda each: order.index(each.state))
+        return sorted(readable(TABLE, rows, reservation_of), key=lambda each: order.index(each.state))
 
     async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
         """Return all reservations on a cluster; raises Transient for a row that cannot be read."""
         rows = self._between(cluster, "instance:", "instance;")
-        return [read_row(TABLE, row, _reservation) async for row in rows]
+        return [read_row(TABLE, row, reservation_of) async for row in rows]
 
     async def release_slot(self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId) -> None:
         """Let an instance that no longer starts for an operation hold its share only; again changes nothing."""
@@ -191,13 +174,13 @@ class TableReservationRepository:
                     if sums.allocated + before.weight > cluster.capacity:
                         break
                     starting.append(replace(before, state=ReservationState.STARTING, since=now))
-                    writes += _replacing(cluster.name, found, starting[-1])
-                    sums = _moved(sums, before, starting[-1])
+                    writes += replacing(cluster.name, found, starting[-1])
+                    sums = sums.moved(before, starting[-1])
                 free = min(MAX_HANDED_OUT - len(starting), slots.for_signups - sums.starting)
                 for found in await self._oldest(cluster.name, "waiting", free if sums.waiting else 0):
                     starting.append(replace(found.reservation, state=ReservationState.STARTING, since=now))
-                    writes += _replacing(cluster.name, found, starting[-1])
-                    sums = _moved(sums, found.reservation, starting[-1])
+                    writes += replacing(cluster.name, found, starting[-1])
+                    sums = sums.moved(found.reservation, starting[-1])
                 if not starting:
                     break
                 if await self._write(cluster.name, allocation, sums, writes):
@@ -246,16 +229,16 @@ class TableReservationRepository:
             made, writes = list[tuple[_Wanted, Reservation]](), list[Write]()
             for wanted in left:
                 before = found.get(wanted)
-                rest = _plus(sums, before.reservation, -1) if before else sums
+                rest = sums.moved(before and before.reservation, None)
                 state = _decide(cluster, rest, wanted)
                 if isinstance(state, Refusal):
                     refused[wanted] = state
                     continue
                 # A microsecond apart, so that those of one batch queue in the order in which they came.
                 reservation = wanted.became(state, self._clock.now() + timedelta(microseconds=len(made)))
-                sums = _plus(rest, reservation, 1)
+                sums = rest.plus(reservation)
                 made.append((wanted, reservation))
-                writes += _replacing(name, before, reservation)
+                writes += replacing(name, before, reservation)
             if refused and not attempt:
                 continue  # nobody is refused by what may be out of date, or who has a reservation already
             if writes and not await self._write(name, allocation, sums, writes):
@@ -279,25 +262,25 @@ class TableReservationRepository:
                 if after == found.reservation:
                     return
                 allocation = await self._current(cluster, fresh=attempt > 0)
-                sums = _moved(allocation.sums, found.reservation, after)
-                if await self._write(cluster, allocation, sums, _replacing(cluster, found, after)):
+                sums = allocation.sums.moved(found.reservation, after)
+                if await self._write(cluster, allocation, sums, replacing(cluster, found, after)):
                     return
 
     async def _between(
         self, cluster: ClusterName, start: str, end: str, *, page_size: int = 1000
     ) -> AsyncIterator[Row]:
         where = "PartitionKey eq @on and RowKey gt @start and RowKey lt @end"
-        parameters = {"on": _on(cluster), "start": start, "end": end}
+        parameters = {"on": partition(cluster), "start": start, "end": end}
         async for row, _ in self._tables.query(TABLE, where, parameters, page_size=page_size):
             yield row
 
-    async def _oldest(self, cluster: ClusterName, queue: str, count: int) -> Sequence[_Found]:
+    async def _oldest(self, cluster: ClusterName, queue: str, count: int) -> Sequence[Found]:
         """Return those that have waited longest in a queue, up to `count`, as they are in their rows."""
         if count <= 0:
             return []
         oldest: list[Reservation] = []
         async for row in self._between(cluster, f"{queue}:", f"{queue};", page_size=count):
-            waiting = read_or_skip(TABLE, row, _reservation)
+            waiting = read_or_skip(TABLE, row, reservation_of)
             if waiting is not None:
                 oldest.append(waiting)
             if len(oldest) == count:
@@ -311,7 +294,7 @@ class TableReservationRepository:
         write_id = token_hex(8)
         row = with_schema(
             {
-                "PartitionKey": _on(cluster),
+                "PartitionKey": partition(cluster),
                 "RowKey": "allocation",
                 **asdict(sums),
                 "write_id": write_id,
@@ -334,19 +317,19 @@ class TableReservationRepository:
 
     async def _read(self, cluster: ClusterName) -> _Allocation:
         try:
-            row, etag = await self._tables.get(TABLE, _on(cluster), "allocation")
+            row, etag = await self._tables.get(TABLE, partition(cluster), "allocation")
         except NotFound:
             return _Allocation(Sums(), "", "")
-        found = read_row(TABLE, row, lambda row: _Allocation(_sums(row), etag, str(row["write_id"])))
+        found = read_row(TABLE, row, lambda row: _Allocation(sums_of(row), etag, str(row["write_id"])))
         self._seen[cluster] = found.sums
         return found
 
-    async def _found(self, cluster: ClusterName, instance: InstanceId) -> _Found | None:
+    async def _found(self, cluster: ClusterName, instance: InstanceId) -> Found | None:
         try:
-            row, etag = await self._tables.get(TABLE, _on(cluster), f"instance:{instance}")
+            row, etag = await self._tables.get(TABLE, partition(cluster), f"instance:{instance}")
         except NotFound:
             return None
-        return _Found(read_row(TABLE, row, _reservation), etag)
+        return Found(read_row(TABLE, row, reservation_of), etag)
 
 
 def _decide(cluster: Cluster, sums: Sums, wanted: _Wanted) -> ReservationState | Refusal:
@@ -365,7 +348,7 @@ def _decide(cluster: Cluster, sums: Sums, wanted: _Wanted) -> ReservationState |
             return ReservationState.STARTING if may_start else ReservationState.WAKING
 
 
-def _is_answered(wanted: _Wanted, found: _Found | None) -> bool:
+def _is_answered(wanted: _Wanted, found: Found | None) -> bool:
     """Answer one whose reservation was made before, or was changed by somebody else; else return False."""
     match wanted:
         case _New() if found:
@@ -377,24 +360,6 @@ def _is_answered(wanted: _Wanted, found: _Found | None) -> bool:
         case _:
             return False
     return True
-
-
-def _moved(sums: Sums, before: Reservation, after: Reservation | None) -> Sums:
-    """Return the sums with a reservation in the place of another one, or with none for None."""
-    rest = _plus(sums, before, -1)
-    return rest if after is None else _plus(rest, after, 1)
-
-
-def _plus(sums: Sums, reservation: Reservation, count: int) -> Sums:
-    state, weight = reservation.state, reservation.weight * count
-    return Sums(
-        allocated=sums.allocated + (weight if state.has_share else 0),
-        starting=sums.starting + (count if state is ReservationState.STARTING else 0),
-        waiting=sums.waiting + (count if state is ReservationState.WAITING else 0),
-        waking=sums.waking + (count if state is ReservationState.WAKING else 0),
-        wanted=sums.wanted + (weight if state is ReservationState.WAKING else 0),
-        instances=sums.instances + count,
-    )
 
 
 def _new_answer() -> asyncio.Future[ReservationState | Refusal | None]:
@@ -428,62 +393,3 @@ async def _tries(cluster: ClusterName) -> AsyncIterator[int]:
         if clock() > deadline:
             raise Transient(f"the reservations of cluster {cluster} are changing too fast")
         yield attempt
-
-
-def _on(cluster: ClusterName) -> str:
-    return f"on:{cluster}"
-
-
-def _row(cluster: ClusterName, reservation: Reservation) -> Row:
-    return _with_key(cluster, f"instance:{reservation.instance}", reservation)
-
-
-def _index_row(cluster: ClusterName, reservation: Reservation) -> Row | None:
-    state, instance = reservation.state, reservation.instance
-    if state.is_waiting:
-        return _with_key(cluster, f"{state}:{reservation.since:%Y%m%d%H%M%S%f}:{instance}", reservation)
-    return _with_key(cluster, f"{state}:{instance}", reservation) if state.is_pending else None
-
-
-def _replacing(cluster: ClusterName, before: _Found | None, after: Reservation | None) -> list[Write]:
-    """Return the writes that put a reservation, or none, in the place of another one, or of none."""
-    writes: list[Write] = []
-    old = before and _index_row(cluster, before.reservation)
-    new = after and _index_row(cluster, after)
-    if before and after:
-        writes.append(Replace(_row(cluster, after), before.etag))
-    elif before:
-        writes.append(Delete(_row(cluster, before.reservation), before.etag))
-    elif after:
-        writes.append(Create(_row(cluster, after)))
-    if old and new and old["RowKey"] == new["RowKey"]:
-        return [*writes, Upsert(new)]
-    return [*writes, *([Delete(old)] if old else []), *([Create(new)] if new else [])]
-
-
-def _with_key(cluster: ClusterName, key: str, reservation: Reservation) -> Row:
-    values: Mapping[str, Any] = {
-        "PartitionKey": _on(cluster),
-        "RowKey": key,
-        "instance": reservation.instance,
-        "operation_id": reservation.operation_id,
-        "weight": reservation.weight,
-        "state": reservation.state.value,
-        "since": reservation.since,
-    }
-    return with_schema(dict(values))
-
-
-def _reservation(row: Row) -> Reservation:
-    since: datetime = row["since"]
-    return Reservation(
-        InstanceId(row["instance"]),
-        OperationId(row["operation_id"]),
-        int(row["weight"]),
-        ReservationState(row["state"]),
-        since,
-    )
-
-
-def _sums(row: Row) -> Sums:
-    return Sums(**{name: int(row[name]) for name in Sums.__dataclass_fields__})

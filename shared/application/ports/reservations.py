@@ -26,6 +26,23 @@ class Sums:
     wanted: int = 0
     instances: int = 0
 
+    def plus(self, reservation: Reservation, count: int = 1) -> "Sums":
+        """Return the sums with a reservation more, or without it for -1."""
+        state, weight = reservation.state, reservation.weight * count
+        return Sums(
+            allocated=self.allocated + (weight if state.has_share else 0),
+            starting=self.starting + (count if state is ReservationState.STARTING else 0),
+            waiting=self.waiting + (count if state is ReservationState.WAITING else 0),
+            waking=self.waking + (count if state is ReservationState.WAKING else 0),
+            wanted=self.wanted + (weight if state is ReservationState.WAKING else 0),
+            instances=self.instances + count,
+        )
+
+    def moved(self, before: Reservation | None, after: Reservation | None) -> "Sums":
+        """Return the sums with a reservation, or none, in the place of another one, or of none."""
+        rest = self.plus(before, -1) if before else self
+        return rest.plus(after) if after else rest
+
 
 class ReservationRepository(Protocol):
     """The reservations on the clusters. A cluster's slots and its queue never exceed their limits, in all workers."""
