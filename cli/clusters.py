@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -61,6 +62,9 @@ async def run(options: argparse.Namespace) -> int:
         print(json.dumps(clusters if options.action == "list" else clusters[0], indent=2))
     else:
         console().print(_table(clusters))
+        if options.action == "register":
+            for warning in clusters[0]["warnings"]:
+                print(f"warning: {warning}", file=sys.stderr)
     return 0
 
 
@@ -68,8 +72,8 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the cluster's name")
     parser.add_argument("--region", required=True, help="the region whose tenants it takes")
     parser.add_argument("--capacity", type=int, required=True, help=CAPACITY)
+    parser.add_argument("--state", choices=("open", "cordoned"), help="default: as it is; a new cluster is open")
     parser.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: no limit)")
-    parser.add_argument("--state", choices=("open", "cordoned"), default="open", help="default: open")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
     access.add_argument("--server", metavar="URL", help="connect to this AKS API server with berth's own identity")
@@ -92,8 +96,9 @@ def _registration(options: argparse.Namespace) -> Json:
         access = {"kubeconfig_context": options.context}
     else:
         access = {"server": options.server, "ca_pem": options.ca_file}
-    body = {"region": options.region, "capacity": options.capacity, "state": options.state, "access": access}
-    return body | _max_instances(options)
+    state = {"state": options.state} if options.state else {}
+    body = {"region": options.region, "capacity": options.capacity, "access": access}
+    return body | state | _max_instances(options)
 
 
 def _max_instances(options: argparse.Namespace) -> Json:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cli.api import Api, ProblemError
+from cli.api import Api
 from cli.output import console
 from cli.running import NoStackError, announce, running, withdraw
 from local.janitor import start_time
@@ -59,13 +59,10 @@ def down() -> int:
 
 
 async def status(*, as_json: bool) -> int:
-    """Show the parts of the running stack and the dependency checks; 1 if one of them fails."""
+    """Show the parts of the running stack and the dependency checks; 1 if it is not ready."""
     target = running()
     async with Api(target.url, target.master_key) as api:
-        try:
-            health = await api.call("GET", "readyz")
-        except ProblemError as error:
-            health = error.problem
+        health = await api.call("GET", "dependencies")
         clusters = await api.all("clusters") if health["checks"]["tables"] == "ok" else []
     if as_json:
         print(

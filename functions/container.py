@@ -32,7 +32,12 @@ class Container(UseCases):
 
         def connect(clusters: ClusterRepository) -> ClusterConnectionPool:
             self._connections = ClusterConnectionPool(
-                clusters, settings.kubernetes, clock, owner=settings.tenants.owner, identity=self._identity
+                clusters,
+                settings.kubernetes,
+                clock,
+                owner=settings.tenants.owner,
+                plans=plans,
+                identity=self._identity,
             )
             return self._connections
 

@@ -180,8 +180,8 @@ class UseCases:
             settings=settings.reconciliation,
         )
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
-        self.registry = ClusterRegistry(clusters)
-        self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections)
+        self.registry = ClusterRegistry(clusters, connections)
+        self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections, clock=clock)
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
+from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, Options, start_control_plane
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
 from local.table_server import Azurite, responds, start_azurite
@@ -27,7 +27,7 @@ APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     "BERTH_RECOVERY_SCHEDULE": "*/30 * * * * *",
     "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
-    "BERTH_TENANTS_OWNER": "stack",
+    "BERTH_TENANTS_OWNER": OWNER,
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_TENANTS_DOMAIN": "tenants.localhost",

@@ -29,6 +29,19 @@ class NoRoom(Conflict):
         self.remedy = remedy
 
 
+class Unfit(Conflict):
+    """A cluster is not registered, because it lacks what berth needs.
+
+    Args:
+        message: Which one, for a person.
+        missing: Everything that it lacks, each as a sentence.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
 class KeyReused(BerthError):
     """An idempotency key was sent with another request than before."""
 
@@ -50,6 +63,23 @@ class Unreachable(Transient):
     """No response came at all: refused, reset, or timed out."""
 
 
+class Unauthenticated(Transient):
+    """berth's own identity was not accepted, or has no token now: no tenant is at fault, and none may fail for it."""
+
+
+class WrongRegistration(Unreachable):
+    """The registration does not lead to the cluster: another one is there, or nothing that berth may connect to.
+
+    For a cluster's tenants that is as if it did not respond. It can heal without them, so it is no failure of theirs.
+
+    Args:
+        message: What is wrong, and what an operator can do about it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 30.0)  # seconds: it takes an operator
+
+
 class QueueFull(Transient):
     """The queue of signups is full; `retry_after` says when to send the request again."""
 
@@ -58,8 +88,12 @@ class Permanent(BerthError):
     """It will not work however often it is tried: refused, invalid, forbidden."""
 
 
+class Forbidden(Permanent):
+    """A right, policy or quota of the cluster forbids it. Waiting rarely helps: a role assignment can still arrive."""
+
+
 class NotOurs(Permanent):
-    """The namespace is not this berth's, or not the instance's; nothing in it was changed."""
+    """A namespace or an object in one is not this berth's, or not the instance's; it was not changed."""
 
 
 class Invalid(BerthError):

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "BERTH_"
+_DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
 PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
@@ -49,10 +50,17 @@ class KubernetesSettings(_Section):
 
     kubeconfig: str = ""
     """Path of the kubeconfig file for clusters reached by one of its contexts; empty takes the usual one."""
+    aks_domains: Annotated[str, Field(pattern=rf"^{_DOMAIN}(,{_DOMAIN})*$")] = (
+        "azmk8s.io,cx.prod.service.azk8s.cn,cx.aks.containerservice.azure.us"
+    )
+    """The domains of AKS API servers, separated by commas: of public Azure, of China and of the US government. berth's
+    Entra token, which all clusters accept, is sent to no other address."""
     attempt_timeout: Annotated[float, Field(gt=0, le=60)] = 3.0
-    """Seconds that one attempt of a request may take (the default of kubespawner)."""
+    """Seconds that one attempt of a request may take (the default of kubespawner). After one that got no response in
+    time, the next may take twice as long, up to 15 s: webhooks of the cluster may be slow."""
     total_timeout: Annotated[float, Field(gt=0, le=300)] = 30.0
-    """Seconds that a request may take with all its retries (the default of kubespawner)."""
+    """Seconds that one call of an activity may spend on all its requests and their retries together (kubespawner's
+    default for a request). An error response that repeats is shown after 4 s already."""
     max_concurrent_requests: Annotated[int, Field(ge=1, le=500)] = 10
     """Requests at once to one cluster from one worker. An API server runs 600 at once by default. Of these, 49 are for
     all users without a priority level of their own (20 of 245 shares), and 46 for berth alone with

@@ -9,7 +9,7 @@ from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import json_response
 from functions.http.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
-from functions.http.responses import Cluster, ClusterList
+from functions.http.responses import Cluster, ClusterList, RegisteredCluster
 from functions.http.route import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
 from functions.http.validation import read
 from shared.domain.clusters import ClusterName
@@ -36,19 +36,20 @@ async def list_clusters(req: func.HttpRequest) -> func.HttpResponse:
     Route(
         method="PUT",
         path="clusters/{name}",
-        summary="Register a cluster, or replace its whole registration",
+        summary="Probe a cluster, and register it or replace its whole registration",
         level=func.AuthLevel.ADMIN,
         parameters=(CLUSTER,),
         body=ClusterRegistration,
-        responses=ok("The cluster with its allocation.", Cluster),
-        problems=(*BODY_PROBLEMS, *USUAL_PROBLEMS),
+        responses=ok("The cluster with its allocation, and what its operators should know.", RegisteredCluster),
+        problems=(*BODY_PROBLEMS, Kind.CONFLICT, Kind.CLUSTER_UNFIT, *USUAL_PROBLEMS),
     )
 )
 async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
-    """Register a cluster, or replace its whole registration."""
+    """Probe a cluster, and register it or replace its whole registration."""
     name = _name(req)
-    cluster = read(req, ClusterRegistration).to_domain(name)
-    return json_response(Cluster.of(await container().clusters.register(cluster)))
+    registration = read(req, ClusterRegistration).to_domain(name)
+    cluster, warnings = await container().registry.register(registration)
+    return json_response(RegisteredCluster.registered(cluster, warnings))
 
 
 @endpoint(

@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from shared.errors import BerthError, Conflict, Invalid, KeyReused, NoRoom, NotFound, Permanent, QueueFull, Transient
+from shared.errors import (
+    BerthError,
+    Conflict,
+    Invalid,
+    KeyReused,
+    NoRoom,
+    NotFound,
+    Permanent,
+    QueueFull,
+    Transient,
+    Unfit,
+)
 
 MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER = 5  # seconds, when the cause did not name a time
@@ -19,6 +30,7 @@ class Kind(Enum):
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
     CONFLICT = ("conflict", 409, "The current state does not allow this")
     NO_ROOM = ("no-room", 409, "No cluster can take the tenant")
+    CLUSTER_UNFIT = ("cluster-unfit", 409, "The cluster lacks what berth needs")
     TOO_LARGE = ("too-large", 413, "The body is too large")
     MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
     QUEUE_FULL = ("queue-full", 429, "The queue of signups is full")
@@ -68,6 +80,9 @@ def problem_of(error: BerthError) -> Problem:
         case NoRoom():
             detail = f"{error}. Nothing was recorded; tell the operators, who can {error.remedy}."
             return Problem(Kind.NO_ROOM, detail)
+        case Unfit():
+            detail = f"{error}. Fix everything that `errors` names and send the request again."
+            return Problem(Kind.CLUSTER_UNFIT, detail, tuple(("/access", each) for each in error.missing))
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))
         case Transient():

@@ -20,10 +20,11 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from shared.application.cluster_registry import Registration
 from shared.application.record_activity import Report
 from shared.application.signup import SignupRequest
 from shared.domain import clusters, instances, policy, slugs
-from shared.domain.clusters import AzureAccess, Cluster, ClusterState, KubeconfigAccess
+from shared.domain.clusters import AzureAccess, ClusterState, KubeconfigAccess
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
@@ -172,6 +173,17 @@ class Retry(_Request):
     """The tag of the product's image; without it, the tenant keeps the one it has."""
 
 
+class Forget(_Request):
+    """Why an operator gives a tenant's instance up."""
+
+    reason: Annotated[
+        str,
+        AfterValidator(_one_line),
+        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
+    ]
+    """For the audit trail; no e-mail address."""
+
+
 class PolicyOverride(_Request):
     """What differs from the plan's policy for one tenant; what is left out, or null, is the plan's."""
 
@@ -248,17 +260,6 @@ class ActivityBatch(_Request):
         return self
 
 
-class Forget(_Request):
-    """Why an operator gives a tenant's instance up."""
-
-    reason: Annotated[
-        str,
-        AfterValidator(_one_line),
-        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
-    ]
-    """For the audit trail; no e-mail address."""
-
-
 class SweepBegin(_Request):
     """A sweep that is to be started."""
 
@@ -291,9 +292,9 @@ class ClusterRegistration(_Request):
         server: Annotated[
             str,
             AfterValidator(_server),
-            Field(max_length=300, pattern=r"^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"),
+            Field(max_length=300, pattern=r"^https://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"),
         ] = ""
-        """The https address of its API server."""
+        """The https address of its API server, in one of the domains of AKS (`BERTH_KUBERNETES_AKS_DOMAINS`)."""
         ca_pem: Annotated[
             str, AfterValidator(_certificates), Field(max_length=20_000, pattern=r"^-----BEGIN CERTIFICATE-----")
         ] = ""
@@ -310,19 +311,18 @@ class ClusterRegistration(_Request):
     """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
     max_instances: MaxInstances | None = None
     """How many tenants fit on it, awake or asleep, because each has a volume; null, or left out, is no limit."""
-    state: Annotated[ClusterState, Field(strict=False)] = ClusterState.OPEN
+    state: Annotated[ClusterState, Field(strict=False)] | None = None
+    """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
 
-    def to_domain(self, name: str) -> Cluster:
+    def to_domain(self, name: clusters.ClusterName) -> Registration:
         """Return what the use case takes."""
         given = self.access
         if given.kubeconfig_context:
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Cluster(
-            clusters.ClusterName(name), self.region, self.capacity, self.state, access, max_instances=self.max_instances
-        )
+        return Registration(name, self.region, self.capacity, self.state, access, self.max_instances)
 
 
 class ClusterChange(_Request):

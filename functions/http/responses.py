@@ -372,6 +372,8 @@ class Cluster(_Response):
     """Tenants that have a volume on it, awake or asleep."""
     max_instances: int | None
     """How many of these fit; null is no limit."""
+    uid: str
+    """The uid of its namespace kube-system, by which berth recognises it; empty if it is not known yet."""
     breaker: Breaker | None
     """Null while the cluster responds."""
 
@@ -387,11 +389,24 @@ class Cluster(_Response):
             free=cluster.free,
             starting=cluster.starting,
             waiting=cluster.waiting,
+            uid=cluster.uid,
             waking=cluster.waking,
             instances=cluster.instances,
             max_instances=cluster.max_instances,
             breaker=cluster.breaker and Breaker(since=cluster.breaker.since, reason=cluster.breaker.reason),
         )
+
+
+class RegisteredCluster(Cluster):
+    """A cluster that was just registered."""
+
+    warnings: tuple[str, ...]
+    """What it lacks although tenants are placed on it, each as a sentence."""
+
+    @classmethod
+    def registered(cls, cluster: clusters.Cluster, warnings: tuple[str, ...]) -> Self:
+        """Return a cluster with what the probe found."""
+        return cls(**dict(Cluster.of(cluster)), warnings=warnings)
 
 
 class _Page[M: _Response](_Response):
@@ -633,9 +648,16 @@ class Health(_Response):
 
 
 class Readiness(_Response):
-    """Whether all dependencies of berth respond."""
+    """Whether berth can do its work, as of some seconds ago."""
 
     ready: bool
+
+
+class Dependencies(_Response):
+    """What berth depends on."""
+
+    ready: bool
+    """Tables and task hub respond, and so does a cluster, if any is registered."""
     checks: dict[str, str]
     """`ok` or what is wrong, for tables, task hub and each cluster."""
 
@@ -660,7 +682,7 @@ class Problem(_Response):
     instance: str
     """The path of the request."""
     errors: Annotated[tuple[InvalidField, ...], Field(exclude_if=lambda errors: not errors)]
-    """The errors in a request that is not valid."""
+    """The errors in a request that is not valid, or all that a cluster lacks."""
 
     @classmethod
     def of(cls, problem: problems.Problem, *, instance: str) -> Self:

@@ -8,7 +8,7 @@ from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, actor_of, caller_of, json_response, page_of, slug_of
-from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, Tenant, TenantDetail, TenantPage
+from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, TenantDetail, TenantPage
 from functions.http.route import (
     ACCEPTED,
     ACTOR,
@@ -171,14 +171,14 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
         path="tenants/{slug}/sleep",
         summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
         parameters=(TENANT, KEY, ACTOR),
-        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", Tenant)),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", TenantDetail)),
         problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
     )
 )
 async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Start to put an active tenant to sleep."""
     workflows = container().workflows(client)
-    return _begun(await container().sleep.sleep(slug_of(req), caller_of(req), workflows))
+    return await _begun(await container().sleep.sleep(slug_of(req), caller_of(req), workflows))
 
 
 @endpoint(
@@ -187,14 +187,14 @@ async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctions
         path="tenants/{slug}/wake",
         summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
         parameters=(TENANT, KEY, ACTOR),
-        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", Tenant)),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", TenantDetail)),
         problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
     )
 )
 async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Start to wake a tenant; a hibernation that is under way is turned round."""
     workflows = container().workflows(client)
-    return _begun(await container().wake.wake(slug_of(req), caller_of(req), workflows))
+    return await _begun(await container().wake.wake(slug_of(req), caller_of(req), workflows))
 
 
 @endpoint(
@@ -221,7 +221,7 @@ async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctio
         level=func.AuthLevel.ADMIN,
         parameters=(TENANT, ACTOR),
         body=requests.Forget,
-        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", Tenant),
+        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", TenantDetail),
         problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
     )
 )
@@ -230,13 +230,7 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     body = read(req, requests.Forget)
     workflows = container().workflows(client)
     tenant = await container().forget.forget(slug_of(req), body.reason, caller_of(req, body), workflows)
-    return json_response(Tenant.of(tenant, domain=container().settings.tenants.domain))
-
-
-def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
-    if isinstance(result, Operation):
-        return accepted(result)
-    return json_response(Tenant.of(result, domain=container().settings.tenants.domain))
+    return await _detail(tenant)
 
 
 async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
@@ -249,3 +243,9 @@ async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
         dormancy=status.decision and Dormancy.of(status.decision),
     )
     return json_response(detail)
+
+
+async def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
+    if isinstance(result, Operation):
+        return accepted(result)
+    return await _detail(result)

@@ -18,9 +18,13 @@ from local.processes import Processes, StackError
 from local.table_server import responds
 
 HERE = Path(__file__).parent
-ROLE = HERE.parent.parent / "infra/kubernetes/cluster-role.yaml"
+INFRA = HERE.parent.parent / "infra/kubernetes"
+ROLE = INFRA / "cluster-role.yaml"
+POLICY = INFRA / "admission-policy.yaml"
+PRIORITIES = INFRA / "priority-classes.yaml"
 ADMIN = "berth-admin"
-BERTH = "berth"  # the user to whom ROLE is bound
+BERTH = "berth"  # the user to whom ROLE is bound, and whom POLICY confines
+OWNER = "stack"  # to the namespaces with this owner
 NODES = 3
 PODS_PER_NODE = 2000  # simulated nodes cost nothing; with the real default of 110, 1,000 tenants would need 10 of them
 
@@ -152,9 +156,14 @@ async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
     return output.decode()
 
 
+def admission_policy(user: str, owner: str) -> str:
+    """Return the policy that confines a berth, with its user and its own id filled in."""
+    return POLICY.read_text(encoding="utf-8").replace("OBJECT-ID", user).replace("OWNER", owner)
+
+
 async def _create_basics(plane: ControlPlane) -> None:
-    """Create the nodes, the storage class, and the role of berth with its binding."""
-    capacity = {"cpu": "2000", "memory": "4000Gi", "pods": str(PODS_PER_NODE)}
+    """Create the nodes, the storage class, and what an operator applies: berth's role, its limits, the priorities."""
+    capacity = {"cpu": "2000", "memory": "4000Gi", "ephemeral-storage": "4000Gi", "pods": str(PODS_PER_NODE)}
     nodes = [
         {
             "apiVersion": "v1",
@@ -166,7 +175,8 @@ async def _create_basics(plane: ControlPlane) -> None:
     ]
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
-    await kubectl(plane, "apply", "--server-side", "-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE))
+    files = ["-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE), "-f", str(PRIORITIES), "-f", "-"]
+    await kubectl(plane, "apply", "--server-side", *files, stdin=admission_policy(BERTH, OWNER))
     await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
 

@@ -43,8 +43,11 @@ class _Plan(_Part):
     cpu_limit: Cpu
     memory_request: Memory
     memory_limit: Memory
+    ephemeral_storage: Memory
+    scratch: Memory
     volume: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}Gi$")]
     storage_class: Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")] = ""
+    priority: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
     weight: Annotated[int, Field(ge=1, le=100_000)]
     saves: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     dormancy: _Dormancy = _Dormancy()
@@ -54,6 +57,8 @@ class _Plan(_Part):
         for request, limit in ((self.cpu_request, self.cpu_limit), (self.memory_request, self.memory_limit)):
             if _number(request) > _number(limit):
                 raise ValueError(f"the request {request} is larger than the limit {limit}")
+        if _number(self.scratch) > _number(self.ephemeral_storage):
+            raise ValueError(f"scratch, {self.scratch}, is larger than ephemeral_storage, {self.ephemeral_storage}")
         return self
 
 

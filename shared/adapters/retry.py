@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from shared.errors import Transient
+from shared.errors import Transient, Unreachable
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -20,12 +21,15 @@ class RetryPolicy:
     """How long to retry.
 
     `total_timeout` bounds the whole call with its retries, in seconds (30: kubespawner's
-    `k8s_api_request_retry_timeout`). The n-th pause is drawn evenly between 0 and `first_pause * 2**n`, at most
-    `max_pause` ("full jitter", Exponential Backoff And Jitter, AWS Architecture Blog 2015), but never shorter than the
-    Retry-After of the response.
+    `k8s_api_request_retry_timeout`). After `response_timeout`, only what got no response is retried: whoever called
+    has to know what the response says. There are at most `max_attempts`. The n-th pause is drawn evenly between 0 and
+    `first_pause * 2**n`, at most `max_pause` ("full jitter", Exponential Backoff And Jitter, AWS Architecture Blog
+    2015), but never shorter than the Retry-After of the response.
     """
 
     total_timeout: float = 30.0
+    response_timeout: float = math.inf
+    max_attempts: float = math.inf
     first_pause: float = 0.1
     max_pause: float = 5.0
 
@@ -45,7 +49,7 @@ async def with_retry[T](
 ) -> T:
     """Await `call()` until it does not raise Transient, or until the time is over; then raise the last error.
 
-    An attempt that runs when the time is over is cancelled; if there was no error before it, that is Transient too.
+    An attempt that runs when the time is over is cancelled; if there was no error before it, that is Unreachable.
 
     Args:
         call: Makes one attempt.
@@ -54,7 +58,8 @@ async def with_retry[T](
         source: Where the jitter comes from.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + policy.total_timeout
+    began = loop.time()
+    deadline = began + policy.total_timeout
     attempt = 0
     last: Transient | None = None
     while True:
@@ -66,15 +71,16 @@ async def with_retry[T](
             if not scope.expired():
                 raise
             if last is None:
-                raise Transient(f"{dependency} did not respond within {policy.total_timeout:g} s") from error
+                raise Unreachable(f"{dependency} did not respond within {policy.total_timeout:.3g} s") from error
             raise last from last.__cause__
         except Transient as error:
             last = error
             ceiling = min(policy.max_pause, policy.first_pause * 2**attempt)
             pause = max(source.uniform(0, ceiling), error.retry_after or 0)
-            if loop.time() + pause >= deadline:
-                raise
+            limit = policy.total_timeout if isinstance(error, Unreachable) else policy.response_timeout
             attempt += 1
+            if attempt >= policy.max_attempts or loop.time() + pause >= min(deadline, began + limit):
+                raise
             _log_retry(dependency, attempt, pause, error)
         await asyncio.sleep(pause)
 

@@ -78,11 +78,15 @@ def template_values(tenant: Tenant, plan: Plan, settings: TenantSettings) -> dic
         "cpu_limit": plan.cpu_limit,
         "memory_request": plan.memory_request,
         "memory_limit": plan.memory_limit,
+        "ephemeral_storage": plan.ephemeral_storage,
+        "scratch": plan.scratch,
         "volume": plan.volume,
+        "priority": plan.priority,
         "quota_cpu_request": _times(plan.cpu_request, QUOTA_FACTOR),
         "quota_cpu_limit": _times(plan.cpu_limit, QUOTA_FACTOR),
         "quota_memory_request": _times(plan.memory_request, QUOTA_FACTOR),
         "quota_memory_limit": _times(plan.memory_limit, QUOTA_FACTOR),
+        "quota_ephemeral_storage": _times(plan.ephemeral_storage, QUOTA_FACTOR),
         "quota_storage": _times(plan.volume, QUOTA_FACTOR),
     }
 

@@ -1,19 +1,84 @@
-"""What an operator may change of a registered cluster without registering it anew."""
+"""What operators do with clusters: register them, and change a registration."""
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 
-from shared.application.ports.clusters import ClusterRepository
-from shared.domain.clusters import Cluster, ClusterName, ClusterState
-from shared.errors import Conflict
+from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.stored import Stored
+from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, ClusterState, KubeconfigAccess, Probe
+from shared.errors import BerthError, Conflict, Invalid, NotFound, Unfit, WrongRegistration
 
 MAX_TRIES = 10  # against other operators' changes of the same cluster
+PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A cluster as an operator describes it; without a state it keeps the one it has, and a new one is open."""
+
+    name: ClusterName
+    region: str
+    capacity: int
+    state: ClusterState | None
+    access: ClusterAccess
+    max_instances: int | None = None
 
 
 class ClusterRegistry:
-    """Changes registrations so that no operator undoes what another one does at the same moment."""
+    """Registers clusters, and changes registrations so that no operator undoes what another one does meanwhile."""
 
-    def __init__(self, clusters: ClusterRepository) -> None:
+    def __init__(self, clusters: ClusterRepository, connections: ClusterConnections) -> None:
         self._clusters = clusters
+        self._connections = connections
+
+    async def register(self, registration: Registration) -> tuple[Cluster, tuple[str, ...]]:
+        """Probe a cluster, and register it or replace its registration; return it and what its operator should know.
+
+        What a cluster lacks keeps it from being registered. It does not keep one that is registered with the same
+        access from being changed, since it has its tenants already and its operators may have to cordon it: then it is
+        returned, like everything else that is no hindrance. `change` does not even ask the cluster.
+
+        Raises:
+            Invalid: It must not or cannot be reached that way.
+            Unfit: It does not respond, or lacks something.
+            Conflict: It has tenants, and is another cluster than the one that they are on; or others change it all the
+                time.
+        """
+        name = registration.name
+        found = await self._probe(registration.access)
+        for _ in range(MAX_TRIES):
+            try:
+                stored = await self._clusters.get(name)
+            except NotFound:
+                before, etag = None, ""
+            else:
+                before, etag = stored.value, stored.etag
+            if found.missing and (before is None or before.access != registration.access):
+                raise Unfit(f"cluster {name} was not registered", found.missing)
+            after = Cluster(
+                name=name,
+                region=registration.region,
+                capacity=registration.capacity,
+                max_instances=registration.max_instances,
+                state=registration.state or (before.state if before else ClusterState.OPEN),
+                access=registration.access,
+                uid=found.uid or (before.uid if before else ""),
+            )
+            # The allocation was read with the registration, and its ETag makes sure that no other registration came
+            # between. A signup still can: it counts in another partition, so no transaction has both. Its tenant is
+            # then applied to the cluster that is registered by now, and what a worker may just have applied to the old
+            # one fails when it is read. Every connection compares the uid, so none mistakes one for the other.
+            if before is not None and before.is_in_use and not _is_same(before, after):
+                raise Conflict(
+                    f"cluster {name} has tenants, and another cluster responds at this address than the one that they "
+                    f"are on. Register it under another name, or delete the tenants of {name} first"
+                )
+            try:
+                await self._clusters.save(Stored(after, etag))
+            except Conflict:
+                continue
+            return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
+        raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def change(
         self, name: ClusterName, *, state: ClusterState | None, capacity: int | None, max_instances: int | None = None
@@ -43,3 +108,21 @@ class ClusterRegistry:
                     continue
             return after
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
+
+    async def _probe(self, access: ClusterAccess) -> Probe:
+        """Return what is found on a cluster within some seconds; that it does not respond is something it lacks."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._connections.probe(access)
+        except WrongRegistration as error:
+            field = "kubeconfig_context" if isinstance(access, KubeconfigAccess) else "server"
+            raise Invalid((f"/access/{field}", str(error))) from error
+        except TimeoutError:
+            return Probe("", (f"no response within {PROBE_SECONDS:g} s",))
+        except BerthError as error:
+            return Probe("", (str(error),))
+
+
+def _is_same(before: Cluster, after: Cluster) -> bool:
+    """Whether two registrations lead to the same cluster; without a uid, only the same access does."""
+    return before.uid == after.uid if before.uid else before.access == after.access

@@ -39,6 +39,18 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe found on a cluster: its uid, what it lacks for provisioning, and what else an operator should know.
+
+    `uid` is empty if it could not be read; then `missing` says why.
+    """
+
+    uid: str
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """An open breaker: the cluster's API server does not respond, since when, and with which error."""
 
@@ -49,6 +61,9 @@ class Breaker:
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A registered cluster.
+
+    `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
+    version until the first connection.
 
     Capacity and allocation are in plan weights; a tenant that sleeps has none. `max_instances` is how many instances
     fit, awake or asleep, because each has a volume; None is no limit. `starting` counts the slots in use, `waiting` the
@@ -61,6 +76,7 @@ class Cluster:
     capacity: int
     state: ClusterState
     access: ClusterAccess
+    uid: str = ""
     max_instances: int | None = None
     allocated: int = 0
     starting: int = 0
@@ -69,6 +85,11 @@ class Cluster:
     wanted: int = 0
     instances: int = 0
     breaker: Breaker | None = None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether any tenant has a reservation on it."""
+        return self.instances > 0 or self.waiting > 0
 
     @property
     def free(self) -> int:

@@ -11,9 +11,11 @@ from shared.errors import NoRoom
 class Plan:
     """The size of one tenant, and when it counts as dormant.
 
-    Requests are what is reserved and paid for; limits are what a burst may take. An empty `storage_class` is the
-    cluster's default. `weight` is the share of a cluster's capacity that a tenant uses up, in multiples of the smallest
-    plan. `saves` is what a tenant costs less while it sleeps, in US dollars a month.
+    Requests are what is reserved and paid for; limits are what a burst may take. `scratch` is the size of /tmp, which
+    counts towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. An empty `storage_class` is the
+    cluster's default. `priority` is one of the classes in infra/kubernetes/priority-classes.yaml. `weight` is the share
+    of a cluster's capacity that a tenant uses up, in multiples of the smallest plan. `saves` is what a tenant costs
+    less while it sleeps, in US dollars a month.
     """
 
     name: str
@@ -21,8 +23,11 @@ class Plan:
     cpu_limit: str
     memory_request: str
     memory_limit: str
+    ephemeral_storage: str
+    scratch: str
     volume: str
     storage_class: str
+    priority: str
     weight: int
     saves: float
     dormancy: DormancyPolicy

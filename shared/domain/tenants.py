@@ -30,10 +30,10 @@ class Tenant:
     """A customer's entry.
 
     `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed;
-    `cluster` is empty until it was placed; `active_since` is when its instance first became active; `replicas` is how
-    many pods each of its workloads had before it was put to sleep, and is empty while it is awake; `policy` is what
-    differs from its plan's; `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone
-    holds no personal data.
+    `cluster` is empty until it was placed; `active_since` is when its instance first became active; `policy` is what
+    differs from its plan's; `replicas` is how many pods each of its workloads had before it was put to
+    sleep, and is empty while it is awake; `quarantine_until` is set on a tombstone and says when the slug is free
+    again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -157,13 +157,12 @@ class Tenant:
             operation=replace(self.operation, actor=""),
             email="",
             display_name="",
-            active_since=None,
             policy=NO_OVERRIDE,
             quarantine_until=now + quarantine if self.instance else now,
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, observed=None)
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, active_since=None, replicas={}, observed=None)
 
     def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
         return replace(self, state=state, state_since=now, changed_at=now)

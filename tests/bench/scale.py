@@ -38,6 +38,7 @@ from tests.bench.goals import Goal, growth, judged
 from tests.support.builders import new_cluster, new_settings, new_slug, new_tenant
 from tests.support.clock import START, FakeClock
 from tests.support.fake_cluster import FakeCluster, FakeTemplates
+from tests.support.repositories import register
 from tests.support.world import PORTAL, Worker
 
 MEGABYTE = 1 << 20
@@ -112,7 +113,7 @@ class Bench:
         """Register the clusters, and use up the slots and the queue of one."""
         worker = self._worker()
         for cluster in self._clusters:
-            await worker.clusters.register(cluster)
+            await register(worker.clusters, replace(cluster, uid=self._kubernetes[cluster.name].identity))
         accepted = await asyncio.gather(*(self._sign_up(worker, "busy") for _ in range(self._signups)))
         await self._sign_up(worker, "free")  # the first on a cluster makes its row with the sums
         self._queued = next(each for each in accepted if each.orchestration_id not in self._workflows.running)

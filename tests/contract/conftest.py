@@ -12,7 +12,7 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 
 @pytest.fixture(params=["memory", "azurite"])
@@ -40,7 +40,7 @@ def tenants(storage: TableStorage) -> TableTenantRepository:
 @pytest.fixture
 async def cluster(storage: TableStorage) -> Cluster:
     """A registered cluster that no other test has."""
-    return await clusters_on(storage).register(new_cluster("c" + new_slug()))
+    return await register(clusters_on(storage), new_cluster("c" + new_slug()))
 
 
 @pytest.fixture(params=["memory", "api-server"])

@@ -18,9 +18,10 @@ from shared.domain.operations import OperationId
 from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_cluster
 from tests.support.clock import START, FakeClock
+from tests.support.fake_cluster import FakeConnections
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 ACME = InstanceId("acme")
 
@@ -38,11 +39,15 @@ async def reserve(storage: TableStorage, cluster: Cluster) -> None:
     await reservations.reserve(cluster, ACME, operation_id, weight=4, max_starting=9, max_waiting=0)
 
 
+def registry(clusters: TableClusterRepository) -> ClusterRegistry:
+    return ClusterRegistry(clusters, FakeConnections(clusters, {}, Faults()))
+
+
 @pytest.mark.parametrize("state", ClusterState)
 async def test_a_cluster_comes_back_as_registered(workers: list[TableClusterRepository], state: ClusterState) -> None:
     access = AzureAccess("https://cluster.example.com", "-----BEGIN CERTIFICATE-----")
     cluster = new_cluster("c" + new_instance_id(), state=state, access=access)
-    assert await workers[0].register(cluster) == cluster
+    assert await register(workers[0], cluster) == cluster
     assert (await workers[1].get(cluster.name)).value == cluster
     assert cluster in await workers[1].list()
     assert cluster in await workers[1].registered()
@@ -52,7 +57,7 @@ async def test_registering_again_keeps_the_allocation(
     workers: list[TableClusterRepository], storage: TableStorage, cluster: Cluster
 ) -> None:
     await reserve(storage, cluster)
-    changed = await workers[1].register(replace(cluster, state=ClusterState.CORDONED))
+    changed = await register(workers[1], replace(cluster, state=ClusterState.CORDONED))
     assert (changed.allocated, changed.starting, changed.free, changed.state) == (4, 1, 6, ClusterState.CORDONED)
 
 
@@ -60,7 +65,7 @@ async def test_a_lost_response_registers_once(faulty: FaultyTables, faults: Faul
     clusters, cluster = clusters_on(faulty), new_cluster("c" + new_instance_id())
     for number in range(1, 4):
         faults.lose(number)
-    assert await clusters.register(cluster) == cluster
+    assert await register(clusters, cluster) == cluster
 
 
 async def test_a_breaker_is_seen_by_every_worker(workers: list[TableClusterRepository], cluster: Cluster) -> None:
@@ -70,7 +75,7 @@ async def test_a_breaker_is_seen_by_every_worker(workers: list[TableClusterRepos
     expected = replace(cluster, breaker=Breaker(START, "reason 0"))
     assert expected in await workers[1].list()
     assert (await workers[1].get(name)).value == expected
-    assert await workers[1].register(cluster) == expected  # registering anew closes nothing
+    assert await register(workers[1], cluster) == expected  # registering anew closes nothing
     for _ in range(2):
         await workers[1].set_breaker(name, None)
     assert cluster in await workers[0].list()
@@ -96,10 +101,10 @@ async def test_operators_never_undo_each_other(
 ) -> None:
     await reserve(storage, cluster)
     for capacity in range(1, 6):
-        await workers[0].register(cluster)
+        await register(workers[0], cluster)
         changed = await asyncio.gather(
-            ClusterRegistry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None),
-            ClusterRegistry(workers[1]).change(cluster.name, state=None, capacity=capacity),
+            registry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None),
+            registry(workers[1]).change(cluster.name, state=None, capacity=capacity),
         )
         expected = replace(
             cluster, state=ClusterState.CORDONED, capacity=capacity, allocated=4, starting=1, instances=1
@@ -110,7 +115,7 @@ async def test_operators_never_undo_each_other(
 
 async def test_a_cordon_holds_in_every_worker_at_once(workers: list[TableClusterRepository], cluster: Cluster) -> None:
     assert cluster in await workers[1].registered()  # and is kept for five seconds
-    await ClusterRegistry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None)
+    await registry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None)
     assert {each.name: each.state for each in await workers[1].list()}[cluster.name] is ClusterState.CORDONED
 
 
@@ -118,7 +123,7 @@ async def test_registrations_are_kept_for_seconds(storage: TableStorage, cluster
     clock = FakeClock()
     here, there = clusters_on(storage, clock), clusters_on(storage, clock)
     await here.registered()
-    late = await there.register(new_cluster("c" + new_instance_id()))
+    late = await register(there, new_cluster("c" + new_instance_id()))
     clock.advance(CACHE_SECONDS)
     assert late not in await here.registered()
     assert late in await there.registered()
@@ -134,7 +139,7 @@ async def test_an_unreadable_registration_stops_no_list(
     column: Row,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    other = await workers[0].register(new_cluster("c" + new_instance_id()))
+    other = await register(workers[0], new_cluster("c" + new_instance_id()))
     row, _ = await storage.get(TABLE, "cluster", cluster.name)
     await storage.transact(TABLE, [Upsert({**row, **column})])
     before = rows.skipped_rows[TABLE]
@@ -144,7 +149,7 @@ async def test_an_unreadable_registration_stops_no_list(
         assert cluster.name not in names
     assert rows.skipped_rows[TABLE] >= before + 2
     assert any(record.levelname == "ERROR" and cluster.name in record.message for record in caplog.records)
-    for call in (workers[0].get(cluster.name), workers[0].register(cluster)):
+    for call in (workers[0].get(cluster.name), register(workers[0], cluster)):
         with pytest.raises(Transient, match=f"the row {cluster.name}"):
             await call
     await storage.transact(TABLE, [Upsert(row)])

@@ -1,12 +1,15 @@
 """One cluster: what apply, wait and remove promise."""
 
 import asyncio
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any
 
 import pytest
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
-from shared.application.ports.clusters import KubernetesCluster
+from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, NotOurs, Permanent, Transient
@@ -19,6 +22,10 @@ from tests.support.polling import until
 async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
     await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
     return namespace_name(value.instance)
+
+
+def without_labels(manifest: Manifest) -> dict[str, Any]:
+    return {**manifest, "metadata": {name: value for name, value in manifest["metadata"].items() if name != "labels"}}
 
 
 async def test_an_applied_tenant_becomes_ready(administered: Administered) -> None:
@@ -148,7 +155,7 @@ async def test_an_unknown_kind_is_permanent(administered: Administered) -> None:
 
 
 async def test_a_cluster_that_answers_passes_its_check(administered: Administered) -> None:
-    await administered.cluster.check()
+    assert await administered.cluster.check() == await administered.cluster.uid()
 
 
 @pytest.mark.parametrize("labels", [{}, {OWNER: "other"}, {OWNER: TENANT_SETTINGS.owner, INSTANCE: "other"}])
@@ -163,6 +170,55 @@ async def test_a_namespace_of_others_is_never_touched(administered: Administered
         await cluster.remove(namespace, timeout=5)
     assert await by_hand.exists(namespace)
     assert await by_hand.versions(namespace) == {}
+
+
+async def test_an_object_of_others_is_never_taken_over(administered: Administered) -> None:
+    cluster, by_hand = administered
+    home, *objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
+    namespace = home["metadata"]["name"]
+    await cluster.apply([home])
+    await by_hand.create_in(namespace, [without_labels(each) for each in objects])
+    for each in objects:
+        kind, name = each["kind"], each["metadata"]["name"]
+        with pytest.raises(NotOurs, match=f"the {kind} {name} in {namespace} is not"):
+            await cluster.apply([home, each])
+    assert await by_hand.versions(namespace) == {}
+
+
+async def test_a_volume_of_others_is_never_removed(administered: Administered) -> None:
+    cluster, by_hand = administered
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
+    namespace = objects[0]["metadata"]["name"]
+    await cluster.apply(objects)
+    [claim] = [without_labels(each) for each in objects if each["kind"] == "PersistentVolumeClaim"]
+    claim["metadata"]["name"] = "theirs"
+    await by_hand.create_in(namespace, [claim])
+    before = await by_hand.versions(namespace)
+    with pytest.raises(Permanent, match=f"claim theirs in the namespace {namespace}") as refused:
+        await cluster.remove(namespace, timeout=5)
+    assert not isinstance(refused.value, NotOurs)  # which would end an operation
+    assert (await by_hand.versions(namespace)).keys() == before.keys()
+    await by_hand.delete_claim(namespace, "theirs")
+    with suppress(Transient):  # it takes longer, but is not refused any more
+        await cluster.remove(namespace, timeout=0.1)
+
+
+@pytest.mark.parametrize("kind", ["Secret", "StatefulSet"])
+async def test_a_template_without_labels_is_refused(administered: Administered, kind: str) -> None:
+    cluster, by_hand = administered
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())
+    wrong = [without_labels(each) if each["kind"] == kind else each for each in objects]
+    with pytest.raises(NotOurs, match=f"the {kind} "):
+        await cluster.apply(wrong)
+    assert not await by_hand.exists(objects[0]["metadata"]["name"])
+
+
+async def test_a_workload_that_selects_others_is_refused(administered: Administered) -> None:
+    objects = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())]
+    [workload] = [each for each in objects if each["kind"] == "StatefulSet"]
+    workload["spec"]["selector"]["matchLabels"] = {"app": "product"}
+    with pytest.raises(NotOurs, match="StatefulSet product does not select the label"):
+        await administered.cluster.apply(objects)
 
 
 async def test_a_template_without_the_owner_is_refused(administered: Administered) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from local.kubernetes.control_plane import OWNER
 from shared.adapters.plans import load_plans
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
 from shared.domain.instances import new_instance_id
@@ -26,7 +27,7 @@ from shared.settings import (
 from tests.support.clock import START
 
 TENANT_SETTINGS = TenantSettings(
-    owner="tests",
+    owner=OWNER,
     image="registry.example.com/product",
     default_version="1.0.0",
     secret_seed=SecretStr("0123456789abcdef"),

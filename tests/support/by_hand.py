@@ -1,15 +1,17 @@
 """What an administrator does by hand on a cluster: the same for the fake and for a real API server."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from local.kubernetes.control_plane import ControlPlane, kubectl
-from shared.application.ports.clusters import KubernetesCluster
+from shared.adapters.kubernetes.ownership import SLUG
+from shared.application.ports.clusters import KubernetesCluster, Manifest
 from tests.support.clock import START
 from tests.support.fake_cluster import FakeCluster, FakeNamespace
 
-_RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+RESTRICTED_POD = {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}
 KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
 
 
@@ -34,6 +36,14 @@ class ByHand(Protocol):
 
     async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
         """Create a namespace that is not applied by berth."""
+        ...
+
+    async def create_in(self, namespace: str, objects: Sequence[Manifest]) -> None:
+        """Create objects in a namespace that are not applied by berth."""
+        ...
+
+    async def delete_claim(self, namespace: str, name: str) -> None:
+        """Delete a volume claim."""
         ...
 
     async def run_pod(self, namespace: str, *, ready: bool) -> None:
@@ -71,8 +81,11 @@ class FakeByHand:
 
     async def versions(self, namespace: str) -> Mapping[str, str]:
         held = self._namespaces[namespace]
-        named = {f"{kind}/{name}": str(manifest) for (kind, name), manifest in held.objects.items()}
-        return {name: text for name, text in named.items() if not name.startswith("Namespace/")}
+        return {
+            f"{kind}/{name}": str(manifest)
+            for (kind, name), manifest in held.objects.items()
+            if kind != "Namespace" and SLUG in manifest["metadata"].get("labels", {})
+        }
 
     async def claim(self, namespace: str) -> str:
         return self._namespaces[namespace].claims["data"]
@@ -83,6 +96,13 @@ class FakeByHand:
     async def create(self, namespace: str, labels: Mapping[str, str]) -> None:
         manifest = {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
         self._namespaces[namespace] = FakeNamespace(START, {("Namespace", namespace): manifest})
+
+    async def create_in(self, namespace: str, objects: Sequence[Manifest]) -> None:
+        for each in objects:
+            self._namespaces[namespace].objects[each["kind"], each["metadata"]["name"]] = each
+
+    async def delete_claim(self, namespace: str, name: str) -> None:
+        del self._namespaces[namespace].objects["PersistentVolumeClaim", name]
 
     async def run_pod(self, namespace: str, *, ready: bool) -> None:
         condition = {"type": "Ready", "status": str(ready)}
@@ -116,7 +136,7 @@ class KubectlByHand:
         return {
             f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
             for each in items
-            if "berth.dev/slug" in each["metadata"].get("labels", {})
+            if SLUG in each["metadata"].get("labels", {})
         }
 
     async def claim(self, namespace: str) -> str:
@@ -130,6 +150,14 @@ class KubectlByHand:
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(manifest))
 
+    async def create_in(self, namespace: str, objects: Sequence[Manifest]) -> None:
+        listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+        await kubectl(self._plane, "create", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
+
+    async def delete_claim(self, namespace: str, name: str) -> None:
+        # No pod uses it, but a controller may not have noticed yet.
+        await kubectl(self._plane, "delete", "pvc", name, "-n", namespace, "--timeout=20s")
+
     async def run_pod(self, namespace: str, *, ready: bool) -> None:
         await self.create_pod(namespace, "1" if ready else "never-ready-1")
         state = "--for=condition=Ready" if ready else "--for=jsonpath={.status.phase}=Running"
@@ -137,10 +165,9 @@ class KubectlByHand:
 
     async def create_pod(self, namespace: str, tag: str, **spec: str) -> None:
         """Create the pod `other`, within what a tenant's namespace allows."""
-        container = {"name": "other", "image": f"other:{tag}", "securityContext": _RESTRICTED}
-        security = {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}
+        container = {"name": "other", "image": f"other:{tag}", "securityContext": RESTRICTED}
         metadata = {"name": "other", "namespace": namespace}
-        whole = {"securityContext": security, "containers": [container], **spec}
+        whole = {"securityContext": RESTRICTED_POD, "containers": [container], **spec}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole}
         await kubectl(self._plane, "create", "-f", "-", stdin=json.dumps(pod))
 

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from secrets import token_hex
 from typing import Any
+from uuid import uuid4
 
-from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_ours
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
-from shared.domain.clusters import ClusterName
+from shared.application.registered_cluster import RegisteredCluster
+from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
-from shared.errors import BerthError, NotFound, Permanent, Transient
+from shared.errors import BerthError, NotFound, Permanent, Transient, WrongRegistration
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
@@ -94,6 +96,9 @@ class FakeCluster:
         retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
         kept_removals: How many of the last removals it remembers.
+        identity: Its uid.
+        missing: What a probe says that it lacks.
+        warnings: What else a probe says.
         stop_seconds: How long pods take to stop.
     """
 
@@ -106,6 +111,9 @@ class FakeCluster:
         self.stop_seconds = 1.0
         self._known: dict[str, FoundNamespace] = {}
         self._removals: list[FoundNamespace] = []
+        self.identity = str(uuid4())
+        self.missing: tuple[str, ...] = ()
+        self.warnings: tuple[str, ...] = ()
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
@@ -115,17 +123,17 @@ class FakeCluster:
         """Apply objects; applying the same again changes nothing."""
         await self._answer()
         for each in objects:
+            if each["kind"] not in KINDS:
+                raise Permanent(f"berth does not apply the kinds {each['kind']}")
+        ensure_all_ours(objects, self._owner)
+        for each in objects:
             kind, metadata = each["kind"], each["metadata"]
-            if kind not in KINDS:
-                raise Permanent(f"berth does not apply the kinds {kind}")
             name = metadata["name"] if kind == "Namespace" else metadata["namespace"]
-            if kind == "Namespace":
-                ensure_ours(each, self._owner)
-                if name in self.namespaces:
-                    ensure_ours(self.namespaces[name].manifest, self._owner)
-                elif not is_new:
-                    raise NotFound(f"there is no namespace {name}")
-            if kind != "Namespace" and name not in self.namespaces:
+            if name in self.namespaces:
+                found = self.namespaces[name].objects.get((kind, metadata["name"]))
+                if found is not None:
+                    ensure_ours(found, self._owner, kind)
+            elif kind != "Namespace" or not is_new:
                 raise NotFound(f"there is no namespace {name}")
             namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
@@ -190,6 +198,9 @@ class FakeCluster:
         held = self.namespaces.get(namespace)
         if held is not None:
             ensure_ours(held.manifest, self._owner)
+            for (kind, claim), manifest in held.objects.items():
+                if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
+                    raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -231,9 +242,18 @@ class FakeCluster:
         await self._answer()
         return list(self.volumes)
 
-    async def check(self) -> None:
-        """Return if it answers."""
+    async def uid(self) -> str:
+        """Return its uid."""
+        return await self.check()
+
+    async def check(self) -> str:
+        """Return its uid if it answers."""
         await self._answer()
+        return self.identity
+
+    async def probe(self) -> Probe:
+        """Return what it lacks."""
+        return Probe(await self.uid(), self.missing, self.warnings)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -323,26 +343,54 @@ class FaultyCluster:
         """Return the volumes that nothing uses any more."""
         return await self._faults.call("left volumes", self._cluster.left_volumes)
 
-    async def check(self) -> None:
-        """Return if it answers."""
-        await self._faults.call("check", self._cluster.check)
+    async def uid(self) -> str:
+        """Return its uid."""
+        return await self._faults.call("uid", self._cluster.uid)
+
+    async def check(self) -> str:
+        """Return its uid if it answers."""
+        return await self._faults.call("check", self._cluster.check)
 
 
 class FakeConnections:
-    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker."""
+    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker.
+
+    A kubeconfig context leads to the cluster of that name, and so does the first label of a server's address.
+    """
 
     def __init__(
-        self, repository: ClusterRepository, clusters: Mapping[ClusterName, KubernetesCluster], faults: Faults
+        self, repository: ClusterRepository, clusters: Mapping[ClusterName, FakeCluster], faults: Faults
     ) -> None:
         self._repository = repository
         self._clusters = clusters
         self._faults = faults
+        self._registered: dict[ClusterName, RegisteredCluster] = {}
 
-    async def connect(self, name: ClusterName) -> KubernetesCluster:
+    async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        if name not in {cluster.name for cluster in await self._repository.registered()}:
-            await self._repository.get(name)
-        return FaultyCluster(self._clusters[name], self._faults)
+        known = {cluster.name: cluster for cluster in await self._repository.registered()}
+        registration = known.get(name) or (await self._repository.get(name)).value
+        held = self._registered.get(name)
+        if held is None or not held.is_for(registration):
+            held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
+        return held
+
+    async def probe(self, access: ClusterAccess) -> Probe:
+        """Return what a cluster lacks."""
+        return await self._faults.call("probe", self._find(access).probe)
+
+    async def _open(self, access: ClusterAccess) -> KubernetesCluster:
+        return FaultyCluster(self._find(access), self._faults)
+
+    def _find(self, access: ClusterAccess) -> FakeCluster:
+        match access:
+            case KubeconfigAccess(context):
+                name = context
+            case AzureAccess(server, _):
+                name = server.removeprefix("https://").partition(".")[0]
+        if name not in self._clusters:
+            raise WrongRegistration(f"there is no cluster {name}")
+        return self._clusters[ClusterName(name)]
 
 
 class FakeTemplates:
@@ -360,10 +408,10 @@ class FakeTemplates:
         pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}},
+            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",
-                "metadata": {"name": "product", "namespace": namespace},
-                "spec": {"template": {"spec": pod}},
+                "metadata": {"name": "product", "namespace": namespace, "labels": labels},
+                "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
             },
         ]

@@ -35,7 +35,7 @@ from tests.support.fake_workflows import FakeWorkflows
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.memory_tables import MemoryTables
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 SOURCE = "prometheus"
@@ -254,7 +254,7 @@ async def new_fleet(
     chosen = SweepSettings(schedule="0 30 2 * * *", **settings)
     fleet.workers += [SweepWorker(fleet, storage, chosen, activity) for _ in range(workers)]
     clusters = clusters_on(storage, clock)
-    one = await clusters.register(new_cluster(capacity=10 * allocated))
+    one = await register(clusters, new_cluster(capacity=10 * allocated))
     await TableReservationRepository(storage, clock).reserve(
         one, new_instance_id(), OperationId("others.1"), weight=allocated, max_starting=1, max_waiting=0
     )

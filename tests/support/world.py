@@ -5,7 +5,7 @@ minutes ends within milliseconds.
 """
 
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.idempotent_start import Caller
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import TenantTemplates
+from shared.application.ports.stored import Stored
 from shared.application.signup import SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.operations import Operation
@@ -301,7 +302,8 @@ async def new_world(
     kubernetes = {cluster.name: FakeCluster(clock) for cluster in registered}
     held = [Worker(storage, kubernetes, clock, settings, templates or fake_templates) for _ in range(workers)]
     for cluster in registered:
-        await held[0].clusters.register(cluster)
+        uid = kubernetes[cluster.name].identity
+        await held[0].clusters.save(Stored(replace(cluster, uid=uid)))
     for each in held:
         each.faults.reset()
     return World(settings, clock, storage, kubernetes, fake_templates, FakeWorkflows(), held)

@@ -1,5 +1,6 @@
 """The usage and the help of the `./berth` commands, and how they print."""
 
+import argparse
 import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from cli import stack, sweep
+from cli import clusters, stack, sweep
 from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
 from cli.output import console
@@ -269,6 +270,31 @@ async def test_a_refused_key_says_which_one_to_set(monkeypatch: pytest.MonkeyPat
     async with Api("http://127.0.0.1:9", "wrong") as api:
         with pytest.raises(ProblemError, match=r"key is not valid for this request\. Set BERTH_KEY .* master key"):
             await api.call("GET", "clusters")
+
+
+async def test_registering_prints_warnings_and_keeps_the_state(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bodies: list[Any] = []
+
+    async def request(*_: Any, json: Any, **__: Any) -> httpx.Response:
+        bodies.append(json)
+        numbers = dict.fromkeys(("capacity", "allocated", "free", "starting", "waiting", "waking", "instances"), 0)
+        cluster = {"name": "weu-1", "region": "westeurope", "state": "cordoned", **numbers, "breaker": None}
+        return httpx.Response(200, json={**cluster, "uid": "u", "warnings": ["there is no DNS"]})
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", request)
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BERTH_KEY", "key")
+    parser = argparse.ArgumentParser()
+    clusters.add_arguments(parser)
+    command = "register weu-1 --region westeurope --capacity 5 --context weu-1"
+    for given in ([], ["--state", "open"]):
+        assert await clusters.run(parser.parse_args([*command.split(), *given])) == 0
+        printed = capsys.readouterr()
+        assert "cordoned" in printed.out
+        assert printed.err == "warning: there is no DNS\n"
+    assert [each.get("state") for each in bodies] == [None, "open"]
 
 
 @pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])

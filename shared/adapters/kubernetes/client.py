@@ -7,6 +7,7 @@ times what the JSON itself costs to read.
 import asyncio
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol, cast
@@ -15,10 +16,12 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 
+from shared.adapters.kubernetes.redirects import refuse_redirects
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
-from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient, Unreachable
+from shared.errors import BerthError, Conflict, Forbidden, NotFound, Permanent, Transient, Unauthenticated, Unreachable
 from shared.events import log_event
 from shared.settings import KubernetesSettings
+from shared.time_budget import time_left
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +36,13 @@ UNAUTHORIZED = (
 )
 UNAUTHORIZED_PAUSE = 5.0  # seconds; each attempt requests a new token, and nothing cures this within a moment
 PAGE = 500  # objects of one request, as kubectl reads
+RESPONSE_TIMEOUT = 4.0  # seconds after which an error response that repeats is raised, so that it is shown within five
+MAX_ATTEMPT_TIMEOUT = 15.0  # seconds to which an attempt's limit grows: a webhook gets 10 by default
 _MAX_QUOTE = 300
 
 
-class Forbidden(Permanent):
-    """berth's role does not allow it."""
+class NoResponse(Unreachable):
+    """The API server took the request and did not respond in time: it is stopped, or waits for a slow webhook."""
 
 
 class TokenSource(Protocol):
@@ -54,7 +59,7 @@ class KubernetesClient:
     Args:
         configuration: Address, certificates and credentials, as the official client holds them.
         settings: Timeouts and the number of requests at once.
-        tokens: Where bearer tokens come from, if the configuration has no credentials of its own.
+        tokens: Where bearer tokens come from, unless the configuration has a client certificate.
     """
 
     def __init__(
@@ -62,11 +67,11 @@ class KubernetesClient:
     ) -> None:
         # Beside the requests: a health check, and a watch with the one that it replaces.
         configuration.connection_pool_maxsize = settings.max_concurrent_requests + 3
-        self._configuration = configuration
+        configuration.trace_configs = [refuse_redirects()]
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
         self._settings = settings
-        self._policy = RetryPolicy(total_timeout=settings.total_timeout)
+        self._limits: dict[str, float] = {}  # of an attempt in seconds, by method, while the API server is slow
         self._tokens = tokens
         self._semaphore = asyncio.Semaphore(settings.max_concurrent_requests)
 
@@ -88,45 +93,51 @@ class KubernetesClient:
     ) -> Json:
         """Send a request, with retries if it fails for a moment, and return the JSON response.
 
+        It ends within the time budget. An error that is a response is retried for a few seconds only.
+
         Args:
             method: The HTTP method.
             path: The path, which begins with a slash.
             body: The JSON body.
             media_type: The body's media type.
-            retry: Whether to retry at all; a health check does not.
+            retry: Whether to retry at all.
             retry_conflict: Whether a 409 is retried too: an apply that is sent again resolves a concurrent write.
             query: The query's parameters.
             accept: The media type of the response.
 
         Raises:
             NotFound, Conflict, Permanent: As the API server responded.
-            Transient: It did not succeed within the total timeout.
+            Transient: It did not succeed in time.
         """
+        total = min(self._settings.total_timeout, time_left())
+        if total <= 0:
+            raise Transient("no time is left for it (BERTH_KUBERNETES_TOTAL_TIMEOUT)")
+        now = asyncio.get_running_loop().time
+        limit = self._settings.attempt_timeout
 
         async def attempt() -> Json:
+            nonlocal limit
             async with self._semaphore:
-                return await self._once(method, path, body, media_type, query, accept)
-
-        if not retry:
-            return await attempt()
-        loop = asyncio.get_running_loop()
-        forbidden_until = loop.time() + self._policy.total_timeout / 3
-
-        async def retried() -> Json:
-            try:
-                return await attempt()
-            except Forbidden as error:
-                # An API server that has just started refuses everything until it has read its rules.
-                if loop.time() > forbidden_until:
+                limit, began = max(limit, self._limits.get(method, limit)), now()
+                try:
+                    return await self._once(method, path, body, media_type, query, accept, limit=limit)
+                except NoResponse:
+                    limit = self._limits[method] = max(limit, min(2 * limit, MAX_ATTEMPT_TIMEOUT))
                     raise
-                raise Transient(str(error), 1.0) from error
-            except Conflict as error:
-                if not retry_conflict:
-                    raise
-                raise Transient(str(error)) from error
+                except Forbidden as error:
+                    # An API server that has just started refuses everything until it has read its rules.
+                    raise Transient(str(error), 1.0) from error
+                except Conflict as error:
+                    if not (retry_conflict or method == "GET"):  # a read that is too old, or a page that expired
+                        raise
+                    raise Transient(str(error)) from error
+                finally:
+                    if now() - began < self._settings.attempt_timeout:
+                        self._limits.pop(method, None)
 
+        policy = RetryPolicy(total, RESPONSE_TIMEOUT, max_attempts=math.inf if retry else 1)
         try:
-            return await with_retry(retried, self._policy, dependency="kubernetes")
+            return await with_retry(attempt, policy, dependency="kubernetes")
         except Transient as error:
             if isinstance(error.__cause__, Forbidden):
                 _log_refusal(method, path, error.__cause__)
@@ -141,19 +152,16 @@ class KubernetesClient:
         token = ""
         while True:
             paged = {**query, "limit": PAGE, **({"continue": token} if token else {})}
-            try:
-                page = await self.request("GET", path, query=paged, accept=accept)
-            except Conflict as error:  # 410
-                raise Transient(f"the list {path} changed too fast") from error
-            for item in page["items"]:
+            page = await self.request("GET", path, query=paged, accept=accept)
+            for item in page["items"] or ():  # null in an empty list of metadata
                 yield item
             token = page["metadata"].get("continue", "")
             if not token:
                 return
 
-    async def ping(self) -> None:
-        """Send the cheapest request, once, and not behind those that wait for their turn; raises as `request`."""
-        await self._once("GET", "/version", None, JSON, None)
+    async def request_at_once(self, path: str) -> Json:
+        """Send a GET once, and not behind those that wait for their turn; raises as `request`."""
+        return await self._once("GET", path, None, JSON, None, limit=self._settings.attempt_timeout)
 
     async def stream(self, path: str, *, read_timeout: float, query: Query) -> AsyncGenerator[Json]:
         """Yield the JSON lines of a watch until it ends.
@@ -161,8 +169,7 @@ class KubernetesClient:
         Raises:
             Transient: The connection broke, or nothing came for `read_timeout` seconds.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.attempt_timeout, sock_read=read_timeout)
-        response = await self._send("GET", path, None, JSON, timeout, query)
+        response = await self._send("GET", path, None, JSON, self._timeout(read_timeout), query)
         try:
             if response.status != 200:
                 await _read(response)
@@ -173,6 +180,9 @@ class KubernetesClient:
         finally:
             response.close()
 
+    def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=None, sock_connect=self._settings.attempt_timeout, sock_read=seconds)
+
     async def _once(
         self,
         method: str,
@@ -181,12 +191,15 @@ class KubernetesClient:
         media_type: str,
         query: Query | None,
         accept: str = JSON,
+        *,
+        limit: float,
     ) -> Json:
-        timeout = aiohttp.ClientTimeout(total=self._settings.attempt_timeout)
-        response = await self._send(method, path, body, media_type, timeout, query, accept)
+        response = await self._send(method, path, body, media_type, self._timeout(limit), query, accept)
         try:
             return await _read(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except TimeoutError as error:
+            raise _no_response(limit) from error
+        except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(f"the API server broke off: {type(error).__name__}") from error
         finally:
             response.release()
@@ -211,20 +224,27 @@ class KubernetesClient:
             try:
                 rest: Any = self._api.rest_client  # untyped
                 wrapped = await rest.request(method, url, headers=headers, body=content, _request_timeout=timeout)
+            except aiohttp.SocketTimeoutError as error:
+                raise _no_response(timeout.sock_read or 0.0) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Unreachable(f"the API server cannot be reached: {type(error).__name__}") from error
             return cast("aiohttp.ClientResponse", wrapped.response)
 
         if self._tokens is None:
-            return await attempt(
-                await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-            )
+            return await attempt(None)
         token = await self._tokens.token()
         response = await attempt(f"Bearer {token}")
         if response.status == 401:
             response.release()
             response = await attempt(f"Bearer {await self._tokens.token(refused=token)}")
         return response
+
+
+def _no_response(seconds: float) -> NoResponse:
+    return NoResponse(
+        f"the API server gave no response within {seconds:g} s: it is stopped or slow, or a webhook of it is"
+        " (BERTH_KUBERNETES_ATTEMPT_TIMEOUT)"
+    )
 
 
 def _log_refusal(method: str, path: str, error: Permanent) -> None:
@@ -254,7 +274,7 @@ def _error(status: int, body: Json, wait: float | None) -> BerthError:
     text = f"the API server responded {status}" + (f": {message[:_MAX_QUOTE]}" if message else "")
     match status:
         case 401:  # berth's identity is refused, and no tenant is at fault for it; nor could one be removed without it
-            return Transient(UNAUTHORIZED, UNAUTHORIZED_PAUSE if wait is None else wait)
+            return Unauthenticated(UNAUTHORIZED, UNAUTHORIZED_PAUSE if wait is None else wait)
         case 404 if body.get("kind") == "Status":
             return NotFound(text)
         case 404:

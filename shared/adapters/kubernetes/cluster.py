@@ -2,12 +2,20 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient
-from shared.adapters.kubernetes.inventory import found_namespaces, kept_volumes, left_volumes, removed_namespaces
-from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_ours
+from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, Query
+from shared.adapters.kubernetes.inventory import (
+    METADATA_ONLY,
+    found_namespaces,
+    kept_volumes,
+    left_volumes,
+    removed_namespaces,
+)
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_all_ours, ensure_ours
+from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
@@ -15,11 +23,18 @@ from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
-from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
+from shared.events import log_event
 from shared.settings import KubernetesSettings
+from shared.time_budget import time_budget, time_left
+
+logger = logging.getLogger(__name__)
 
 FIELD_MANAGER = "berth"
-OURS = {"fieldManager": FIELD_MANAGER, "force": "true"}
+FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
+# A version that no object has: etcd counts from 1, and gives 2 to the first object that it stores. So an apply with it
+# creates an object, and never changes one that is there.
+NO_OBJECT = {"resourceVersion": "1"}
 
 # The kinds that a tenant may be made of. infra/kubernetes/cluster-role.yaml allows just these.
 PATHS = {
@@ -35,11 +50,14 @@ PATHS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
 }
-ASK_SECONDS = 2.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
+LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
 NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
-MAX_EVENTS = 5000  # that are read of one namespace
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
 class KubernetesApiCluster:
@@ -57,7 +75,10 @@ class KubernetesApiCluster:
         self._owner = owner
         self._settings = settings
         self._clock = clock
-        self._pods = PodWatch(client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project)
+        self._rate_limit = RateLimit()
+        self._pods = PodWatch(
+            client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project, self._rate_limit
+        )
         self._asked: dict[str, float] = {}  # when, by namespace
 
     async def close(self) -> None:
@@ -65,9 +86,13 @@ class KubernetesApiCluster:
         await self._pods.close()
         await self._client.close()
 
-    async def check(self) -> None:
-        """Return if the API server responds; raises Unreachable if not, and as it responds. Not retried."""
-        await self._client.ping()
+    async def uid(self) -> str:
+        """Return the uid of the namespace kube-system, by which the cluster is recognised."""
+        return uid_of(await self._client.request("GET", KUBE_SYSTEM))
+
+    async def check(self) -> str:
+        """Return the same after one request, which is not retried and does not wait for its turn."""
+        return uid_of(await self._client.request_at_once(KUBE_SYSTEM))
 
     async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
         """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload.
@@ -77,14 +102,13 @@ class KubernetesApiCluster:
         unknown = sorted({each["kind"] for each in objects} - PATHS.keys())
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
+        ensure_all_ours(objects, self._owner)  # else a changed template makes what could never be removed
         first = [each for each in objects if each["kind"] == "Namespace"]
         last = [each for each in objects if each["kind"] == KIND]
         between = [each for each in objects if each not in first and each not in last]
-        for each in first:
-            ensure_ours(each, self._owner)  # else a changed template makes what could never be removed
-            await self._apply_namespace(each, is_new=is_new)
-        for group in (between, last):
-            await asyncio.gather(*(self._apply(each) for each in group))
+        with time_budget(self._settings.total_timeout):
+            for group in (first, between, last):
+                await asyncio.gather(*(self._apply(each, is_new=is_new) for each in group))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
@@ -100,12 +124,12 @@ class KubernetesApiCluster:
             status = status_of_all(pods)
             return status if status.ready or status.permanent else None
 
-        status = await self._pods.wait(namespace, decided, timeout=timeout)
+        status = await self._pods.wait(namespace, decided, timeout=min(timeout, time_left()))
         if status is None:
             if not self._may_ask(namespace):
                 return status_of_all(self._pods.pods(namespace))
-            listed = await self._client.request("GET", PODS.format(namespace))  # the watch may have gone silent
-            status = status_of_all(listed["items"])
+            # The watch may have gone silent.
+            status = status_of_all((await self._ask(namespace, PODS.format(namespace)))["items"])
         if status.ready or status.reason in ("", "ContainerCreating"):
             await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
         if not status.ready and status.reason in EXPLAINED_BY_EVENTS:
@@ -151,46 +175,58 @@ class KubernetesApiCluster:
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is not by then, and, before anything is deleted, NotOurs if it is not this berth's and
-        Permanent if a policy or a right of the cluster forbids it.
+        Permanent if a policy or a right of the cluster forbids it, or if there is a volume claim of somebody else.
+
+        What else others have put into it goes with it: that can be made again, the data of a volume cannot.
 
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
         """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout
+        with time_budget(self._settings.total_timeout):
+            deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
+            await self._remove(namespace, deadline)
+
+    async def _remove(self, namespace: str, deadline: float) -> None:
         try:
             found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
             return
         ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
+        await self._ensure_no_claims_of_others(namespace)
         await self._ask_to_delete(namespace, uid)
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
-        await self._client.request("DELETE", PATHS[KIND].format(namespace), background)
-        await self._client.request("DELETE", PODS.format(namespace), grace)
-        await self._client.request("DELETE", PATHS["PersistentVolumeClaim"].format(namespace), background)
-        pods: list[Json] = []
+        ours = {"labelSelector": f"{INSTANCE}={namespace.removeprefix(NAMESPACE_PREFIX)}"}
+        await self._delete_all(PATHS[KIND].format(namespace), background, ours)
+        await self._delete_all(PODS.format(namespace), grace, ours)
+        await self._delete_all(PATHS["PersistentVolumeClaim"].format(namespace), background, ours)
         state: Json = found
+        refusal = ""
 
         async def has_no_pods() -> bool:
-            nonlocal pods
-            pods = (await self._client.request("GET", PODS.format(namespace), query={"limit": 1}))["items"]
-            return not pods
+            return not await self._one_pod(namespace, ours)
 
         async def is_gone() -> bool:
-            nonlocal state
-            left = await self._delete_namespace(namespace, uid)
+            nonlocal state, refusal
+            refusal = ""
+            try:
+                left = await self._delete_namespace(namespace, uid)
+            except Conflict as error:  # usually because it is being deleted already
+                refusal = str(error)
+                return False
             state = left or state
             return left is None
 
         await _poll(has_no_pods, deadline)
         if not await _poll(is_gone, deadline):
-            raise Transient(f"the namespace {namespace} is still being removed: {_remaining(state, pods)}")
+            left = refusal or _remaining(state, await self._one_pod(namespace))
+            raise Transient(f"the namespace {namespace} is still being removed: {left}")
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
-        return await found_namespaces(self._client, self._owner)
+        with time_budget(self._settings.total_timeout):
+            return await found_namespaces(self._client, self._owner)
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
@@ -206,7 +242,8 @@ class KubernetesApiCluster:
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""
-        return await left_volumes(self._client)
+        with time_budget(self._settings.total_timeout):
+            return await left_volumes(self._client)
 
     async def _workloads(self, namespace: str) -> list[Json]:
         """Return this berth's workloads in a namespace; raises NotFound for a namespace that is gone."""
@@ -215,34 +252,64 @@ class KubernetesApiCluster:
         selector = {"labelSelector": f"{OWNER}={self._owner},{INSTANCE}={instance}"}
         return (await self._client.request("GET", PATHS[KIND].format(namespace), query=selector))["items"]
 
-    async def _apply_namespace(self, manifest: Mapping[str, Any], *, is_new: bool) -> None:
-        """Create a namespace if it `is_new`, or apply it to the one that exists, if that is this berth's.
+    async def _apply(self, manifest: Mapping[str, Any], *, is_new: bool) -> None:
+        """Create an object, or apply it to the one that exists, if that is this instance's; raises NotOurs.
 
-        Raises NotOurs if it is not, and NotFound.
+        That is one request for an object of a new tenant, and two or three for one that exists.
         """
-        name = manifest["metadata"]["name"]
         if is_new:
-            try:
-                # Not an apply, which would take over whatever has this name.
-                await self._client.request("POST", PATHS["Namespace"], manifest, query={"fieldManager": FIELD_MANAGER})
-            except Conflict:
-                try:
-                    found = await self._client.request("GET", f"{PATHS['Namespace']}/{name}")
-                except NotFound as error:
-                    raise Transient(f"the namespace {name} was removed while it was applied") from error
-            else:
-                return
-        else:
-            found = await self._ensure_exists(name)
-        ensure_ours(found, self._owner)
+            with contextlib.suppress(Conflict):
+                return await self._patch(manifest, NO_OBJECT)
+        found = await self._found(manifest)
+        if found:
+            ensure_ours(found, self._owner, manifest["kind"])
+        if manifest["kind"] == "Namespace" and not is_new and (not found or "deletionTimestamp" in found["metadata"]):
+            raise NotFound(f"somebody removed the namespace {manifest['metadata']['name']}")
         # With its uid, so that no other one of the same name, made since, is taken over instead.
-        await self._apply({**manifest, "metadata": {**manifest["metadata"], "uid": found["metadata"]["uid"]}})
+        precondition = {"uid": found["metadata"]["uid"]} if found else NO_OBJECT
+        return await self._patch(manifest, precondition, retry_conflict=True)
 
-    async def _apply(self, manifest: Mapping[str, Any]) -> None:
-        metadata = manifest["metadata"]
-        path = f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
+    async def _patch(
+        self, manifest: Mapping[str, Any], precondition: Mapping[str, str], *, retry_conflict: bool = False
+    ) -> None:
+        body = {**manifest, "metadata": {**manifest["metadata"], **precondition}}
+        try:
+            await self._client.request(
+                "PATCH", _path(manifest), body, media_type=APPLY, query=FORCED, retry_conflict=retry_conflict
+            )
+        except NotFound as error:
+            # The namespace was removed meanwhile, or is so new that an admission policy does not know it: Kubernetes
+            # before 1.32.11, 1.33.7 and 1.34.3.
+            raise Transient(f"the {manifest['kind']} {manifest['metadata']['name']} cannot be made: {error}") from error
 
-        await self._client.request("PATCH", path, manifest, media_type=APPLY, query=OURS, retry_conflict=True)
+    async def _found(self, manifest: Mapping[str, Any]) -> Json | None:
+        """Return the object of this kind and name with its metadata, or None if there is none.
+
+        A patch of nothing reads it without the right to read Secrets.
+        """
+        try:
+            if manifest["kind"] == "Namespace":
+                return await self._client.request("GET", _path(manifest))
+            return await self._client.request(
+                "PATCH", _path(manifest), {}, media_type=MERGE, query={"dryRun": "All"}, accept=METADATA
+            )
+        except NotFound:
+            return None
+
+    async def _ensure_no_claims_of_others(self, namespace: str) -> None:
+        """Return if all volume claims of a namespace are its instance's; raises Permanent with the name of another."""
+        query = {"labelSelector": f"{INSTANCE}!={namespace.removeprefix(NAMESPACE_PREFIX)}"}
+        path = PATHS["PersistentVolumeClaim"].format(namespace)
+        async for claim in self._client.items(path, query, accept=METADATA_ONLY):
+            raise Permanent(
+                f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
+                "its data would be lost. Move it away and delete the claim"
+            )
+
+    async def _one_pod(self, namespace: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """Return a pod that a query selects, by default any, or None if there is none."""
+        listed = await self._client.request("GET", PODS.format(namespace), query={"limit": 1, **(query or {})})
+        return next(iter(listed["items"]), None)
 
     def _may_ask(self, namespace: str) -> bool:
         """Whether the last requests beside the watch are long enough ago, and if so, remember these."""
@@ -250,21 +317,28 @@ class KubernetesApiCluster:
         self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
         return self._asked.setdefault(namespace, now) == now
 
-    async def _ensure_exists(self, namespace: str) -> Json:
-        """Return a namespace that exists and is not being removed; raises NotFound."""
-        found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
+    async def _ensure_exists(self, namespace: str) -> None:
+        """Return if a namespace exists and is not being removed; raises NotFound."""
+        found = await self._ask(namespace, f"{PATHS['Namespace']}/{namespace}")
         if found["metadata"].get("deletionTimestamp"):
             raise NotFound(f"somebody removed the namespace {namespace}")
-        return found
 
     async def _events(self, namespace: str) -> list[Json]:
-        """Return the events of a namespace: all pages, because they are in the order of their names, not of time."""
-        events: list[Json] = []
-        async for event in self._client.items(f"/api/v1/namespaces/{namespace}/events", {}):
-            events.append(event)
-            if len(events) == MAX_EVENTS:
-                break
-        return events
+        """Return the events of a namespace, or none if they cannot be had: they only explain what was seen."""
+        try:
+            found = await self._ask(namespace, f"/api/v1/namespaces/{namespace}/events", {"limit": MAX_EVENTS})
+        except BerthError as error:
+            log_event(logger, "no events", namespace=namespace, cause=str(error))
+            return []
+        return found["items"]
+
+    async def _ask(self, namespace: str, path: str, query: Query | None = None) -> Json:
+        """Read something about a namespace that is waited for: once, because it is asked for again soon."""
+        await self._rate_limit.wait(namespace)
+        return await self._client.request("GET", path, query=query, retry=False)
+
+    async def _delete_all(self, path: str, options: Mapping[str, Any], selected: Query) -> None:
+        await self._client.request("DELETE", path, options, query=selected, retry_conflict=True)
 
     async def _ask_to_delete(self, namespace: str, uid: str) -> None:
         """Return if a namespace's deletion is allowed; raises Permanent with the refusal, before any data is lost."""
@@ -278,7 +352,7 @@ class KubernetesApiCluster:
                 raise
 
     async def _delete_namespace(self, namespace: str, uid: str) -> Json | None:
-        """Request a namespace's deletion and return it as it is now, or None if it is gone.
+        """Request a namespace's deletion and return it as it is now, or None if it is gone; raises Conflict.
 
         A later namespace of the same name, with another uid, stays.
         """
@@ -291,9 +365,15 @@ class KubernetesApiCluster:
                 await self._client.request("DELETE", path, {"preconditions": {"uid": uid}})
         except NotFound:
             return None
-        except Conflict:
-            return {}  # it is being deleted already
         return state
+
+
+def uid_of(system: Json) -> str:
+    """Return the uid of the namespace kube-system; raises Transient if something else has responded."""
+    uid = system.get("metadata", {}).get("uid")
+    if not uid:
+        raise Transient("what responds is no API server, though it reports success")
+    return uid
 
 
 async def _poll(is_done: Callable[[], Awaitable[bool]], deadline: float) -> bool:
@@ -315,10 +395,15 @@ def _project(item: Json) -> Json:
     return {"metadata": kept, "status": item.get("status", {})}
 
 
-def _remaining(namespace: Json, pods: Sequence[Json]) -> str:
+def _path(manifest: Mapping[str, Any]) -> str:
+    metadata = manifest["metadata"]
+    return f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
+
+
+def _remaining(namespace: Json, pod: Json | None) -> str:
     """Return what is left of a namespace, in words."""
-    if pods:
-        return _not_stopped(pods[0])
+    if pod:
+        return _not_stopped(pod)
     messages = [
         str(condition.get("message"))
         for condition in namespace.get("status", {}).get("conditions", [])

@@ -8,10 +8,13 @@ from azure.core.credentials_async import AsyncTokenCredential
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
-from shared.domain.clusters import ClusterAccess, ClusterName
+from shared.application.registered_cluster import RegisteredCluster
+from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, Probe
+from shared.domain.plans import Plans
 from shared.settings import KubernetesSettings
 
 if TYPE_CHECKING:
+    from shared.adapters.kubernetes.client import KubernetesClient
     from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 
 
@@ -23,6 +26,7 @@ class ClusterConnectionPool:
         settings: Time limits and the number of requests at once, for each cluster.
         clock: The present time.
         owner: This berth's own id.
+        plans: All plans.
         identity: The Microsoft Entra identity, for the clusters reached by it; its creator closes it, after this pool.
     """
 
@@ -33,41 +37,59 @@ class ClusterConnectionPool:
         clock: Clock,
         *,
         owner: str,
+        plans: Plans,
         identity: AsyncTokenCredential,
     ) -> None:
         self._clusters = clusters
         self._settings = settings
         self._clock = clock
         self._owner = owner
+        self._plans = plans
         self._identity = identity
-        self._lock = asyncio.Lock()
-        self._open: dict[ClusterName, tuple[ClusterAccess, KubernetesApiCluster]] = {}
+        self._registered: dict[ClusterName, RegisteredCluster] = {}
+        self._opened: list[KubernetesApiCluster] = []
 
-    async def connect(self, name: ClusterName) -> "KubernetesApiCluster":
+    async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        async with self._lock:
-            if not self._open:
-                # The Kubernetes client takes half a second to import: not at the worker's start, nor on its event loop.
-                await asyncio.to_thread(import_module, "shared.adapters.kubernetes.access")
-            from shared.adapters.kubernetes.access import connect
-            from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+        registration = await self._registration(name)
+        held = self._registered.get(name)
+        if held is None or not held.is_for(registration):
+            # A replaced client stays open for the operations that still use it, and closes with the worker.
+            held = self._registered[name] = RegisteredCluster(registration, self._open, self._clusters)
+        return held
 
-            access = await self._access(name)
-            held, cluster = self._open.get(name, (None, None))
-            if cluster is None or held != access:
-                # A replaced client stays open for the operations that still use it, and closes with the worker.
-                client = await connect(access, self._settings, self._identity)
-                cluster = KubernetesApiCluster(client, self._settings, self._clock, self._owner)
-                self._open[name] = access, cluster
-            return cluster
+    async def probe(self, access: ClusterAccess) -> Probe:
+        """Return what berth finds on a cluster that may not be registered yet."""
+        client = await self._client(access)
+        from shared.adapters.kubernetes.probe import probe
+
+        try:
+            return await probe(client, self._plans)
+        finally:
+            await client.close()
 
     async def close(self) -> None:
         """Close all clients."""
-        for _, cluster in self._open.values():
+        for cluster in self._opened:
             await cluster.close()
 
-    async def _access(self, name: ClusterName) -> ClusterAccess:
+    async def _open(self, access: ClusterAccess) -> "KubernetesApiCluster":
+        client = await self._client(access)
+        from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+
+        cluster = KubernetesApiCluster(client, self._settings, self._clock, self._owner)
+        self._opened.append(cluster)
+        return cluster
+
+    async def _client(self, access: ClusterAccess) -> "KubernetesClient":
+        # The Kubernetes client takes half a second to import: not at the worker's start, nor on its event loop.
+        await asyncio.to_thread(import_module, "shared.adapters.kubernetes.access")
+        from shared.adapters.kubernetes.access import connect
+
+        return await connect(access, self._settings, self._identity)
+
+    async def _registration(self, name: ClusterName) -> Cluster:
         for cluster in await self._clusters.registered():
             if cluster.name == name:
-                return cluster.access
-        return (await self._clusters.get(name)).value.access  # registered a moment ago, by another worker
+                return cluster
+        return (await self._clusters.get(name)).value  # registered a moment ago, by another worker

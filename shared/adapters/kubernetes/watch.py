@@ -28,7 +28,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters.kubernetes.client import Json, KubernetesClient
-from shared.errors import BerthError, Conflict, Transient
+from shared.adapters.kubernetes.rate_limit import RateLimit
+from shared.errors import BerthError, Conflict, Transient, Unauthenticated
 from shared.events import log_event
 from shared.settings import KubernetesSettings
 
@@ -38,7 +39,7 @@ PODS = "/api/v1/namespaces/{}/pods"
 ALL_PODS = "/api/v1/pods"
 LABEL = "berth.dev/instance"
 SLACK_SECONDS = 5.0  # that a watch's end may be late before the connection counts as dead
-MIN_SECONDS = 2.0  # a watch that ends sooner is not opened again at once
+MIN_SECONDS = 3.0  # a watch that ends sooner is not opened again at once
 JOIN_SECONDS = 0.25  # between two openings for those who joined: a burst shares them
 MAX_PAUSE = 5.0
 _JITTER = random.Random()  # noqa: S311 - not a secret
@@ -48,12 +49,16 @@ _JITTER = random.Random()  # noqa: S311 - not a secret
 class _Waited:
     """A namespace that is waited for, or was until a moment ago, with its pods by name.
 
-    `joins_at` is the version of the list until the stream includes the namespace, and then 0.
+    `joins_at` is the version of the list until the stream includes the namespace, and then 0. `error` is why the last
+    list failed, `failures` how many did in a row, and `list_at` when the next one may be tried.
     """
 
     pods: dict[str, Json] = field(default_factory=dict[str, Json])
     listed: bool = False
     joins_at: int = 0
+    error: BerthError | None = None
+    failures: int = 0
+    list_at: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
     idle_since: float = 0.0
@@ -71,6 +76,7 @@ class PodWatch:
         settings: How often to renew, and how long to stay with a namespace while nobody waits for it.
         instance_of: Returns the instance that a namespace belongs to, as the pods' label names it.
         project: Returns the part of a pod that is kept in memory.
+        rate_limit: Delays the lists; each watch but the first has one before it, or a pause.
     """
 
     def __init__(
@@ -79,11 +85,13 @@ class PodWatch:
         settings: KubernetesSettings,
         instance_of: Callable[[str], str],
         project: Callable[[Json], Json],
+        rate_limit: RateLimit,
     ) -> None:
         self._client = client
         self._settings = settings
         self._instance_of = instance_of
         self._project = project
+        self._rate_limit = rate_limit
         self._waited: dict[str, _Waited] = {}
         self._position = 0  # of the stream; 0 is none
         self._opened = float("-inf")
@@ -107,12 +115,11 @@ class PodWatch:
         waited = self._waited.setdefault(namespace, _Waited())
         waited.waiters += 1
         found: T | None = None
-        errors: list[str] = []
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     if not waited.listed:
-                        await self._list(namespace, waited, errors)
+                        await self._list(namespace, waited)
                     found = find(list(waited.pods.values()))
                     if found is not None:
                         return found
@@ -120,8 +127,9 @@ class PodWatch:
                     await waited.changed.wait()
         except TimeoutError:
             if not waited.listed:
-                cause = errors[-1] if errors else "it has not responded yet"
-                raise Transient(f"the cluster cannot be watched: {cause}") from None
+                kind = Unauthenticated if isinstance(waited.error, Unauthenticated) else Transient
+                cause = waited.error or "it has not responded yet"
+                raise kind(f"the cluster cannot be watched: {cause}") from None
             return None
         finally:
             waited.waiters -= 1
@@ -136,17 +144,20 @@ class PodWatch:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _list(self, namespace: str, waited: _Waited, errors: list[str]) -> None:
+    async def _list(self, namespace: str, waited: _Waited) -> None:
         """List a namespace's pods, again after a pause until that succeeds."""
         while True:
+            await asyncio.sleep(waited.list_at - _now())
+            await self._rate_limit.wait(namespace)
             try:
                 listed = await self._client.request("GET", PODS.format(namespace), retry=False)
                 break
             except BerthError as error:
-                errors.append(str(error))
                 log_event(logger, "list before a watch failed", namespace=namespace, cause=str(error))
                 asked = error.retry_after if isinstance(error, Transient) else None
-            await asyncio.sleep(_pause(len(errors), asked))
+                waited.error, waited.failures = error, waited.failures + 1
+                waited.list_at = _now() + _pause(waited.failures, asked)
+        waited.error, waited.failures = None, 0
         if waited.listed:  # by another one who waits for this namespace
             return
         waited.pods = {each["metadata"]["name"]: self._project(each) for each in listed["items"]}

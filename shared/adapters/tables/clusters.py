@@ -2,7 +2,7 @@
 
 | PartitionKey | RowKey | what |
 |---|---|---|
-| cluster | NAME | the registration: region, capacity, state, access |
+| cluster | NAME | the registration: region, capacity, state, access, uid |
 | cluster | breaker:NAME | an open breaker: since when the cluster does not respond, and with which error |
 """
 
@@ -51,20 +51,8 @@ class TableClusterRepository:
         registered = await self._read_registrations()
         return await asyncio.gather(*(self._with_sums(cluster, exact=exact) for cluster in registered))
 
-    async def register(self, cluster: Cluster) -> Cluster:
-        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is.
-
-        Raises Conflict if somebody else does that at the same moment.
-        """
-        etag = ""
-        with contextlib.suppress(NotFound):
-            row, etag = await self._tables.get(TABLE, "cluster", cluster.name)
-            read_row(TABLE, row, _cluster)  # what this version cannot read it does not replace either
-        await self.save(Stored(cluster, etag))
-        return await self._with_sums(replace(cluster, breaker=await self._read_breaker(cluster.name)))
-
     async def get(self, name: ClusterName) -> Stored[Cluster]:
-        """Return a cluster as it is now; raises NotFound."""
+        """Return a cluster as it is now, with its allocation; raises NotFound."""
         try:
             row, etag = await self._tables.get(TABLE, "cluster", name)
         except NotFound as error:
@@ -73,7 +61,7 @@ class TableClusterRepository:
         return Stored(await self._with_sums(cluster), etag)
 
     async def save(self, cluster: Stored[Cluster]) -> None:
-        """Replace the registration that was read; raises Conflict if somebody changed it since."""
+        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since."""
         name = cluster.value.name
         try:
             await self._tables.transact(TABLE, [create_or_replace(_row(cluster.value), cluster.etag)])
@@ -126,6 +114,7 @@ def _row(cluster: Cluster) -> Row:
         "capacity": cluster.capacity,
         "state": cluster.state.value,
         "access": _ACCESS.dump_json(cluster.access).decode(),
+        "uid": cluster.uid,
         "max_instances": cluster.max_instances or 0,
     }
     return with_schema(row)
@@ -138,6 +127,7 @@ def _cluster(row: Row) -> Cluster:
         capacity=int(row["capacity"]),
         state=ClusterState(row["state"]),
         access=_ACCESS.validate_json(row["access"]),
+        uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
         max_instances=int(row["max_instances"]) or None,
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +20,14 @@ from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.domain.workloads import with_replicas
-from shared.errors import BerthError, Conflict, NoRoom, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
 from shared.events import log_context, log_event
 from shared.settings import Settings
+from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
 PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
 REFUSED_PAUSE_SECONDS = 30.0
-REMOVE_TIMEOUT = 30.0  # seconds
+REMOVE_TIMEOUT = 9.0  # seconds
 MAX_SETTLES = 5  # times that the record may change while one activity follows it
 CONFLICT_PAUSE_SECONDS = 0.1  # short: somebody changed the tenant, perhaps to cancel, and it only has to be read again
 
@@ -54,6 +57,8 @@ class ActivityPorts:
 class OperationActivity(ABC):
     """One activity of an operation."""
 
+    _awaited = "ready"  # what it waits for, for messages
+
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
         self._latency = ports.latency
@@ -68,6 +73,8 @@ class OperationActivity(ABC):
     async def run(self, work: Work, workflows: Workflows) -> Outcome:
         """Do the work and return its outcome; an expected error is an outcome too.
 
+        All that it asks of Kubernetes shares one time budget.
+
         Args:
             work: What to do.
             workflows: Where the operation is started that gets this one's slot.
@@ -75,11 +82,10 @@ class OperationActivity(ABC):
         began = self._clock.monotonic()
         with log_context(tenant=work.slug, operation=work.operation_id):
             try:
-                return await self._run(work, workflows)
-            except Transient as error:
-                log_event(logger, "activity held up", cause=str(error))
-                wait = error.retry_after or PAUSE_SECONDS
-                return await self._record_wait(work, str(error), self._clock.monotonic() - began + wait, wait)
+                with time_budget(self._settings.kubernetes.total_timeout):
+                    return await self._run(work, workflows)
+            except (Transient, Forbidden) as error:
+                return await self._hold_up(work, error, self._clock.monotonic() - began)
             except (NoRoom, Permanent, NotFound) as error:
                 log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
                 return Outcome(Verdict.FAILED, str(error))
@@ -140,7 +146,7 @@ class OperationActivity(ABC):
         """Record that a cluster refused what has to be done: it is retried until an operator has granted the right."""
         log_event(logger, f"{what} refused", level=logging.WARNING, cause=str(error))
         message = f"{what} was refused: {error}"
-        return await self._record_wait(work, message, REFUSED_PAUSE_SECONDS, REFUSED_PAUSE_SECONDS)
+        return await self._hold_up(work, Transient(message, REFUSED_PAUSE_SECONDS), 0.0)
 
     async def _succeed(self, tenant: Stored[Tenant], workflows: Workflows, *, reason: str) -> None:
         quarantine = timedelta(days=self._settings.tenants.quarantine_days)
@@ -172,20 +178,66 @@ class OperationActivity(ABC):
         except (Permanent, Conflict, NotFound) as error:
             log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))
 
-    async def _record_wait(self, work: Work, message: str, seconds: float, pause: float) -> Outcome:
-        """Record why an operation waits and for how long, and return RETRY, or FAILED when that was too long.
+    def _seconds_left(self, operation: Operation) -> float:
+        """Return how long an operation may wait yet; for ever if it is being undone, or has nothing to be undone by."""
+        if operation.is_aborting or not operation.rules.compensation:
+            return math.inf
+        return self._settings.provisioning.fail_after - operation.waited_seconds
 
-        An operation that is being undone, or that has nothing to be undone by, waits for ever. If recording fails as
-        well, the time does not count.
+    def _too_long(self, operation: Operation) -> str:
+        """Return what took too long, with the seconds that it really took, or nothing."""
+        settings = self._settings.provisioning
+        left, doubt, node = self._seconds_left(operation), operation.doubt_seconds, operation.node_seconds
+        if left == math.inf:
+            return ""
+        if left <= 0:
+            return f"not {self._awaited} after {operation.waited_seconds:.0f} s"
+        if doubt and doubt >= settings.doubt_fail_after:
+            return f"held up for {doubt:.0f} s"
+        if node and node >= settings.node_fail_after:
+            return f"no node after {node:.0f} s of scaling up"
+        return ""
+
+    async def _hold_up(self, work: Work, error: Transient | Forbidden, seconds: float) -> Outcome:
+        """Record what holds an operation up, and return RETRY, or FAILED when it has waited for too long.
+
+        What is forbidden counts as what waiting rarely heals. If recording fails as well, the time does not count; nor
+        does it while berth's own identity is refused.
+
+        Args:
+            work: The operation's work.
+            error: What holds it up.
+            seconds: How long it has waited since that was recorded last.
         """
+        log_event(logger, "activity held up", cause=str(error))
+        asked = error.retry_after if isinstance(error, Transient) else None
+        pause = asked or PAUSE_SECONDS
+        if isinstance(error, Unauthenticated):
+            return await self._record_message(work, str(error), pause)
+        with contextlib.suppress(BerthError):
+            tenant = await self._tenants.get(work.slug)
+            operation = _waited(tenant.value.operation, error, seconds)
+            if operation.id == work.operation_id and operation.is_open:
+                too_long = self._too_long(operation)
+                if too_long:
+                    return Outcome(Verdict.FAILED, f"{too_long}: {error}")
+                pause = min(pause, self._seconds_left(operation))
+                operation = _waited(operation, error, pause).with_message(str(error), self._clock.now())
+                await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        return Outcome(Verdict.RETRY, str(error), pause)
+
+    async def _record_message(self, work: Work, message: str, pause: float) -> Outcome:
+        """Record why an operation waits, however long it does, and return RETRY."""
         with contextlib.suppress(BerthError):
             tenant = await self._tenants.get(work.slug)
             operation = tenant.value.operation
             if operation.id == work.operation_id and operation.is_open:
-                waited = operation.waited_seconds + seconds
-                fail_after = self._settings.provisioning.fail_after
-                if operation.rules.compensation and not operation.is_aborting and waited > fail_after:
-                    return Outcome(Verdict.FAILED, f"not done after {fail_after:g} s: {message}")
-                operation = replace(operation.with_message(message, self._clock.now()), waited_seconds=waited)
+                operation = operation.with_message(message, self._clock.now())
                 await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
         return Outcome(Verdict.RETRY, message, pause)
+
+
+def _waited(operation: Operation, error: BerthError, seconds: float) -> Operation:
+    doubt = seconds if isinstance(error, Forbidden) else 0.0
+    waited, doubted = operation.waited_seconds + seconds, operation.doubt_seconds + doubt
+    return replace(operation, waited_seconds=waited, doubt_seconds=doubted)

@@ -13,8 +13,11 @@ from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.errors import BerthError, NoRoom, Transient, Unreachable
 from shared.events import log_event
+from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
+
+APPLY_SHARE = 5 / 6  # of the time budget; the rest is to undo it
 
 
 class ApplyTenant(OperationActivity):
@@ -49,8 +52,10 @@ class ApplyTenant(OperationActivity):
         value = tenant.value
         objects = self._objects(value)
         cluster = await self._connections.connect(value.cluster)
+        seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:
-            await cluster.apply(objects, is_new=value.operation.rules.makes_instance)
+            with time_budget(min(seconds, max(1.0, self._seconds_left(value.operation)))):
+                await cluster.apply(objects, is_new=value.operation.rules.makes_instance)
         except Unreachable:
             if await self._breakers.found_dead(value.cluster):
                 moved = await self._move(tenant, workflows)

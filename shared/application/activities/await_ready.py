@@ -1,6 +1,5 @@
 """The second activity of a provisioning and of a wake: wait until the tenant is ready, and record it as active."""
 
-import math
 from dataclasses import replace
 from typing import override
 
@@ -15,10 +14,14 @@ from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.domain.workloads import workloads_of
-from shared.errors import Conflict
+from shared.errors import Conflict, Forbidden, Transient
+from shared.time_budget import time_budget
 
 NODE_PAUSE_SECONDS = 10.0  # between two looks for a node that is being added
-MAX_SECONDS = 30.0  # that one call waits, so that other activities get their turn
+MAX_SECONDS = 25.0  # that one call waits, so that other activities get their turn
+WAIT_SHARE = 5 / 6  # of the time budget, at most; the rest is for the requests after waiting
+MIN_POLL_SECONDS = 0.5
+LATE_SECONDS = 4.0  # that the last poll may end after the deadline
 
 
 class AwaitTenant(OperationActivity):
@@ -39,23 +42,32 @@ class AwaitTenant(OperationActivity):
         if value.operation.reason:  # it failed before, and what it made is being removed
             return Outcome(Verdict.FAILED, value.operation.reason)
         tenant = with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
-        return await self._wait(tenant, await self._connections.connect(value.cluster), workflows)
+        return await self._wait(tenant, work, await self._connections.connect(value.cluster), workflows)
 
-    async def _wait(self, tenant: Stored[Tenant], cluster: KubernetesCluster, workflows: Workflows) -> Outcome:
-        value, interval = tenant.value, self._settings.provisioning.progress_interval
+    async def _wait(
+        self, tenant: Stored[Tenant], work: Work, cluster: KubernetesCluster, workflows: Workflows
+    ) -> Outcome:
+        value = tenant.value
         workloads = workloads_of(self._objects(value))
-        polled_at = self._clock.monotonic()
-        for _ in range(math.ceil(MAX_SECONDS / interval)):
+        polled_at = recorded_at = self._clock.monotonic()
+        end = polled_at + min(MAX_SECONDS, WAIT_SHARE * self._settings.kubernetes.total_timeout)
+        while polled_at < end:
             if self._is_cancelled(tenant.value.operation):
                 return await self._abort(tenant, "cancelled", workflows)
-            status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=interval)
+            left = self._seconds_left(tenant.value.operation)
+            seconds = max(MIN_POLL_SECONDS, min(self._settings.provisioning.progress_interval, end - polled_at, left))
+            try:
+                with time_budget(max(seconds, left) + LATE_SECONDS):
+                    status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=seconds)
+            except (Transient, Forbidden) as error:
+                return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
             if status.ready:
                 await self._ready(_seen(tenant, status), workflows)
                 return DONE
             if status.permanent:
                 return await self._abort(_seen(tenant, status), status.message, workflows)
-            began, polled_at = polled_at, self._clock.monotonic()
-            operation = _waited(tenant.value.operation, status, polled_at - began)
+            last_poll, polled_at = polled_at, self._clock.monotonic()
+            operation = _waited(tenant.value.operation, status, polled_at - last_poll)
             too_long = self._too_long(operation)
             if too_long:
                 return await self._abort(_seen(tenant, status), f"{too_long}: {status.message}", workflows)
@@ -67,7 +79,9 @@ class AwaitTenant(OperationActivity):
                 paused = replace(operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
                 await self._tenants.save(self._reported(with_operation(tenant, paused), status))
                 return Outcome(Verdict.RETRY, status.message, NODE_PAUSE_SECONDS)
-            tenant = await self._report(tenant, status)
+            before, tenant = tenant, await self._report(tenant, status)
+            if tenant.etag != before.etag:
+                recorded_at = polled_at
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 
@@ -105,17 +119,6 @@ class AwaitTenant(OperationActivity):
             message = f"{message} (this takes longer than usual)"
         operation = operation.with_message(message, self._clock.now())
         return tenant.with_value(replace(_seen(tenant, status).value, operation=operation))
-
-    def _too_long(self, operation: Operation) -> str:
-        """Return what took too long, or nothing."""
-        settings = self._settings.provisioning
-        if operation.waited_seconds > settings.fail_after:
-            return f"not ready after {settings.fail_after:g} s"
-        if operation.doubt_seconds > settings.doubt_fail_after:
-            return f"held up for {settings.doubt_fail_after:g} s"
-        if operation.node_seconds > settings.node_fail_after:
-            return f"no node after {settings.node_fail_after:g} s of scaling up"
-        return ""
 
 
 def with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:

@@ -38,7 +38,7 @@ class ResumeTenant(AwaitTenant):
         operation = operation.start_step(StepName.START, self._clock.now(), "starting the workload again")
         tenant = await self._tenants.save(with_operation(tenant, operation))
         try:
-            return await self._resume(tenant, workflows)
+            return await self._resume(tenant, work, workflows)
         except NotFound as error:
             observed = Observed(ready=False, message=str(error), at=self._clock.now())
             lost = tenant.with_value(replace(tenant.value, observed=observed))
@@ -46,7 +46,7 @@ class ResumeTenant(AwaitTenant):
         except Permanent as error:
             return await self._refused(work, "starting again", error)
 
-    async def _resume(self, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
+    async def _resume(self, tenant: Stored[Tenant], work: Work, workflows: Workflows) -> Outcome:
         value = tenant.value
         cluster = await self._connections.connect(value.cluster)
         try:
@@ -55,7 +55,11 @@ class ResumeTenant(AwaitTenant):
             await self._settle(value, cluster, running=True)  # some of it may have been applied
             raise
         await self._settle(value, cluster, running=True)
-        return await self._wait(tenant, cluster, workflows)
+        return await self._wait(tenant, work, cluster, workflows)
+
+    @override
+    def _seconds_left(self, operation: Operation) -> float:
+        return self._settings.provisioning.fail_after - operation.waited_seconds  # though it is being undone
 
     @override
     def _is_cancelled(self, operation: Operation) -> bool:

@@ -23,6 +23,8 @@ class StopTenant(OperationActivity):
     the compensation of a wake this is retried until it has succeeded.
     """
 
+    _awaited = "stopped"
+
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
         tenant = await self._open_tenant(work, workflows)

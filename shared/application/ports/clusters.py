@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Breaker, Cluster, ClusterName
+from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, Probe
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.tenants import Tenant
@@ -25,19 +25,12 @@ class ClusterRepository(Protocol):
         """Return all clusters as they are now; without `exact`, with the sums that this worker read or wrote last."""
         ...
 
-    async def register(self, cluster: Cluster) -> Cluster:
-        """Add a cluster or replace its registration, and return it with its allocation, which stays as it is.
-
-        Raises Conflict if somebody else does that at the same moment.
-        """
-        ...
-
     async def get(self, name: ClusterName) -> Stored[Cluster]:
         """Return a cluster as it is now, with its allocation; raises NotFound."""
         ...
 
     async def save(self, cluster: Stored[Cluster]) -> None:
-        """Replace the registration that was read; raises Conflict if somebody changed it since."""
+        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since."""
         ...
 
     async def set_breaker(self, name: ClusterName, breaker: Breaker | None) -> None:
@@ -51,8 +44,9 @@ class KubernetesCluster(Protocol):
     async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Server-side apply one tenant's objects; applying the same again changes nothing.
 
-        Raises NotOurs for a namespace that exists and is not this berth's and the instance's, and NotFound for one that
-        does not exist unless the instance `is_new`: nothing is changed then.
+        Raises NotOurs for an object that exists and is not this berth's and the instance's: it is not changed then, and
+        nothing at all is if it is the namespace. Raises NotFound for a namespace that does not exist, unless the
+        instance `is_new`: nothing is changed then.
         """
         ...
 
@@ -89,7 +83,7 @@ class KubernetesCluster(Protocol):
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
-        is not this berth's, and Permanent if the cluster forbids it.
+        is not this berth's, and Permanent if the cluster forbids it or a volume claim in it is of somebody else.
         """
         ...
 
@@ -112,8 +106,15 @@ class KubernetesCluster(Protocol):
         """
         ...
 
-    async def check(self) -> None:
-        """Return if the API server responds; raises Unreachable if not, and Transient or Permanent as it responds."""
+    async def uid(self) -> str:
+        """Return the uid of the namespace kube-system, by which the cluster is recognised."""
+        ...
+
+    async def check(self) -> str:
+        """Return the same after one request, which is not retried: whether the API server responds at all.
+
+        Raises Unreachable if not, and Transient or Permanent as it responds.
+        """
         ...
 
 
@@ -121,7 +122,18 @@ class ClusterConnections(Protocol):
     """The connection to each cluster."""
 
     async def connect(self, name: ClusterName) -> KubernetesCluster:
-        """Return the pooled client of a registered cluster; raises NotFound."""
+        """Return the pooled client of a registered cluster; raises NotFound.
+
+        All its methods raise WrongRegistration if the registration does not lead to that cluster.
+        """
+        ...
+
+    async def probe(self, access: ClusterAccess) -> Probe:
+        """Return what berth finds on a cluster that may not be registered yet.
+
+        Raises WrongRegistration if it must not or cannot be reached that way, and Transient or Permanent as it
+        responds.
+        """
         ...
 
 

@@ -271,6 +271,24 @@ def retries() -> Iterator[Case]:
     yield Case("a lone surrogate", "POST", "tenants/TENANT/retry", 422, ("",), body({}, version=LONE), JSON)
 
 
+def forgets() -> Iterator[Case]:
+    """The reason of POST /api/tenants/{slug}/forget."""
+    reasons = {
+        "empty": '""',
+        "an address": '"for a@example.com"',
+        "two lines": '"a\\nb"',
+        "long": f'"{"x" * 501}"',
+        "1": "1",
+    }
+    for about, reason in reasons.items():
+        content = body({}, reason=reason)
+        yield Case(f"reason: {about}", "POST", "tenants/TENANT/forget", 422, ("/reason",), content, JSON, "master")
+    yield Case("no reason", "POST", "tenants/TENANT/forget", 422, ("/reason",), b"{}", JSON, "master")
+    whole = body({}, reason='"region lost"')
+    yield Case("with a function key", "POST", "tenants/TENANT/forget", 401, None, whole, JSON)
+    yield Case("its cluster responds", "POST", "tenants/TENANT/forget", 409, None, whole, JSON, "master")
+
+
 def policies() -> Iterator[Case]:
     """Every field of PUT /api/tenants/{slug}/policy."""
     wrong = {
@@ -320,24 +338,6 @@ def activities() -> Iterator[Case]:
     yield Case("what is to come", "POST", "activity", 422, ("/watched/until",), body(BATCH, watched=future), JSON)
     many = "[" + ", ".join(['{"slug": "never-made"}'] * 501) + "]"
     yield Case("too many entries", "POST", "activity", 422, ("/entries",), body(BATCH, entries=many), JSON)
-
-
-def forgets() -> Iterator[Case]:
-    """The reason of POST /api/tenants/{slug}/forget."""
-    reasons = {
-        "empty": '""',
-        "an address": '"for a@example.com"',
-        "two lines": '"a\\nb"',
-        "long": f'"{"x" * 501}"',
-        "1": "1",
-    }
-    for about, reason in reasons.items():
-        content = body({}, reason=reason)
-        yield Case(f"reason: {about}", "POST", "tenants/TENANT/forget", 422, ("/reason",), content, JSON, "master")
-    yield Case("no reason", "POST", "tenants/TENANT/forget", 422, ("/reason",), b"{}", JSON, "master")
-    whole = body({}, reason='"region lost"')
-    yield Case("with a function key", "POST", "tenants/TENANT/forget", 401, None, whole, JSON)
-    yield Case("its cluster responds", "POST", "tenants/TENANT/forget", 409, None, whole, JSON, "master")
 
 
 def _signup(about: str, pointers: tuple[str, ...], **changed: str) -> Case:

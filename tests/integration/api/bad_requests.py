@@ -72,6 +72,7 @@ OTHER_ROUTES = [
         " POST:tenants/TENANT/sleep POST:tenants/TENANT/wake"
     ),
     *words("GET:operations/OPERATION POST:operations/OPERATION/cancel GET:clusters PUT:clusters/local"),
+    "GET:dependencies",
 ]
 KEYS = {
     "empty": b"",
@@ -170,7 +171,7 @@ def clusters() -> Iterator[Case]:
     """Every field of PUT /api/clusters/{name}, sent to the one that is there."""
     for raw in (*words('0 -1 -0 100001 1.0 1e2 1e999 "5" "five" null true [5] {}'), "9" * 100):
         yield _cluster(f"capacity {raw[:20]}", "/capacity", capacity=raw)
-    for raw in ("null", "true", "0", "[]", "{}", '""', '"closed"', '"OPEN"', '"open "', '"open\\n"', '"\\u0000"'):
+    for raw in ("true", "0", "[]", "{}", '""', '"closed"', '"OPEN"', '"open "', '"open\\n"', '"\\u0000"'):
         yield _cluster(f"state {raw}", "/state", state=raw)
     for text in ("", "a" * 41, "Local", "lo cal", "local'", "local\n", "{{7*7}}", "l\u043ecal", "../local"):
         yield _cluster(f"region {text[:20]!a}", "/region", region=json.dumps(text))

@@ -23,9 +23,9 @@ CONCURRENCY = 16
 GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
     "signups": bad_bodies.signups,
     "retries": bad_bodies.retries,
+    "forgets": bad_bodies.forgets,
     "policies": bad_bodies.policies,
     "activities": bad_bodies.activities,
-    "forgets": bad_bodies.forgets,
     "whole bodies": bad_bodies.whole_bodies,
     "clusters": bad_requests.clusters,
     "paths": bad_requests.paths,

@@ -46,7 +46,7 @@ async def api(stack: Stack) -> AsyncIterator[Api]:
 
 
 async def register(api: Api, name: str, **fields: object) -> Json:
-    body: Json = {"region": "local", "capacity": 100, "access": {"kubeconfig_context": name}}
+    body: Json = {"region": "local", "capacity": 100, "state": "open", "access": {"kubeconfig_context": name}}
     return await api.call("PUT", f"clusters/{name}", body | fields)
 
 
@@ -123,6 +123,23 @@ async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api
     await command(stack, "clusters", "register", "two", "--region", "local", "--capacity", "90", "--context", "two")
     listed = {each["name"]: (each["state"], each["capacity"]) for each in await command(stack, "clusters", "list")}
     assert listed == {"one": ("open", 100), "two": ("open", 90)}
+
+
+async def test_a_cluster_is_probed_and_recognised(stack: Stack, api: Api) -> None:
+    await provision(api)
+    await provision(api)  # so that both have tenants
+    uids = {each["name"]: each["uid"] for each in await api.all("clusters")}
+    [warning] = (await register(api, "one", access={"kubeconfig_context": "one"}))["warnings"]
+    assert "tenants cannot resolve names" in warning
+    with pytest.raises(ProblemError, match=r"409 .* cluster one has tenants, and another cluster responds"):
+        await register(api, "one", access={"kubeconfig_context": "two"})
+    with pytest.raises(ProblemError, match=r"422 .*\n  /access/kubeconfig_context: .* no context nowhere that works"):
+        await register(api, "one", access={"kubeconfig_context": "nowhere"})
+    ca_pem = await asyncio.to_thread(stack.control_plane.authority.certificate.read_text)
+    with pytest.raises(ProblemError, match=r"422 .*\n  /access/server: the server is not an API server of AKS"):
+        await register(api, "new", access={"server": stack.control_plane.server, "ca_pem": ca_pem})
+    assert {each["name"]: each["uid"] for each in await api.all("clusters")} == uids
+    assert len(set(uids.values())) == 2
 
 
 @pytest.mark.parametrize(

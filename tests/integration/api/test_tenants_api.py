@@ -184,17 +184,22 @@ async def test_unknown_names_get_404(berth: ProxiedStack) -> None:
         assert (response.status_code, response.json()["title"]) == (404, "Not found")
 
 
-async def test_readyz_names_the_failed_dependency(berth: ProxiedStack) -> None:
-    assert (await send(berth, "GET", "readyz")).json()["ready"] is True
+async def test_only_callers_with_a_key_see_what_has_failed(berth: ProxiedStack) -> None:
+    checks = {"tables": "ok", "task hub": "ok", "cluster local": "ok"}
+    assert (await send(berth, "GET", "dependencies")).json() == {"ready": True, "checks": checks}
 
     async def drop(_: object) -> None:
         raise ConnectionError
 
     berth.kubernetes.before = drop
-    response = await send(berth, "GET", "readyz")
-    assert response.status_code == 503
-    assert "cannot be reached" in response.json()["checks"]["cluster local"]
-    assert response.json()["checks"]["tables"] == "ok"
+    found = await send(berth, "GET", "dependencies")
+    assert (found.status_code, found.json()["ready"]) == (200, False)
+    assert "cannot be reached" in found.json()["checks"].pop("cluster local")
+    assert set(found.json()["checks"].values()) >= {"ok"}
+    anonymous = await send(berth, "GET", "readyz", key="none")
+    assert (anonymous.status_code, anonymous.json()) == (503, {"ready": False})
+    berth.kubernetes.reset()
+    assert (await send(berth, "GET", "readyz", key="none")).status_code == 503  # kept for some seconds
 
 
 async def test_tenants_are_listed_by_page_and_filter(berth: ProxiedStack) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
+from aiohttp import web
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.identity import CredentialUnavailableError
@@ -19,22 +20,23 @@ from azure.identity import CredentialUnavailableError
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.ports import Ports
 from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes import access
+from shared.adapters.kubernetes import tokens
 from shared.adapters.kubernetes.access import AKS_SCOPE, RENEW_AHEAD_SECONDS, connect
 from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
+from shared.adapters.kubernetes.probe import probe
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
 from shared.domain.instances import namespace_name
-from shared.errors import Permanent, Transient
+from shared.errors import Permanent, Transient, Unauthenticated, WrongRegistration
 from shared.settings import KubernetesSettings
 from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 PODS = "/api/v1/pods"
 GOOD_SECONDS = 600.0
@@ -132,8 +134,11 @@ async def connected(control_plane: ControlPlane, ports: Ports, account: ServiceA
     serving.load_cert_chain(server.certificate, server.key)
     calling = ssl.create_default_context(cafile=str(control_plane.authority.certificate))
     proxy = FaultProxy(control_plane.server, tls=serving, upstream_tls=calling)
-    access_by_token = AzureAccess(await proxy.start(ports.take()), control_plane.authority.certificate.read_text())
-    settings = KubernetesSettings(watch_timeout=5, total_timeout=1, attempt_timeout=30, max_concurrent_requests=50)
+    address = (await proxy.start(ports.take())).replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(address, control_plane.authority.certificate.read_text())
+    settings = KubernetesSettings(
+        watch_timeout=5, attempt_timeout=30, max_concurrent_requests=50, aks_domains="localhost"
+    )
     client = await connect(access_by_token, settings, account)
     held = Connected(
         account, proxy, client, KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
@@ -203,7 +208,7 @@ async def test_invalid_tokens_fail_after_two_requests_unlogged(
     ends = await asyncio.gather(
         *(connected.client.request("GET", PODS, retry=False) for _ in range(50)), return_exceptions=True
     )
-    assert {type(each) for each in ends} == {Transient}
+    assert {type(each) for each in ends} == {Unauthenticated}
     assert connected.proxy.requests == 2 + 2 * 50
     with pytest.raises(Transient, match=f"cannot be watched: {refused}") as unwatched:
         await connected.cluster.wait_until_ready("tenant-nobody", PRODUCT, timeout=1)
@@ -225,7 +230,9 @@ async def test_a_missing_token_is_transient_and_requested_once(connected: Connec
     await until(lambda: _has_requested(connected.account))
     connected.account.responds.set()
     errors = await asking
-    assert {(type(each), str(each)) for each in errors} == {(Transient, f"no token for the cluster: {kind.__name__}")}
+    assert {(type(each), str(each)) for each in errors} == {
+        (Unauthenticated, f"no token for the cluster: {kind.__name__}")
+    }
     assert (len(connected.account.requested), connected.proxy.requests) == (1, 0)
     connected.account.error = None
     await connected.pods()
@@ -244,7 +251,7 @@ async def test_a_short_identity_error_is_retried(connected: Connected) -> None:
 async def test_a_slow_renewal_times_out_and_helps_the_next_request(
     connected: Connected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.2)
+    monkeypatch.setattr(tokens, "RENEWAL_TIMEOUT", 0.2)
     connected.account.responds.clear()
     with pytest.raises(Transient, match="no token for the cluster: TimeoutError"):
         await connected.pods()
@@ -252,6 +259,50 @@ async def test_a_slow_renewal_times_out_and_helps_the_next_request(
     connected.account.responds.set()
     await connected.pods()
     assert len(connected.account.requested) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(connected: Connected, status: int) -> None:
+    async def redirect(_: Exchange) -> web.Response:
+        return web.Response(status=status, headers={"Location": f"{connected.account.plane.server}{PODS}"})
+
+    connected.proxy.before = redirect
+    with pytest.raises(Transient, match=f"responded {status}: berth follows no redirect"):
+        await connected.client.request("GET", PODS, retry=False)
+    with pytest.raises(Transient, match=f"responded {status}"):
+        await connected.client.request("POST", PODS, {}, retry=False)
+    assert connected.proxy.requests == 2
+    connected.proxy.pass_everything()
+    await connected.pods()
+
+
+async def test_a_page_of_a_proxy_is_no_cluster(connected: Connected) -> None:
+    async def welcome(_: Exchange) -> web.Response:
+        return web.Response(text="Welcome!")
+
+    connected.proxy.before = welcome
+    for call in (connected.cluster.uid, connected.cluster.check):
+        with pytest.raises(Transient, match="is no API server"):
+            await call()
+
+
+async def test_a_probe_without_the_uid_is_not_complete(connected: Connected) -> None:
+    async def refuse(exchange: Exchange) -> web.Response | None:
+        return web.Response(status=403) if exchange.path.endswith("/kube-system") else None
+
+    connected.proxy.before = refuse  # although the API server says that berth has the right
+    found = await probe(connected.client, PLANS)
+    assert found.uid == ""
+    assert found.missing == ("berth may not get the namespace kube-system, by which it recognises a cluster",)
+
+
+@pytest.mark.parametrize("domains", ["azmk8s.io", "localhost.example.com"])
+async def test_no_token_is_requested_for_other_servers(account: ServiceAccount, domains: str) -> None:
+    server = account.plane.server.replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
+    with pytest.raises(WrongRegistration, match="is not an API server of AKS"):
+        await connect(access_by_token, KubernetesSettings(aks_domains=domains), account)
+    assert not account.requested
 
 
 async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
@@ -283,12 +334,18 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
 
 async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAccount, tables: AzureTableStorage) -> None:
     clusters = clusters_on(tables)
-    access_by_token = AzureAccess(account.plane.server, account.plane.authority.certificate.read_text())
+    server = account.plane.server.replace("127.0.0.1", "localhost")
+    access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
-        await clusters.register(Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
+        await register(clusters, Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
     pool = ClusterConnectionPool(
-        clusters, KubernetesSettings(), SystemClock(), owner=TENANT_SETTINGS.owner, identity=account
+        clusters,
+        KubernetesSettings(aks_domains="localhost"),
+        SystemClock(),
+        owner=TENANT_SETTINGS.owner,
+        plans=PLANS,
+        identity=account,
     )
     for name in names:
         await (await pool.connect(name)).check()

@@ -57,7 +57,7 @@ async def caller(plane: ControlPlane, user: str) -> AsyncGenerator[httpx.AsyncCl
         ("GET", "/api/v1/namespaces/tenant-nobody"),
         ("GET", "/api/v1/namespaces/tenant-nobody/pods"),
         ("PATCH", "/apis/apps/v1/namespaces/tenant-nobody/statefulsets/product"),
-        ("GET", "/version"),
+        ("GET", "/api/v1/namespaces/kube-system"),
     ],
 )
 async def test_requests_of_berth_have_their_own_level(applied: Applied, method: str, path: str) -> None:

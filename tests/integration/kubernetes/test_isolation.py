@@ -13,6 +13,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name
 from tests.support.builders import PLANS, TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
+from tests.support.network_policy import Peer, allows
 
 type Json = dict[str, Any]
 
@@ -54,6 +55,7 @@ PODS: dict[str, tuple[Json, Json]] = {
     "host processes": ({"hostPID": True}, {}),
     "host path": ({"volumes": [{"name": "data", "hostPath": {"path": "/"}}, {"name": "tmp", "emptyDir": {}}]}, {}),
     "host port": ({}, {"ports": [{"containerPort": 80, "hostPort": 80}]}),
+    "beyond the disk quota": ({}, {"resources": {"limits": {"ephemeral-storage": "8Gi"}}}),
     "beyond the quota": ({}, {"resources": {"requests": {"cpu": "64"}, "limits": {"cpu": "64"}}}),
 }
 
@@ -101,11 +103,61 @@ async def test_the_pod_has_no_token(control_plane: ControlPlane, home: tuple[str
     assert not [volume for volume in volumes if "projected" in volume or "secret" in volume]
 
 
-async def test_all_other_traffic_is_denied(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
-    listed = json.loads(await kubectl(control_plane, "get", "netpol", "-n", home[0], "-o", "json"))
-    policies = {each["metadata"]["name"]: each["spec"] for each in listed["items"]}
-    assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    allowed = policies["allowances"]
-    assert len(allowed["ingress"]) == 1
-    [internet] = [to["ipBlock"] for rule in allowed["egress"] for to in rule["to"] if "ipBlock" in to]
-    assert {"169.254.0.0/16", "10.0.0.0/8"} <= set(internet["except"])
+DNS = ("169.254.20.10", "169.254.10.10", "169.254.10.11")  # NodeLocal DNSCache, AKS LocalDNS
+SYSTEM = {"kubernetes.io/metadata.name": "kube-system"}
+INGRESS = {"kubernetes.io/metadata.name": TENANT_SETTINGS.ingress_namespace}
+OTHER = {"kubernetes.io/metadata.name": "tenant-other"}
+PRODUCT_PORT = TENANT_SETTINGS.port
+TRAFFIC: list[tuple[str, Peer, int, str, bool]] = [
+    *(("Egress", Peer(address), 53, protocol, True) for address in DNS for protocol in ("UDP", "TCP")),
+    *(("Egress", Peer(address), port, "TCP", False) for address in DNS for port in (80, 443, 10250)),
+    *(
+        ("Egress", Peer(pod={"k8s-app": app}, namespace=SYSTEM), 53, "UDP", True)
+        for app in ("kube-dns", "node-local-dns")
+    ),
+    ("Egress", Peer(pod={"k8s-app": "kube-dns"}, namespace=SYSTEM), 9153, "TCP", False),
+    ("Egress", Peer(pod={"k8s-app": "metrics-server"}, namespace=SYSTEM), 53, "TCP", False),
+    ("Egress", Peer(pod={"k8s-app": "kube-dns"}, namespace=OTHER), 53, "UDP", False),
+    *(
+        ("Egress", Peer("168.63.129.16"), port, protocol, False)
+        for port in (53, 80, 32526)
+        for protocol in ("TCP", "UDP")
+    ),
+    *(("Egress", Peer(f"169.254.{rest}"), 80, "TCP", False) for rest in ("169.254", "10.10", "0.1")),
+    *(("Egress", Peer(f"169.254.{rest}"), 53, "UDP", False) for rest in ("169.254", "10.12", "20.11")),
+    *(
+        ("Egress", Peer(address), 443, "TCP", False)
+        for address in (
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.254",
+            "192.168.1.1",
+            "100.64.0.1",
+            "198.18.0.1",
+            "240.0.0.1",
+        )
+    ),
+    *(("Egress", Peer(address), 443, "TCP", False) for address in ("2606:4700::1111", "fd00::1", "fe80::1")),
+    *(
+        ("Egress", Peer(address), 443, "TCP", True)
+        for address in ("8.8.8.8", "172.32.0.1", "168.63.129.17", "100.128.0.1")
+    ),
+    ("Egress", Peer(pod={"berth.dev/slug": "other"}, namespace=OTHER), PRODUCT_PORT, "TCP", False),
+    ("Ingress", Peer(pod={"app": "controller"}, namespace=INGRESS), PRODUCT_PORT, "TCP", True),
+    ("Ingress", Peer(pod={"app": "controller"}, namespace=INGRESS), 22, "TCP", False),
+    ("Ingress", Peer(pod={"berth.dev/slug": "other"}, namespace=OTHER), PRODUCT_PORT, "TCP", False),
+    ("Ingress", Peer("8.8.8.8"), PRODUCT_PORT, "TCP", False),
+]
+
+
+async def test_only_the_named_traffic_is_allowed(control_plane: ControlPlane, home: tuple[str, Json]) -> None:
+    listed = json.loads(await kubectl(control_plane, "get", "netpol", "-n", home[0], "-o", "json"))["items"]
+    product = Peer(pod={"berth.dev/slug": "acme"}, namespace={"kubernetes.io/metadata.name": home[0]})
+    wrong = [
+        (direction, peer, port, protocol)
+        for direction, peer, port, protocol, expected in TRAFFIC
+        if allows(listed, direction, peer, port, protocol, home=product) is not expected
+    ]
+    assert not wrong
+    [denied] = [each for each in listed if each["metadata"]["name"] == "default-deny"]
+    assert not any(allows([denied], *each[:4], home=product) for each in TRAFFIC)  # should the other one be lost

@@ -55,10 +55,12 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "patch secrets",
         "watch pods",
         "deletecollection persistentvolumeclaims",
+        "list persistentvolumeclaims",
         "list events",
         "list statefulsets",
         "list namespaces",
         "list persistentvolumes",
+        "get storageclasses",
     ]
     output = await asyncio.gather(
         *(kubectl(control_plane, "auth", "can-i", *each.split(), "--as", BERTH, "-A") for each in used)

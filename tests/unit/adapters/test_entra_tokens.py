@@ -8,8 +8,9 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.credentials_async import AsyncTokenCredential
 
-from shared.adapters.kubernetes import access
-from shared.adapters.kubernetes.access import EntraTokens
+from shared.adapters.kubernetes import tokens as renewal
+from shared.adapters.kubernetes.access import entra_tokens
+from shared.adapters.kubernetes.tokens import RenewedTokens
 from shared.application.breakers import CHECK_TIMEOUT
 from shared.errors import Transient
 
@@ -26,14 +27,14 @@ class Hanging:
         return self._tokens.pop()
 
 
-def tokens_of_an_identity_that_hangs(*, seconds: int) -> EntraTokens:
-    return EntraTokens(cast("AsyncTokenCredential", Hanging(seconds)))
+def tokens_of_an_identity_that_hangs(*, seconds: int) -> RenewedTokens:
+    return entra_tokens(cast("AsyncTokenCredential", Hanging(seconds)))
 
 
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert access.RENEWAL_TIMEOUT < CHECK_TIMEOUT  # else a cluster counts as dead for the identity's sake
-    monkeypatch.setattr(access, "RENEWAL_TIMEOUT", 0.01)
+    assert renewal.RENEWAL_TIMEOUT < CHECK_TIMEOUT  # else a cluster counts as dead for the identity's sake
+    monkeypatch.setattr(renewal, "RENEWAL_TIMEOUT", 0.01)
 
 
 async def test_a_valid_token_is_used_while_none_can_be_had() -> None:

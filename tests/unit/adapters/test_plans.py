@@ -11,7 +11,8 @@ from shared.errors import NoRoom
 
 SMALL = """
 plans:
-  tiny: {cpu_request: 100m, cpu_limit: 1, memory_request: 1Gi, memory_limit: 2Gi, volume: 4Gi, weight: 3}
+  tiny: {cpu_request: 100m, cpu_limit: 1, memory_request: 1Gi, memory_limit: 2Gi, ephemeral_storage: 2Gi,
+    scratch: 1Gi, volume: 4Gi, priority: low, weight: 3}
 """
 
 
@@ -38,7 +39,7 @@ def test_a_plan_has_what_the_document_says(tmp_path: Path) -> None:
         "weight: 3}", "weight: 3, saves: 5.5, storage_class: fast, dormancy: {idle_days: 2, exempt: true}}"
     )
     policy = DormancyPolicy(idle_days=2, never_active_days=14, exempt=True)
-    expected = Plan("tiny", "100m", "1", "1Gi", "2Gi", "4Gi", "fast", 3, 5.5, policy)
+    expected = Plan("tiny", "100m", "1", "1Gi", "2Gi", "2Gi", "1Gi", "4Gi", "fast", "low", 3, 5.5, policy)
     assert loaded(tmp_path, text) == {"tiny": expected}
 
 
@@ -52,7 +53,10 @@ def test_every_mistake_is_in_one_message(tmp_path: Path) -> None:
 plans:
   tiny: {cpu_request: 1.5, cpu_limit: 1, memory_request: 1G, memory_limit: 2Gi, volume: 4Gi, wieght: 3}
   Large: {}
-  wide: {cpu_request: 2, cpu_limit: 1500m, memory_request: 1Gi, memory_limit: 2Gi, volume: 4Gi, weight: 1}
+  wide: {cpu_request: 2, cpu_limit: 1500m, memory_request: 1Gi, memory_limit: 2Gi, ephemeral_storage: 1Gi,
+         scratch: 1Gi, volume: 4Gi, priority: low, weight: 1}
+  full: {cpu_request: 2, cpu_limit: 2, memory_request: 1Gi, memory_limit: 2Gi, ephemeral_storage: 1Gi,
+         scratch: 2Gi, volume: 4Gi, priority: low, weight: 1}
   long: {cpu_request: 1, cpu_limit: 1, memory_request: 1Gi, memory_limit: 512Mi, volume: 4Gi, weight: 0,
          dormancy: {idle_days: 0, never: 3}}
 plan: {}
@@ -67,6 +71,7 @@ plan: {}
         "plans.Large.[key]: ",
         "plans.Large.volume: ",
         "plans.wide: Value error, the request 2 is larger than the limit 1500m",
+        "plans.full: Value error, scratch, 2Gi, is larger than ephemeral_storage, 1Gi",
         "plans.long.weight: ",
         "plans.long.dormancy.idle_days: ",
         "plans.long.dormancy.never: ",

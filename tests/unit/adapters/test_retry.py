@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
-from shared.errors import BerthError, Conflict, Invalid, NotFound, Permanent, Transient
+from shared.errors import BerthError, Conflict, Invalid, NotFound, Permanent, Transient, Unreachable
 from tests.support.instant_loop import run_instantly
 
 POLICY = RetryPolicy(total_timeout=30, first_pause=0.1, max_pause=5)
@@ -115,7 +115,7 @@ def test_the_total_timeout_is_never_exceeded(errors: list[Transient], seconds: f
 
 def test_a_call_that_never_ends_is_transient() -> None:
     calls = Calls(None, seconds=3600)
-    with pytest.raises(Transient, match="tables did not respond within 30 s"):
+    with pytest.raises(Unreachable, match="tables did not respond within 30 s"):
         calls.run()
     assert calls.ended == 30
 
@@ -127,6 +127,32 @@ def test_an_attempt_that_is_cut_off_keeps_the_error_before() -> None:
     with pytest.raises(Transient) as raised:
         calls.run()
     assert (raised.value, str(raised.value.__cause__), calls.ended) == (busy, "forbidden", 30)
+
+
+def test_a_response_that_repeats_is_raised_early() -> None:
+    policy = RetryPolicy(total_timeout=30, response_timeout=4, max_pause=1)
+    calls = Calls(Transient("busy"))
+    with pytest.raises(Transient, match="busy"):
+        calls.run(policy)
+    assert 3 <= calls.ended <= 4
+    silent = Calls(Unreachable("refused"))
+    with pytest.raises(Unreachable):
+        silent.run(policy)
+    assert 29 <= silent.ended <= 30
+
+
+def test_a_response_after_a_long_silence_is_raised_at_once() -> None:
+    calls = Calls(Unreachable("no response"), Transient("the webhook says no"), seconds=3)
+    with pytest.raises(Transient, match="the webhook says no"):
+        calls.run(RetryPolicy(response_timeout=4))
+    assert (len(calls.times), calls.ended < 7) == (2, True)
+
+
+def test_there_are_no_more_attempts_than_allowed() -> None:
+    calls = Calls(Unreachable("refused"))
+    with pytest.raises(Unreachable):
+        calls.run(RetryPolicy(max_attempts=2))
+    assert len(calls.times) == 2
 
 
 def test_jitter_is_full_and_bounded() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.kubernetes.control_plane import PRIORITIES
 from shared.adapters.templates import FOLDER, YamlTenantTemplates
 from shared.domain.instances import InstanceId
 from shared.domain.tenants import Tenant
@@ -88,9 +90,40 @@ def test_the_plan_names_the_storage_class() -> None:
 def test_the_plan_decides_the_size(plan: Any) -> None:
     objects = rendered(tenant(plan.name))
     resources = objects["StatefulSet", "product"]["spec"]["template"]["spec"]["containers"][0]["resources"]
-    assert resources["requests"] == {"cpu": plan.cpu_request, "memory": plan.memory_request}
+    disk = {"ephemeral-storage": plan.ephemeral_storage}
+    assert resources["requests"] == {"cpu": plan.cpu_request, "memory": plan.memory_request, **disk}
+    assert resources["limits"] == {"cpu": plan.cpu_limit, "memory": plan.memory_limit, **disk}
     assert objects["PersistentVolumeClaim", "data"]["spec"]["resources"]["requests"]["storage"] == plan.volume
     assert objects["ResourceQuota", "tenant"]["spec"]["hard"]["requests.cpu"] not in ("", plan.cpu_request)
+
+
+@pytest.mark.parametrize("plan", PLANS.values())
+def test_scratch_and_logs_fit_the_disk_of_a_pod(plan: Any) -> None:
+    objects = rendered(tenant(plan.name))
+    pod = objects["StatefulSet", "product"]["spec"]["template"]["spec"]
+    [scratch] = [each["emptyDir"]["sizeLimit"] for each in pod["volumes"] if "emptyDir" in each]
+    [disk] = [each["resources"]["limits"]["ephemeral-storage"] for each in pod["containers"]]
+    assert mebibytes(scratch) + 250 <= mebibytes(disk)  # an AKS node keeps five logs of 50 MB
+    hard = objects["ResourceQuota", "tenant"]["spec"]["hard"]
+    for name in ("requests.ephemeral-storage", "limits.ephemeral-storage"):
+        assert mebibytes(hard[name]) == 2 * mebibytes(disk)
+    default = objects["LimitRange", "tenant"]["spec"]["limits"][0]["default"]
+    assert default["ephemeral-storage"] == disk
+
+
+def test_each_plan_has_a_priority_that_is_shipped() -> None:
+    classes = {each["metadata"]["name"]: each for each in yaml.safe_load_all(PRIORITIES.read_text())}
+    assert {plan.priority for plan in PLANS.values()} == set(classes)
+    trial, paid = classes["berth-trial"], classes["berth-paid"]
+    assert -10 <= trial["value"] < paid["value"] < 1_000_000_000  # as much as a cluster's users may have
+    assert {each["preemptionPolicy"] for each in classes.values()} == {"Never"}
+    for plan in PLANS.values():
+        pod = rendered(tenant(plan.name))["StatefulSet", "product"]["spec"]["template"]["spec"]
+        assert pod["priorityClassName"] == ("berth-trial" if plan.name == "trial" else "berth-paid")
+
+
+def mebibytes(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
 @settings(deadline=None, max_examples=25)  # each renders all templates twice

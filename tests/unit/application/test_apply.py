@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.adapters.kubernetes.ownership import OWNER
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.domain.clusters import ClusterName, ClusterState
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName, TenantState
@@ -12,7 +12,7 @@ from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity, Verdict, Work
 from shared.errors import NoRoom, Permanent, Transient
-from tests.support.builders import new_cluster
+from tests.support.builders import TENANT_SETTINGS, new_cluster
 from tests.support.by_hand import FakeByHand
 from tests.support.world import World, new_world, violations
 
@@ -140,7 +140,7 @@ async def test_a_cluster_away_for_too_long_fails_the_tenant() -> None:
     world.kubernetes[ONE].away = None
     await world.run()
     tenant = await world.tenant()
-    assert tenant.operation.reason == "not done after 300 s: the API server does not respond"
+    assert tenant.operation.reason == "not ready after 300 s: the API server does not respond"
     assert await violations(world) == []
 
 
@@ -187,6 +187,20 @@ async def test_a_lost_namespace_fails_the_wait() -> None:
     del world.kubernetes[ONE].namespaces[namespace_name((await world.tenant()).instance)]
     assert (await world.do(Activity.AWAIT, operation)).verdict is Verdict.FAILED
     await world.run()
+    assert await violations(world) == []
+
+
+async def test_an_object_of_others_is_a_clear_failure() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    namespace = namespace_name((await world.tenant()).instance)
+    by_hand = FakeByHand(world.kubernetes[ONE])
+    await by_hand.create(namespace, {OWNER: TENANT_SETTINGS.owner, INSTANCE: (await world.tenant()).instance})
+    await by_hand.create_in(namespace, [{"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace}}])
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.id) == (TenantState.FAILED, operation.id)
+    assert f"the ConfigMap tenant in {namespace} is not this berth's" in tenant.operation.reason
     assert await violations(world) == []
 
 

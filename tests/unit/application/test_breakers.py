@@ -63,6 +63,17 @@ async def test_a_response_opens_no_breaker(error: BerthError) -> None:
     assert (await world.cluster("one")).breaker is None
 
 
+async def test_a_slow_webhook_opens_no_breaker() -> None:
+    world = await two_clusters()
+    operation = await world.sign_up()
+    no_response = Unreachable("the API server gave no response within 15 s")
+    world.worker.faults.away = lambda name: no_response if name == "apply" else None
+    assert (await world.do(Activity.APPLY, operation)).reason == str(no_response)
+    assert "check" in world.worker.faults.calls
+    assert (await world.cluster("one")).breaker is None
+    assert (await world.tenant()).cluster == ONE
+
+
 async def test_a_cluster_that_responds_again_is_used_again() -> None:
     world = await two_clusters()
     world.kubernetes[ONE].away = DEAD

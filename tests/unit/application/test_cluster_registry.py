@@ -1,15 +1,213 @@
-"""Changing a registration: nobody undoes what somebody else does at the same moment."""
+"""Registering clusters, and changing a registration: nobody undoes what somebody else does at the same moment."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from shared.domain.clusters import ClusterName, ClusterState
-from shared.errors import BerthError, Conflict, NotFound
+from shared.application import cluster_registry
+from shared.application.cluster_registry import Registration
+from shared.domain.clusters import AzureAccess, ClusterName, ClusterState, KubeconfigAccess
+from shared.errors import BerthError, Conflict, Invalid, NotFound, Transient, Unfit, Unreachable
 from tests.support.builders import new_cluster
-from tests.support.world import new_world
+from tests.support.repositories import register
+from tests.support.world import PORTAL, World, new_world
 
-ONE = ClusterName("one")
+ONE, TWO, NEW = ClusterName("one"), ClusterName("two"), ClusterName("new")
+DEAD = Unreachable("the API server cannot be reached")
+
+
+def registration(name: ClusterName = NEW, **fields: Any) -> Registration:
+    """Return a registration of the second cluster under a new name, with some fields changed."""
+    usual: dict[str, Any] = {"region": "mars", "capacity": 5, "state": None, "access": KubeconfigAccess("two")}
+    return Registration(name, **(usual | fields))
+
+
+async def two_clusters() -> World:
+    return await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")])
+
+
+async def test_a_new_cluster_is_open_and_its_uid_recorded() -> None:
+    world = await two_clusters()
+    cluster, warnings = await world.worker.registry.register(registration())
+    assert (cluster.state, cluster.region, cluster.capacity) == (ClusterState.OPEN, "mars", 5)
+    assert (cluster.uid, warnings) == (world.kubernetes[TWO].identity, ())
+    assert await world.cluster("new") == cluster
+
+
+@pytest.mark.parametrize("state", ClusterState)
+async def test_without_a_state_it_stays_as_it_is(state: ClusterState) -> None:
+    world = await two_clusters()
+    for given in (state, None):
+        cluster, _ = await world.worker.registry.register(registration(state=given))
+        assert cluster.state is state
+
+
+async def test_what_is_missing_keeps_a_new_cluster_out() -> None:
+    world = await two_clusters()
+    world.kubernetes[TWO].missing, world.kubernetes[TWO].warnings = ("no storage", "no rights"), ("no DNS",)
+    with pytest.raises(Unfit, match="cluster new was not registered") as refused:
+        await world.worker.registry.register(registration())
+    assert refused.value.missing == ("no storage", "no rights")
+    with pytest.raises(NotFound):
+        await world.cluster("new")
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_what_is_missing_refuses_a_new_address_too(is_dead: bool) -> None:
+    world = await two_clusters()
+    before = await world.cluster()
+    world.kubernetes[TWO].away, world.kubernetes[TWO].missing = (DEAD if is_dead else None), ("no storage",)
+    with pytest.raises(Unfit):
+        await world.worker.registry.register(registration(ONE))
+    assert await world.cluster() == before
+
+
+async def test_warnings_keep_nothing_out() -> None:
+    world = await two_clusters()
+    world.kubernetes[TWO].warnings = ("no DNS",)
+    assert (await world.worker.registry.register(registration()))[1] == ("no DNS",)
+
+
+@pytest.mark.parametrize("error", [DEAD, Transient("it does not accept berth's token (401)")])
+async def test_a_new_cluster_must_accept_berth(error: BerthError) -> None:
+    world = await two_clusters()
+    world.kubernetes[TWO].away = error
+    with pytest.raises(Unfit) as refused:
+        await world.worker.registry.register(registration())
+    assert refused.value.missing == (str(error),)
+
+
+async def test_a_silent_cluster_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster_registry.PROBE_SECONDS == 10
+    monkeypatch.setattr(cluster_registry, "PROBE_SECONDS", 0.05)
+    world = await two_clusters()
+    world.worker.faults.stall(1)
+    with pytest.raises(Unfit) as refused:
+        await world.worker.registry.register(registration())
+    assert refused.value.missing == ("no response within 0.05 s",)
+
+
+async def test_a_dead_cluster_can_be_registered_again() -> None:
+    world = await two_clusters()
+    before = await world.cluster("two")
+    await world.active(region="local")
+    world.kubernetes[TWO].away = DEAD
+    again = registration(TWO, region=before.region, state=ClusterState.CORDONED)
+    cluster, warnings = await world.worker.registry.register(again)
+    assert (cluster.state, cluster.capacity, cluster.uid) == (ClusterState.CORDONED, 5, before.uid)
+    assert warnings == (str(DEAD),)
+
+
+@pytest.mark.parametrize(
+    ("access", "pointer"),
+    [
+        (KubeconfigAccess("nowhere"), "/access/kubeconfig_context"),
+        (AzureAccess("https://nowhere.example.com", "PEM"), "/access/server"),
+    ],
+)
+@pytest.mark.parametrize("name", [NEW, TWO])
+async def test_an_address_of_no_cluster_is_invalid(
+    access: KubeconfigAccess | AzureAccess, pointer: str, name: ClusterName
+) -> None:
+    world = await two_clusters()
+    with pytest.raises(Invalid) as refused:
+        await world.worker.registry.register(registration(name, access=access))
+    assert refused.value.errors == ((pointer, "there is no cluster nowhere"),)
+
+
+async def test_a_cluster_in_use_is_not_replaced() -> None:
+    world = await new_world(clusters=[new_cluster(), new_cluster("two", region="mars")])
+    await world.sign_up()
+    before = await world.cluster()
+    for access in (KubeconfigAccess("two"), AzureAccess("https://two.hcp.mars.azmk8s.io", "PEM")):
+        with pytest.raises(Conflict, match="cluster one has tenants, and another cluster responds") as refused:
+            await world.worker.registry.register(registration(ONE, access=access))
+        assert type(refused.value) is Conflict
+    assert await world.cluster() == before
+
+
+async def test_a_cluster_in_use_may_get_another_address() -> None:
+    world = await new_world()
+    tenant = await world.active()
+    access = AzureAccess("https://one.hcp.local.azmk8s.io", "PEM")
+    cluster, _ = await world.worker.registry.register(registration(ONE, access=access, region="local"))
+    assert (cluster.access, cluster.allocated) == (access, 1)
+    await world.worker.delete.delete(tenant.slug, PORTAL, world.workflows)
+    await world.run()
+    assert world.kubernetes[ONE].namespaces == {}
+
+
+async def test_a_cluster_without_tenants_may_be_replaced() -> None:
+    world = await two_clusters()
+    cluster, _ = await world.worker.registry.register(registration(ONE, region="local"))
+    assert cluster.uid == world.kubernetes[TWO].identity
+    world.clock.advance(10)  # so that other workers have read it
+    await world.active()
+    assert [len(world.kubernetes[name].namespaces) for name in (ONE, TWO)] == [0, 1]
+
+
+async def test_a_recreated_cluster_with_tenants_is_refused() -> None:
+    world = await new_world()
+    await world.active()
+    world.kubernetes[ONE].identity = "another"
+    with pytest.raises(Conflict, match="cluster one has tenants"):
+        await world.worker.registry.register(registration(ONE, access=KubeconfigAccess("one")))
+
+
+async def test_a_recreated_cluster_without_tenants_is_not() -> None:
+    world = await new_world()
+    world.kubernetes[ONE].identity = "another"
+    cluster, _ = await world.worker.registry.register(registration(ONE, access=KubeconfigAccess("one"), region="local"))
+    assert cluster.uid == "another"
+    await world.active()
+
+
+@pytest.mark.parametrize(("context", "is_taken"), [("one", True), ("two", False)])
+async def test_an_unknown_uid_is_taken_from_the_same_address(context: str, is_taken: bool) -> None:
+    world = await two_clusters()
+    await world.sign_up()
+    placed = await world.tenant()
+    stored = await world.worker.clusters.get(ONE)
+    await world.worker.clusters.save(stored.with_value(new_cluster()))
+    assert placed.cluster == ONE
+    change = world.worker.registry.register(registration(ONE, access=KubeconfigAccess(context)))
+    if is_taken:
+        assert (await change)[0].uid == world.kubernetes[ONE].identity
+    else:
+        with pytest.raises(Conflict, match="cluster one has tenants"):
+            await change
+
+
+async def test_a_tenant_that_comes_before_the_write_counts() -> None:
+    world = await two_clusters()
+    stall = world.worker.faults.stall(1, after=True)  # the probe
+    late = asyncio.create_task(world.worker.registry.register(registration(ONE)))
+    await asyncio.wait_for(stall.reached.wait(), 5)
+    await world.sign_up(worker=1)
+    assert (await world.tenant()).cluster == ONE
+    stall.release()
+    with pytest.raises(Conflict, match="cluster one has tenants"):
+        await late
+
+
+async def test_a_cordon_meanwhile_is_kept() -> None:
+    world = await two_clusters()
+    stall = world.worker.faults.stall(1, after=True)
+    late = asyncio.create_task(world.worker.registry.register(registration(ONE, access=KubeconfigAccess("one"))))
+    await asyncio.wait_for(stall.reached.wait(), 5)
+    await world.workers[1].registry.change(ONE, state=ClusterState.CORDONED, capacity=None)
+    stall.release()
+    cluster, _ = await late
+    assert (cluster.state, cluster.capacity) == (ClusterState.CORDONED, 5)
+
+
+async def test_a_dead_cluster_is_changed_without_a_probe() -> None:
+    world = await new_world()
+    world.kubernetes[ONE].away = DEAD
+    changed = await world.worker.registry.change(ONE, state=ClusterState.CORDONED, capacity=3)
+    assert (changed.state, changed.capacity) == (ClusterState.CORDONED, 3)
+    assert "probe" not in world.worker.faults.calls
 
 
 async def test_a_change_keeps_what_it_does_not_name() -> None:
@@ -48,7 +246,7 @@ async def test_a_registration_meanwhile_is_kept(number: int) -> None:
     stall = world.worker.faults.stall(number)
     late = asyncio.create_task(world.worker.registry.change(ONE, state=ClusterState.CORDONED, capacity=None))
     await asyncio.wait_for(stall.reached.wait(), 5)
-    await world.workers[1].clusters.register(new_cluster(region="mars", capacity=20))
+    await register(world.workers[1].clusters, new_cluster(region="mars", capacity=20))
     stall.release()
     await late
     cluster = await world.cluster()

@@ -1,5 +1,10 @@
-"""Dependency checks: what each says when it responds, fails, or is silent."""
+"""Dependency checks: what each says when it responds, fails, or is silent, and whether berth is ready."""
 
+import asyncio
+
+import pytest
+
+from shared.application.dependencies import READY_SECONDS, are_ready
 from shared.domain.clusters import ClusterName
 from shared.errors import Permanent, Transient
 from tests.support.builders import new_cluster
@@ -67,3 +72,50 @@ async def test_tables_without_a_response_hide_the_clusters() -> None:
     world.worker.faults.stall(1)
     found = await world.worker.dependencies.run(world.workflows, timeout=0.2)
     assert found == {"tables": "no response within 0.2 s", "task hub": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "is_ready"),
+    [
+        ([], True),
+        (["cluster one"], True),
+        (["cluster one", "cluster two"], False),
+        (["tables"], False),
+        (["task hub"], False),
+        (["task hub", "cluster one"], False),
+    ],
+)
+def test_one_cluster_that_responds_is_enough(failed: list[str], is_ready: bool) -> None:
+    checks = dict.fromkeys(("tables", "task hub", "cluster one", "cluster two"), "ok")
+    assert are_ready(checks | dict.fromkeys(failed, "no response")) is is_ready
+
+
+def test_no_cluster_needs_to_be_registered() -> None:
+    assert are_ready({"tables": "ok", "task hub": "ok"})
+
+
+async def test_readiness_is_kept_for_some_seconds() -> None:
+    world = await new_world()
+    assert await world.worker.dependencies.is_ready(world.workflows)
+    world.kubernetes[ONE].away = Transient("away")
+    asked = len(world.worker.faults.calls)
+    world.clock.advance(READY_SECONDS)
+    for _ in range(10):
+        assert await world.worker.dependencies.is_ready(world.workflows)
+    assert len(world.worker.faults.calls) == asked
+    world.clock.advance(0.1)
+    assert not await world.worker.dependencies.is_ready(world.workflows)
+    world.kubernetes[ONE].away = None
+    assert not await world.worker.dependencies.is_ready(world.workflows)
+
+
+async def test_all_who_ask_at_once_share_one_check() -> None:
+    world = await new_world()
+    stall = world.worker.faults.stall(1)
+    first = [asyncio.create_task(world.worker.dependencies.is_ready(world.workflows)) for _ in range(20)]
+    await stall.reached.wait()
+    later = [asyncio.create_task(world.worker.dependencies.is_ready(world.workflows)) for _ in range(20)]
+    await asyncio.sleep(0)
+    stall.release()
+    assert await asyncio.gather(*first, *later) == [True] * 40
+    assert world.worker.faults.calls.count("check tables") == 1

@@ -45,6 +45,23 @@ async def test_a_refused_removal_is_retried(caplog: pytest.LogCaptureFixture) ->
     assert await violations(world) == []
 
 
+async def test_a_volume_of_others_holds_up_a_compensation() -> None:
+    world = await new_world()
+    operation = await world.sign_up(version="missing-1")
+    await world.do(Activity.APPLY, operation)
+    [(name, namespace)] = world.kubernetes[ONE].namespaces.items()
+    claim = ("PersistentVolumeClaim", "theirs")
+    namespace.objects[claim] = {"kind": claim[0], "metadata": {"name": claim[1], "namespace": name}}
+    await world.run(steps=50)
+    assert (await world.tenant()).operation.is_open
+    assert "the volume claim theirs in" in (await world.tenant()).operation.step(StepName.REMOVE).message
+    assert claim in namespace.objects
+    del namespace.objects[claim]
+    await world.run()
+    assert (await world.tenant()).state is TenantState.FAILED
+    assert await violations(world) == []
+
+
 async def test_a_deletion_never_fails() -> None:
     world = await deleting()
     world.worker.faults.away = refuse_removal

@@ -116,7 +116,9 @@ async def test_pods_that_do_not_stop_leave_it_active() -> None:
     (await namespace(world)).stuck = True
     await world.sleep()
     operation = await assert_ended(world, TenantState.ACTIVE, OperationState.FAILED)
-    assert operation.reason == "not done after 300 s: its pod product-0 on node-0 has not stopped; is the node there?"
+    assert (
+        operation.reason == "not stopped after 305 s: its pod product-0 on node-0 has not stopped; is the node there?"
+    )
 
 
 async def test_what_does_not_start_again_is_active_all_the_same() -> None:

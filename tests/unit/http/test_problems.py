@@ -7,12 +7,12 @@ import pytest
 from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem, ProblemError, problem_of
 from functions.http.reference import problem_pages
 from shared import errors
-from shared.adapters.kubernetes.client import Forbidden
 from shared.domain.clusters import ClusterState
 from shared.domain.placement import candidates
 from shared.errors import (
     BerthError,
     Conflict,
+    Forbidden,
     Invalid,
     KeyReused,
     NoRoom,
@@ -21,7 +21,10 @@ from shared.errors import (
     Permanent,
     QueueFull,
     Transient,
+    Unauthenticated,
+    Unfit,
     Unreachable,
+    WrongRegistration,
 )
 from tests.support.builders import new_cluster
 
@@ -30,12 +33,16 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     BerthError: (500, Kind.INTERNAL),
     NotFound: (404, Kind.NOT_FOUND),
     Conflict: (409, Kind.CONFLICT),
+    Unfit: (409, Kind.CLUSTER_UNFIT),
     NoRoom: (409, Kind.NO_ROOM),
     KeyReused: (422, Kind.KEY_REUSED),
     Transient: (503, Kind.UNAVAILABLE),
     Unreachable: (503, Kind.UNAVAILABLE),
+    Unauthenticated: (503, Kind.UNAVAILABLE),
+    WrongRegistration: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
+    Forbidden: (502, Kind.DEPENDENCY_REFUSED),
     NotOurs: (502, Kind.DEPENDENCY_REFUSED),
     Invalid: (422, Kind.INVALID_REQUEST),
 }
@@ -94,6 +101,11 @@ def test_no_room_says_what_the_operators_can_do() -> None:
     with pytest.raises(NoRoom) as raised:
         candidates([new_cluster(state=ClusterState.CORDONED)], region="local", weight=1, max_starting=1)
     assert problem_of(raised.value).detail.endswith("tell the operators, who can uncordon a cluster or add one.")
+
+
+def test_all_that_a_cluster_lacks_is_named() -> None:
+    problem = problem_of(Unfit("cluster one was not registered", ("it has no storage", "berth may not list pods")))
+    assert problem.errors == (("/access", "it has no storage"), ("/access", "berth may not list pods"))
 
 
 def test_an_unknown_error_keeps_its_text() -> None:

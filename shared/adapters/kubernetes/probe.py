@@ -1,0 +1,78 @@
+"""What a cluster has and lacks, before the first tenant finds out."""
+
+import asyncio
+from collections.abc import Sequence
+
+from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
+from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
+from shared.adapters.kubernetes.rights import missing_rights
+from shared.domain.clusters import Probe
+from shared.domain.plans import Plans
+from shared.errors import NotFound
+
+STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
+# What the network policy of every tenant lets it reach for name resolution. Its pods, and not the Service, because the
+# policy selects pods, and because berth lists pods anyway.
+DNS_PODS = f"{KUBE_SYSTEM}/pods"
+DNS_LABEL = "k8s-app=kube-dns"
+
+
+async def probe(client: KubernetesClient, plans: Plans) -> Probe:
+    """Return a cluster's uid, what it lacks, and what else is worth knowing. Nothing is retried or changed.
+
+    Args:
+        client: The connections to its API server.
+        plans: Those whose tenants it would take: they name storage and priority classes.
+
+    Raises:
+        Unreachable: The API server does not respond.
+        Transient, Permanent: It refuses berth's identity, or fails.
+    """
+    system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
+    rights, storage, priorities, warnings = await asyncio.gather(
+        missing_rights(client),
+        _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
+        _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
+        _dns_warnings(client),
+    )
+    uid = "" if system is None else uid_of(system)
+    unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
+    return Probe(uid, (*rights, *unread, *storage, *priorities), tuple(warnings))
+
+
+async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
+    """Return which are missing; an empty name is the default one."""
+    missing = await _missing(client, "storage class", STORAGE_CLASSES, names - {""})
+    if "" in names:
+        listed = await _get(client, STORAGE_CLASSES)
+        annotations = [each["metadata"].get("annotations", {}) for each in listed["items"]] if listed else []
+        if listed is not None and not any(each.get(IS_DEFAULT) == "true" for each in annotations):
+            missing.append("none of its storage classes is the default: mark one, or name one in shared/plans.yaml")
+    return missing
+
+
+async def _missing(client: KubernetesClient, kind: str, path: str, names: set[str]) -> list[str]:
+    missing: list[str] = []
+    for name in sorted(names):
+        try:
+            await _get(client, f"{path}/{name}")
+        except NotFound:
+            missing.append(f"it has no {kind} {name}: create it, or change shared/plans.yaml")
+    return missing
+
+
+async def _dns_warnings(client: KubernetesClient) -> Sequence[str]:
+    pods = await _get(client, f"{DNS_PODS}?labelSelector={DNS_LABEL}&limit=1")
+    if pods is None or pods["items"]:
+        return []
+    return [f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}"]
+
+
+async def _get(client: KubernetesClient, path: str) -> Json | None:
+    """Return the response, or None without the right, which `missing_rights` names."""
+    try:
+        return await client.request("GET", path, retry=False)
+    except Forbidden:
+        return None

@@ -1,0 +1,69 @@
+"""Bearer tokens that end: renewed ahead of their end and when the API server refuses them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import AzureError
+
+from shared.errors import Unauthenticated
+
+RENEWAL_TIMEOUT = 4.0  # seconds; the managed identity endpoint responds within one, or is away for a minute. Less than
+# the check of a cluster may take, which must not call a cluster dead for the identity's sake
+
+
+class RenewedTokens:
+    """Implements `shared.adapters.kubernetes.client.TokenSource`; concurrent requests share one renewal.
+
+    Args:
+        request: Returns a token and the time at which it ends.
+        renew_ahead: Seconds before that time from which on another one is requested.
+    """
+
+    def __init__(self, request: Callable[[], Coroutine[Any, Any, AccessToken]], *, renew_ahead: float) -> None:
+        self._request = request
+        self._renew_ahead = renew_ahead
+        self._held: AccessToken | None = None
+        self._renewal: asyncio.Task[AccessToken] | None = None
+
+    async def token(self, *, refused: str = "") -> str:
+        """Return a token that is valid for a while yet, and not the one that the API server has just refused.
+
+        Who issues them may keep tokens too: if it knows no other, it is the refused one again.
+
+        Raises:
+            Unauthenticated: No token can be had now, whatever type azure-identity raises: DefaultAzureCredential raises
+                ClientAuthenticationError for a refusal as for a connection that broke, and CredentialUnavailableError
+                may be a managed identity endpoint that did not respond or does not know a new identity yet.
+        """
+        held = self._held
+        if held is None or held.token == refused or held.expires_on - time.time() < self._renew_ahead:
+            try:
+                held = await self._renewed()
+            except Unauthenticated:
+                if held is None or held.token == refused or held.expires_on <= time.time():
+                    raise
+        return held.token
+
+    async def _renewed(self) -> AccessToken:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew(), name="renew the token for a cluster")
+            self._renewal.add_done_callback(_take_exception)
+        try:
+            async with asyncio.timeout(RENEWAL_TIMEOUT):
+                return await asyncio.shield(self._renewal)  # other requests wait for it too
+        except (AzureError, TimeoutError) as error:
+            # Only its type: azure-identity puts into the text whatever the response said.
+            raise Unauthenticated(f"no token for the cluster: {type(error).__name__}") from error
+
+    async def _renew(self) -> AccessToken:
+        self._held = await self._request()
+        return self._held
+
+
+def _take_exception(renewal: asyncio.Task[AccessToken]) -> None:
+    """Retrieve a renewal's error, so that asyncio does not report it when nobody waits any more."""
+    if not renewal.cancelled():
+        renewal.exception()

@@ -1,0 +1,169 @@
+"""A registered cluster, recognised before anything is done there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from shared.application.ports.clusters import ClusterRepository, KubernetesCluster
+from shared.domain.clusters import Cluster, ClusterAccess
+from shared.domain.pod_status import PodStatus
+from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.workloads import Workload
+from shared.errors import Conflict, Transient, Unreachable, WrongRegistration
+from shared.single_flight import SingleFlight
+
+type Open = Callable[[ClusterAccess], Awaitable[KubernetesCluster]]
+
+
+class RegisteredCluster:
+    """Implements `KubernetesCluster` on what is behind a registration, if that is the registered cluster.
+
+    Its uid is compared before the first call, with each check, and again after a call that got no response, because
+    another cluster may respond after that. Where none is recorded yet, it is recorded: registrations of earlier
+    versions have none.
+
+    Args:
+        registration: The cluster as it is registered.
+        open_cluster: Connects to what is there; raises WrongRegistration.
+        clusters: Where the uid is recorded.
+    """
+
+    def __init__(self, registration: Cluster, open_cluster: Open, clusters: ClusterRepository) -> None:
+        self._name = registration.name
+        self._access = registration.access
+        self._uid = registration.uid
+        self._open = open_cluster
+        self._clusters = clusters
+        self._lock = asyncio.Lock()
+        self._opened: KubernetesCluster | None = None
+        self._is_recognised = False
+        self._recognise_once = SingleFlight(self._recognise)  # many activities begin together
+
+    def is_for(self, registration: Cluster) -> bool:
+        """Whether this is the connection for a registration, which may be some seconds old."""
+        same = not self._uid or not registration.uid or self._uid == registration.uid
+        return same and self._access == registration.access
+
+    async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
+        """Apply a tenant's objects."""
+        async with self._recognised() as cluster:
+            await cluster.apply(objects, is_new=is_new)
+
+    async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
+        """Return the status of a namespace's workloads."""
+        async with self._recognised() as cluster:
+            return await cluster.wait_until_ready(namespace, workloads, timeout=timeout)
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload in a namespace is to have."""
+        async with self._recognised() as cluster:
+            return await cluster.replicas(namespace)
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads in a namespace have no pods."""
+        async with self._recognised() as cluster:
+            await cluster.stop(namespace)
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or what is left."""
+        async with self._recognised() as cluster:
+            return await cluster.wait_until_stopped(namespace, timeout=timeout)
+
+    async def kept_volumes(self, namespace: str) -> Sequence[str]:
+        """Return the names of the volumes that stay when a namespace is removed."""
+        async with self._recognised() as cluster:
+            return await cluster.kept_volumes(namespace)
+
+    async def remove(self, namespace: str, *, timeout: float) -> None:
+        """Remove a namespace with all in it."""
+        async with self._recognised() as cluster:
+            await cluster.remove(namespace, timeout=timeout)
+
+    async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
+        """Return the namespaces of this berth's instances."""
+        async with self._recognised() as cluster:
+            return await cluster.tenant_namespaces()
+
+    async def has_namespace(self, namespace: str) -> bool:
+        """Whether a namespace is there and not being removed."""
+        async with self._recognised() as cluster:
+            return await cluster.has_namespace(namespace)
+
+    async def removed_namespaces(self, position: str) -> RemovedNamespaces:
+        """Return which namespaces of this berth were removed since a position."""
+        async with self._recognised() as cluster:
+            return await cluster.removed_namespaces(position)
+
+    async def left_volumes(self) -> Sequence[LeftVolume]:
+        """Return the volumes that nothing uses any more."""
+        async with self._recognised() as cluster:
+            return await cluster.left_volumes()
+
+    async def uid(self) -> str:
+        """Return the cluster's uid."""
+        async with self._recognised() as cluster:
+            return await cluster.uid()
+
+    async def check(self) -> str:
+        """Return the cluster's uid if it responds and is the registered one."""
+        cluster = await self._connected()
+        with self._forgotten_if_unreachable():
+            found = await cluster.check()
+            await self._compare(found)
+            return found
+
+    @asynccontextmanager
+    async def _recognised(self) -> AsyncGenerator[KubernetesCluster]:
+        cluster = await self._connected()
+        if not self._is_recognised:
+            await self._recognise_once()
+        with self._forgotten_if_unreachable():
+            yield cluster
+
+    @contextmanager
+    def _forgotten_if_unreachable(self) -> Generator[None]:
+        try:
+            yield
+        except Unreachable:
+            self._is_recognised = False
+            raise
+
+    async def _recognise(self) -> None:
+        if not self._is_recognised:
+            await self._compare(await (await self._connected()).uid())
+
+    async def _connected(self) -> KubernetesCluster:
+        async with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = await self._open(self._access)
+                except WrongRegistration as error:
+                    raise WrongRegistration(f"the registration of cluster {self._name} is wrong: {error}") from error
+            return self._opened
+
+    async def _compare(self, found: str) -> None:
+        if not self._uid:
+            self._uid = await self._record(found)
+        if found != self._uid:
+            self._is_recognised = False
+            raise WrongRegistration(
+                f"another cluster responds at the address of cluster {self._name}: its namespace kube-system has the "
+                f"uid {found}, not {self._uid}. Register {self._name} again, with the address of the cluster that has "
+                "its tenants"
+            )
+        self._is_recognised = True
+
+    async def _record(self, found: str) -> str:
+        """Return the uid that is recorded, which is the one found if none was."""
+        stored = await self._clusters.get(self._name)
+        if stored.value.access != self._access:
+            raise Transient(f"the registration of cluster {self._name} was just changed")
+        if stored.value.uid:
+            return stored.value.uid
+        try:
+            await self._clusters.save(stored.with_value(replace(stored.value, uid=found)))
+        except Conflict as error:
+            raise Transient(f"the registration of cluster {self._name} was just changed") from error
+        return found

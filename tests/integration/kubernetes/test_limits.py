@@ -1,0 +1,265 @@
+"""What calls cost and how long they take, whatever the API server does."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from aiohttp import web
+
+from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
+from shared.errors import BerthError, Forbidden, Transient, Unreachable
+from shared.time_budget import time_budget
+from tests.support.builders import PRODUCT, TENANT_SETTINGS
+from tests.support.fake_api_server import FakeApiServer, Respond, fake_cluster, status
+
+NAMESPACE = "tenant-one"
+LABELS = {OWNER: TENANT_SETTINGS.owner, INSTANCE: "one"}
+
+
+def metadata(name: str) -> dict[str, Any]:
+    """Return the metadata of an object of the tenant."""
+    return {"name": name, "namespace": NAMESPACE, "uid": "1", "labels": LABELS}
+
+
+FOUND: dict[str, Any] = {"kind": "Namespace", "metadata": {"name": NAMESPACE, "uid": "1", "labels": LABELS}}
+OBJECTS: list[dict[str, Any]] = [
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": LABELS}},
+    *({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(f"c{each}")} for each in range(9)),
+    {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": metadata("product"),
+        "spec": {"selector": {"matchLabels": {INSTANCE: "one"}}},
+    },
+]
+
+
+class Clusters(Protocol):
+    """Makes clusters whose API server responds as a test says."""
+
+    def __call__(
+        self, respond: Respond, **settings: Any
+    ) -> AbstractAsyncContextManager[tuple[KubernetesApiCluster, FakeApiServer]]: ...
+
+
+@pytest.fixture
+def clusters(tmp_path: Path) -> Clusters:
+    def fake(respond: Respond, **settings: Any) -> AbstractAsyncContextManager[Any]:
+        return fake_cluster(respond, tmp_path, **settings)
+
+    return fake
+
+
+def pod(*, ready: bool, version: int = 100) -> dict[str, Any]:
+    owner = {"kind": "StatefulSet", "name": "product", "controller": True}
+    metadata = {
+        "name": "product-0",
+        "namespace": NAMESPACE,
+        "resourceVersion": str(version),
+        "ownerReferences": [owner],
+    }
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {"metadata": metadata, "status": {"phase": "Running", "conditions": conditions}}
+
+
+def listed(*items: dict[str, Any]) -> web.Response:
+    return web.json_response({"items": items, "metadata": {"resourceVersion": "100"}})
+
+
+def whole(request: web.Request) -> web.Response:
+    """Respond as if all were there, and nobody else's."""
+    if request.path.endswith(NAMESPACE) or request.method == "PATCH":
+        return web.json_response(FOUND)
+    return listed()
+
+
+async def never() -> web.Response:
+    await asyncio.sleep(3600)
+    return web.Response()
+
+
+@contextlib.asynccontextmanager
+async def streaming(request: web.Request) -> AsyncGenerator[Callable[[str, dict[str, Any]], Awaitable[None]]]:
+    stream = web.StreamResponse()
+    await stream.prepare(request)
+
+    async def send(change: str, item: dict[str, Any]) -> None:
+        await stream.write(json.dumps({"type": change, "object": item}).encode() + b"\n")
+
+    yield send
+
+
+async def misbehave(fault: str, request: web.Request) -> web.StreamResponse:
+    """Respond as a cluster whose tenant never becomes ready, with one fault."""
+    is_watch = "watch" in request.query
+    match fault:
+        case "resets":
+            raise ConnectionError
+        case "all 500":
+            return status(500, "etcdserver: leader changed")
+        case "410" if is_watch:
+            return status(410, "too old resource version")
+        case "410 in the stream" if is_watch:
+            async with streaming(request) as send:
+                await send("ERROR", {"code": 410, "message": "too old resource version"})
+            return web.Response()
+        case "late 410" if is_watch:
+            await asyncio.sleep(3.05)  # just long enough to look healthy
+            return status(410, "too old resource version")
+        case "watch ends" if is_watch:
+            return web.Response(body=b"")
+        case "flapping" if is_watch:
+            async with streaming(request) as send:
+                for number in count():
+                    await send("DELETED" if number % 2 else "ADDED", pod(ready=False, version=number))
+                    await asyncio.sleep(0.01)
+        case "watch alone says ready" | "neither confirms" if is_watch:
+            async with streaming(request) as send:
+                await send("MODIFIED", pod(ready=True))
+                await asyncio.sleep(3600)
+        case "list alone says ready" if request.path.endswith("/pods") and not is_watch:
+            return listed(pod(ready=True))
+        case "events" if request.path.endswith("/events"):
+            return status(500, "etcdserver: request timed out")
+        case "neither confirms" | "list alone says ready" if request.path.endswith(NAMESPACE):
+            return status(500, "etcdserver: request timed out")
+        case _:
+            pass
+    if is_watch:
+        return await never()
+    if request.path.endswith("/pods"):
+        return listed(pod(ready=False)) if fault == "events" else listed()
+    return web.json_response(FOUND if request.path.endswith(NAMESPACE) else {"items": []})
+
+
+FAULTS = [
+    *("resets", "all 500", "410", "410 in the stream", "late 410", "watch ends", "flapping", "watch alone says ready"),
+    *("neither confirms", "list alone says ready", "events", "none"),
+]
+
+
+async def test_a_waiting_tenant_costs_two_requests_a_second(clusters: Clusters) -> None:
+    seconds = 6.0
+
+    async def requests(fault: str) -> int:
+        async with clusters(lambda request: misbehave(fault, request)) as (cluster, server):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while True:  # without any pause, which is worse than what the activities do
+                        with contextlib.suppress(BerthError):
+                            await cluster.wait_until_ready(NAMESPACE, PRODUCT, timeout=0.5)
+            return len(server.requests)
+
+    found = dict(zip(FAULTS, await asyncio.gather(*map(requests, FAULTS)), strict=True))
+    assert {fault: number for fault, number in found.items() if not 2 <= number <= 2 * seconds} == {}
+
+
+async def timed(call: Awaitable[object]) -> tuple[BerthError | None, float]:
+    """Return the error of a call and the seconds that it took."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    try:
+        await call
+    except BerthError as error:
+        return error, clock() - began
+    return None, clock() - began
+
+
+async def slowly(request: web.Request, seconds: float) -> web.StreamResponse:
+    """Respond late, with pages that never end."""
+    await asyncio.sleep(seconds)
+    return web.json_response({"items": [], "metadata": {**FOUND["metadata"], "continue": "more"}})
+
+
+async def test_a_call_ends_within_its_total_timeout(clusters: Clusters) -> None:
+    responses: list[Respond] = [
+        lambda request: slowly(request, 0.5),
+        lambda request: slowly(request, 60),
+        lambda request: misbehave("resets", request),
+        lambda request: misbehave("all 500", request),
+    ]
+    calls: list[Callable[[KubernetesApiCluster], Awaitable[object]]] = [
+        lambda cluster: cluster.apply(OBJECTS),
+        lambda cluster: cluster.remove(NAMESPACE, timeout=60),
+        lambda cluster: cluster.tenant_namespaces(),
+        lambda cluster: cluster.left_volumes(),
+    ]
+
+    async def one(respond: Respond, call: Callable[[KubernetesApiCluster], Awaitable[object]]) -> None:
+        async with clusters(respond, total_timeout=1, attempt_timeout=0.7) as (cluster, _):
+            error, seconds = await timed(call(cluster))
+        assert isinstance(error, Transient)
+        assert seconds < 2
+
+    await asyncio.gather(*(one(respond, call) for respond in responses for call in calls))
+
+
+async def test_calls_share_the_budget_around_them(clusters: Clusters) -> None:
+    async with clusters(lambda request: slowly(request, 0.2), attempt_timeout=5) as (cluster, _):
+
+        async def both() -> None:
+            with time_budget(1):
+                await timed(cluster.apply(OBJECTS))  # as an activity, which undoes it then
+                await cluster.remove(NAMESPACE, timeout=60)
+
+        error, seconds = await timed(both())
+    assert isinstance(error, Transient)
+    assert seconds < 2
+
+
+async def test_a_refusal_that_repeats_is_shown_in_time(clusters: Clusters) -> None:
+    async def refuse(code: int, request: web.Request) -> web.StreamResponse:
+        is_dry = "dryRun" in request.query or "dryRun" in await request.text()
+        if request.method in ("PATCH", "DELETE") and not is_dry:
+            return status(code, "the policy says no")
+        return whole(request)
+
+    async def is_shown(code: int) -> None:
+        async with clusters(lambda request: refuse(code, request)) as (cluster, _):
+            calls = [timed(cluster.apply(OBJECTS)), timed(cluster.remove(NAMESPACE, timeout=9))]
+            for error, seconds in await asyncio.gather(*calls):
+                assert isinstance(error, Forbidden if code == 403 else Transient)
+                assert str(error) == f"the API server responded {code}: the policy says no"
+                assert seconds < 5
+
+    await asyncio.gather(*map(is_shown, (403, 409, 500)))
+
+
+async def test_what_is_refused_for_a_moment_is_retried(clusters: Clusters) -> None:
+    requests = count()
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return status(403, "no such role yet") if next(requests) < 2 else web.json_response(FOUND)
+
+    async with clusters(refuse) as (cluster, server):
+        await cluster.apply(OBJECTS)
+    assert len(server.requests) == 2 + len(OBJECTS)
+
+
+async def test_an_attempt_gets_longer_after_a_time_out(clusters: Clusters) -> None:
+    async def late(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.5)  # a webhook that is slower than the limit, but not than twice of it
+        return web.json_response(FOUND)
+
+    async with clusters(late, attempt_timeout=0.3) as (cluster, server):
+        await cluster.apply(OBJECTS)
+    assert len(server.requests) == 1 + len(OBJECTS)  # all but the first have the longer limit from the start
+
+
+async def test_the_error_tells_connecting_from_responding(clusters: Clusters) -> None:
+    async with clusters(lambda _: never(), attempt_timeout=0.1, total_timeout=0.5) as (cluster, _):
+        with pytest.raises(Unreachable, match=r"no response within 0\.[12] s.*BERTH_KUBERNETES_ATTEMPT_TIMEOUT"):
+            await cluster.apply(OBJECTS)
+        with pytest.raises(Unreachable, match=r"no response within 0\.1 s"):
+            await cluster.check()
+    async with clusters(lambda _: never(), total_timeout=0.5) as (cluster, server):
+        await server.stop()
+        with pytest.raises(Unreachable, match="cannot be reached: ClientConnectorError"):
+            await cluster.apply(OBJECTS)

@@ -1,0 +1,35 @@
+"""Time budgets: shared by all within, never extended by one inside another."""
+
+import asyncio
+import math
+
+from shared.time_budget import time_budget, time_left
+from tests.support.instant_loop import run_instantly
+
+
+def test_a_budget_ends_and_is_never_extended_by_one_within() -> None:
+    async def nested() -> list[float]:
+        found = [time_left()]
+        with time_budget(30):
+            await asyncio.sleep(10)
+            with time_budget(100):
+                found.append(time_left())
+            with time_budget(5):
+                await asyncio.sleep(7)
+                found.append(time_left())
+            found.append(time_left())
+        return [*found, time_left()]
+
+    assert run_instantly(nested()) == [math.inf, 20, 0, 13, math.inf]
+
+
+def test_concurrent_calls_share_a_budget() -> None:
+    async def late() -> float:
+        await asyncio.sleep(4)
+        return time_left()
+
+    async def both() -> list[float]:
+        with time_budget(10):
+            return list(await asyncio.gather(late(), late()))
+
+    assert run_instantly(both()) == [6, 6]
