@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, clusters, kubectl, stack, tenants
+from cli import activity, clusters, kubectl, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, TargetError, running
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(activity.run(options))
         case "clusters":
             return _run(clusters.run(options))
+        case "sweep":
+            return _run(sweep.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -131,11 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     tenants.add_arguments(
         add(
             "tenants",
-            "create, list, show, watch, retry, cancel, wake and delete tenants, and put them to sleep, over HTTP",
+            "create, list, show, watch, retry, cancel, wake and delete tenants, put them to sleep, and set their "
+            "policies, over HTTP",
         )
     )
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
+    sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",

@@ -8,7 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from functions.current import container
-from shared.domain.workflow import Activity, Work
+from shared.domain.workflow import SWEEP_ACTIVITY, Activity, SweepWork, Work
 
 bp = df.Blueprint()
 
@@ -50,6 +50,14 @@ async def resume_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> 
 async def remove_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Remove everything that a tenant has."""
     return await _run(Activity.REMOVE, work, client)
+
+
+@bp.durable_client_input(client_name="client")
+@bp.activity_trigger(input_name="work", activity=SWEEP_ACTIVITY)
+async def advance_sweep(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
+    """Do the next part of a sweep."""
+    progress = await container().advance_sweep.run(SweepWork.decode(work).sweep_id, container().workflows(client))
+    return JsonObject(progress.encode())
 
 
 async def _run(activity: Activity, work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:

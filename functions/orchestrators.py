@@ -8,7 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 from durabletask import task
 
-from shared.domain.workflow import Activity, Outcome, Verdict, Work
+from shared.domain.workflow import SWEEP_ACTIVITY, Activity, Outcome, SweepProgress, Verdict, Work
 
 bp = df.Blueprint()
 
@@ -68,6 +68,23 @@ def _try(ctx: task.OrchestrationContext, work: Work, activities: Sequence[Activi
             return outcome.verdict
         work = replace(work, reason=outcome.reason)
     return (yield from _persist(ctx, undo, work))
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def sweep_fleet(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[bool]:
+    """Advance a sweep until it has ended; False if its activity broke off: then a timer starts this again."""
+    for _ in range(ROUNDS):
+        try:
+            result = yield ctx.call_activity(SWEEP_ACTIVITY, input=payload, retry_policy=UNEXPECTED)
+        except task.TaskFailedError:
+            return False
+        progress = SweepProgress.decode(result)
+        if progress.ended:
+            return True
+        if progress.wait:
+            yield ctx.create_timer(timedelta(seconds=progress.wait))
+    ctx.continue_as_new(payload)
+    return False
 
 
 def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:

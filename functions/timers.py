@@ -35,9 +35,17 @@ async def find_lost_instances(timer: func.TimerRequest, client: df.DurableFuncti
 @bp.timer_trigger(schedule="0 41 * * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
-    """Compare what is on the clusters with the records, once an hour."""
+    """Resume a sweep that is lost, and compare what is on the clusters with the records, once an hour."""
     workflows = container().workflows(client)
+    await _until_next_time("resuming a sweep", container().sweeps.resume(workflows))
     await _until_next_time("reconciliation", container().reconciliation.run(workflows))
+
+
+@bp.timer_trigger(schedule="%BERTH_SWEEP_SCHEDULE%", arg_name="timer", run_on_startup=False)
+@bp.durable_client_input(client_name="client")
+async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
+    """Start the nightly sweep, which puts dormant tenants to sleep."""
+    await container().sweeps.start_nightly(container().workflows(client))
 
 
 @bp.timer_trigger(schedule="0 */5 * * * *", arg_name="timer", run_on_startup=False)

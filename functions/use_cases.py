@@ -6,12 +6,14 @@ from typing import Protocol
 
 from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
 from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage
+from shared.adapters.tables.sweeps import TableSweepRepository
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
@@ -20,6 +22,7 @@ from shared.application.activities.remove import RemoveTenant
 from shared.application.activities.resume import ResumeTenant
 from shared.application.activities.stop import StopTenant
 from shared.application.admission import Admission
+from shared.application.advance_sweep import AdvanceSweep
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
 from shared.application.change_policy import ChangePolicy
@@ -42,6 +45,7 @@ from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
+from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
 from shared.application.wake import Wake
 from shared.domain.plans import Plans
@@ -148,6 +152,21 @@ class UseCases:
             admission=admission,
             clock=clock,
             settings=settings.reconciliation,
+        )
+        self.sweep_records = sweep_records = TableSweepRepository(tables)
+        self.sweeps = Sweeps(sweeps=sweep_records, clock=clock, settings=settings.sweep, activity=settings.activity)
+        self.advance_sweep = AdvanceSweep(
+            sweeps=sweep_records,
+            due=TableDueIndex(tables),
+            tenants=tenants,
+            clusters=clusters,
+            activity=activity,
+            dormancy=self.dormancy,
+            hibernations=self.sleep,
+            plans=plans,
+            clock=clock,
+            settings=settings.sweep,
+            activity_settings=settings.activity,
         )
         self.reconciliation = Reconciliation(
             tenants=tenants,

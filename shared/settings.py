@@ -150,6 +150,8 @@ class RetentionSettings(_Section):
     activity_days: Annotated[int, Field(ge=93, le=3650)] = 365
     """Days that the last activity of a tenant is kept. One that is never hibernated and was not used for so long counts
     as never used after that."""
+    sweep_days: Annotated[int, Field(ge=1, le=3650)] = 93
+    """Days that a sweep is kept after its start, with its decisions (as long as an operation)."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
     wrong: all that berth itself needs is in the tables."""
@@ -202,6 +204,25 @@ class ActivitySettings(_Section):
         return named | {PROMETHEUS} if self.prometheus_url else named
 
 
+class SweepSettings(_Section):
+    """The nightly sweep, which puts dormant tenants to sleep."""
+
+    schedule: Annotated[str, Field(min_length=1)]
+    """When the nightly sweep starts, as an NCRONTAB expression such as `0 30 2 * * *`, at 02:30 UTC. The Functions host
+    reads it."""
+    enabled: bool = True
+    """Whether sweeps put tenants to sleep. With `false` the timer only logs, a sweep that runs ends before its next
+    action, and only dry runs can be started."""
+    concurrency: Annotated[int, Field(ge=1, le=20)] = 10
+    """Hibernations that a sweep has running at the same time."""
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """The share of all plan weights that are awake which one sweep may put to sleep, at least one tenant. If more look
+    dormant, the sweep refuses to put any to sleep: then the signals of activity are more likely wrong than the tenants
+    idle."""
+    max_tenants: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """How many tenants one sweep may put to sleep, however many there are; if more look dormant, it refuses too."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
@@ -246,6 +267,7 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     activity: ActivitySettings = ActivitySettings()
+    sweep: SweepSettings = Field(default={}, validate_default=True)
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -112,7 +112,12 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _responses(route: Route) -> dict[str, Json]:
-    found = {str(each.status.value): _response(each) for each in route.responses}
+    found: dict[str, Json] = {}
+    for each in route.responses:
+        response, known = _response(each), found.get(str(each.status.value))
+        if known is not None:  # the same in another media type
+            response = _also(known, response)
+        found[str(each.status.value)] = response
     text = "The request is not valid HTTP, or a header is not UTF-8. The server's own response, without a body."
     found[str(HTTPStatus.BAD_REQUEST.value)] = {"description": text}
     if route.level is not AuthLevel.ANONYMOUS:
@@ -130,6 +135,16 @@ def _responses(route: Route) -> dict[str, Json]:
             response.pop("headers", None)  # only one of the two has them
         found[str(status)] = response
     return found
+
+
+def _also(one: Json, other: Json) -> Json:
+    """Return a response that is one of two, of different media types."""
+    described = {
+        "description": f"{one['description']} Or: {other['description']}",
+        "content": one["content"] | other["content"],
+    }
+    headers = one.get("headers", {}) | other.get("headers", {})
+    return described | ({"headers": headers} if headers else {})
 
 
 def _response(response: Response) -> Json:

@@ -85,6 +85,7 @@ TENANT = Parameter("path", "slug", Slug, "The tenant's slug.")
 OPERATION = Parameter(
     "path", "id", Annotated[str, Field(examples=["acme.zj4m7c2k9qh3w8t5v1xp"])], "The operation's id."
 )
+SWEEP = Parameter("path", "id", Annotated[str, Field(examples=["sweep-2026-03-01"])], "The sweep's id.")
 CLUSTER = Parameter("path", "name", ClusterName, "The cluster's name.")
 KEY = Parameter(
     "header",

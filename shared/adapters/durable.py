@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
 from grpc import RpcError, StatusCode
 
 from shared.domain.operations import Operation
-from shared.domain.workflow import Work
+from shared.domain.sweeps import SweepId
+from shared.domain.workflow import SWEEP_ORCHESTRATOR, SweepWork, Work
 from shared.errors import Permanent, Transient
 
 _RUNNING = {
@@ -37,14 +39,11 @@ class DurableWorkflows:
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation unless it is running; raises Transient."""
         work = Work(operation.slug, operation.id)
-        try:
-            async with _map_errors():
-                await self._client.schedule_new_orchestration(
-                    operation.rules.orchestrator, input=work.encode(), instance_id=operation.orchestration_id
-                )
-        except Transient:
-            if not await self.is_running(operation):
-                raise
+        await self._start(operation.rules.orchestrator, work.encode(), operation.orchestration_id)
+
+    async def start_sweep(self, sweep_id: SweepId) -> None:
+        """Start the orchestration of a sweep unless it is running; raises Transient."""
+        await self._start(SWEEP_ORCHESTRATOR, SweepWork(sweep_id).encode(), sweep_id)
 
     async def is_running(self, operation: Operation) -> bool:
         """Whether the orchestration of an operation is pending or running; raises Transient."""
@@ -72,6 +71,14 @@ class DurableWorkflows:
     async def check(self) -> None:
         """Return if the task hub responds; raises Transient."""
         await self._is_running("dependency-check")
+
+    async def _start(self, orchestrator: str, work: dict[str, Any], orchestration_id: str) -> None:
+        try:
+            async with _map_errors():
+                await self._client.schedule_new_orchestration(orchestrator, input=work, instance_id=orchestration_id)
+        except Transient:
+            if not await self._is_running(orchestration_id):
+                raise
 
     async def _is_running(self, orchestration_id: str) -> bool:
         async with _map_errors():

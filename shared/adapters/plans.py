@@ -49,6 +49,7 @@ class _Plan(_Part):
     storage_class: Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")] = ""
     priority: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
     weight: Annotated[int, Field(ge=1, le=100_000)]
+    saves: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     dormancy: _Dormancy = _Dormancy()
 
     @model_validator(mode="after")

@@ -14,7 +14,8 @@ class Plan:
     Requests are what is reserved and paid for; limits are what a burst may take. `scratch` is the size of /tmp, which
     counts towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. An empty `storage_class` is the
     cluster's default. `priority` is one of the classes in infra/kubernetes/priority-classes.yaml. `weight` is the share
-    of a cluster's capacity that a tenant uses up, in multiples of the smallest plan.
+    of a cluster's capacity that a tenant uses up, in multiples of the smallest plan. `saves` is what a tenant costs
+    less while it sleeps, in US dollars a month.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Plan:
     storage_class: str
     priority: str
     weight: int
+    saves: float
     dormancy: DormancyPolicy
 
 

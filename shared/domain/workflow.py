@@ -7,6 +7,9 @@ from typing import Any, Self
 
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
+from shared.domain.sweeps import SweepId
+
+SWEEP_ORCHESTRATOR, SWEEP_ACTIVITY = "sweep_fleet", "advance_sweep"
 
 
 class Activity(StrEnum):
@@ -75,3 +78,36 @@ class Outcome:
     def decode(cls, payload: Mapping[str, Any]) -> Self:
         """Return the outcome that `encode` made this JSON from; raises ValueError for an unknown verdict."""
         return cls(Verdict(payload["verdict"]), str(payload["reason"]), float(payload["wait"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepWork:
+    """The input of a sweep's orchestration, and of its activity."""
+
+    sweep_id: SweepId
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the work that `encode` made this JSON from."""
+        return cls(SweepId(payload["sweep_id"]))
+
+
+@dataclass(frozen=True, slots=True)
+class SweepProgress:
+    """The result of a sweep's activity: whether the sweep has ended, and else after how many seconds it goes on."""
+
+    ended: bool
+    wait: float = 0.0
+
+    def encode(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def decode(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the progress that `encode` made this JSON from."""
+        return cls(bool(payload["ended"]), float(payload["wait"]))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.adapters.tables.storage import Row, TableStorage, Write
@@ -29,6 +30,10 @@ class CountedTables:
     async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
         self.requests += 1
         return await self._tables.get(table, partition, row)
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        self.requests += 1
+        return await self._tables.written_at(table, partition, row)
 
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
@@ -63,6 +68,9 @@ class CollectedRows:
         self.writes: list[Write] = []
 
     async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
+        raise NotFound(f"{table} has no row {partition} {row}")
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
         raise NotFound(f"{table} has no row {partition} {row}")
 
     async def query(

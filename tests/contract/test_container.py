@@ -17,6 +17,7 @@ async def test_a_container_closes_its_connections(azurite: Azurite, monkeypatch:
         "BERTH_TENANTS_DEFAULT_VERSION": "1.0",
         "BERTH_TENANTS_SECRET_SEED": token_hex(16),
         "BERTH_RECOVERY_SCHEDULE": "0 * * * * *",
+        "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -1,6 +1,6 @@
 """Table storage: conditions, atomicity, queries, pages, and the values that come back."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
@@ -41,6 +41,15 @@ async def test_a_row_comes_back_with_its_etag(storage: TableStorage, partition: 
     etag = await create(storage, row(partition, text="a"))
     found, found_etag = await storage.get(TABLE, partition, "one")
     assert (found, found_etag) == (row(partition, text="a"), etag)
+
+
+async def test_a_row_says_when_it_was_written(storage: TableStorage, partition: str) -> None:
+    before = datetime.now(UTC)
+    await create(storage, row(partition, text="a"))
+    written_at = await storage.written_at(TABLE, partition, "one")
+    assert abs(written_at - before) < timedelta(seconds=30)
+    with pytest.raises(NotFound):
+        await storage.written_at(TABLE, partition, "two")
 
 
 async def test_each_write_gives_a_new_etag(storage: TableStorage, partition: str) -> None:

@@ -20,6 +20,7 @@ from shared.settings import (
     ProvisioningSettings,
     RecoverySettings,
     Settings,
+    SweepSettings,
     TableSettings,
     TenantSettings,
 )
@@ -79,6 +80,7 @@ def new_settings(**provisioning: Any) -> Settings:
         tables=TableSettings(connection=SecretStr("AccountName=none")),
         provisioning=ProvisioningSettings(**provisioning),
         recovery=RecoverySettings(schedule="0 * * * * *"),
+        sweep=SweepSettings(schedule="0 30 2 * * *"),
         idempotency=IdempotencySettings(),
         tenants=TENANT_SETTINGS,
     )

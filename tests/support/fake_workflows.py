@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.domain.operations import Operation
+from shared.domain.sweeps import SweepId
 from shared.errors import Transient
 
 
@@ -15,6 +16,7 @@ class FakeWorkflows:
     Attributes:
         running: The orchestrations that run, with their operations. Clear it, and the task hub was replaced.
         started: The id of every orchestration that was made, in order.
+        sweeps: The id of every sweep that was started, each time.
         terminated: The ids of those that were ended.
         purged: Before which moments ended orchestrations were purged.
         away: Whether the task hub does not answer.
@@ -22,6 +24,7 @@ class FakeWorkflows:
 
     running: dict[str, Operation] = field(default_factory=dict[str, Operation])
     started: list[str] = field(default_factory=list[str])
+    sweeps: list[SweepId] = field(default_factory=list[SweepId])
     terminated: list[str] = field(default_factory=list[str])
     purged: list[datetime] = field(default_factory=list[datetime])
     away: bool = False
@@ -33,6 +36,11 @@ class FakeWorkflows:
         if key not in self.running:
             self.running[key] = operation
             self.started.append(key)
+
+    async def start_sweep(self, sweep_id: SweepId) -> None:
+        """Start the orchestration of a sweep unless it is running."""
+        await self.check()
+        self.sweeps.append(sweep_id)
 
     async def is_running(self, operation: Operation) -> bool:
         """Whether the orchestration of an operation is pending or running."""

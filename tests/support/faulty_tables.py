@@ -1,6 +1,7 @@
 """One worker's way to table storage, with faults."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from shared.adapters.tables.storage import Row, TableStorage, Write
@@ -29,6 +30,10 @@ class FaultyTables:
     async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
         """Return a row and its ETag; raises NotFound."""
         return await self._faults.call(f"get {table}", lambda: self._tables.get(table, partition, row))
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        """Return when a row was last written; raises NotFound."""
+        return await self._faults.call(f"get {table}", lambda: self._tables.written_at(table, partition, row))
 
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000

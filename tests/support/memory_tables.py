@@ -5,7 +5,7 @@ import itertools
 import operator
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write, check_transaction
@@ -30,16 +30,29 @@ class MemoryTables:
 
     Several repositories on one of these are several workers on one storage account. Each call first lets other tasks
     run, as a call over the network does, and then happens at one moment.
+
+    Attributes:
+        rows: All rows with their ETags, by table and key.
+        ahead: How much its own clock is ahead of the one that it was given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.rows: dict[str, dict[Key, tuple[Row, str]]] = {}
+        self.ahead = timedelta()
+        self._now = now
+        self._written: dict[tuple[str, Key], datetime] = {}
         self._etags = itertools.count(1)
 
     async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
         """Return a row and its ETag; raises NotFound."""
         await asyncio.sleep(0)
         return self._read(table, (partition, row))
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        """Return when a row was last written; raises NotFound."""
+        await asyncio.sleep(0)
+        self._read(table, (partition, row))
+        return self._written[table, (partition, row)]
 
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
@@ -73,6 +86,7 @@ class MemoryTables:
                 etags.append("")
             else:
                 held[key] = _stored(write.row), f'W/"{next(self._etags)}"'
+                self._written[table, key] = self._now() + self.ahead
                 etags.append(held[key][1])
         return etags
 

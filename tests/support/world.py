@@ -295,7 +295,8 @@ async def new_world(
         provisioning: Without `settings`: fields of the provisioning section.
     """
     settings = settings or new_settings(**provisioning)
-    clock, storage, fake_templates = FakeClock(), MemoryTables(), FakeTemplates()
+    clock, fake_templates = FakeClock(), FakeTemplates()
+    storage = MemoryTables(clock.now)
     registered = list(clusters) or [new_cluster()]
     kubernetes = {cluster.name: FakeCluster(clock) for cluster in registered}
     held = [Worker(storage, kubernetes, clock, settings, templates or fake_templates) for _ in range(workers)]

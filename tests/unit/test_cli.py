@@ -9,7 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from cli import clusters, stack
+from cli import clusters, stack, sweep
 from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
 from cli.output import console
@@ -187,6 +187,64 @@ def test_a_policy_that_is_the_plans_takes_no_option(
     respond(monkeypatch, {})
     options = ["tenants", "policy", "acme", "--as-plan", "--exempt", "no"]
     assert "--as-plan goes with no other option" in usage_error(capsys, options)
+
+
+SWEEP = {
+    "id": "sweep-2026-02-28",
+    "state": "deciding",
+    "reason": "",
+    "dry_run": True,
+    "ended_at": None,
+    "looked_at": 1,
+    "hibernate": 1,
+    "saves": 13.42,
+    **dict.fromkeys(("to_do", "begun", "hibernated", "kept", "turned_round", "failed"), 0),
+}
+DECISION = {
+    "tenant": "acme",
+    "plan": "trial",
+    "outcome": "hibernate",
+    "action": "none",
+    "saves": 13.42,
+    "reason": "it was last used 9.0 days ago (heartbeat), and 7 days are allowed",
+    "note": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "sentence"),
+    [
+        ({"state": "done"}, 0, "done: it would save $13.42 a month"),
+        ({"state": "done", "dry_run": False, "hibernated": 1}, 0, "done: it saves $13.42 a month"),
+        ({"state": "refused", "reason": "the clock is wrong"}, 1, "refused: the clock is wrong"),
+    ],
+)
+def test_a_sweep_shows_its_progress_and_decisions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changed: Json, code: int, sentence: str
+) -> None:
+    monkeypatch.setattr(sweep, "POLL_SECONDS", 0)
+    ended = SWEEP | {"ended_at": "2026-02-28T12:00:00.000Z"} | changed
+    decisions = {"items": [DECISION], "next": ""}
+    path = "sweeps/sweep-2026-02-28"
+    respond(monkeypatch, {"POST sweeps": SWEEP, f"GET {path}": ended, f"GET {path}/decisions": decisions})
+    assert main(["sweep", "--dry-run"]) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["sweep sweep-2026-02-28, a dry run", "deciding  looked at 1, 1 dormant"]
+    assert any(line.split()[:4] == ["acme", "trial", "hibernate", "13.42"] for line in lines)
+    assert lines[-1] == sentence
+
+
+def test_sweeps_are_switched_off_and_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    respond(monkeypatch, {"PATCH sweeps": {"enabled": False}})
+    assert main(["sweep", "--off"]) == 0
+    assert capsys.readouterr().out == "sweeps are off\n"
+    assert "not allowed with argument" in usage_error(capsys, ["sweep", "--off", "--dry-run"])
+
+
+def test_an_interrupted_sweep_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    respond(monkeypatch, {"POST sweeps": SWEEP})
+    assert main(["sweep"]) == INTERRUPTED
+    assert f"berth: interrupted\n{sweep.HOW_TO_STOP}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
@@ -99,6 +100,17 @@ class AzureTableStorage:
             async with self._using(table) as client:
                 entity = await client.get_entity(partition, row)
             return dict(entity), str(entity.metadata["etag"])
+
+        return await with_retry(attempt, self._policy, dependency="tables")
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        """Return when a row was last written, by the service's own clock; raises NotFound."""
+
+        async def attempt() -> datetime:
+            async with self._using(table) as client:
+                entity = await client.get_entity(partition, row, select=["PartitionKey", "Timestamp"])
+            written: Any = entity.metadata["timestamp"]  # optional there, but every row has it
+            return written
 
         return await with_retry(attempt, self._policy, dependency="tables")
 

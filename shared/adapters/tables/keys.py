@@ -1,8 +1,8 @@
-"""Partition keys and row keys of the table `tenants`, and the tokens of its lists."""
+"""Partition keys and row keys of the table `tenants`, and the tokens of all lists."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from shared.domain.operations import newest_first
@@ -13,6 +13,8 @@ SHARDS = "0123456789abcdef"
 
 _POSITION = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
 _FINDING_POSITION = re.compile(r"[a-z]{1,20}:[a-z0-9-]{1,40}:[a-z0-9.-]{0,253}")  # a kind, a cluster and a subject
+_SWEEP_POSITION = re.compile(r"[0-9a-z]{10}:sweep-[0-9a-z-]{10,22}")
+_SLUG_POSITION = re.compile(r"[a-z0-9-]{1,63}")
 _AUDIT_POSITION = re.compile(r"[0-9a-z]{20}[a-z]{1,20}")  # the end of an audit entry's row key
 
 
@@ -39,6 +41,16 @@ def activity_key(slug: str) -> str:
 def watch_key(source: str, cluster: str) -> str:
     """Return the row key, in the table `sources`, of what a source has watched."""
     return f"{source}:{cluster}"
+
+
+def due_key(slug: str, at: datetime) -> str:
+    """Return the row key of a tenant that is due at a moment, to the minute."""
+    return f"due:{at.astimezone(UTC):%Y%m%d%H%M}:{slug}"
+
+
+def due_end(until: datetime) -> str:
+    """Return what sorts right after the `due_key` of every tenant that is due at a moment."""
+    return f"due:{until.astimezone(UTC):%Y%m%d%H%M};"
 
 
 def operation_key(operation_id: str) -> str:
@@ -91,6 +103,31 @@ def write_finding_token(key: str) -> str:
 def read_finding_token(token: str) -> str:
     """Return the row key after which a list of findings continues; raises ValueError for a token that is not ours."""
     return _decode(token, _FINDING_POSITION)
+
+
+def sweep_list_key(sweep_id: str, started_at: datetime) -> str:
+    """Return what sorts a sweep among all sweeps, the newest first."""
+    return f"{newest_first(started_at)}:{sweep_id}"
+
+
+def write_sweep_token(key: str) -> str:
+    """Return the token of a list of sweeps that continues after a `sweep_list_key`."""
+    return _encode(key)
+
+
+def read_sweep_token(token: str) -> str:
+    """Return the key after which a list of sweeps continues; raises ValueError for a token that is not ours."""
+    return _decode(token, _SWEEP_POSITION)
+
+
+def write_decision_token(slug: str) -> str:
+    """Return the token of a list of a sweep's decisions that continues after a slug."""
+    return _encode(slug)
+
+
+def read_decision_token(token: str) -> str:
+    """Return the slug after which a list of decisions continues; raises ValueError for a token that is not ours."""
+    return _decode(token, _SLUG_POSITION)
 
 
 def _encode(text: str) -> str:

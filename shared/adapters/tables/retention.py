@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.adapters.tables import idempotency, keys, latency, reconciliations, tenants
+from shared.adapters.tables import idempotency, keys, latency, reconciliations, sweeps, tenants
 from shared.adapters.tables.storage import MAX_WRITES, Delete, TableStorage
 from shared.domain.lifecycle import OperationKind
 from shared.errors import Conflict, NotFound
@@ -56,6 +56,17 @@ class TableOldRecords:
         parameters = {"partition": reconciliations.PARTITION, "before": before}
         async for count in self._delete(reconciliations.TABLE, where, parameters):
             yield count
+
+    async def purge_sweeps(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the sweeps that began earlier, with their decisions; last each one's place in the list."""
+        where = "PartitionKey eq @shared and RowKey gt @start and RowKey lt 'list;' and started_at lt @before"
+        parameters = {"shared": sweeps.SHARED, "start": sweeps.LIST, "before": before}
+        old = [each async for each in self._tables.query(sweeps.TABLE, where, parameters)]
+        for row, etag in old:
+            async for count in self._delete(sweeps.TABLE, "PartitionKey eq @sweep", {"sweep": row["sweep_id"]}):
+                yield count
+            key = {name: row[name] for name in ("PartitionKey", "RowKey")}
+            yield await self._delete_batch(sweeps.TABLE, [Delete(key, etag)])
 
     async def _delete_of_tenants(self, kind: str, before: datetime) -> AsyncIterator[int]:
         where = "PartitionKey eq @shard and RowKey gt @start and RowKey lt @end and at lt @before"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from shared.errors import Permanent
@@ -65,6 +66,10 @@ class TableStorage(Protocol):
 
     async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
         """Return a row and its ETag; raises NotFound."""
+        ...
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        """Return when a row was last written, by the service's own clock; raises NotFound."""
         ...
 
     def query(

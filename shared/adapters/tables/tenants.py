@@ -8,6 +8,7 @@ operation and the audit entry are one transaction.
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
 | activity:SLUG | when its instance was last active; see activity.py |
+| due:YYYYMMDDHHMM:SLUG | an index row for an active tenant: when a sweep has to look at it; see due.py |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
 | audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
@@ -27,6 +28,7 @@ from shared.adapters.tables.rows import page_of, read_row, readable, with_schema
 from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, Upsert, Write, create_or_replace
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import OpenOperation, TenantFilter
+from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation, slug_of
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
@@ -92,6 +94,8 @@ class TableTenantRepository:
                 writes.append(Create(_operation_row(value.operation)))
         elif ends_operation:
             writes += [Delete(_open_row(value)), Upsert(_operation_row(value.operation))]
+        if audit is not None and value.state is TenantState.ACTIVE and not value.operation.is_open:
+            writes.append(Upsert(due_row(value.slug, value.changed_at, value.changed_at)))
         try:
             etags = await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:
@@ -151,6 +155,18 @@ class TableTenantRepository:
             return await self._tables.get(TABLE, keys.shard(slug), keys.tenant_key(slug))
         except NotFound:
             return {}, ""
+
+
+def due_row(slug: Slug, since: datetime, at: datetime) -> Row:
+    """Return the index row of a tenant that was last changed at `since` and is to be looked at from `at` on."""
+    return with_schema(
+        {
+            "PartitionKey": keys.shard(slug),
+            "RowKey": keys.due_key(slug, at),
+            "slug": slug,
+            "since": since.isoformat(),
+        }
+    )
 
 
 def _tenant_row(tenant: Tenant) -> Row:

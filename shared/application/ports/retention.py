@@ -32,6 +32,10 @@ class OldRecords(Protocol):
         """Delete the findings of reconciliation that ended earlier."""
         ...
 
+    def purge_sweeps(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the sweeps that began earlier, with their decisions."""
+        ...
+
     def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the audit entries of earlier changes."""
         ...

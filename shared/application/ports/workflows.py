@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.operations import Operation
+from shared.domain.sweeps import SweepId
 
 
 class Workflows(Protocol):
@@ -11,6 +12,10 @@ class Workflows(Protocol):
 
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation unless it is running."""
+        ...
+
+    async def start_sweep(self, sweep_id: SweepId) -> None:
+        """Start the orchestration of a sweep unless it is running."""
         ...
 
     async def is_running(self, operation: Operation) -> bool:

@@ -9,6 +9,7 @@ from cli.api import ProblemError
 from local.kubernetes.control_plane import kubectl
 from tests.support.builders import new_slug, signup_body
 from tests.support.http_calls import send
+from tests.support.polling import until
 from tests.support.stack import ProxiedStack
 
 
@@ -211,3 +212,18 @@ async def test_tenants_are_listed_by_page_and_filter(berth: ProxiedStack) -> Non
     assert all(each["plan"] == "standard" for each in listed)
     with pytest.raises(ProblemError, match="422"):
         await berth.api.call("GET", "tenants", next="???")
+
+
+async def test_a_dry_run_of_a_sweep_decides_on_tenants(berth: ProxiedStack) -> None:
+    operation = await berth.ended(await berth.sign_up())
+    sweep = await berth.operators.call("POST", "sweeps", {"dry_run": True})
+
+    async def has_ended() -> bool:
+        return (await berth.operators.call("GET", f"sweeps/{sweep['id']}"))["ended_at"] is not None
+
+    await until(has_ended)
+    sweep = await berth.operators.call("GET", f"sweeps/{sweep['id']}")
+    assert (sweep["state"], sweep["hibernate"], sweep["failed"]) == ("done", 0, 0)
+    decisions = await berth.operators.all(f"sweeps/{sweep['id']}/decisions", limit=1)
+    assert operation["tenant"] in {each["tenant"] for each in decisions if each["outcome"] == "keep"}
+    assert sweep["id"] in {each["id"] for each in await berth.operators.all("sweeps")}

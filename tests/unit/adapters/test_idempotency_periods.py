@@ -36,6 +36,9 @@ class SlowTables:
         await self._pause()
         return await self.tables.get(table, partition, row)
 
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        return await self.tables.written_at(table, partition, row)
+
     async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:
         await self._pause()
         return await self.tables.transact(table, writes)

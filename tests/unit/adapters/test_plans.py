@@ -35,9 +35,11 @@ def test_the_deployed_document_is_good() -> None:
 
 
 def test_a_plan_has_what_the_document_says(tmp_path: Path) -> None:
-    text = SMALL.replace("weight: 3}", "weight: 3, storage_class: fast, dormancy: {idle_days: 2, exempt: true}}")
+    text = SMALL.replace(
+        "weight: 3}", "weight: 3, saves: 5.5, storage_class: fast, dormancy: {idle_days: 2, exempt: true}}"
+    )
     policy = DormancyPolicy(idle_days=2, never_active_days=14, exempt=True)
-    expected = Plan("tiny", "100m", "1", "1Gi", "2Gi", "2Gi", "1Gi", "4Gi", "fast", "low", 3, policy)
+    expected = Plan("tiny", "100m", "1", "1Gi", "2Gi", "2Gi", "1Gi", "4Gi", "fast", "low", 3, 5.5, policy)
     assert loaded(tmp_path, text) == {"tiny": expected}
 
 

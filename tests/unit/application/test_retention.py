@@ -33,6 +33,7 @@ NOTHING = {
     "audit entries": 0,
     "activity": 0,
     "findings": 0,
+    "sweeps": 0,
     "orchestrations": 0,
 }
 
@@ -43,6 +44,7 @@ TABLES = {
     "audit entries": "tenants",
     "activity": "tenants",
     "findings": "reconciliations",
+    "sweeps": "sweeps",
 }
 
 
@@ -56,6 +58,11 @@ def counts(caplog: pytest.LogCaptureFixture, event: str = "purged") -> dict[str,
     lines = [re.match(rf'{event} kind="?([^"=]+)"? count=(\d+)', each.getMessage()) for each in caplog.records]
     caplog.clear()
     return {line[1]: int(line[2]) for line in lines if line}
+
+
+def kinds(world: World) -> set[str]:
+    """Return which kinds of row are left in the table of tenants."""
+    return {key.partition(":")[0] for _, key in world.storage.rows["tenants"]}
 
 
 async def purge(world: World, worker: int = 0) -> None:
@@ -73,6 +80,7 @@ async def used(slug: str = "acme") -> World:
     await world.run()
     finding = first_seen(Finding(FindingKind.ORPHAN, ClusterName("one"), "i", "it is there"), world.clock.now())
     await world.worker.findings.save([finding.ended(FindingState.GONE, world.clock.now())])
+    await world.worker.sweeps.start(dry_run=True, actor="portal", workflows=world.workflows)
     return world
 
 
@@ -85,7 +93,7 @@ async def test_each_kind_is_deleted_at_its_age(caplog: pytest.LogCaptureFixture)
     assert counts(caplog) == NOTHING | {"idempotency keys": 2}  # a claim and the mark of the period before
     world.clock.advance(DAY)
     await purge(world)
-    assert counts(caplog) == NOTHING | {"latency rows": 2, "operations": 2, "findings": 1}
+    assert counts(caplog) == NOTHING | {"latency rows": 2, "operations": 2, "findings": 1, "sweeps": 2}
     world.clock.advance((KEEP.audit_days - KEEP.latency_days) * DAY)
     await purge(world)
     assert counts(caplog) == NOTHING | {"audit entries": 4, "activity": 1}
@@ -106,7 +114,7 @@ async def test_the_last_operation_of_a_tenant_stays() -> None:
     await purge(world)
     assert await world.tenant() == tenant
     assert await world.worker.tenants.get_operation(tenant.operation.id) == tenant.operation
-    assert [key for _, key in world.storage.rows["tenants"]] == ["tenant:acme"]
+    assert kinds(world) == {"tenant", "due"}
 
 
 async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFixture) -> None:
@@ -121,6 +129,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
         "audit entries": 4,
         "activity": 1,
         "findings": 1,
+        "sweeps": 2,
         "orchestrations": 2,
     }
     assert (await world.sign_up("new", Caller("portal", "key-2", "signup"))).id == operation.id
@@ -128,7 +137,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
     assert (await world.tenant("new")).state is TenantState.ACTIVE
 
 
-@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations"])
+@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations", "sweeps"])
 async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
     world.clock.advance(400 * DAY)
@@ -155,6 +164,7 @@ async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureF
         "audit entries": 4,
         "activity": 1,
         "findings": 1,
+        "sweeps": 2,
     }
 
 
@@ -168,7 +178,7 @@ async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixtu
     with pytest.raises(ExceptionGroup) as caught:
         await world.worker.retention.purge(Broken())
     assert [str(each) for each in caught.value.exceptions] == ["on purpose"]
-    assert len(counts(caplog)) == 6
+    assert len(counts(caplog)) == 7
 
 
 async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -179,7 +189,7 @@ async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixtu
     await asyncio.gather(purge(world, 0), purge(world, 1))
     assert not counts(caplog, "not all purged")
     await purge(world)
-    assert {key.partition(":")[0] for _, key in world.storage.rows["tenants"]} == {"tenant"}
+    assert kinds(world) == {"tenant", "due"}  # the latter are for the sweep
     assert not world.storage.rows["latency"]
 
 
@@ -206,7 +216,7 @@ def test_a_run_ends_in_time_and_the_next_continues(caplog: pytest.LogCaptureFixt
             await retention.purge(world.workflows)
             assert asyncio.get_running_loop().time() - began <= MAX_SECONDS
             world.clock.advance(DAY)
-            left.append(len([key for _, key in slow.rows["tenants"] if not key.startswith("tenant:")]))
+            left.append(len([key for _, key in slow.rows["tenants"] if not key.startswith(("tenant:", "due:"))]))
         return left
 
     left = run_instantly(work())

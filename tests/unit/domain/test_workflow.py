@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.domain.lifecycle import RULES, OperationKind
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
-from shared.domain.workflow import Activity, Outcome, Verdict, Work
+from shared.domain.workflow import SWEEP_ACTIVITY, SWEEP_ORCHESTRATOR, Activity, Outcome, Verdict, Work
 from tests.support.registered import registered_functions
 
 SECONDS = st.floats(0, 1e6)
@@ -46,8 +46,8 @@ def test_every_kind_has_its_own_orchestrator() -> None:
 @pytest.mark.parametrize(
     ("name", "trigger"),
     [
-        *((name, "orchestrationTrigger") for name in ORCHESTRATORS),
-        *((name.value, "activityTrigger") for name in Activity),
+        *((name, "orchestrationTrigger") for name in (*ORCHESTRATORS, SWEEP_ORCHESTRATOR)),
+        *((name, "activityTrigger") for name in (*Activity, SWEEP_ACTIVITY)),
     ],
 )
 def test_every_name_is_registered(name: str, trigger: str) -> None:
@@ -56,4 +56,4 @@ def test_every_name_is_registered(name: str, trigger: str) -> None:
 
 def test_every_registered_activity_has_a_name_here() -> None:
     registered = {name for name, each in registered_functions().items() if each.get_trigger().type == "activityTrigger"}
-    assert {name for name in registered if not name.startswith("BuiltIn__")} == set(Activity)
+    assert {name for name in registered if not name.startswith("BuiltIn__")} == {*Activity, SWEEP_ACTIVITY}

@@ -1,0 +1,332 @@
+"""The work of a sweep: decide on each tenant that is due, check what was found, then act. An activity calls it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from shared.application.dormancy import Dormancy
+from shared.application.idempotent_start import Caller
+from shared.application.ports.activity import ActivityRepository
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.due import DueIndex, DueTenant
+from shared.application.ports.stored import Stored
+from shared.application.ports.sweeps import SweepRepository
+from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.domain.activity import Watch
+from shared.domain.dormancy import RECHECK, Outcome
+from shared.domain.operations import Operation, OperationState, seconds_between
+from shared.domain.plans import Plans
+from shared.domain.slugs import Slug
+from shared.domain.sweeps import (
+    Action,
+    Sweep,
+    SweepDecision,
+    SweepId,
+    SweepState,
+    clock_problem,
+    excess,
+    silence,
+)
+from shared.domain.tenants import Tenant
+from shared.domain.workflow import SweepProgress
+from shared.errors import BerthError, Conflict, NotFound, Transient
+from shared.events import log_context, log_event
+from shared.settings import ActivitySettings, SweepSettings
+
+logger = logging.getLogger(__name__)
+
+PAGE = 49  # tenants: a transaction holds 100 writes, two for each decision and one for the sweep
+MAX_SECONDS = 20.0  # of one call, so that other activities get their turn
+POLL_SECONDS = 5.0  # between two looks at the hibernations that run
+CONFLICT_PAUSE_SECONDS = 1.0  # another worker does the same at this moment
+PAUSE_SECONDS = 5.0  # if the tables do not respond
+LATE_SECONDS = 5.0  # between reading what is known of a tenant and acting on it
+MAX_TRIES = 5  # about one tenant, while the tables or the task hub do not respond
+AT_ONCE = 16  # tenants that are read at the same time
+MAX_INTERVAL = timedelta(days=30)
+"""After which each active tenant is looked at, so that a change of the plans' document holds for all of them."""
+
+
+class Hibernations(Protocol):
+    """Puts tenants to sleep: the ordinary operation."""
+
+    async def sleep(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation | Tenant:
+        """Start to put an active tenant to sleep, and return the operation; or the tenant, if it sleeps already.
+
+        Raises NotFound, and Conflict while another operation is running on it or when its state does not allow it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was decided about a tenant that is due: nothing if its row is stale; and its next due date, if it moves."""
+
+    due: DueTenant
+    decision: SweepDecision | None
+    moves: bool = True
+    next_due: datetime | None = None
+
+
+class AdvanceSweep:
+    """Advances a sweep. It may break off anywhere and run in two workers: each part counts once.
+
+    Decisions are written together with how far the sweep has come, if nobody else has written that. Then the due dates
+    move; what breaks off before only means that the next sweep looks at these tenants too.
+    """
+
+    def __init__(
+        self,
+        *,
+        sweeps: SweepRepository,
+        due: DueIndex,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        activity: ActivityRepository,
+        dormancy: Dormancy,
+        hibernations: Hibernations,
+        plans: Plans,
+        clock: Clock,
+        settings: SweepSettings,
+        activity_settings: ActivitySettings,
+    ) -> None:
+        self._sweeps = sweeps
+        self._due = due
+        self._tenants = tenants
+        self._clusters = clusters
+        self._activity = activity
+        self._dormancy = dormancy
+        self._hibernations = hibernations
+        self._plans = plans
+        self._clock = clock
+        self._settings = settings
+        self._activity_settings = activity_settings
+
+    async def run(self, sweep_id: SweepId, workflows: Workflows) -> SweepProgress:
+        """Do the next part of a sweep, for about `MAX_SECONDS`, and return whether it has ended or when to go on.
+
+        Args:
+            sweep_id: The sweep.
+            workflows: Where the orchestrations of the hibernations are started.
+        """
+        began = self._clock.monotonic()
+        with log_context(sweep=sweep_id):
+            try:
+                if await self._clock_is_wrong(sweep_id):
+                    return SweepProgress(ended=True)
+                while True:
+                    wait = await self._step(sweep_id, workflows)
+                    if wait is None:
+                        return SweepProgress(ended=True)
+                    if wait or self._clock.monotonic() - began >= MAX_SECONDS:
+                        return SweepProgress(ended=False, wait=wait)
+            except Conflict:
+                return SweepProgress(ended=False, wait=CONFLICT_PAUSE_SECONDS)
+            except Transient as error:
+                log_event(logger, "sweep held up", level=logging.WARNING, cause=str(error))
+                return SweepProgress(ended=False, wait=error.retry_after or PAUSE_SECONDS)
+
+    async def _clock_is_wrong(self, sweep_id: SweepId) -> bool:
+        """Write a heartbeat, and compare its time with that of the tables; a sweep is refused if they differ."""
+        stored = await self._sweeps.find(sweep_id)
+        if stored is None or not stored.value.is_open:
+            return True
+        before = self._clock.now()
+        saved = await self._sweeps.save(stored.with_value(stored.value.with_heartbeat(before)))
+        written_at = await self._sweeps.written_at(sweep_id)
+        problem = clock_problem(stored.value, before, written_at, self._clock.now())
+        if problem:
+            await self._end(saved, SweepState.REFUSED, problem)
+        return bool(problem)
+
+    async def _step(self, sweep_id: SweepId, workflows: Workflows) -> float | None:
+        """Do one page or one round of hibernations; return the seconds to wait, or None if the sweep has ended."""
+        stored = await self._sweeps.find(sweep_id)
+        if stored is None or not stored.value.is_open:
+            return None
+        sweep = stored.value
+        reason = (await self._sweeps.control()).value.why_stop(sweep.start)
+        if not (reason or sweep.start.dry_run or self._settings.enabled):
+            reason = "sweeps were switched off by BERTH_SWEEP_ENABLED"
+        if reason:
+            return await self._end(stored, SweepState.STOPPED, reason)
+        if sweep.is_overdue(self._clock.now()):
+            return await self._end(stored, SweepState.STOPPED, "it had not ended after 20 hours")
+        if sweep.state is SweepState.DECIDING:
+            return await self._decide(stored)
+        return await self._act(stored, workflows)
+
+    async def _end(self, stored: Stored[Sweep], state: SweepState, reason: str = "") -> None:
+        sweep = stored.value.ended(state, self._clock.now(), reason)
+        await self._sweeps.save(stored.with_value(sweep))
+        level = logging.INFO if state is SweepState.DONE else logging.ERROR
+        counts = {str(name): count for name, count in (*sweep.outcomes.items(), *sweep.actions.items())}
+        fields = {"dry_run": sweep.start.dry_run, "saves": sweep.saves, "reason": reason, **counts}
+        log_event(logger, f"sweep {state}", level=level, **fields)
+
+    async def _decide(self, stored: Stored[Sweep]) -> float | None:
+        """Decide on the next page of tenants, or after the last one, check what was found."""
+        sweep = stored.value
+        page = await self._due.page(sweep.position, until=sweep.start.started_at, limit=PAGE)
+        if page.next is None:
+            return await self._check(stored)
+        watches, limit = await self._activity.watches(), asyncio.Semaphore(AT_ONCE)
+        looks = await asyncio.gather(*(self._look(sweep, each, watches, limit) for each in page.items))
+        decisions = [each.decision for each in looks if each.decision is not None]
+        decided = sweep.decided(decisions, page.next, self._clock.now())
+        await self._sweeps.save(stored.with_value(decided), decided=decisions)
+        if not sweep.start.dry_run:
+            await self._due.move([(each.due, each.next_due) for each in looks if each.moves])
+        return 0.0
+
+    async def _look(self, sweep: Sweep, due: DueTenant, watches: Sequence[Watch], limit: asyncio.Semaphore) -> _Look:
+        """Decide on one tenant; one that cannot be read is unknown, and stays due."""
+        async with limit:
+            try:
+                return await self._decided(sweep, due, watches)
+            except NotFound:
+                return _Look(due, None)
+            except BerthError as error:
+                log_event(logger, "not decided", level=logging.WARNING, tenant=due.slug, cause=str(error))
+                cause = str(error)
+            except Exception as error:  # nobody expects it, and it is to stop no other tenant's turn
+                logger.exception("no decision about %s", due.slug)
+                cause = type(error).__name__
+        reason = f"it cannot be decided: {cause}"
+        return _Look(due, SweepDecision(due.slug, "", Outcome.UNKNOWN, reason, self._clock.now()), moves=False)
+
+    async def _decided(self, sweep: Sweep, due: DueTenant, watches: Sequence[Watch]) -> _Look:
+        tenant = (await self._tenants.get(due.slug)).value
+        if tenant.changed_at != due.since:  # what changed it has written another row if it is active
+            return _Look(due, None)
+        now, plan = self._clock.now(), self._plans.get(tenant.plan)
+        found = (await self._dormancy.status(tenant, watches)).decision
+        if plan is None or found is None:
+            reason = f"there is no plan {tenant.plan} any more"
+            unknown = SweepDecision(due.slug, tenant.plan, Outcome.UNKNOWN, reason, now, next_due=now + RECHECK)
+            return _Look(due, unknown, next_due=unknown.next_due)
+        is_dormant = found.outcome is Outcome.HIBERNATE
+        next_due = None if is_dormant else min(found.next_due or now + MAX_INTERVAL, now + MAX_INTERVAL)
+        decision = SweepDecision(
+            slug=due.slug,
+            plan=tenant.plan,
+            outcome=found.outcome,
+            reason=found.reason,
+            decided_at=now,
+            last_activity_at=found.last_activity_at,
+            seen_by=found.seen_by,
+            threshold_days=found.threshold_days,
+            due_at=found.due_at,
+            next_due=next_due,
+            action=Action.PENDING if is_dormant and not sweep.start.dry_run else Action.NONE,
+            saves=plan.saves if is_dormant else 0.0,
+            weight=plan.weight,
+        )
+        # A dormant one stays due: once it sleeps its row is stale, and if it does not the next sweep looks at it again.
+        return _Look(due, decision, moves=not is_dormant, next_due=next_due)
+
+    async def _check(self, stored: Stored[Sweep]) -> float | None:
+        """Begin to act, unless something is wrong with what was found; a dry run ends here."""
+        sweep, now, activity = stored.value, self._clock.now(), self._activity_settings
+        fleet = sum(each.allocated for each in await self._clusters.list())
+        window = min((each.dormancy.idle_days for each in self._plans.values() if not each.dormancy.exempt), default=1)
+        problem = silence(
+            activity.required,
+            await self._activity.watches(),
+            window=timedelta(days=window),
+            fresh=timedelta(seconds=activity.fresh_seconds),
+            now=now,
+        ) or excess(sweep, fleet, share=self._settings.max_share, absolute=self._settings.max_tenants)
+        if problem:
+            return await self._end(stored, SweepState.REFUSED, problem)
+        if sweep.start.dry_run:
+            return await self._end(stored, SweepState.DONE)
+        await self._sweeps.save(stored.with_value(sweep.acting(now)))
+        return 0.0
+
+    async def _act(self, stored: Stored[Sweep], workflows: Workflows) -> float | None:
+        """See how the hibernations go on, and begin as many as there is room for."""
+        sweep = stored.value
+        to_act = await self._sweeps.to_act(sweep.id)
+        if not to_act:
+            return await self._end(stored, SweepState.DONE)
+        running = [each for each in to_act if each.action is Action.BEGUN]
+        pending = [each for each in to_act if each.action is Action.PENDING]
+        next_ones = pending[: max(0, self._settings.concurrency - len(running))]
+        after = await asyncio.gather(
+            *(self._isolated(each, self._followed(each)) for each in running),
+            *(self._isolated(each, self._begun(sweep, each, workflows)) for each in next_ones),
+        )
+        changes = [each for each in zip([*running, *next_ones], after, strict=True) if each[0] != each[1]]
+        if not changes:
+            return POLL_SECONDS
+        acted = sweep.acted(changes, self._clock.now())
+        await self._sweeps.save(stored.with_value(acted), acted=[each for _, each in changes])
+        return 0.0 if any(before.action is not after.action for before, after in changes) else POLL_SECONDS
+
+    async def _isolated(self, decision: SweepDecision, work: Awaitable[SweepDecision]) -> SweepDecision:
+        """Do something about one tenant; what goes wrong is recorded for it and stops no other."""
+        with log_context(tenant=decision.slug):
+            try:
+                return await work
+            except Conflict as error:
+                return _kept(decision, str(error))
+            except NotFound:
+                return _kept(decision, "it was deleted meanwhile")
+            except Transient as error:
+                if decision.tries < MAX_TRIES:
+                    return replace(decision, tries=decision.tries + 1, note=str(error))
+                cause = str(error)
+            except BerthError as error:
+                cause = str(error)
+            except Exception as error:  # nobody expects it, and it is to stop no other tenant's turn
+                logger.exception("not hibernated")
+                cause = type(error).__name__
+        return _failed(decision, cause)
+
+    async def _begun(self, sweep: Sweep, decision: SweepDecision, workflows: Workflows) -> SweepDecision:
+        """Read again what is known of a tenant, and if it is still dormant put it to sleep."""
+        began = self._clock.now()
+        tenant = (await self._tenants.get(decision.slug)).value
+        operation = tenant.operation
+        if operation.actor != sweep.id:  # else a call that broke off, or another worker, has begun it
+            status = await self._dormancy.status(tenant)
+            if status.decision is None or status.decision.outcome is not Outcome.HIBERNATE:
+                reason = status.decision.reason if status.decision else f"there is no plan {tenant.plan} any more"
+                return _kept(decision, reason)
+            if seconds_between(began, self._clock.now()) > LATE_SECONDS:
+                return decision  # this was held up, and what was read may be out of date: next time
+            # With a key: a call that is held up from here on begins nothing that was begun and has ended meanwhile.
+            caller = Caller(sweep.id, f"{sweep.id}:{decision.slug}", "sweep")
+            begun = await self._hibernations.sleep(decision.slug, caller, workflows)
+            if isinstance(begun, Tenant):
+                return _kept(decision, f"it is {begun.state} already")
+            operation = begun
+        return replace(decision, action=Action.BEGUN, operation_id=operation.id, note="", tries=0)
+
+    async def _followed(self, decision: SweepDecision) -> SweepDecision:
+        """Return a decision after its operation has ended."""
+        operation = await self._tenants.get_operation(decision.operation_id)
+        match operation.state:
+            case OperationState.SUCCEEDED:
+                return replace(decision, action=Action.HIBERNATED)
+            case OperationState.CANCELLED:
+                return replace(decision, action=Action.TURNED_ROUND, note=operation.reason, saves=0.0)
+            case OperationState.FAILED:
+                return _failed(decision, operation.reason)
+            case OperationState.QUEUED | OperationState.RUNNING:
+                return decision
+
+
+def _kept(decision: SweepDecision, note: str) -> SweepDecision:
+    return replace(decision, action=Action.KEPT, note=note, saves=0.0)
+
+
+def _failed(decision: SweepDecision, note: str) -> SweepDecision:
+    log_event(logger, "not hibernated", level=logging.WARNING, cause=note)
+    return replace(decision, action=Action.FAILED, note=note, saves=0.0)
