@@ -46,12 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sleep", "put a tenant to sleep and follow its operation; its data stays").add_argument("slug", help=slug)
     add("wake", "wake a tenant that sleeps and follow its operation").add_argument("slug", help=slug)
     add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
-    forget = add(
-        "forget",
-        "forget the instance of a tenant on a cluster that will not come back, and end its operation; for operators",
-    )
-    forget.add_argument("slug", help=slug)
-    forget.add_argument("--reason", required=True, help="why, for the audit trail")
     policy = add(
         "policy",
         "show when a tenant counts as dormant; with options, set it. What is not given is then as the plan says",
@@ -62,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--exempt", choices=("yes", "no"), help="yes: it is never hibernated")
     policy.add_argument("--keep-awake-until", metavar="TIME", help="such as 2026-03-01T12:00:00Z")
     policy.add_argument("--as-plan", action="store_true", help="set nothing for this tenant alone")
+    forget = add(
+        "forget",
+        "forget the instance of a tenant on a cluster that will not come back, and end its operation; for operators",
+    )
+    forget.add_argument("slug", help=slug)
+    forget.add_argument("--reason", required=True, help="why, for the audit trail")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")

@@ -26,8 +26,8 @@ MAX_RESTARTS = 5  # in a row
 APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     "BERTH_RECOVERY_SCHEDULE": "*/30 * * * * *",
-    "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
     "BERTH_TENANTS_OWNER": OWNER,
+    "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_TENANTS_DOMAIN": "tenants.localhost",

@@ -173,17 +173,6 @@ class Retry(_Request):
     """The tag of the product's image; without it, the tenant keeps the one it has."""
 
 
-class Forget(_Request):
-    """Why an operator gives a tenant's instance up."""
-
-    reason: Annotated[
-        str,
-        AfterValidator(_one_line),
-        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
-    ]
-    """For the audit trail; no e-mail address."""
-
-
 class PolicyOverride(_Request):
     """What differs from the plan's policy for one tenant; what is left out, or null, is the plan's."""
 
@@ -258,6 +247,17 @@ class ActivityBatch(_Request):
         if self.cluster is None and any(each.namespace for each in self.entries):
             raise ValueError("name the cluster on which the namespaces are")
         return self
+
+
+class Forget(_Request):
+    """Why an operator gives a tenant's instance up."""
+
+    reason: Annotated[
+        str,
+        AfterValidator(_one_line),
+        Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
+    ]
+    """For the audit trail; no e-mail address."""
 
 
 class SweepBegin(_Request):

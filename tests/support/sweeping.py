@@ -253,8 +253,7 @@ async def new_fleet(
     fleet = Fleet(clock, storage)
     chosen = SweepSettings(schedule="0 30 2 * * *", **settings)
     fleet.workers += [SweepWorker(fleet, storage, chosen, activity) for _ in range(workers)]
-    clusters = clusters_on(storage, clock)
-    one = await register(clusters, new_cluster(capacity=10 * allocated))
+    one = await register(clusters_on(storage, clock), new_cluster(capacity=10 * allocated))
     await TableReservationRepository(storage, clock).reserve(
         one, new_instance_id(), OperationId("others.1"), weight=allocated, max_starting=1, max_waiting=0
     )
