@@ -539,7 +539,7 @@ class Sweep(_Response):
             keep=outcomes.get(Outcome.KEEP, 0),
             unknown=outcomes.get(Outcome.UNKNOWN, 0),
             hibernate=sweep.to_hibernate,
-            to_do=actions.get(Action.PENDING, 0),
+            to_do=actions.get(Action.PENDING, 0) if sweep.is_open else 0,
             begun=actions.get(Action.BEGUN, 0),
             hibernated=actions.get(Action.HIBERNATED, 0),
             kept=actions.get(Action.KEPT, 0),
@@ -591,8 +591,9 @@ class SweepDecision(_Response):
     """US dollars a month that its sleep saves, or would if it were no dry run."""
 
     @classmethod
-    def of(cls, decision: sweeps.SweepDecision) -> Self:
-        """Return a decision as operators see it."""
+    def of(cls, decision: sweeps.SweepDecision, *, ended: bool = False) -> Self:
+        """Return a decision as operators see it: what was still to be done when the sweep ended is not done."""
+        nothing = ended and decision.action is Action.PENDING
         return cls(
             tenant=decision.slug,
             plan=decision.plan,
@@ -604,7 +605,7 @@ class SweepDecision(_Response):
             threshold_days=decision.threshold_days,
             due_at=decision.due_at,
             next_due=decision.next_due,
-            action=decision.action,
+            action=Action.NONE if nothing else decision.action,
             note=decision.note,
             operation=decision.operation_id,
             saves=decision.saves,
@@ -615,9 +616,9 @@ class SweepDecisionPage(_Page[SweepDecision]):
     """A part of a sweep's decisions, by slug."""
 
     @classmethod
-    def of(cls, page: stored.Page[sweeps.SweepDecision]) -> Self:
-        """Return a page of decisions as operators see it."""
-        return cls(items=tuple(SweepDecision.of(each) for each in page.items), next=page.next_token)
+    def of(cls, page: stored.Page[sweeps.SweepDecision], *, ended: bool) -> Self:
+        """Return a page of decisions of a sweep, which has ended or not, as operators see it."""
+        return cls(items=tuple(SweepDecision.of(each, ended=ended) for each in page.items), next=page.next_token)
 
 
 class SweepsEnabled(_Response):

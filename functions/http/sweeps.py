@@ -160,7 +160,8 @@ async def list_sweep_decisions(req: func.HttpRequest) -> func.HttpResponse:
         await page_of(
             req,
             lambda limit, token: container().sweep_records.decisions(sweep.id, outcome, limit=limit, token=token),
-        )
+        ),
+        ended=not sweep.is_open,
     )
     if req.params.get("format") != "csv":
         return json_response(page)

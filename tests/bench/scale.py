@@ -194,6 +194,16 @@ async def empty_tables() -> AsyncGenerator[Azurite]:
         ports.release()
 
 
+def tables_of(azurite: Azurite) -> AzureTableStorage:
+    """Return the tables of a table server."""
+    return AzureTableStorage(
+        azurite.endpoint,
+        AzureNamedKeyCredential(ACCOUNT, KEY),
+        policy=RetryPolicy(total_timeout=TIMEOUT_SECONDS),
+        attempt_timeout=TIMEOUT_SECONDS,
+    )
+
+
 async def scale(
     azurite: Azurite, *, few: int, many: int, starting: int, waiting: int, minutes: int, samples: int
 ) -> Scale:
@@ -208,12 +218,7 @@ async def scale(
         minutes: For how long.
         samples: How many of each call are averaged.
     """
-    tables = AzureTableStorage(
-        azurite.endpoint,
-        AzureNamedKeyCredential(ACCOUNT, KEY),
-        policy=RetryPolicy(total_timeout=TIMEOUT_SECONDS),
-        attempt_timeout=TIMEOUT_SECONDS,
-    )
+    tables = tables_of(azurite)
     try:
         bench = Bench(tables, starting=starting, waiting=waiting, samples=samples)
         return await _measured(azurite, bench, few, many, minutes)

@@ -18,6 +18,7 @@ from functions.use_cases import UseCases
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.idempotent_start import Caller
+from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import TenantTemplates
 from shared.application.ports.stored import Stored
 from shared.application.signup import SignupRequest
@@ -48,7 +49,7 @@ class Worker(UseCases):
         self,
         storage: TableStorage,
         kubernetes: Mapping[ClusterName, FakeCluster],
-        clock: FakeClock,
+        clock: Clock,
         settings: Settings,
         templates: TenantTemplates,
     ) -> None:

@@ -14,6 +14,7 @@ from functions.http.csv_table import csv_of
 from functions.http.responses import SweepDecision
 from shared.domain import dormancy
 from shared.domain.slugs import Slug
+from shared.domain.sweeps import Action
 from shared.domain.sweeps import SweepDecision as Decision
 from tests.support.builders import new_settings
 from tests.support.clock import START
@@ -126,3 +127,8 @@ def test_no_cell_of_a_csv_is_a_formula(text: str) -> None:
     decision = Decision(Slug("acme"), "trial", dormancy.Outcome.UNKNOWN, text, START, note=f'a "{text}", b\n')
     (line,) = csv.DictReader(io.StringIO(csv_of([SweepDecision.of(decision)], SweepDecision), newline=""))
     assert (line["reason"], line["note"]) == (f"'{text}", f'a "{text}", b\n')
+
+
+def test_what_an_ended_sweep_left_is_not_pending() -> None:
+    decision = Decision(Slug("acme"), "trial", dormancy.Outcome.HIBERNATE, "idle", START, action=Action.PENDING)
+    assert [SweepDecision.of(decision, ended=ended).action for ended in (False, True)] == ["pending", "none"]

@@ -1,0 +1,166 @@
+"""What a sweep costs: `./berth bench sweep`.
+
+One worker on a real table server, on which each of its requests is counted. Measured for a night in which all tenants
+are due and none is dormant, and then for one with nothing due. The tenants are records only.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import psutil
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.tables.activity import TableActivityRepository
+from shared.adapters.tables.storage import TableStorage
+from shared.adapters.tables.tenants import TABLE, TableTenantRepository
+from shared.application.ports.stored import Stored
+from shared.domain.activity import TenantActivity, Watch
+from shared.domain.clusters import ClusterName
+from shared.domain.dormancy import Outcome, Window
+from shared.domain.sweeps import Sweep, SweepState
+from shared.domain.tenants import AuditEntry, Tenant
+from tests.bench.bulk import write_rows
+from tests.bench.counted import CollectedRows, CountedTables, CountedWorkflows
+from tests.bench.goals import Goal, judged
+from tests.bench.scale import MEGABYTE, PART, empty_tables, tables_of
+from tests.support.builders import new_settings, new_tenant
+from tests.support.fake_cluster import FakeTemplates
+from tests.support.sweeping import ACTIVITY, DAY, SOURCE
+from tests.support.world import Worker
+
+SIZES = (1000, 10_000)
+MAX_REQUESTS = 2.25  # of the tables, for one tenant that is due: two reads, its part of the pages and of the start
+MAX_CPU_MS = 5.0  # for one tenant that is due: azure-data-tables needs a millisecond for each row
+MAX_IDLE_SECONDS = 5.0  # of a night with nothing due
+MAX_MEMORY = 200.0  # MB
+
+
+@dataclass(frozen=True)
+class Night:
+    """What one night cost: tenants that were looked at, table requests, seconds, and seconds of CPU of this process."""
+
+    due: int
+    requests: int
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured with so many tenants: a night in which all are due, one with nothing due, and the memory."""
+
+    tenants: int
+    busy: Night
+    idle: Night
+    memory: float
+
+    @property
+    def goals(self) -> Sequence[Goal]:
+        busy = self.busy
+        return [
+            Goal(f"{self.tenants}: tenants not looked at", self.tenants - busy.due, 0),
+            Goal(f"{self.tenants}: table requests a due tenant", busy.requests / self.tenants, MAX_REQUESTS),
+            Goal(f"{self.tenants}: ms of CPU a due tenant", 1000 * busy.cpu / self.tenants, MAX_CPU_MS),
+            Goal(f"{self.tenants}: tenants looked at with nothing due", self.idle.due, 0),
+            Goal(f"{self.tenants}: seconds with nothing due", self.idle.seconds, MAX_IDLE_SECONDS),
+            Goal(f"{self.tenants}: memory, MB", self.memory, MAX_MEMORY),
+        ]
+
+
+class Fleet:
+    """Tenants on one table server, each used a day ago, and what sweeps them."""
+
+    def __init__(self, tables: TableStorage, endpoint: str) -> None:
+        self._counted = CountedTables(tables)
+        self._endpoint = endpoint
+        self._workflows = CountedWorkflows()
+        self._tables = tables
+        settings = new_settings().model_copy(update={"activity": ACTIVITY})
+        self._worker = Worker(self._counted, {}, SystemClock(), settings, FakeTemplates())
+
+    async def fill(self, numbers: range) -> None:
+        """Add tenants, which are due at once."""
+        await self._worker.tenants.open_operations()  # which makes the table
+        began = datetime.now(UTC) - 60 * DAY
+        for start in range(numbers.start, numbers.stop, PART):
+            collected = CollectedRows()
+            tenants, activity = TableTenantRepository(collected), TableActivityRepository(collected)
+            for number in range(start, min(start + PART, numbers.stop)):
+                tenant = _active(number, began)
+                await tenants.save(Stored(tenant), audit=_entry(tenant))
+                used = TenantActivity(tenant.slug, tenant.instance).reported("heartbeat", began + 59 * DAY)
+                await activity.save(Stored(used))
+            # Strings only, which need no type annotations in the JSON.
+            rows = [{name: value for name, value in write.row.items() if name != "at"} for write in collected.writes]
+            await write_rows(self._endpoint, TABLE, [row for row in rows if not row["RowKey"].startswith("audit:")])
+
+    async def night(self) -> Night:
+        """Sweep once."""
+        activity, now = TableActivityRepository(self._tables), datetime.now(UTC)
+        held = await activity.find_watch(SOURCE, "")
+        await activity.save_watch(Stored(Watch(SOURCE, "", Window(now - 90 * DAY, now)), held.etag if held else ""))
+        requests, began, cpu = self._counted.requests, time.monotonic(), time.process_time()
+        sweep = await self._worker.sweeps.start(dry_run=False, actor="bench", workflows=self._workflows)
+        while not (await self._worker.advance_sweep.run(sweep.id, self._workflows)).ended:
+            pass
+        ended: Sweep = await self._worker.sweeps.get(sweep.id)
+        assert ended.state is SweepState.DONE, ended.reason
+        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+        return Night(ended.outcomes.get(Outcome.KEEP, 0), self._counted.requests - requests, seconds, cpu)
+
+
+def _active(number: int, began: datetime) -> Tenant:
+    tenant = new_tenant(f"bench-{number:07}", cluster=ClusterName("one"), changed_at=began)
+    return replace(tenant.succeed(began, quarantine=timedelta()), created_at=began)
+
+
+def _entry(tenant: Tenant) -> AuditEntry:
+    id_ = tenant.operation.id
+    return AuditEntry(tenant.slug, tenant.changed_at, "bench", "provision", "ready", "provisioning", "active", id_)
+
+
+async def measure(size: int) -> Measured:
+    """Measure with so many tenants in empty tables."""
+    async with empty_tables() as azurite:
+        tables = tables_of(azurite)
+        try:
+            fleet = Fleet(tables, azurite.endpoint)
+            await fleet.fill(range(size))
+            busy, idle = await fleet.night(), await fleet.night()
+        finally:
+            await tables.close()
+    return Measured(size, busy, idle, psutil.Process().memory_info().rss / MEGABYTE)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; exits with the usage for a wrong one."""
+    parser = argparse.ArgumentParser(prog="./berth bench sweep", description=__doc__)
+    parser.add_argument("--tenants", type=int, nargs="+", default=SIZES, help=f"numbers of tenants {SIZES}")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    options = parser.parse_args(arguments)
+    if min(options.tenants) < 1:
+        parser.error("all numbers are at least 1")
+    return options
+
+
+async def main(arguments: Sequence[str]) -> int:
+    """Measure, print, and return the exit code."""
+    options = parse(arguments)
+    goals: list[Goal] = []
+    print(f"{'tenants':>8}{'due':>8}{'requests':>10}{'s':>8}{'CPU s':>8}{'MB':>6}", flush=True)
+    for size in options.tenants:
+        measured = await measure(size)
+        for night in (measured.busy, measured.idle):
+            numbers = f"{size:>8}{night.due:>8}{night.requests:>10}{night.seconds:>8.1f}{night.cpu:>8.1f}"
+            print(f"{numbers}{measured.memory:>6.0f}", flush=True)
+        goals += measured.goals
+    return judged(goals, check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))
