@@ -132,6 +132,7 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
         run("scheduler", _scheduler(plane, scheduler, options), responding(f"https://127.0.0.1:{scheduler}/healthz")),
         run("kwok", _kwok(plane, kwok, options), responding(f"http://127.0.0.1:{kwok}/healthz")),
         _create_basics(plane),
+        _serve_gateway_api(plane),
     )
     return plane
 
@@ -179,6 +180,12 @@ async def _create_basics(plane: ControlPlane) -> None:
     await kubectl(plane, "apply", "--server-side", *files, stdin=admission_policy(BERTH, OWNER))
     await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
+
+
+async def _serve_gateway_api(plane: ControlPlane) -> None:
+    """Have the API server serve the kinds of the Gateway API, as AKS does."""
+    await kubectl(plane, "create", "-f", os.environ["BERTH_GATEWAY_API"])
+    await kubectl(plane, "wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=30s")
 
 
 def _etcd(directory: Path, client: str, peer: str) -> list[str]:
