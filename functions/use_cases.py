@@ -127,6 +127,7 @@ class UseCases:
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),
+            clusters=clusters,
             connections=connections,
             admission=admission,
             breakers=breakers,

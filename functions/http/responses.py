@@ -3,6 +3,8 @@
 All times are ISO 8601 in UTC, to the millisecond.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -146,7 +148,7 @@ class Tenant(_Response):
     instance: str
     """What runs for the tenant: its namespace is `tenant-INSTANCE`. Empty after it was removed."""
     url: str
-    """Where the tenant's users find it."""
+    """Where the tenant's users find it, on its cluster. Empty while it has none."""
     created_at: Moment
     changed_at: Moment
     observed: Observed | None
@@ -157,8 +159,9 @@ class Tenant(_Response):
     links: TenantLinks
 
     @classmethod
-    def of(cls, tenant: tenants.Tenant, *, domain: str) -> Self:
-        """Return a tenant as callers see it; `domain` is the one under which tenants have their addresses."""
+    def of(cls, tenant: tenants.Tenant, registered: Iterable[clusters.Cluster]) -> Self:
+        """Return a tenant as callers see it; its address is on its cluster, one of the registered ones."""
+        hosts = (each.host(tenant.slug) for each in registered if each.name == tenant.cluster and each.gateway)
         observed = tenant.observed
         return cls(
             slug=tenant.slug,
@@ -170,7 +173,7 @@ class Tenant(_Response):
             display_name=tenant.display_name,
             cluster=tenant.cluster,
             instance=tenant.instance,
-            url=f"https://{tenant.slug}.{domain}",
+            url=next((f"https://{host}" for host in hosts), ""),
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,
             observed=observed and Observed(ready=observed.ready, message=observed.message, at=observed.at),
@@ -215,12 +218,26 @@ class Breaker(_Response):
     reason: str
 
 
+class Gateway(_Response):
+    """The gateway that the routes of a cluster's tenants join."""
+
+    namespace: str
+    name: str
+    listener: str
+    """The one listener that they join; empty for every one that fits."""
+    pods_namespace: str
+    """Where the pods run that carry its traffic."""
+
+
 class Cluster(_Response):
     """A registered cluster, without how to reach it. Capacity is in plan weights, a trial's being 1."""
 
     name: str
     region: str
     state: ClusterState
+    domain: str
+    """Under which its tenants have their addresses; empty in a registration of before there were routes."""
+    gateway: Gateway | None
     capacity: int
     allocated: int
     free: int
@@ -240,6 +257,8 @@ class Cluster(_Response):
             name=cluster.name,
             region=cluster.region,
             state=cluster.state,
+            domain=cluster.domain,
+            gateway=cluster.gateway and Gateway(**asdict(cluster.gateway)),
             capacity=cluster.capacity,
             allocated=cluster.allocated,
             free=cluster.free,
@@ -272,9 +291,9 @@ class TenantPage(_Page[Tenant]):
     """A part of the list of tenants."""
 
     @classmethod
-    def of(cls, page: stored.Page[tenants.Tenant], *, domain: str) -> Self:
+    def of(cls, page: stored.Page[tenants.Tenant], registered: Sequence[clusters.Cluster]) -> Self:
         """Return a page of tenants as callers see it."""
-        return cls(items=tuple(Tenant.of(each, domain=domain) for each in page.items), next=page.next_token)
+        return cls(items=tuple(Tenant.of(each, registered) for each in page.items), next=page.next_token)
 
 
 class AuditPage(_Page[AuditEntry]):

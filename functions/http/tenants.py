@@ -85,7 +85,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
     """List tenants, filtered by state, plan, cluster and region; `next` continues a list."""
     wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
     page = await page_of(req, lambda limit, token: container().tenants.list(wanted, limit=limit, token=token))
-    return json_response(TenantPage.of(page, domain=container().settings.tenants.domain))
+    return json_response(TenantPage.of(page, await container().clusters.registered()))
 
 
 @endpoint(
@@ -101,7 +101,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
     stored = await container().tenants.get(_slug(req))
-    return json_response(Tenant.of(stored.value, domain=container().settings.tenants.domain))
+    return json_response(Tenant.of(stored.value, await container().clusters.registered()))
 
 
 @endpoint(
@@ -181,7 +181,7 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     body = read(req, requests.Forget)
     workflows = container().workflows(client)
     tenant = await container().forget.forget(_slug(req), body.reason, caller_of(req, body), workflows)
-    return json_response(Tenant.of(tenant, domain=container().settings.tenants.domain))
+    return json_response(Tenant.of(tenant, await container().clusters.registered()))
 
 
 def _slug(req: func.HttpRequest) -> slugs.Slug:

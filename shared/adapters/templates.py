@@ -15,13 +15,17 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
+from shared.domain.clusters import Cluster
 from shared.domain.instances import namespace_name
 from shared.domain.plans import PLANS
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from shared.settings import TenantSettings
 
 FOLDER = Path(__file__).parents[1] / "templates/tenant"
+ROUTE_FILE = "70-route.yaml"  # rendered apart from the others: it is applied last, and removed first
 QUOTA_FACTOR = 2  # room for a new pod beside the one that it replaces
 
 type Manifest = dict[str, Any]
@@ -38,19 +42,30 @@ class YamlTenantTemplates:
     def __init__(self, settings: TenantSettings, folder: Path = FOLDER) -> None:
         self._settings = settings
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
-        self._templates = [_template(environment, path) for path in sorted(folder.glob("*.yaml"))]
-        if not self._templates:
-            raise Permanent(f"there are no templates in {folder.name}")
+        self._templates = dict(_template(environment, path) for path in sorted(folder.glob("*.yaml")))
+        route = self._templates.pop(ROUTE_FILE, None)
+        if route is None:
+            raise Permanent(f"there is no template {ROUTE_FILE} in {folder.name}")
+        self._route = route
 
-    def render(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects in the order of the files; raises Permanent for a template that is wrong."""
-        values = template_values(tenant, self._settings)
-        return [manifest for name, template in self._templates for manifest in _objects(name, template, values)]
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
+        """Return a tenant's objects in the order of the files, without its route; raises Permanent if one is wrong."""
+        values = template_values(tenant, cluster, self._settings)
+        return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route; raises Permanent for a wrong template."""
+        objects = _objects(ROUTE_FILE, self._route, template_values(tenant, cluster, self._settings))
+        if [(each["kind"], each["metadata"].get("name")) for each in objects] != [(ROUTE, ROUTE_NAME)]:
+            raise Permanent(f"template {ROUTE_FILE}: it has to be one {ROUTE} with the name {ROUTE_NAME}")
+        return objects[0]
 
 
-def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str | int]:
+def template_values(tenant: Tenant, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
     """Return all names that a template may use, with their values."""
-    plan = PLANS[tenant.plan]
+    plan, gateway = PLANS[tenant.plan], cluster.gateway
+    if gateway is None:
+        raise Permanent(f"the cluster {cluster.name} has no gateway; register it again, with its domain and gateway")
     return {
         "owner": settings.owner,
         "slug": tenant.slug,
@@ -60,12 +75,14 @@ def template_values(tenant: Tenant, settings: TenantSettings) -> dict[str, str |
         "plan": plan.name,
         "version": tenant.version,
         "operation_id": tenant.operation.id,
-        "host": f"{tenant.slug}.{settings.domain}",
+        "host": cluster.host(tenant.slug),
+        "gateway_namespace": gateway.namespace,
+        "gateway_name": gateway.name,
+        "gateway_listener": gateway.listener,
+        "gateway_pods_namespace": gateway.pods_namespace,
         "image": settings.image,
         "port": settings.port,
         "tenant_secret": _tenant_secret(tenant, settings),
-        "ingress_class": settings.ingress_class,
-        "ingress_namespace": settings.ingress_namespace,
         "storage_class": settings.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, ClusterState, KubeconfigAccess, Probe
+from shared.domain.clusters import (
+    Cluster,
+    ClusterAccess,
+    ClusterName,
+    ClusterState,
+    GatewayRef,
+    KubeconfigAccess,
+    Probe,
+)
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Unfit, WrongRegistration
 
 MAX_TRIES = 10  # against other operators' changes of the same cluster
@@ -21,6 +29,8 @@ class Registration:
     capacity: int
     state: ClusterState | None
     access: ClusterAccess
+    domain: str
+    gateway: GatewayRef
 
 
 class ClusterRegistry:
@@ -60,6 +70,8 @@ class ClusterRegistry:
                 capacity=registration.capacity,
                 state=registration.state or (before.state if before else ClusterState.OPEN),
                 access=registration.access,
+                domain=registration.domain,
+                gateway=registration.gateway,
                 uid=found.uid or (before.uid if before else ""),
             )
             # The allocation was read with the registration, and its ETag makes sure that no other registration came
@@ -70,6 +82,11 @@ class ClusterRegistry:
                 raise Conflict(
                     f"cluster {name} has tenants, and another cluster responds at this address than the one that they "
                     f"are on. Register it under another name, or delete the tenants of {name} first"
+                )
+            if before is not None and before.is_in_use and before.domain not in ("", after.domain):
+                raise Conflict(
+                    f"cluster {name} has tenants, whose addresses are under {before.domain}. Register it with this "
+                    "domain, or delete its tenants first"
                 )
             try:
                 await self._clusters.save(Stored(after, etag))

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from shared.domain.slugs import Slug
+
 ClusterName = NewType("ClusterName", str)
 
 NO_CLUSTER = ClusterName("")
@@ -51,6 +53,20 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayRef:
+    """The gateway of a cluster that tenants' routes join.
+
+    `listener` is the name of one of its listeners, or empty for any that fits; `pods_namespace` is where the pods run
+    that carry its traffic.
+    """
+
+    namespace: str
+    name: str
+    listener: str
+    pods_namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """An open breaker: the cluster's API server does not respond, since when, and with which error."""
 
@@ -66,7 +82,9 @@ class Cluster:
     version until the first connection.
 
     Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
-    are queued for one. `breaker` is there while the cluster does not respond; nothing is placed on it then.
+    are queued for one. Tenants have their addresses under `domain`, by routes on `gateway`; both are missing in a
+    registration of before there were any, and nothing is placed on it then. Nor is it while there is a `breaker`: the
+    cluster does not respond.
     """
 
     name: ClusterName
@@ -74,11 +92,17 @@ class Cluster:
     capacity: int
     state: ClusterState
     access: ClusterAccess
+    domain: str
+    gateway: GatewayRef | None
     uid: str = ""
     allocated: int = 0
     starting: int = 0
     waiting: int = 0
     breaker: Breaker | None = None
+
+    def host(self, slug: Slug) -> str:
+        """The host name of a tenant on it."""
+        return f"{slug}.{self.domain}"
 
     @property
     def is_in_use(self) -> bool:

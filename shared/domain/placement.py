@@ -54,7 +54,10 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int, max_sta
     open_clusters = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
     if not open_clusters:
         raise NoRoom(f"every cluster of region {region} is cordoned", "uncordon a cluster or add one")
-    fitting = [cluster for cluster in open_clusters if cluster.free >= weight]
+    routed = [cluster for cluster in open_clusters if cluster.gateway is not None]
+    if not routed:
+        raise NoRoom(f"no open cluster of region {region} has a gateway", "register one again, with domain and gateway")
+    fitting = [cluster for cluster in routed if cluster.free >= weight]
     if not fitting:
         raise NoRoom(f"region {region} is full: no open cluster has a free weight of {weight}")
     responding = [cluster for cluster in fitting if cluster.breaker is None]

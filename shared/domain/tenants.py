@@ -123,6 +123,12 @@ class Tenant:
         removing = operation.is_open and (operation.is_aborting or StepName.REMOVE in operation.rules.steps)
         return self.instance != instance or removing
 
+    def is_reachable(self, instance: InstanceId) -> bool:
+        """Whether the tenant's address may lead to an instance: it is the active one, or is becoming it."""
+        operation = self.operation
+        state = operation.rules.after_success if operation.is_open else self.state
+        return state is TenantState.ACTIVE and not self.is_done_with(instance)
+
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""
         return self.state is TenantState.DELETED and self.quarantine_until is not None and now >= self.quarantine_until

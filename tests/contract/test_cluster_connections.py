@@ -103,7 +103,7 @@ async def test_nothing_is_applied_to_another_cluster(connected: Connected) -> No
     tenant = fresh_tenant()
     cluster = await connected.connections.connect(connected.cluster.name)
     with pytest.raises(WrongRegistration, match=f"the uid {connected.uid}, not another"):
-        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(tenant))
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(tenant, new_cluster()))
     await register(connected.clusters, replace(connected.cluster, uid=connected.uid))
     namespaces = await (await connected.connections.connect(connected.cluster.name)).tenant_namespaces()
     assert tenant.instance not in {each.instance for each in namespaces}

@@ -15,10 +15,12 @@ from uuid import uuid4
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.application.registered_cluster import RegisteredCluster
-from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
+from shared.domain.clusters import AzureAccess, Cluster, ClusterAccess, ClusterName, KubeconfigAccess, Probe
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME, RouteStatus
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
@@ -29,7 +31,7 @@ from tests.support.faults import Faults
 
 KINDS = {
     *("Namespace", "ServiceAccount", "ResourceQuota", "LimitRange", "Secret", "ConfigMap", "PersistentVolumeClaim"),
-    *("Service", "StatefulSet", "NetworkPolicy", "Ingress"),
+    *("Service", "StatefulSet", "NetworkPolicy"),
 }
 CRASH_LIMIT = 3
 
@@ -86,6 +88,7 @@ class FakeCluster:
         identity: Its uid.
         missing: What a probe says that it lacks.
         warnings: What else a probe says.
+        gateway: What the gateway makes of every route.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
@@ -99,6 +102,7 @@ class FakeCluster:
         self.identity = str(uuid4())
         self.missing: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self.gateway = RouteStatus(True)
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
@@ -143,6 +147,28 @@ class FakeCluster:
         await self._answer()
         return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
 
+    async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
+        """Apply a route; the gateway serves it at once, unless it refuses it or its Service is not there."""
+        await self._answer()
+        namespace = route["metadata"]["namespace"]
+        held = self.namespaces.get(namespace)
+        if held is None:
+            raise Transient(f"the route cannot be made: there is no namespace {namespace}")
+        held.objects[ROUTE, ROUTE_NAME] = route
+        if self.gateway.serving and ("Service", "product") in held.objects:
+            return self.gateway
+        self._clock.advance(timeout)
+        if not self.gateway.serving:
+            return self.gateway
+        reason = "BackendNotFound"
+        return RouteStatus(False, reason, f"the gateway cannot serve the tenant's route: {reason}", refused=True)
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete the route in a namespace, if there is one."""
+        await self._answer()
+        if namespace in self.namespaces:
+            self.namespaces[namespace].objects.pop((ROUTE, ROUTE_NAME), None)
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
@@ -152,6 +178,7 @@ class FakeCluster:
             for (kind, claim), manifest in held.objects.items():
                 if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
                     raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
+            held.objects.pop((ROUTE, ROUTE_NAME), None)
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -259,6 +286,14 @@ class FaultyCluster:
         """Return the names of the volumes that stay."""
         return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
 
+    async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
+        """Apply a route."""
+        return await self._faults.call("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete a route."""
+        await self._faults.call("close_route", lambda: self._cluster.close_route(namespace))
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace."""
         await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
@@ -304,8 +339,7 @@ class FakeConnections:
 
     async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        known = {cluster.name: cluster for cluster in await self._repository.registered()}
-        registration = known.get(name) or (await self._repository.get(name)).value
+        registration = await self._repository.registration(name)
         held = self._registered.get(name)
         if held is None or not held.is_for(registration):
             held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
@@ -330,12 +364,12 @@ class FakeConnections:
 
 
 class FakeTemplates:
-    """Implements `shared.application.ports.clusters.TenantTemplates` with three objects for each tenant."""
+    """Implements `shared.application.ports.clusters.TenantTemplates` with four objects and a route for each tenant."""
 
     def __init__(self) -> None:
         self.error: Permanent | None = None
 
-    def render(self, tenant: Tenant) -> Sequence[Manifest]:
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
         """Return a tenant's objects; raises Permanent on demand."""
         if self.error is not None:
             raise self.error
@@ -345,9 +379,16 @@ class FakeTemplates:
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
+            {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",
                 "metadata": {"name": "product", "namespace": namespace, "labels": labels},
                 "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
             },
         ]
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route."""
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
+        metadata = {"name": ROUTE_NAME, "namespace": namespace_name(tenant.instance), "labels": labels}
+        return {"kind": ROUTE, "metadata": metadata, "spec": {"hostnames": [cluster.host(tenant.slug)]}}

@@ -323,7 +323,7 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
             reservation = reservations.get(instance, {})
             if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != "held":
                 found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
-            if len(homes[instance].objects if instance in homes else ()) != 3:
+            if len(homes[instance].objects if instance in homes else ()) != 5:
                 found.append(f"{slug} is active without all of its objects")
         elif instance:
             found.append(f"{slug} is {tenant.state} and has the instance {instance}")

@@ -11,7 +11,7 @@ from typing import final
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
-from shared.application.ports.clusters import ClusterConnections
+from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
@@ -40,6 +40,7 @@ class ActivityPorts:
 
     tenants: TenantRepository
     latency: LatencyRepository
+    clusters: ClusterRepository
     connections: ClusterConnections
     admission: Admission
     breakers: Breakers
@@ -53,6 +54,7 @@ class OperationActivity(ABC):
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
         self._latency = ports.latency
+        self._clusters = ports.clusters
         self._connections = ports.connections
         self._admission = ports.admission
         self._breakers = ports.breakers

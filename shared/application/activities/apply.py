@@ -54,7 +54,7 @@ class ApplyTenant(OperationActivity):
         return await self._apply(work, applying, workflows)
 
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
-        objects = self._templates.render(tenant.value)
+        objects = self._templates.render(tenant.value, await self._clusters.registration(tenant.value.cluster))
         cluster = await self._connections.connect(tenant.value.cluster)
         seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:

@@ -64,10 +64,10 @@ async def become(plane: ControlPlane, where: str, *expected: str) -> None:
     await until(are_so)
 
 
-async def attached(plane: ControlPlane) -> str:
+async def attached(plane: ControlPlane) -> int:
     """Return how many routes the gateway says it has."""
     path = "jsonpath={.status.listeners[*].attachedRoutes}"
-    return await kubectl(plane, "get", "gateway", NAME, "-n", NAMESPACE, "-o", path)
+    return int(await kubectl(plane, "get", "gateway", NAME, "-n", NAMESPACE, "-o", path))
 
 
 async def responds(plane: ControlPlane, host: str, status: int) -> httpx.Response:
@@ -101,7 +101,7 @@ async def plane(control_plane: ControlPlane) -> AsyncIterator[ControlPlane]:
 
 
 async def test_a_route_over_a_ready_pod_is_served_and_counted(plane: ControlPlane) -> None:
-    host = f"one.{plane.gateway.domain}"
+    host, before = f"one.{plane.gateway.domain}", await attached(plane)
     assert (await plane.gateway.fetch(f"https://{host}/")).status_code == 404
     await apply(plane, route(OURS, host))
     await become(plane, OURS, "Accepted", "BackendNotFound")
@@ -118,7 +118,7 @@ async def test_a_route_over_a_ready_pod_is_served_and_counted(plane: ControlPlan
     assert await counted(plane, "unknown", 404) >= 1
 
     async def is_attached() -> bool:
-        return await attached(plane) == "1"
+        return await attached(plane) == before + 1
 
     await until(is_attached)
 

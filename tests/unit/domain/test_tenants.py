@@ -32,6 +32,18 @@ def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     assert (deleting.operation.actor, tombstone.operation.actor) == ("portal", "")
 
 
+def test_an_address_leads_only_to_what_is_or_becomes_active() -> None:
+    starting = new_tenant(cluster="one")
+    active = starting.succeed(START, quarantine=QUARANTINE)
+    assert starting.is_reachable(starting.instance)
+    assert active.is_reachable(active.instance)
+    assert not active.is_reachable(new_tenant().instance)
+    aborting = replace(starting, operation=replace(starting.operation, reason="too slow"))
+    deleting = active.begin(operation(OperationKind.DELETE), START)
+    for tenant in (aborting, aborting.fail(START), deleting, deleting.succeed(START, quarantine=QUARANTINE)):
+        assert not tenant.is_reachable(starting.instance)
+
+
 def test_a_slug_is_free_after_its_quarantine() -> None:
     tenant = new_tenant().succeed(START, quarantine=QUARANTINE).begin(operation(OperationKind.DELETE), START)
     tombstone = tenant.succeed(START, quarantine=QUARANTINE)

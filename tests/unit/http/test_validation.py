@@ -14,7 +14,7 @@ from functions.http.route import LIMIT, NEXT, Parameter, Route, ok
 from functions.http.validation import UNKNOWN, check_query_and_body, read
 from shared.domain.lifecycle import TenantState
 from shared.errors import Invalid
-from tests.support.builders import signup_body
+from tests.support.builders import registration_body, signup_body
 
 ACCESS = {"kubeconfig_context": "local", "server": "https://a", "ca_pem": "a"}
 # Bodies whose fields the tests replace. The last is not valid, but has every field of `access`.
@@ -22,7 +22,7 @@ BODIES: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (Signup, signup_body("acme", version="1.0.0")),
     (Retry, {"version": "1.0.0"}),
     (ClusterChange, {"state": "open", "capacity": 1}),
-    (ClusterRegistration, {"region": "local", "capacity": 1, "state": "open", "access": ACCESS}),
+    (ClusterRegistration, registration_body(state="open", access=ACCESS)),
 ]
 VALUES = st.one_of(
     st.none(),
@@ -76,11 +76,11 @@ def test_a_wrong_field_of_a_signup_gets_a_sentence(field: str, value: object, se
         ("capacity", 1.5, "give a whole number"),
         ("state", "closed", "give one of: open, cordoned"),
         ("access", [], "give a JSON object"),
+        ("gateway", [], "give a JSON object"),
     ],
 )
 def test_a_wrong_field_of_a_cluster_gets_a_sentence(field: str, value: object, sentence: str) -> None:
-    body = {"region": "local", "capacity": 1, "access": {"kubeconfig_context": "local"}, field: value}
-    assert errors(ClusterRegistration, body) == {f"/{field}": sentence}
+    assert errors(ClusterRegistration, registration_body(**{field: value})) == {f"/{field}": sentence}
 
 
 def test_a_wrong_filter_gets_a_sentence() -> None:
