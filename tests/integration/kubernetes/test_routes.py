@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 
-from local.kubernetes.control_plane import BERTH, ControlPlane
-from shared.adapters.clock import SystemClock
-from shared.adapters.kubernetes import routes
-from shared.adapters.kubernetes.access import connect
+from local.gateway.process import CLASS
+from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
+from shared.adapters.kubernetes import client, routes
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
-from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import Transient
-from shared.settings import KubernetesSettings
 from tests.support.builders import LOCAL, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
@@ -98,17 +95,28 @@ async def test_a_gateway_is_checked(cluster: KubernetesApiCluster, monkeypatch: 
     assert await missing() == ["the cluster does not serve the Gateway API (gateway.networking.k8s.io/v1)"]
 
 
-async def test_a_removal_needs_no_gateway_api(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = control_plane.directory / "routes.kubeconfig"
-    path.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(kubeconfig=str(path), total_timeout=1, attempt_timeout=1)
-    client = await connect(KubeconfigAccess("local"), settings)
-    cluster = KubernetesApiCluster(client, settings, SystemClock(), TENANT_SETTINGS.owner)
+async def test_the_shipped_gateway_can_take_routes(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+    shipped = (ROLE.parent / "gateway.yaml").read_text().replace("DOMAIN", "aks.example.com")
+    local = shipped.replace("name: tenants", "name: shipped").replace("approuting-istio", CLASS)
+    await kubectl(control_plane, "apply", "-f", "-", stdin=local)
+    where = ("gateway/shipped", "-n", "gateway")
+    await kubectl(control_plane, "wait", "--for=condition=Programmed", *where, "--timeout=20s")
+    labels = TEMPLATES.render(fresh_tenant(), LOCAL)[0]["metadata"]["labels"]
+    assert LOCAL.gateway is not None
+    shipped_one = replace(LOCAL.gateway, name="shipped")
+    assert await cluster.check_gateway(shipped_one, "aks.example.com", labels) == []
+    await kubectl(control_plane, "delete", *where)
+
+
+async def test_a_removal_needs_no_gateway_api(
+    cluster: KubernetesApiCluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     value = fresh_tenant("never-ready-1")
+    namespace = namespace_name(value.instance)
     await cluster.apply(TEMPLATES.render(value, LOCAL))
+    monkeypatch.setattr(client, "RESPONSE_TIMEOUT", 0.3)
     monkeypatch.setattr(routes, "ROUTES", f"{NOT_SERVED}httproutes")
     with pytest.raises(Transient):
-        await cluster.close_route(namespace_name(value.instance))
-    await cluster.remove(namespace_name(value.instance), timeout=30)
-    assert not await KubectlByHand(control_plane).exists(namespace_name(value.instance))
-    await cluster.close()
+        await cluster.close_route(namespace)
+    await cluster.remove(namespace, timeout=30)
+    assert not await KubectlByHand(control_plane).exists(namespace)
