@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import clusters, kubectl, stack, tenants
+from cli import activity, clusters, kubectl, stack, tenants
 from cli.api import ProblemError
 from cli.demo import demo
 from cli.running import NoStackError, TargetError, running
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
             return stack.logs(options.part, follow=options.follow)
         case "tenants":
             return _run(tenants.run(options))
+        case "activity":
+            return _run(activity.run(options))
         case "clusters":
             return _run(clusters.run(options))
         case "test" if rest[:1] == ["faults"]:
@@ -126,7 +128,13 @@ def _parser() -> argparse.ArgumentParser:
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
-    tenants.add_arguments(add("tenants", "create, list, show, watch, retry, cancel and delete tenants over HTTP"))
+    tenants.add_arguments(
+        add(
+            "tenants",
+            "create, list, show, watch, retry, cancel, wake and delete tenants, and put them to sleep, over HTTP",
+        )
+    )
+    activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(

@@ -13,6 +13,8 @@ from cli.running import connect
 
 CAPACITY = "the sum of plan weights that fit on it: trial 1, standard 2, business 8"
 
+INSTANCES = "how many tenants fit on it, awake or asleep, because each has a volume"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their arguments."""
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     resize.add_argument("name", help=name)
     resize.add_argument("capacity", type=int, help=CAPACITY)
+    resize.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: as it is)")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -51,7 +54,8 @@ async def run(options: argparse.Namespace) -> int:
             case "uncordon":
                 clusters = [await api.call("PATCH", f"clusters/{options.name}", {"state": "open"})]
             case "resize":
-                clusters = [await api.call("PATCH", f"clusters/{options.name}", {"capacity": options.capacity})]
+                body = {"capacity": options.capacity, **_max_instances(options)}
+                clusters = [await api.call("PATCH", f"clusters/{options.name}", body)]
             case _:
                 clusters = await api.all("clusters")
     if options.json:
@@ -80,6 +84,7 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gateway-pods", metavar="NAMESPACE", help="where the gateway's pods run; default: in its own namespace"
     )
+    parser.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: no limit)")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
     access.add_argument("--server", metavar="URL", help="connect to this AKS API server with berth's own identity")
@@ -111,18 +116,22 @@ def _registration(options: argparse.Namespace) -> Json:
         access = {"server": options.server, "ca_pem": options.ca_file}
     state = {"state": options.state} if options.state else {}
     pods = {"pods_namespace": options.gateway_pods} if options.gateway_pods else {}
-    return {
+    body = {
         "region": options.region,
         "capacity": options.capacity,
         "access": access,
         "domain": options.domain,
         "gateway": options.gateway | pods,
-        **state,
     }
+    return body | state | _max_instances(options)
+
+
+def _max_instances(options: argparse.Namespace) -> Json:
+    return {} if options.max_instances is None else {"max_instances": options.max_instances}
 
 
 def _table(clusters: list[Json]) -> Table:
-    columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting")
+    columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting", "waking", "instances")
     table = Table(*columns, "responds", box=None)
     for each in sorted(clusters, key=lambda cluster: cluster["name"]):
         breaker = each["breaker"]

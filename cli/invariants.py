@@ -21,14 +21,15 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     """Return each broken rule as a sentence; an empty list means that all rules hold.
 
     No operation is open. An active tenant has all its objects, a ready pod, a volume, one reservation, and one route
-    that leads its address to it; a failed or deleted one has none of these. The sums on each cluster are those of its
-    reservations and within its capacity.
+    that leads its address to it; one that sleeps has no pod and no route, and all else; a failed or deleted one has
+    none of these. The sums on each cluster are those of its reservations and within its capacity.
 
     Args:
         stack: The running stack.
         operators: A client of its API with the master key.
     """
     objects: Counter[str] = Counter()  # each of these by instance
+    pods: set[str] = set()
     ready: set[str] = set()
     routes: dict[str, list[Json]] = {}
     volumes: set[str] = set()
@@ -36,6 +37,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         for each in await _listed(plane):
             instance = each["metadata"]["labels"]["berth.dev/instance"]
             if each["kind"] == "Pod":
+                pods.add(instance)
                 conditions = each["status"].get("conditions", [])
                 if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
                     ready.add(instance)
@@ -60,21 +62,26 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
             if instance:
                 broken.append(f"{slug} is {state} and still has the instance {instance}")
             continue
-        if state != "active":
+        if state not in ("active", "hibernated"):
             broken.append(f"{slug} is still {state}")
             continue
         if objects[instance] != OBJECTS:
-            broken.append(f"{slug} is active with {objects[instance]} of {OBJECTS} objects")
-        if instance not in ready:
+            broken.append(f"{slug} is {state} with {objects[instance]} of {OBJECTS} objects")
+        if state == "active" and instance not in ready:
             broken.append(f"{slug} is active without a ready pod")
+        if state == "hibernated" and instance in pods:
+            broken.append(f"{slug} is hibernated and has a pod")
         if instance not in volumes:
-            broken.append(f"{slug} is active without a volume")
+            broken.append(f"{slug} is {state} without a volume")
         addresses = [f"https://{host}" for route in routes.get(instance, ()) for host in _served_hosts(route)]
-        if addresses != [tenant["url"]]:
+        if state == "active" and addresses != [tenant["url"]]:
             broken.append(f"{slug} is active at {tenant['url']}, and its routes serve {addresses}")
+        if state == "hibernated" and instance in routes:
+            broken.append(f"{slug} is hibernated and has a route")
         held = reservations.get(instance, {})
-        if (held.get("PartitionKey"), held.get("state")) != (f"on:{tenant['cluster']}", "held"):
-            broken.append(f"{slug} is active on {tenant['cluster']} with the reservation {held}")
+        expected = f"on:{tenant['cluster']}", "held" if state == "active" else "asleep"
+        if (held.get("PartitionKey"), held.get("state")) != expected:
+            broken.append(f"{slug} is {state} on {tenant['cluster']} with the reservation {held}")
     known = {tenant["instance"] for tenant in tenants}
     left = {
         "objects": +objects,
@@ -94,10 +101,10 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
 def unbalanced(rows: Sequence[Json]) -> list[str]:
     """Return what does not add up among the rows of the table `clusters`, as sentences."""
     held = [row for row in rows if row["RowKey"].startswith("instance:")]
-    indexed = [row for row in rows if row["RowKey"].startswith(("starting:", "waiting:"))]
+    indexed = [row for row in rows if row["RowKey"].startswith(("starting:", "waiting:", "waking:"))]
     broken: list[str] = []
     if Counter((row["instance"], row["state"]) for row in indexed) != Counter(
-        (row["instance"], row["state"]) for row in held if row["state"] != "held"
+        (row["instance"], row["state"]) for row in held if row["state"] not in ("held", "asleep")
     ):
         broken.append(f"the index rows {indexed} are not those of the reservations {held}")
     if len({row["instance"] for row in held}) != len(held):
@@ -105,8 +112,16 @@ def unbalanced(rows: Sequence[Json]) -> list[str]:
     for sums in (row for row in rows if row["RowKey"] == "allocation"):
         on_cluster = [row for row in held if row["PartitionKey"] == sums["PartitionKey"]]
         states = Counter(row["state"] for row in on_cluster)
-        actual = sum(row["weight"] for row in on_cluster), states["starting"], states["waiting"]
-        if (sums["allocated"], sums["starting"], sums["waiting"]) != actual:
+        weights = Counter[str]()
+        for row in on_cluster:
+            weights[row["state"]] += row["weight"]
+        actual = {
+            "allocated": weights["waiting"] + weights["starting"] + weights["held"],
+            **{name: states[name] for name in ("starting", "waiting", "waking")},
+            "wanted": weights["waking"],
+            "instances": len(on_cluster),
+        }
+        if {name: sums[name] for name in actual} != actual:
             broken.append(f"{sums} does not match the reservations, which sum up to {actual}")
     return broken
 

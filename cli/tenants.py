@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     retry.add_argument("slug", help=slug)
     retry.add_argument("--version", default="", help="the tag of the image (default: the one that failed)")
     cancel = add(
-        "cancel", "cancel a tenant's provisioning and follow its operation; the tenant fails and can be retried"
+        "cancel",
+        "cancel a tenant's operation and follow it: after a provisioning the tenant is failed and can be retried, "
+        "after a hibernation it is active, after a wake it sleeps",
     )
     cancel.add_argument("slug", help=slug)
+    add("sleep", "put a tenant to sleep and follow its operation; its data stays").add_argument("slug", help=slug)
+    add("wake", "wake a tenant that sleeps and follow its operation").add_argument("slug", help=slug)
     add("delete", "delete a tenant and follow its operation").add_argument("slug", help=slug)
     forget = add(
         "forget",
@@ -48,6 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     forget.add_argument("slug", help=slug)
     forget.add_argument("--reason", required=True, help="why, for the audit trail")
+    policy = add(
+        "policy",
+        "show when a tenant counts as dormant; with options, set it. What is not given is then as the plan says",
+    )
+    policy.add_argument("slug", help=slug)
+    policy.add_argument("--idle-days", type=int, metavar="DAYS", help="days without activity, then it is hibernated")
+    policy.add_argument("--never-active-days", type=int, metavar="DAYS", help="days that a new instance has at least")
+    policy.add_argument("--exempt", choices=("yes", "no"), help="yes: it is never hibernated")
+    policy.add_argument("--keep-awake-until", metavar="TIME", help="such as 2026-03-01T12:00:00Z")
+    policy.add_argument("--as-plan", action="store_true", help="set nothing for this tenant alone")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -64,6 +78,13 @@ async def run(options: argparse.Namespace) -> int:
                 body = {"version": options.version} if options.version else None
                 operation = await _change(api, options.slug, "POST", f"tenants/{options.slug}/retry", body)
                 return await _follow(api, operation, as_json=options.json)
+            case "sleep" | "wake" as action:
+                begun = await _change(api, options.slug, "POST", f"tenants/{options.slug}/{action}")
+                if "steps" in begun:
+                    # A hibernation that is turned round by a wake ends cancelled.
+                    wanted = "cancelled" if begun["cancel_requested"] else "succeeded"
+                    return await _follow(api, begun, as_json=options.json, wanted=wanted)
+                _print_one(begun, as_json=options.json)
             case "delete":
                 operation = await _change(api, options.slug, "DELETE", f"tenants/{options.slug}")
                 return await _follow(api, operation, as_json=options.json)
@@ -74,12 +95,11 @@ async def run(options: argparse.Namespace) -> int:
             case "forget":
                 body = {"reason": options.reason}
                 tenant = await _change(api, options.slug, "POST", f"tenants/{options.slug}/forget", body)
-                if options.json:
-                    print(json.dumps(tenant, indent=2))
-                else:
-                    console().print(_table([tenant]))
+                _print_one(tenant, as_json=options.json)
             case "show":
                 await _show(api, options.slug, as_json=options.json)
+            case "policy":
+                await _policy(api, options)
             case "watch":
                 await _watch(api, as_json=options.json)
             case _:
@@ -157,10 +177,16 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
         return
     fields = Table(show_header=False, box=None)
     for name, value in tenant.items():
-        if name not in ("links", "observed"):
+        if name not in ("links", "observed", "policy", "activity", "dormancy"):
             fields.add_row(name, str(value or ""))
     if tenant["observed"]:
         fields.add_row("observed", f"{tenant['observed']['message']} at {tenant['observed']['at']}")
+    for each in tenant["activity"]:
+        if each["last_activity_at"]:
+            fields.add_row("last activity", f"{each['last_activity_at']} ({each['source']})")
+    if tenant["dormancy"]:
+        fields.add_row("dormancy", f"{tenant['dormancy']['decision']}: {tenant['dormancy']['reason']}")
+        fields.add_row("due", str(tenant["dormancy"]["due_at"] or "never"))
     steps = Table("step", "state", "seconds", "message", box=None)
     for step in operation["steps"]:
         seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f}"
@@ -170,6 +196,32 @@ async def _show(api: Api, slug: str, *, as_json: bool) -> None:
     if operation["reason"] not in ("", operation["state"]):
         result += f": {operation['reason']}"
     console().print(fields, f"\n{result}\n", steps)
+
+
+async def _policy(api: Api, options: argparse.Namespace) -> None:
+    body = {
+        "idle_days": options.idle_days,
+        "never_active_days": options.never_active_days,
+        "exempt": options.exempt and options.exempt == "yes",
+        "keep_awake_until": options.keep_awake_until,
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    if given and options.as_plan:
+        options.fail("--as-plan goes with no other option")
+    if given or options.as_plan:
+        tenant = await api.call("PUT", f"tenants/{options.slug}/policy", given)
+    else:
+        tenant = await api.call("GET", f"tenants/{options.slug}")
+    policy = tenant["policy"]
+    if options.json:
+        print(json.dumps(policy, indent=2))
+    elif policy is None:
+        console().print(f"there is no plan {tenant['plan']} any more: {options.slug} has no policy")
+    else:
+        table = Table("policy", "value", "from", box=None)
+        for name in body:
+            table.add_row(name, str(policy[name]), "tenant" if name in policy["overridden"] else "plan")
+        console().print(table)
 
 
 async def _watch(api: Api, *, as_json: bool) -> None:
@@ -188,6 +240,13 @@ def _print(tenants: list[Json], *, as_json: bool) -> None:
         print(json.dumps(tenants, indent=2))
     else:
         console().print(_table(tenants))
+
+
+def _print_one(tenant: Json, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(tenant, indent=2))
+    else:
+        console().print(_table([tenant]))
 
 
 def _table(tenants: list[dict[str, Any]]) -> Table:

@@ -32,6 +32,20 @@ async def await_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> J
 
 
 @bp.durable_client_input(client_name="client")
+@bp.activity_trigger(input_name="work", activity=Activity.STOP)
+async def stop_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
+    """Stop a tenant's pods."""
+    return await _run(Activity.STOP, work, client)
+
+
+@bp.durable_client_input(client_name="client")
+@bp.activity_trigger(input_name="work", activity=Activity.RESUME)
+async def resume_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
+    """Start a tenant's pods again that a hibernation has stopped."""
+    return await _run(Activity.RESUME, work, client)
+
+
+@bp.durable_client_input(client_name="client")
 @bp.activity_trigger(input_name="work", activity=Activity.REMOVE)
 async def remove_tenant(work: JsonObject, client: df.DurableFunctionsClient) -> JsonObject:
     """Remove everything that a tenant has."""

@@ -9,6 +9,8 @@ from functions.use_cases import UseCases
 from shared.adapters.clock import SystemClock
 from shared.adapters.durable import DurableWorkflows
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
+from shared.adapters.plans import load_plans
+from shared.adapters.prometheus import Prometheus
 from shared.adapters.retry import RetryPolicy
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
@@ -17,11 +19,12 @@ from shared.settings import Settings, TableSettings
 
 
 class Container(UseCases):
-    """The use cases on their real adapters, whose connections it holds."""
+    """The use cases on their real adapters, whose connections it holds; raises PlansError for a wrong document."""
 
     _connections: ClusterConnectionPool
 
     def __init__(self, settings: Settings) -> None:
+        plans = load_plans()
         # One for the tables and all clusters, because it holds connections and caches tokens.
         self._identity = DefaultAzureCredential()
         self._tables = _tables(settings.tables, self._identity)
@@ -33,18 +36,30 @@ class Container(UseCases):
                 settings.kubernetes,
                 clock,
                 owner=settings.tenants.owner,
-                storage_class=settings.tenants.storage_class,
+                plans=plans,
                 identity=self._identity,
             )
             return self._connections
 
-        templates = YamlTenantTemplates(settings.tenants)
-        super().__init__(settings, tables=self._tables, clock=clock, connect=connect, templates=templates)
+        templates = YamlTenantTemplates(settings.tenants, plans)
+        url = settings.activity.prometheus_url
+        self._metrics = Prometheus(url, self._identity) if url else None
+        super().__init__(
+            settings,
+            plans=plans,
+            tables=self._tables,
+            clock=clock,
+            connect=connect,
+            templates=templates,
+            metrics=self._metrics,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._connections.close()
         await self._tables.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         await self._identity.close()
 
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:

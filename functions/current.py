@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @functools.cache
 def container() -> "Container":
-    """Return this worker's container; raises SettingsError for a wrong environment."""
+    """Return this worker's container; raises SettingsError or PlansError for what is set wrongly."""
     from functions.container import Container
     from shared.settings import load_settings
 

@@ -1,6 +1,6 @@
 """The durable orchestrations. Deterministic: they depend only on their input and the results of their activities."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,14 +12,17 @@ from shared.domain.workflow import Activity, Outcome, Verdict, Work
 
 bp = df.Blueprint()
 
+STARTING = (Activity.APPLY, Activity.AWAIT)
+DONE = Outcome(Verdict.DONE)
+
 type Steps[R] = Generator[task.Task[Any], Any, R]
 
 # Activities return expected errors as outcomes; this policy is for the others, such as a worker out of memory.
 UNEXPECTED = task.RetryPolicy(
     first_retry_interval=timedelta(seconds=1), max_number_of_attempts=4, backoff_coefficient=3.0
 )
-MAX_PAUSE = 30.0  # seconds between two attempts to remove what a failed provisioning made, or after many conflicts
-ROUNDS = 60  # of waiting or removing, before the orchestration starts afresh to keep its history short
+MAX_PAUSE = 30.0  # seconds between two attempts to undo what a failed operation did, or after many conflicts
+ROUNDS = 60  # of waiting or undoing, before the orchestration starts afresh to keep its history short
 
 
 @bp.orchestration_trigger(context_name="ctx")
@@ -28,23 +31,43 @@ def provision_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) ->
 
     Ends early for a tenant without a slot: whoever gives it one starts it again.
     """
-    work = Work.decode(payload)
-    if not work.reason:
-        outcome = yield from _decided(ctx, Activity.APPLY, work)
-        if outcome.verdict is Verdict.DONE:
-            outcome = yield from _decided(ctx, Activity.AWAIT, work)
-        if outcome.verdict is Verdict.RETRY:
-            ctx.continue_as_new(work.encode())
-        if outcome.verdict is not Verdict.FAILED:
-            return outcome.verdict
-        work = replace(work, reason=outcome.reason)
-    return (yield from _remove(ctx, work))
+    return (yield from _try(ctx, Work.decode(payload), STARTING, undo=Activity.REMOVE))
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def wake_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Start a tenant that sleeps and wait until it is ready; stop it again if it cannot become ready.
+
+    Ends early for a tenant without a slot: whoever gives it one starts it again.
+    """
+    return (yield from _try(ctx, Work.decode(payload), STARTING, undo=Activity.STOP))
+
+
+@bp.orchestration_trigger(context_name="ctx")
+def hibernate_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
+    """Stop a tenant's pods; start them again if it is turned round, or if they cannot be stopped."""
+    return (yield from _try(ctx, Work.decode(payload), (Activity.STOP,), undo=Activity.RESUME))
 
 
 @bp.orchestration_trigger(context_name="ctx")
 def delete_tenant(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps[str]:
     """Remove everything that a tenant has."""
-    return (yield from _remove(ctx, Work.decode(payload)))
+    return (yield from _persist(ctx, Activity.REMOVE, Work.decode(payload)))
+
+
+def _try(ctx: task.OrchestrationContext, work: Work, activities: Sequence[Activity], *, undo: Activity) -> Steps[str]:
+    """Call activities one after another, and the last one if one of them fails."""
+    if not work.reason:
+        outcome = DONE
+        for activity in activities:
+            if outcome.verdict is Verdict.DONE:
+                outcome = yield from _decided(ctx, activity, work)
+        if outcome.verdict is Verdict.RETRY:
+            ctx.continue_as_new(work.encode())
+        if outcome.verdict is not Verdict.FAILED:
+            return outcome.verdict
+        work = replace(work, reason=outcome.reason)
+    return (yield from _persist(ctx, undo, work))
 
 
 def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[Outcome]:
@@ -62,11 +85,11 @@ def _decided(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> 
     return outcome
 
 
-def _remove(ctx: task.OrchestrationContext, work: Work) -> Steps[str]:
-    """Remove a tenant, however long that takes: whatever was made must not be left behind."""
+def _persist(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Steps[str]:
+    """Call an activity until it succeeds, however long that takes: nothing may be left half done."""
     pause = 1.0
     for _ in range(ROUNDS):
-        outcome = yield from _call(ctx, Activity.REMOVE, work)
+        outcome = yield from _call(ctx, activity, work)
         if outcome.verdict not in (Verdict.RETRY, Verdict.FAILED):
             return outcome.verdict
         yield ctx.create_timer(timedelta(seconds=max(pause, outcome.wait)))

@@ -40,6 +40,14 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient)
     await _until_next_time("reconciliation", container().reconciliation.run(workflows))
 
 
+@bp.timer_trigger(schedule="0 */5 * * * *", arg_name="timer", run_on_startup=False)
+async def poll_activity(timer: func.TimerRequest) -> None:
+    """Ask the fleet's metrics which tenants were used, every 5 minutes, if there are metrics."""
+    poll = container().poll_activity
+    if poll is not None:
+        await _until_next_time("asking the metrics", poll.run())
+
+
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
@@ -16,24 +17,34 @@ from shared.application.activities.activity import ActivityPorts, OperationActiv
 from shared.application.activities.apply import ApplyTenant
 from shared.application.activities.await_ready import AwaitTenant
 from shared.application.activities.remove import RemoveTenant
+from shared.application.activities.resume import ResumeTenant
+from shared.application.activities.stop import StopTenant
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
+from shared.application.change_policy import ChangePolicy
 from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import Dependency, DependencyChecks
+from shared.application.dormancy import Dormancy
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.lost_instances import LostInstances
+from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
+from shared.application.ports.metrics import Metrics
 from shared.application.reconciliation import Reconciliation
+from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
+from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.tenant_history import TenantHistory
+from shared.application.wake import Wake
+from shared.domain.plans import Plans
 from shared.domain.workflow import Activity
 from shared.settings import Settings
 
@@ -47,22 +58,27 @@ class UseCases:
 
     Args:
         settings: All settings.
+        plans: All plans.
         tables: Where the records are.
         clock: The present time.
         connect: Makes the connections to the registered clusters.
         templates: What a tenant is made of.
+        metrics: The fleet's metrics, if there are any.
     """
 
     def __init__(
         self,
         settings: Settings,
         *,
+        plans: Plans,
         tables: Tables,
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
         templates: TenantTemplates,
+        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
+        self.plans = plans
         self.clock = clock
         self.tenants = tenants = TableTenantRepository(tables)
         self.reservations = reservations = TableReservationRepository(tables, clock)
@@ -76,6 +92,7 @@ class UseCases:
             clusters=clusters,
             reservations=reservations,
             breakers=breakers,
+            plans=plans,
             clock=clock,
             settings=settings.provisioning,
         )
@@ -85,13 +102,35 @@ class UseCases:
             clusters=clusters,
             admission=admission,
             start=start,
+            plans=plans,
             clock=clock,
             settings=settings.tenants,
         )
         self.retry = Retry(tenants=tenants, admission=admission, start=start)
         self.delete = Delete(tenants=tenants, start=start)
+        self.change_policy = ChangePolicy(tenants=tenants, start=start, clock=clock)
+        activity = TableActivityRepository(tables)
+        self.record_activity = RecordActivity(
+            activity=activity, tenants=tenants, reservations=reservations, clock=clock
+        )
+        self.poll_activity = (
+            None
+            if metrics is None
+            else PollActivity(
+                metrics=metrics,
+                record=self.record_activity,
+                activity=activity,
+                clusters=clusters,
+                reservations=reservations,
+                clock=clock,
+                settings=settings.activity,
+            )
+        )
+        self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
+        self.sleep = Sleep(tenants=tenants, start=start)
+        self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
         self.forget = Forget(
             tenants=tenants, admission=admission, breakers=breakers, clock=clock, settings=settings.tenants
         )
@@ -129,13 +168,16 @@ class UseCases:
             latency=TableLatencyRepository(tables),
             clusters=clusters,
             connections=connections,
+            templates=templates,
             admission=admission,
             breakers=breakers,
             clock=clock,
             settings=settings,
         )
         self.activities: Mapping[Activity, OperationActivity] = {
-            Activity.APPLY: ApplyTenant(ports, templates=templates),
-            Activity.AWAIT: AwaitTenant(ports, templates=templates),
+            Activity.APPLY: ApplyTenant(ports),
+            Activity.AWAIT: AwaitTenant(ports),
+            Activity.STOP: StopTenant(ports),
+            Activity.RESUME: ResumeTenant(ports),
             Activity.REMOVE: RemoveTenant(ports),
         }

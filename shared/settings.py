@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as SourceError
 
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
+PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
 class SettingsError(Exception):
@@ -90,15 +91,24 @@ class ProvisioningSettings(_Section):
     """Seconds more for a tenant that waits for a node which the cluster's autoscaler is adding (its own default is to
     give a node 15 minutes, `--max-node-provision-time`)."""
     max_concurrent: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Provisionings that may start at once on one cluster, whose controllers are the bottleneck (the default of Zero to
-    JupyterHub); those beyond it are queued."""
+    """Provisionings and wakes that may start at once on one cluster, whose controllers are the bottleneck (the default
+    of Zero to JupyterHub); those beyond it are queued."""
+    wake_slots: Annotated[int, Field(ge=0, le=10_000)] = 8
+    """How many of these only wakes may use, so that a burst of signups holds up nobody who is waiting for a tenant that
+    sleeps. One is always left for signups."""
     max_queued: Annotated[int, Field(ge=0, le=100_000)] = 500
     """Signups that may be queued for one cluster; those beyond it get the response 429."""
     retry_after: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds after which a signup that got 429 should be sent again: so many, up to twice as many, at random, so that
     a burst does not come back as one (JupyterHub suggests 30 to 60)."""
     progress_interval: Annotated[float, Field(ge=0.5, le=30)] = 5.0
-    """Seconds between two polls of an operation while its tenant starts: how old a message or a cancellation can be."""
+    """Seconds between two polls of an operation while its tenant starts or stops: how old a message or a cancellation
+    can be."""
+
+    @property
+    def signup_slots(self) -> int:
+        """Up to how many slots in use signups may start."""
+        return max(1, self.max_concurrent - self.wake_slots)
 
 
 class RecoverySettings(_Section):
@@ -137,6 +147,9 @@ class RetentionSettings(_Section):
     """Days that an audit entry is kept, after a tenant's deletion too (PCI DSS 10.5.1 asks for 12 months)."""
     finding_days: Annotated[int, Field(ge=1, le=3650)] = 93
     """Days that a finding of reconciliation is kept after it was repaired or gone (as long as an operation)."""
+    activity_days: Annotated[int, Field(ge=93, le=3650)] = 365
+    """Days that the last activity of a tenant is kept. One that is never hibernated and was not used for so long counts
+    as never used after that."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
     """Days that the history of an ended orchestration is kept after its start. It is only for finding out what went
     wrong: all that berth itself needs is in the tables."""
@@ -148,6 +161,45 @@ class ReconciliationSettings(_Section):
     repair: bool = True
     """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
     later. With `false` they are only reported."""
+
+
+class ActivitySettings(_Section):
+    """Who says whether tenants are used."""
+
+    required_sources: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,39}(,[a-z][a-z0-9-]{0,39})*)?$")] = ""
+    """The sources, separated by commas, each of which must have watched a tenant all the time before it counts as idle.
+    While it is empty, no tenant is put to sleep."""
+    fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
+    """Seconds after which a source that has reported nothing more is away."""
+
+    prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
+    """Address of a Prometheus that scrapes the gateways of all clusters, before /api/v1; empty for none. It is the
+    source `prometheus`, which is required then. At Azure Monitor (https://NAME.REGION.prometheus.monitor.azure.com)
+    berth's identity needs the role Monitoring Data Reader."""
+    activity_query: Annotated[str, Field(min_length=1)] = (
+        "sum by (destination_service_namespace) ("
+        "(increase(istio_requests_total[10m]) and istio_requests_total offset 10m)"
+        " or (istio_requests_total unless istio_requests_total offset 10m))"
+    )
+    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element. A new counter counts
+    as a whole, because it begins with the first request. Leave out here, by labels, what is no use of a tenant: probes,
+    monitors, berth's own requests."""
+    coverage_query: Annotated[str, Field(min_length=1)] = (
+        'sum_over_time(up{job=~".*gateway.*"}[10m])'
+        " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
+    )
+    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway; 0 if a counter began
+    anew, because what it counted last was lost. Too few, or no element, is a gap."""
+    scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
+    """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
+    ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor."""
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The names of the sources that are required."""
+        named = frozenset(self.required_sources.split(",")) - {""}
+        return named | {PROMETHEUS} if self.prometheus_url else named
 
 
 class TenantSettings(_Section):
@@ -166,8 +218,6 @@ class TenantSettings(_Section):
     seed, tenants provisioned from then on get other secrets."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """The port that the product listens on."""
-    storage_class: str = ""
-    """The storage class of tenants' volumes; empty takes the cluster's default."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
     reach a stranger."""
@@ -189,6 +239,7 @@ class Settings(BaseSettings):
     idempotency: IdempotencySettings = IdempotencySettings()
     retention: RetentionSettings = RetentionSettings()
     reconciliation: ReconciliationSettings = ReconciliationSettings()
+    activity: ActivitySettings = ActivitySettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

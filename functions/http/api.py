@@ -1,6 +1,6 @@
 """All routes of the API: importing a module registers its routes."""
 
-from functions.http import clusters, health, operations, reconciliations, reference, tenants
+from functions.http import activity, clusters, health, operations, reconciliations, reference, tenants
 from functions.http.endpoint import ROUTES, bp
 
-__all__ = ["ROUTES", "bp", "clusters", "health", "operations", "reconciliations", "reference", "tenants"]
+__all__ = ["ROUTES", "activity", "bp", "clusters", "health", "operations", "reconciliations", "reference", "tenants"]

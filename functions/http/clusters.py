@@ -56,7 +56,7 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
     Route(
         method="PATCH",
         path="clusters/{name}",
-        summary="Change a cluster's state or capacity",
+        summary="Change a cluster's state, capacity or number of instances",
         level=func.AuthLevel.ADMIN,
         parameters=(CLUSTER,),
         body=ClusterChange,
@@ -65,10 +65,12 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
     )
 )
 async def change_cluster(req: func.HttpRequest) -> func.HttpResponse:
-    """Change a cluster's state or capacity, and nothing that another operator changes at the same moment."""
+    """Change a cluster's state, capacity or number of instances, and nothing that another operator changes."""
     name = _name(req)
     change = read(req, ClusterChange)
-    cluster = await container().registry.change(name, state=change.state, capacity=change.capacity)
+    cluster = await container().registry.change(
+        name, state=change.state, capacity=change.capacity, max_instances=change.max_instances
+    )
     return json_response(Cluster.of(cluster))
 
 

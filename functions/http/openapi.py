@@ -9,7 +9,7 @@ from azure.functions import AuthLevel
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from functions.http import responses
+from functions.http import requests, responses
 from functions.http.problems import MEDIA_TYPE, Kind
 from functions.http.route import RETRY_AFTER, RETRY_AFTER_KINDS, Header, Parameter, Response, Route
 
@@ -28,8 +28,15 @@ _SECURITY = {
 }
 
 
-def document(routes: Mapping[str, Route]) -> str:
-    """Return the document as JSON text; `routes` are all routes by the names of their functions."""
+def document(routes: Mapping[str, Route], *, plans: Iterable[str]) -> str:
+    """Return the document as JSON text.
+
+    Args:
+        routes: All routes by the names of their functions.
+        plans: The names of all plans, of which a signup takes one.
+    """
+    schemas = _schemas(routes.values())
+    schemas[requests.Signup.__name__]["properties"]["plan"]["enum"] = list(plans)
     paths: dict[str, Json] = {}
     for name, route in routes.items():
         paths.setdefault(f"/api/{route.path}", {})[route.method.lower()] = _operation(name, route)
@@ -40,7 +47,7 @@ def document(routes: Mapping[str, Route]) -> str:
             "info": {"title": "berth", "version": VERSION, "description": _DESCRIPTION},
             "paths": paths,
             "components": {
-                "schemas": _schemas(routes.values()),
+                "schemas": schemas,
                 "securitySchemes": {
                     "functionKey": {**key, "description": "A function key or the master key of the Functions host."},
                     "masterKey": {**key, "description": "The master key of the Functions host, for operators."},

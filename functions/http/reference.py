@@ -7,6 +7,7 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.current import container
 from functions.http.endpoint import ROUTES, catch_all, endpoint
 from functions.http.openapi import document
 from functions.http.problems import Kind, Problem, ProblemError
@@ -65,7 +66,7 @@ async def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
 
 @functools.cache
 def _document() -> str:
-    return document(ROUTES)
+    return document(ROUTES, plans=container().plans)
 
 
 @functools.cache

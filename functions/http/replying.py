@@ -14,7 +14,8 @@ from shared.application.idempotent_start import Caller
 from shared.application.ports.stored import Page
 from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
 from shared.domain.operations import MIN_POLL_SECONDS, Operation
-from shared.errors import Invalid
+from shared.domain.slugs import Slug, check_slug
+from shared.errors import Invalid, NotFound
 
 
 def json_response(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> func.HttpResponse:
@@ -46,18 +47,35 @@ async def page_of[T](req: func.HttpRequest, read: Callable[[int, str], Awaitable
         raise Invalid(("?next", str(error))) from error
 
 
-def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
-    """Return who calls, by the header Berth-Actor, and the Idempotency-Key with the fingerprint of the request.
+def slug_of(req: func.HttpRequest) -> Slug:
+    """Return the slug in the path; raises NotFound for what no tenant can have."""
+    slug = req.route_params["slug"]
+    if check_slug(slug) is not None:
+        raise NotFound("there is no such tenant: its name is not one that a tenant can have")
+    return Slug(slug)
+
+
+def actor_of(req: func.HttpRequest) -> str:
+    """Return who calls, by the header Berth-Actor.
 
     Raises:
-        Invalid: One of them is too long or not plain text, the actor could be an e-mail address, or the key is
-            empty, so that it would have no effect.
+        Invalid: It is too long or not plain text, or could be an e-mail address.
     """
     actor = header(req, "Berth-Actor") or DEFAULT_ACTOR
     if len(actor) > MAX_ACTOR_LENGTH or not actor.isprintable():
         raise Invalid(("Berth-Actor", f"use at most {MAX_ACTOR_LENGTH} printable characters"))
     if not re.search(NO_ADDRESS, actor):
         raise Invalid(("Berth-Actor", "leave out @: name the caller by a name or an id, not by an e-mail address"))
+    return actor
+
+
+def caller_of(req: func.HttpRequest, body: BaseModel | None = None) -> Caller:
+    """Return who calls, and the Idempotency-Key with the fingerprint of the request.
+
+    Raises:
+        Invalid: The actor is none, or the key is too long, not plain text, or empty, so that it would have no effect.
+    """
+    actor = actor_of(req)
     key = header(req, "Idempotency-Key")
     empty = not key and "Idempotency-Key" in req.headers
     if empty or len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()):

@@ -1,23 +1,37 @@
 """The JSON of the requests, and the types of their parameters. The API's description is made from these models."""
 
+import contextlib
+import re
 import ssl
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from shared.application.cluster_registry import Registration
+from shared.application.record_activity import Report
 from shared.application.signup import SignupRequest
-from shared.domain import clusters, slugs
+from shared.domain import clusters, instances, policy, slugs
 from shared.domain.clusters import AzureAccess, ClusterState, GatewayRef, KubeconfigAccess
-from shared.domain.plans import PLANS
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
 NO_ADDRESS = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
+_TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+MAX_ENTRIES = 500  # of a batch, which with the longest names is within the limit of a body
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
 
@@ -25,12 +39,6 @@ def _slug(value: str) -> str:
     problem = check_slug(value)
     if problem is not None:
         raise ValueError(problem)
-    return value
-
-
-def _plan(value: str) -> str:
-    if value not in PLANS:
-        raise ValueError(f"there is no such plan; plans: {', '.join(PLANS)}")
     return value
 
 
@@ -79,6 +87,19 @@ def _certificates(value: str) -> str:
     return value
 
 
+def _time(value: Any) -> Any:
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        with contextlib.suppress(ValueError):  # no such day or hour
+            return datetime.fromisoformat(value).astimezone(UTC)
+    raise ValueError("give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z")
+
+
+def _few(entries: list[Any]) -> list[Any]:
+    if len(entries) > MAX_ENTRIES:
+        raise ValueError(f"give at most {MAX_ENTRIES} entries")
+    return entries
+
+
 def _digits(value: Any) -> Any:
     if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MAX_LIMIT))):
         raise ValueError(f"give a whole number from 1 to {MAX_LIMIT}")
@@ -97,7 +118,7 @@ _SLUG_SCHEMA: JsonDict = {
     "not": {"anyOf": [{"pattern": "--"}, {"pattern": "^kube-"}, {"enum": [*sorted(RESERVED)]}]},
 }
 Slug = Annotated[str, AfterValidator(_slug), Field(examples=["acme"], json_schema_extra=_SLUG_SCHEMA)]
-PlanName = Annotated[str, AfterValidator(_plan), Field(json_schema_extra={"enum": list(PLANS)})]
+PlanName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$", examples=["trial"])]
 Region = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$", examples=["westeurope"])]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", examples=["1.4.2"])]
 DisplayName = Annotated[
@@ -105,7 +126,14 @@ DisplayName = Annotated[
     AfterValidator(_one_line),
     Field(min_length=1, max_length=100, examples=["Acme Ltd"], json_schema_extra={"pattern": r"^\S(.*\S)?$"}),
 ]
+Days = Annotated[int, Field(ge=1, le=3650)]
+Time = Annotated[
+    datetime,
+    BeforeValidator(_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-01T12:00:00Z"]}),
+]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
+MaxInstances = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 _DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 Domain = Annotated[
@@ -114,6 +142,8 @@ Domain = Annotated[
 Namespace = Annotated[str, Field(pattern=f"^{_DNS_LABEL}$")]
 ObjectName = Annotated[str, Field(max_length=253, pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$")]
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
+DEFAULT_SOURCE = "heartbeat"
+SourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", examples=[DEFAULT_SOURCE])]
 Limit = Annotated[
     int, BeforeValidator(_digits), Field(ge=1, le=MAX_LIMIT, json_schema_extra={"default": DEFAULT_LIMIT})
 ]
@@ -129,6 +159,7 @@ class Signup(_Request):
     slug: Slug
     """Part of the tenant's address; it never changes."""
     plan: PlanName
+    """One of the document of plans."""
     region: Region
     """One for which a cluster is registered."""
     email: Annotated[EmailStr, BeforeValidator(_address_alone), Field(max_length=254, examples=["owner@example.com"])]
@@ -157,6 +188,82 @@ class Forget(_Request):
         Field(min_length=1, max_length=500, pattern=NO_ADDRESS, examples=["region lost"]),
     ]
     """For the audit trail; no e-mail address."""
+
+
+class PolicyOverride(_Request):
+    """What differs from the plan's policy for one tenant; what is left out, or null, is the plan's."""
+
+    idle_days: Days | None = None
+    """Days without activity after which it is hibernated."""
+    never_active_days: Days | None = None
+    """Days of a new instance in which it is not hibernated."""
+    exempt: bool | None = None
+    """Whether it is never hibernated."""
+    keep_awake_until: Time | None = None
+    """Until when it is not hibernated."""
+
+    def to_domain(self) -> policy.PolicyOverride:
+        """Return what the use case takes."""
+        return policy.PolicyOverride(**self.model_dump())
+
+
+class ActivityReport(_Request):
+    """That a tenant is used."""
+
+    at: Time | None = None
+    """When; by default now."""
+    source: SourceName = DEFAULT_SOURCE
+
+
+class ActivityBatch(_Request):
+    """What a source that watches many tenants has seen."""
+
+    class Entry(_Request):
+        """One tenant that was active, by its slug or by its namespace."""
+
+        model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["slug"]}, {"required": ["namespace"]}]})
+
+        slug: Slug | None = None
+        namespace: Annotated[str, Field(pattern=r"^tenant-[a-z0-9]{1,40}$")] | None = None
+        """On the cluster that the batch names."""
+        at: Time | None = None
+        """When; by default now."""
+
+        @model_validator(mode="after")
+        def _exactly_one(self) -> Self:
+            if (self.slug is None) == (self.namespace is None):
+                raise ValueError("give either a slug or a namespace")
+            return self
+
+        def to_domain(self) -> Report:
+            """Return what the use case takes."""
+            instance = instances.InstanceId((self.namespace or "").removeprefix(instances.NAMESPACE_PREFIX))
+            return Report(self.at, slugs.Slug(self.slug) if self.slug else None, instance)
+
+    class Watched(_Request):
+        """A time in which the source has seen all activity there was."""
+
+        since: Time
+        until: Time
+
+        @model_validator(mode="after")
+        def _in_order(self) -> Self:
+            if self.since > self.until:
+                raise ValueError("the end is before the beginning")
+            return self
+
+    source: SourceName
+    cluster: ClusterName | None = None
+    """Where the namespaces are, and what was watched; without it, all clusters were."""
+    entries: Annotated[list[Entry], AfterValidator(_few), Field(json_schema_extra={"maxItems": MAX_ENTRIES})] = []
+    watched: Watched | None = None
+    """Send it with the last batch about this time: it vouches that no other tenant was active."""
+
+    @model_validator(mode="after")
+    def _cluster_of_namespaces(self) -> Self:
+        if self.cluster is None and any(each.namespace for each in self.entries):
+            raise ValueError("name the cluster on which the namespaces are")
+        return self
 
 
 class ClusterRegistration(_Request):
@@ -203,7 +310,9 @@ class ClusterRegistration(_Request):
 
     region: Region
     capacity: Capacity
-    """The plan weights that fit on it, a trial's being 1."""
+    """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
+    max_instances: MaxInstances | None = None
+    """How many tenants fit on it, awake or asleep, because each has a volume; null, or left out, is no limit."""
     state: Annotated[ClusterState, Field(strict=False)] | None = None
     """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
@@ -227,20 +336,25 @@ class ClusterRegistration(_Request):
             access,
             self.domain,
             GatewayRef(gateway.namespace, gateway.name, gateway.listener, gateway.pods_namespace or gateway.namespace),
+            self.max_instances,
         )
 
 
 class ClusterChange(_Request):
     """What changes of a cluster; what is left out, or null, stays as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [_given("state"), _given("capacity")]})
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_given("state"), _given("capacity"), _given("max_instances")]}
+    )
 
     state: Annotated[ClusterState | None, Field(strict=False)] = None
     capacity: Capacity | None = None
     """In plan weights. Below what is allocated it moves nobody, and lets no new tenants in."""
+    max_instances: MaxInstances | None = None
+    """Below what is there it moves nobody, and lets no new tenants in. To have no limit, replace the registration."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.state is None and self.capacity is None:
-            raise ValueError("give a state, a capacity, or both")
+        if self.state is None and self.capacity is None and self.max_instances is None:
+            raise ValueError("give a state, a capacity, a number of instances, or several of these")
         return self

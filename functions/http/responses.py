@@ -6,16 +6,19 @@ All times are ISO 8601 in UTC, to the millisecond.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from functions.http import problems
 from shared.application.ports import stored
-from shared.domain import clusters, operations, reconciliation, tenants
+from shared.application.record_activity import Rejection
+from shared.domain import clusters, dormancy, operations, reconciliation, tenants
 from shared.domain.clusters import ClusterState
+from shared.domain.dormancy import Outcome
 from shared.domain.lifecycle import OperationKind, StepName, TenantState
-from shared.domain.operations import OperationState, StepState
+from shared.domain.operations import OperationState, StepState, seconds_between
+from shared.domain.policy import DormancyPolicy
 from shared.domain.reconciliation import FindingKind, FindingState
 
 
@@ -151,6 +154,8 @@ class Tenant(_Response):
     """Where the tenant's users find it, on its cluster. Empty while it has none."""
     created_at: Moment
     changed_at: Moment
+    state_since: Moment
+    """Since when it has its state."""
     observed: Observed | None
     operation: str
     """The id of the operation that runs on it, or the last that ran."""
@@ -159,8 +164,14 @@ class Tenant(_Response):
     links: TenantLinks
 
     @classmethod
-    def of(cls, tenant: tenants.Tenant, registered: Iterable[clusters.Cluster]) -> Self:
-        """Return a tenant as callers see it; its address is on its cluster, one of the registered ones."""
+    def of(cls, tenant: tenants.Tenant, registered: Iterable[clusters.Cluster], **more: Any) -> Self:
+        """Return a tenant as callers see it.
+
+        Args:
+            tenant: The tenant.
+            registered: The registered clusters: its address is on its own.
+            more: The fields that a subclass adds.
+        """
         hosts = (each.host(tenant.slug) for each in registered if each.name == tenant.cluster and each.gateway)
         observed = tenant.observed
         return cls(
@@ -176,10 +187,132 @@ class Tenant(_Response):
             url=next((f"https://{host}" for host in hosts), ""),
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,
+            state_since=tenant.state_since,
             observed=observed and Observed(ready=observed.ready, message=observed.message, at=observed.at),
             operation=tenant.operation.id,
             quarantine_until=tenant.quarantine_until,
             links=TenantLinks(self=f"/api/tenants/{tenant.slug}", operation=f"/api/operations/{tenant.operation.id}"),
+            **more,
+        )
+
+
+class Policy(_Response):
+    """When a tenant counts as dormant: its plan's policy, with what was set for it alone."""
+
+    idle_days: int
+    """Days without activity after which it is hibernated."""
+    never_active_days: int
+    """Days of a new instance in which it is not hibernated."""
+    exempt: bool
+    """Whether it is never hibernated."""
+    keep_awake_until: Moment | None
+    overridden: tuple[str, ...]
+    """The fields above that were set for this tenant."""
+
+    @classmethod
+    def of(cls, tenant: tenants.Tenant, in_effect: DormancyPolicy) -> Self:
+        """Return the policy in effect for a tenant."""
+        return cls(
+            idle_days=in_effect.idle_days,
+            never_active_days=in_effect.never_active_days,
+            exempt=in_effect.exempt,
+            keep_awake_until=in_effect.keep_awake_until,
+            overridden=tenant.policy.parts,
+        )
+
+
+class Signal(_Response):
+    """What one source knows of a tenant's activity."""
+
+    source: str
+    required: bool
+    """Whether the tenant counts as idle only if this source has watched it all the time."""
+    last_activity_at: Moment | None
+    """Null if it has seen none."""
+    age_seconds: float | None
+    """Since then."""
+    watched_since: Moment | None
+    """From when on it has seen all activity, without a gap; null if it only reports some."""
+    watched_until: Moment | None
+
+    @classmethod
+    def of(cls, signal: dormancy.Signal, now: datetime) -> Self:
+        """Return a signal as callers see it."""
+        last, watched = signal.last_activity_at, signal.watched
+        return cls(
+            source=signal.source,
+            required=signal.required,
+            last_activity_at=last,
+            age_seconds=last and seconds_between(last, now),
+            watched_since=watched and watched.since,
+            watched_until=watched and watched.until,
+        )
+
+
+class Dormancy(_Response):
+    """What is to happen to a tenant if nobody uses it, as decided now."""
+
+    decision: Outcome
+    reason: str
+    last_activity_at: Moment | None
+    """By any source."""
+    threshold_days: int | None
+    """The days of the policy that count."""
+    due_at: Moment | None
+    """When it is hibernated if nobody uses it until then; null if it never is."""
+    next_due: Moment | None
+    """When this is decided again if nothing happens until then."""
+
+    @classmethod
+    def of(cls, decision: dormancy.Decision) -> Self:
+        """Return a decision as callers see it."""
+        return cls(
+            decision=decision.outcome,
+            reason=decision.reason,
+            last_activity_at=decision.last_activity_at,
+            threshold_days=decision.threshold_days,
+            due_at=decision.due_at,
+            next_due=decision.next_due,
+        )
+
+
+class TenantDetail(Tenant):
+    """One customer's instance, with what is known of its use."""
+
+    policy: Policy | None
+    """Null if the tenant's plan is not there any more."""
+    activity: tuple[Signal, ...]
+    """By source."""
+    dormancy: Dormancy | None
+    """Null if the tenant's plan is not there any more."""
+
+
+class RecordedActivity(_Response):
+    """What became of a report of activity."""
+
+    tenant: str
+    """The slug."""
+    recorded: bool
+    """False if activity of the same minutes is recorded already."""
+
+
+class RejectedEntry(_Response):
+    """An entry of a batch that was not recorded."""
+
+    pointer: str
+    detail: str
+
+
+class RecordedBatch(_Response):
+    """What became of a batch of reports. What is not rejected is recorded, or was already."""
+
+    rejected: tuple[RejectedEntry, ...]
+
+    @classmethod
+    def of(cls, rejections: Sequence[Rejection]) -> Self:
+        """Return the entries of a batch that were rejected."""
+        return cls(
+            rejected=tuple(RejectedEntry(pointer=f"/entries/{each.index}", detail=each.reason) for each in rejections)
         )
 
 
@@ -230,7 +363,10 @@ class Gateway(_Response):
 
 
 class Cluster(_Response):
-    """A registered cluster, without how to reach it. Capacity is in plan weights, a trial's being 1."""
+    """A registered cluster, without how to reach it.
+
+    Capacity is in plan weights, a trial's being 1; a tenant that sleeps has none.
+    """
 
     name: str
     region: str
@@ -244,7 +380,13 @@ class Cluster(_Response):
     starting: int
     """Slots in use: tenants that are starting on it."""
     waiting: int
-    """Tenants that are queued for one of its slots."""
+    """New tenants that are queued for one of its slots."""
+    waking: int
+    """Tenants that sleep and are queued to be woken, ahead of the new ones."""
+    instances: int
+    """Tenants that have a volume on it, awake or asleep."""
+    max_instances: int | None
+    """How many of these fit; null is no limit."""
     uid: str
     """The uid of its namespace kube-system, by which berth recognises it; empty if it is not known yet."""
     breaker: Breaker | None
@@ -265,6 +407,9 @@ class Cluster(_Response):
             starting=cluster.starting,
             waiting=cluster.waiting,
             uid=cluster.uid,
+            waking=cluster.waking,
+            instances=cluster.instances,
+            max_instances=cluster.max_instances,
             breaker=cluster.breaker and Breaker(since=cluster.breaker.since, reason=cluster.breaker.reason),
         )
 

@@ -1,4 +1,4 @@
-"""HTTP: sign up, list, show, retry, delete and forget tenants."""
+"""HTTP: sign up, list, show, retry, put to sleep, wake, delete and forget tenants."""
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -7,8 +7,8 @@ from functions.current import container
 from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
-from functions.http.replying import accepted, caller_of, json_response, page_of
-from functions.http.responses import AuditPage, Slug, Tenant, TenantPage
+from functions.http.replying import accepted, actor_of, caller_of, json_response, page_of, slug_of
+from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, TenantDetail, TenantPage
 from functions.http.route import (
     ACCEPTED,
     ACTOR,
@@ -24,9 +24,9 @@ from functions.http.route import (
 )
 from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
-from shared.domain import slugs
+from shared.domain import tenants
 from shared.domain.lifecycle import TenantState
-from shared.errors import NotFound
+from shared.domain.operations import Operation
 
 
 @endpoint(
@@ -94,14 +94,31 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
         path="tenants/{slug}",
         summary="Show one tenant",
         parameters=(TENANT,),
-        responses=ok("The tenant as it is recorded.", Tenant),
+        responses=ok("The tenant as it is recorded.", TenantDetail),
         problems=(Kind.NOT_FOUND, *USUAL_PROBLEMS),
     )
 )
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
-    stored = await container().tenants.get(_slug(req))
-    return json_response(Tenant.of(stored.value, await container().clusters.registered()))
+    return await _detail((await container().tenants.get(slug_of(req))).value)
+
+
+@endpoint(
+    Route(
+        method="PUT",
+        path="tenants/{slug}/policy",
+        summary="Set when one tenant counts as dormant, against its plan",
+        parameters=(TENANT, ACTOR),
+        body=requests.PolicyOverride,
+        responses=ok("The tenant with the policy in effect.", TenantDetail),
+        problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def set_tenant_policy(req: func.HttpRequest) -> func.HttpResponse:
+    """Set when one tenant counts as dormant; what is left out, or null, is as its plan says."""
+    override = read(req, requests.PolicyOverride).to_domain()
+    tenant = await container().change_policy.change(slug_of(req), override, actor_of(req))
+    return await _detail(tenant)
 
 
 @endpoint(
@@ -116,7 +133,7 @@ async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
     """List a tenant's changes, newest first; `next` continues the list."""
-    slug = _slug(req)
+    slug = slug_of(req)
     page = await page_of(req, lambda limit, token: container().history.audit(slug, limit=limit, token=token))
     return json_response(AuditPage.of(page))
 
@@ -145,7 +162,39 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
     """Provision a failed tenant once more."""
     body = read(req, requests.Retry) if req.get_body() else requests.Retry()
     workflows = container().workflows(client)
-    return accepted(await container().retry.retry(_slug(req), body.version, caller_of(req, body), workflows))
+    return accepted(await container().retry.retry(slug_of(req), body.version, caller_of(req, body), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/sleep",
+        summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", TenantDetail)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to put an active tenant to sleep."""
+    workflows = container().workflows(client)
+    return await _begun(await container().sleep.sleep(slug_of(req), caller_of(req), workflows))
+
+
+@endpoint(
+    Route(
+        method="POST",
+        path="tenants/{slug}/wake",
+        summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
+        parameters=(TENANT, KEY, ACTOR),
+        responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", TenantDetail)),
+        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+    )
+)
+async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
+    """Start to wake a tenant; a hibernation that is under way is turned round."""
+    workflows = container().workflows(client)
+    return await _begun(await container().wake.wake(slug_of(req), caller_of(req), workflows))
 
 
 @endpoint(
@@ -161,7 +210,7 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
 async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Start to remove a tenant."""
     workflows = container().workflows(client)
-    return accepted(await container().delete.delete(_slug(req), caller_of(req), workflows))
+    return accepted(await container().delete.delete(slug_of(req), caller_of(req), workflows))
 
 
 @endpoint(
@@ -172,7 +221,7 @@ async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctio
         level=func.AuthLevel.ADMIN,
         parameters=(TENANT, ACTOR),
         body=requests.Forget,
-        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", Tenant),
+        responses=ok("The tenant without its instance: failed, or deleted if it was being deleted.", TenantDetail),
         problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
     )
 )
@@ -180,12 +229,23 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     """Forget an instance that cannot be removed. An operator's last resort; needs the host's master key."""
     body = read(req, requests.Forget)
     workflows = container().workflows(client)
-    tenant = await container().forget.forget(_slug(req), body.reason, caller_of(req, body), workflows)
-    return json_response(Tenant.of(tenant, await container().clusters.registered()))
+    tenant = await container().forget.forget(slug_of(req), body.reason, caller_of(req, body), workflows)
+    return await _detail(tenant)
 
 
-def _slug(req: func.HttpRequest) -> slugs.Slug:
-    slug = req.route_params["slug"]
-    if slugs.check_slug(slug) is not None:
-        raise NotFound("there is no such tenant: its name is not one that a tenant can have")
-    return slugs.Slug(slug)
+async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
+    status, now = await container().dormancy.status(tenant), container().clock.now()
+    detail = TenantDetail.of(
+        tenant,
+        await container().clusters.registered(),
+        policy=status.policy and Policy.of(tenant, status.policy),
+        activity=tuple(Signal.of(each, now) for each in status.signals),
+        dormancy=status.decision and Dormancy.of(status.decision),
+    )
+    return json_response(detail)
+
+
+async def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
+    if isinstance(result, Operation):
+        return accepted(result)
+    return await _detail(result)

@@ -19,11 +19,13 @@ MAX_BODY_BYTES = 64 * 1024  # a request here is a few hundred bytes
 # In place of pydantic's own texts, by its type of error. The names in braces are from the error's context; none of them
 # is a value of the request, which may be an e-mail address.
 _SENTENCES = {
+    "bool_type": "give true or false",
     "enum": "give one of: {expected}",
     "extra_forbidden": "there is no such field",
     "greater_than_equal": "give a number that is at least {ge}",
     "int_from_float": "give a whole number",
     "int_type": "give a whole number",
+    "list_type": "give a list",
     "less_than_equal": "give a number that is at most {le}",
     "missing": "this field is required",
     "model_type": "give a JSON object",

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
+from shared.adapters.strict_yaml import StrictLoader
 from shared.domain.clusters import Cluster
 from shared.domain.instances import namespace_name
-from shared.domain.plans import PLANS
+from shared.domain.plans import Plan, Plans, plan_of
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import ROUTE_NAME
 from shared.domain.tenants import Tenant
@@ -36,11 +37,13 @@ class YamlTenantTemplates:
 
     Args:
         settings: What is the same for all tenants.
+        plans: What differs by plan.
         folder: Where the templates are; they are read once, in the order of their names.
     """
 
-    def __init__(self, settings: TenantSettings, folder: Path = FOLDER) -> None:
+    def __init__(self, settings: TenantSettings, plans: Plans, folder: Path = FOLDER) -> None:
         self._settings = settings
+        self._plans = plans
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
         self._templates = dict(_template(environment, path) for path in sorted(folder.glob("*.yaml")))
         route = self._templates.pop(ROUTE_FILE, None)
@@ -49,21 +52,29 @@ class YamlTenantTemplates:
         self._route = route
 
     def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
-        """Return a tenant's objects in the order of the files, without its route; raises Permanent if one is wrong."""
-        values = template_values(tenant, cluster, self._settings)
+        """Return a tenant's objects on a cluster in the order of the files, without its route.
+
+        Raises:
+            Permanent: A template is wrong, or the cluster has no gateway.
+            NoRoom: The tenant's plan is not there any more.
+        """
+        values = self._values(tenant, cluster)
         return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]
 
     def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
-        """Return a tenant's route; raises Permanent for a wrong template."""
-        objects = _objects(ROUTE_FILE, self._route, template_values(tenant, cluster, self._settings))
+        """Return a tenant's route on a cluster; raises what `render` does."""
+        objects = _objects(ROUTE_FILE, self._route, self._values(tenant, cluster))
         if [(each["kind"], each["metadata"].get("name")) for each in objects] != [(ROUTE, ROUTE_NAME)]:
             raise Permanent(f"template {ROUTE_FILE}: it has to be one {ROUTE} with the name {ROUTE_NAME}")
         return objects[0]
 
+    def _values(self, tenant: Tenant, cluster: Cluster) -> dict[str, str | int]:
+        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings)
 
-def template_values(tenant: Tenant, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
-    """Return all names that a template may use, with their values."""
-    plan, gateway = PLANS[tenant.plan], cluster.gateway
+
+def template_values(tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
+    """Return all names that a template may use, with their values; raises Permanent for a cluster without a gateway."""
+    gateway = cluster.gateway
     if gateway is None:
         raise Permanent(f"the cluster {cluster.name} has no gateway; register it again, with its domain and gateway")
     return {
@@ -83,7 +94,7 @@ def template_values(tenant: Tenant, cluster: Cluster, settings: TenantSettings) 
         "image": settings.image,
         "port": settings.port,
         "tenant_secret": _tenant_secret(tenant, settings),
-        "storage_class": settings.storage_class,
+        "storage_class": plan.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,
         "memory_request": plan.memory_request,
@@ -110,7 +121,7 @@ def _template(environment: Environment, path: Path) -> tuple[str, Template]:
 
 def _objects(name: str, template: Template, values: Mapping[str, str | int]) -> list[Manifest]:
     try:
-        documents = list(yaml.load_all(template.render(values), _Loader))
+        documents = list(yaml.load_all(template.render(values), StrictLoader))
     except (TemplateError, yaml.YAMLError, ValueError) as error:
         raise Permanent(f"template {name}: {error}") from error
     for document in documents:
@@ -146,18 +157,3 @@ def _tenant_secret(tenant: Tenant, settings: TenantSettings) -> str:
 def _times(quantity: str, factor: int) -> str:
     number = quantity.rstrip("mMGi")
     return f"{int(number) * factor}{quantity[len(number) :]}"
-
-
-class _Loader(yaml.CSafeLoader):
-    """Refuses a key that occurs twice in one mapping; YAML's own loader silently takes the last."""
-
-
-def _unique_mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key} occurs twice", node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)

@@ -1,4 +1,6 @@
-"""Admission: gives each provisioning a reservation on a cluster, with a slot to start or a position in the queue.
+"""Admission: gives each provisioning and each wake its place on a cluster, with a slot or a position in the queue.
+
+A tenant that is woken stays on its cluster. It waits there for a slot and for room, ahead of all signups.
 
 Everything is counted in the clusters' own rows, so that it holds for all workers. Nobody polls while waiting: whoever
 gives a slot back hands it to the next in the queue and starts its orchestration. `SlotRepair` is the safety net.
@@ -21,9 +23,10 @@ from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import NO_CLUSTER, Cluster, ClusterName
 from shared.domain.instances import InstanceId, new_instance_id
+from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation, OperationId, slug_of
-from shared.domain.placement import Refusal, Reservation, ReservationState, candidates
-from shared.domain.plans import PLANS
+from shared.domain.placement import Refusal, Reservation, ReservationState, Slots, candidates
+from shared.domain.plans import Plans, plan_of
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, Conflict, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_event
@@ -49,7 +52,7 @@ class Placement:
 
 
 class Admission:
-    """Finds each provisioning a cluster, and lets it start when there is a slot."""
+    """Finds each provisioning a cluster, and lets it and each wake start when there is a slot."""
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Admission:
         clusters: ClusterRepository,
         reservations: ReservationRepository,
         breakers: Breakers,
+        plans: Plans,
         clock: Clock,
         settings: ProvisioningSettings,
     ) -> None:
@@ -65,8 +69,10 @@ class Admission:
         self._clusters = clusters
         self._reservations = reservations
         self._breakers = breakers
+        self._plans = plans
         self._clock = clock
         self._settings = settings
+        self._slots = Slots(all=settings.max_concurrent, for_signups=settings.signup_slots)
         self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
         self._queue_locks: defaultdict[ClusterName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -90,7 +96,7 @@ class Admission:
             away_from: The one cluster that is left out.
 
         Raises:
-            NoRoom: No cluster of the region can take it, now or after waiting.
+            NoRoom: No cluster of the region can take it, now or after waiting, or its plan is not there any more.
             QueueFull: Too many are queued.
             Transient: The clusters that could take it do not respond, or the tables do not.
         """
@@ -110,10 +116,59 @@ class Admission:
         Raises Conflict when somebody else changed the tenant, and what `reserved` raises.
         """
         value = tenant.value
+        if not value.operation.rules.makes_instance:
+            return tenant, await self.awaken(value)
         held = await self._reservations.find(value.cluster, value.instance) if value.cluster else None
         if held is not None:
-            return tenant, held.state is not ReservationState.WAITING
+            return tenant, not held.state.is_waiting
         return await self.move(tenant, workflows, away_from=NO_CLUSTER)
+
+    async def awaken(self, tenant: Tenant) -> bool:
+        """Give a tenant that is woken its share and a slot, or a place in the queue; return whether it has a slot.
+
+        Raises Conflict when its operation has ended, or when somebody else changed its reservation.
+        """
+        cluster, operation = tenant.cluster, tenant.operation
+        held = await self._reservations.find(cluster, tenant.instance)
+        if held is None or not held.is_for(operation.id):
+            # Read after the reservation, which each end of an operation changes: so one that ended takes nothing.
+            fresh = (await self._tenants.get(tenant.slug)).value.operation
+            if fresh.id != operation.id or not fresh.is_open:
+                raise Conflict(f"operation {operation.id} has ended")
+            state = await self._reservations.wake(
+                await self._registered(cluster),
+                tenant.instance,
+                operation.id,
+                weight=plan_of(self._plans, tenant.plan).weight,
+                max_starting=self._slots.all,
+                unless_changed=held,
+            )
+            if state is None:
+                raise Conflict(f"the reservation of the instance {tenant.instance} was changed by somebody else")
+            log_event(logger, "reserved", cluster=cluster, instance=tenant.instance, state=state)
+            return not state.is_waiting
+        return not held.state.is_waiting
+
+    async def put_to_sleep(self, tenant: Tenant, workflows: Workflows) -> None:
+        """Take the slot and the share of a tenant that sleeps, and start the next; again changes nothing."""
+        held = await self._reservations.find(tenant.cluster, tenant.instance)
+        # Read after the reservation, which a wake changes after it was recorded: nothing is taken from a later one.
+        fresh = (await self._tenants.get(tenant.slug)).value
+        if held is None or fresh.operation.is_open or fresh.state is not TenantState.HIBERNATED:
+            return
+        if fresh.is_on(tenant.cluster, tenant.instance):
+            await self._reservations.sleep(tenant.cluster, tenant.instance, fresh.operation.id, unless_changed=held)
+            await self.start_next(tenant.cluster, workflows)
+
+    async def ensure_it_can_fit(self, tenant: Tenant) -> None:
+        """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""
+        cluster, weight = await self._registered(tenant.cluster), plan_of(self._plans, tenant.plan).weight
+        if weight > cluster.capacity:
+            raise NoRoom(
+                f"{tenant.slug} needs a weight of {weight} on its cluster {cluster.name}, "
+                f"whose whole capacity is {cluster.capacity}",
+                f"resize {cluster.name}",
+            )
 
     async def move(
         self, tenant: Stored[Tenant], workflows: Workflows, *, away_from: ClusterName
@@ -142,9 +197,11 @@ class Admission:
         held = await self._reservations.find(placement.cluster, placement.instance)
         return held is not None and held.state is ReservationState.STARTING
 
-    async def release_slot(self, cluster: ClusterName, instance: InstanceId, workflows: Workflows) -> None:
-        """Take an instance's slot, which no longer starts, and start the next in the queue."""
-        await self._reservations.release_slot(cluster, instance)
+    async def release_slot(
+        self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId, workflows: Workflows
+    ) -> None:
+        """Take an instance's slot, which no longer starts for an operation, and start the next in the queue."""
+        await self._reservations.release_slot(cluster, instance, operation_id)
         await self.start_next(cluster, workflows)
 
     async def release(
@@ -170,8 +227,8 @@ class Admission:
         """
         if await self._breakers.is_open(cluster):
             return
-        limit = self._settings.max_concurrent
-        handed = await self._reservations.hand_out(cluster, max_starting=limit, fresh=fresh)
+        registered = await self._registered(cluster)
+        handed = await self._reservations.hand_out(registered, slots=self._slots, fresh=fresh)
         await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
 
     async def position(self, operation: Operation) -> int | None:
@@ -183,9 +240,14 @@ class Admission:
             read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
             if now - read_at > POSITION_SECONDS:
                 pending = await self._reservations.pending(operation.cluster)
-                queue = [each.operation_id for each in pending if each.state is ReservationState.WAITING]
+                queue = [each.operation_id for each in pending if each.state.is_waiting]
                 self._queues[operation.cluster] = now, queue
         return queue.index(operation.id) + 1 if operation.id in queue else None
+
+    async def _registered(self, name: ClusterName) -> Cluster:
+        """Return a cluster's registration, a few seconds old at most; raises NotFound."""
+        known = next((each for each in await self._clusters.registered() if each.name == name), None)
+        return known or (await self._clusters.get(name)).value
 
     async def _is_recorded(self, operation: Operation, placement: Placement) -> bool:
         try:
@@ -212,7 +274,7 @@ class Admission:
 
     async def _reserve(self, operation_id: OperationId, *, region: str, plan: str, away_from: ClusterName) -> Placement:
         """Reserve for a new instance: where there is a slot, else in the shortest queue."""
-        weight, instance, settings = PLANS[plan].weight, new_instance_id(), self._settings
+        weight, instance, settings = plan_of(self._plans, plan).weight, new_instance_id(), self._settings
         refusals: set[Refusal] = set()
         # First for those that need not wait. What this worker knows of the sums only orders them: `reserve` checks.
         for max_waiting in (0, settings.max_queued):
@@ -222,7 +284,7 @@ class Admission:
                     instance,
                     operation_id,
                     weight=weight,
-                    max_starting=settings.max_concurrent,
+                    max_starting=self._slots.for_signups,
                     max_waiting=max_waiting,
                 )
                 if isinstance(result, ReservationState):
@@ -239,7 +301,7 @@ class Admission:
     async def _candidates(self, region: str, weight: int, away_from: ClusterName) -> Sequence[Cluster]:
         def choose(clusters: Sequence[Cluster]) -> Sequence[Cluster]:
             others = [each for each in clusters if each.name != away_from]
-            limit = self._settings.max_concurrent
+            limit = self._slots.for_signups
             return candidates(others, region=region, weight=weight, max_starting=limit)
 
         try:

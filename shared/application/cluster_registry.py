@@ -31,6 +31,7 @@ class Registration:
     access: ClusterAccess
     domain: str
     gateway: GatewayRef
+    max_instances: int | None = None
 
 
 class ClusterRegistry:
@@ -44,8 +45,9 @@ class ClusterRegistry:
         """Probe a cluster, and register it or replace its registration; return it and what its operator should know.
 
         What a cluster lacks keeps it from being registered. It does not keep one that is registered with the same
-        access from being changed, since it has its tenants already and its operators may have to cordon it: then it is
-        returned, like everything else that is no hindrance. `change` does not even ask the cluster.
+        access, domain and gateway from being changed, since it has its tenants already and its operators may have to
+        cordon it: then it is returned, like everything else that is no hindrance. `change` does not even ask the
+        cluster.
 
         Raises:
             Invalid: It must not or cannot be reached that way.
@@ -54,7 +56,7 @@ class ClusterRegistry:
                 time.
         """
         name = registration.name
-        found = await self._probe(registration.access)
+        found = await self._probe(registration)
         for _ in range(MAX_TRIES):
             try:
                 stored = await self._clusters.get(name)
@@ -62,12 +64,13 @@ class ClusterRegistry:
                 before, etag = None, ""
             else:
                 before, etag = stored.value, stored.etag
-            if found.missing and (before is None or before.access != registration.access):
+            if found.missing and (before is None or not _is_used_as(before, registration)):
                 raise Unfit(f"cluster {name} was not registered", found.missing)
             after = Cluster(
                 name=name,
                 region=registration.region,
                 capacity=registration.capacity,
+                max_instances=registration.max_instances,
                 state=registration.state or (before.state if before else ClusterState.OPEN),
                 access=registration.access,
                 domain=registration.domain,
@@ -95,10 +98,12 @@ class ClusterRegistry:
             return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
-    async def change(self, name: ClusterName, *, state: ClusterState | None, capacity: int | None) -> Cluster:
-        """Change a cluster's state, its capacity in plan weights, or both, and return it with its allocation.
+    async def change(
+        self, name: ClusterName, *, state: ClusterState | None, capacity: int | None, max_instances: int | None = None
+    ) -> Cluster:
+        """Change a cluster's state, its capacity in plan weights, or how many instances fit; return its allocation too.
 
-        None leaves a field as it is. A capacity below what is allocated moves nobody and lets no new tenants in.
+        None leaves a field as it is. A limit below what is there moves nobody and lets no new tenants in.
 
         Raises:
             NotFound: No such cluster is registered.
@@ -107,7 +112,12 @@ class ClusterRegistry:
         for _ in range(MAX_TRIES):
             stored = await self._clusters.get(name)
             before = stored.value
-            after = replace(before, state=state or before.state, capacity=capacity or before.capacity)
+            after = replace(
+                before,
+                state=state or before.state,
+                capacity=capacity or before.capacity,
+                max_instances=max_instances or before.max_instances,
+            )
             # An earlier try may have written this already, if only its response was lost.
             if after != before:
                 try:
@@ -117,11 +127,12 @@ class ClusterRegistry:
             return after
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
-    async def _probe(self, access: ClusterAccess) -> Probe:
+    async def _probe(self, registration: Registration) -> Probe:
         """Return what is found on a cluster within some seconds; that it does not respond is something it lacks."""
+        access = registration.access
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                return await self._connections.probe(access)
+                return await self._connections.probe(access, registration.gateway, registration.domain)
         except WrongRegistration as error:
             field = "kubeconfig_context" if isinstance(access, KubeconfigAccess) else "server"
             raise Invalid((f"/access/{field}", str(error))) from error
@@ -134,3 +145,9 @@ class ClusterRegistry:
 def _is_same(before: Cluster, after: Cluster) -> bool:
     """Whether two registrations lead to the same cluster; without a uid, only the same access does."""
     return before.uid == after.uid if before.uid else before.access == after.access
+
+
+def _is_used_as(before: Cluster, registration: Registration) -> bool:
+    """Whether a cluster was registered in the same way already: what the probe found missing is not new then."""
+    given = registration.access, registration.domain, registration.gateway
+    return (before.access, before.domain, before.gateway) == given

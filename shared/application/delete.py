@@ -28,7 +28,7 @@ class Delete:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation)
+            self._start.ensure_in_time(operation.created_at)
             before = stored.value
             tenant = stored.with_value(before.begin(operation, operation.created_at))
             await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)

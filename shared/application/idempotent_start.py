@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from shared.application.existing_tenant import existing_tenant
 from shared.application.ports.clock import Clock
 from shared.application.ports.idempotency import IdempotencyRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.idempotency import Claim
-from shared.domain.lifecycle import OperationKind
+from shared.domain.lifecycle import OperationKind, rules_of
 from shared.domain.operations import Operation, OperationId, age, new_operation
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, KeyReused, NotFound, QueueFull, Transient
+from shared.domain.tenants import Tenant
+from shared.errors import Conflict, KeyReused, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_context, log_event
 
 logger = logging.getLogger(__name__)
 
+MAX_TRIES = 10  # against other requests for the same tenant
 LATE_SECONDS = 5.0  # for which a request may be held up before it reads its tenant
 
 
@@ -84,12 +88,40 @@ class IdempotentStart:
             await self.start(operation, workflows)
         return operation
 
-    def ensure_in_time(self, operation: Operation) -> None:
-        """Raise Transient for a request that was held up; `save` asks when it has read the tenant that it will replace.
+    async def begin_once(
+        self,
+        kind: OperationKind,
+        slug: Slug,
+        caller: Caller,
+        workflows: Workflows,
+        save: Callable[[Operation], Awaitable[bool]],
+    ) -> Operation | Tenant:
+        """Do as `begin`, unless one of the kind is open, or the tenant is already as it would be: without a key, too.
+
+        Returns:
+            The open operation; or the tenant, if nothing has to be done. A repeated key gives its own operation again.
+        """
+        for _ in range(MAX_TRIES):
+            stored = await existing_tenant(self._tenants, slug)
+            operation = stored.value.operation
+            if operation.is_open and operation.kind is kind and not operation.is_aborting:
+                return await self._joined(caller, operation)
+            if not operation.is_open and stored.value.state is rules_of(kind).after_success:
+                known = await self._joined(caller, operation)
+                return known if caller.key and known.kind is kind else stored.value
+            try:
+                return await self.begin(kind, slug, caller, workflows, save)
+            except Conflict as error:
+                if isinstance(error, NoRoom) or (await self._tenants.get(slug)).etag == stored.etag:
+                    raise  # for what the tenant is, not because another request was faster
+        raise Conflict(f"{slug} is changing too fast; send the request again")
+
+    def ensure_in_time(self, asked_at: datetime) -> None:
+        """Raise Transient for a request that was held up; asked right after reading the tenant that is to be replaced.
 
         What was read then may belong to somebody else, who took the slug after the request came.
         """
-        if age(operation.created_at, self._clock.now()) > LATE_SECONDS:
+        if age(asked_at, self._clock.now()) > LATE_SECONDS:
             raise Transient("the request was held up on its way: send it again")
 
     async def start(self, operation: Operation, workflows: Workflows) -> None:
@@ -115,6 +147,11 @@ class IdempotentStart:
         if held.fingerprint != caller.fingerprint:
             raise KeyReused("this Idempotency-Key was used for another request; use a new one for this request")
         return held.operation_id
+
+    async def _joined(self, caller: Caller, operation: Operation) -> Operation:
+        """Take the caller's key for an operation that was begun by others, and return the one that it stands for."""
+        held_id = await self.claim(caller, operation.id)
+        return operation if held_id == operation.id else await self._find(held_id) or operation
 
     async def _find(self, operation_id: OperationId) -> Operation | None:
         try:

@@ -1,4 +1,4 @@
-"""Lost instances: notices within a minute that somebody removed an active tenant's namespace, and records it."""
+"""Lost instances: notices within a minute that somebody removed a tenant's namespace, and records it."""
 
 import asyncio
 import logging
@@ -15,7 +15,6 @@ from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId, namespace_name
-from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import MAX_REPAIRS
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Observed, Tenant
@@ -29,7 +28,7 @@ ACTOR = "berth"
 
 
 class LostInstances:
-    """Records which active tenants have lost their instance: a timer's work, every minute, of one worker at a time."""
+    """Records which tenants have lost their instance: a timer's work, every minute, of one worker at a time."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class LostInstances:
     async def record(
         self, cluster: ClusterName, removed: Sequence[tuple[Slug, InstanceId]], workflows: Workflows
     ) -> None:
-        """Let each active tenant fail whose instance is really gone, and release its reservation.
+        """Let each tenant fail, active or asleep, whose instance is really gone, and release its reservation.
 
         If they are too many, or the setting forbids repairs, it is only shown on them.
 
@@ -87,7 +86,7 @@ class LostInstances:
         connection = await self._connections.connect(cluster)
         lost: list[Stored[Tenant]] = []
         for slug, instance in removed:
-            tenant = await self._active(slug, cluster, instance)
+            tenant = await self._settled(slug, cluster, instance)
             if tenant is not None and not await connection.has_namespace(namespace_name(instance)):
                 lost.append(tenant)
         if len(lost) > MAX_REPAIRS:
@@ -106,14 +105,14 @@ class LostInstances:
             except Conflict:  # an operation began on it, which will find out by itself
                 log_event(logger, "lost instance not recorded", tenant=tenant.value.slug)
 
-    async def _active(self, slug: Slug, cluster: ClusterName, instance: InstanceId) -> Stored[Tenant] | None:
-        """Return the tenant of an instance if it is active and nothing changes it."""
+    async def _settled(self, slug: Slug, cluster: ClusterName, instance: InstanceId) -> Stored[Tenant] | None:
+        """Return the tenant of an instance if it is active or asleep, and nothing changes it."""
         try:
             stored = await self._tenants.get(slug)
         except (NotFound, Permanent):  # gone, or a row that this version cannot read
             return None
         tenant = stored.value
-        settled = tenant.state is TenantState.ACTIVE and not tenant.operation.is_open
+        settled = tenant.state.has_instance and not tenant.operation.is_open
         return stored if settled and tenant.is_on(cluster, instance) else None
 
     async def _fail(self, tenant: Stored[Tenant], message: str, workflows: Workflows) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from shared.application.admission import Admission
@@ -27,6 +28,7 @@ from shared.domain.reconciliation import (
     RecordedFinding,
     compare,
     first_seen,
+    is_asleep,
     is_settled,
 )
 from shared.domain.slugs import Slug
@@ -73,7 +75,7 @@ class Reconciliation:
         """Record what does not match, and repair what was found an hour before already, within `MAX_SECONDS`.
 
         Orphaned namespaces are removed and leaked reservations released, unless the setting or their number forbids
-        it. An active tenant whose namespace is missing fails at the first finding. All else is only reported. A
+        it. A tenant whose namespace is missing fails at the first finding. All else is only reported. A
         cluster that does not respond is skipped: nothing is said about it.
 
         Raises Transient when the tables do not respond; the next run tries again.
@@ -155,7 +157,11 @@ class Reconciliation:
                 return not owns and await self._reservations.find(finding.cluster, finding.instance) is None
             case FindingKind.RESERVATION:
                 held = await self._reservations.find(finding.cluster, finding.instance)
-                return not owns and held is not None and held.state is ReservationState.HELD
+                if held is None or held.state.is_pending:  # slot repair takes care of the latter
+                    return False
+                if tenant is None or not owns:
+                    return True
+                return held.state is ReservationState.HELD and is_asleep(tenant.value, self._clock.now())
             case FindingKind.MISSING:
                 return tenant is not None and owns and is_settled(tenant.value, self._clock.now())
             case FindingKind.VOLUME | FindingKind.SKIPPED:
@@ -178,7 +184,7 @@ class Reconciliation:
         return recorded
 
     async def _record_lost(self, found: Sequence[Finding], workflows: Workflows) -> None:
-        """Record the instances of active tenants that are missing, for which no second finding is needed."""
+        """Record the instances of tenants that are missing, for which no second finding is needed."""
         missing: defaultdict[ClusterName, list[tuple[Slug, InstanceId]]] = defaultdict(list)
         for each in found:
             if each.kind is FindingKind.MISSING:
@@ -200,11 +206,20 @@ class Reconciliation:
                 connection = await self._connections.connect(finding.cluster)
                 await connection.remove(namespace_name(finding.instance), timeout=REMOVE_TIMEOUT)
             else:
-                await self._admission.release(finding.cluster, finding.instance, workflows)
+                await self._release(finding, workflows)
             await self._findings.save([recorded.ended(FindingState.REPAIRED, self._clock.now())])
             log_event(logger, "repaired", level=logging.WARNING, **fields)
         except BerthError as error:
             log_event(logger, "not repaired", level=logging.WARNING, cause=str(error), **fields)
+
+    async def _release(self, finding: Finding, workflows: Workflows) -> None:
+        """Release a reservation of no tenant, or the share of one that sleeps."""
+        with suppress(NotFound):
+            tenant = (await self._tenants.get(finding.slug)).value
+            if tenant.is_on(finding.cluster, finding.instance):
+                await self._admission.put_to_sleep(tenant, workflows)
+                return
+        await self._admission.release(finding.cluster, finding.instance, workflows)
 
 
 def _key(finding: Finding) -> tuple[FindingKind, ClusterName, str]:

@@ -11,7 +11,7 @@ from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import InstanceId
 from shared.domain.operations import OperationId, age
-from shared.domain.placement import Reservation, ReservationState
+from shared.domain.placement import Reservation
 from shared.errors import BerthError
 from shared.events import log_event
 from shared.settings import RecoverySettings
@@ -69,7 +69,7 @@ class Recovery:
     async def _restart(self, silent: OpenOperation, reservation: Reservation | None, workflows: Workflows) -> bool:
         """Start an operation's orchestration under another id, unless it is running and not stuck."""
         now = self._clock.now()
-        is_waiting = reservation is not None and reservation.state is ReservationState.WAITING
+        is_waiting = reservation is not None and reservation.state.is_waiting
         if is_waiting and not silent.is_aborting:  # one that was cancelled needs no slot to end
             return False
         stored = await self._tenants.get(silent.slug)

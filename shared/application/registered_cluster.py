@@ -47,15 +47,30 @@ class RegisteredCluster:
         same = not self._uid or not registration.uid or self._uid == registration.uid
         return same and self._access == registration.access
 
-    async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
+    async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
         """Apply a tenant's objects."""
         async with self._recognised() as cluster:
-            await cluster.apply(objects)
+            await cluster.apply(objects, is_new=is_new)
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status of a namespace's workloads."""
         async with self._recognised() as cluster:
             return await cluster.wait_until_ready(namespace, workloads, timeout=timeout)
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload in a namespace is to have."""
+        async with self._recognised() as cluster:
+            return await cluster.replicas(namespace)
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads in a namespace have no pods."""
+        async with self._recognised() as cluster:
+            await cluster.stop(namespace)
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or what is left."""
+        async with self._recognised() as cluster:
+            return await cluster.wait_until_stopped(namespace, timeout=timeout)
 
     async def kept_volumes(self, namespace: str) -> Sequence[str]:
         """Return the names of the volumes that stay when a namespace is removed."""

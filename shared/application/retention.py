@@ -40,6 +40,7 @@ class Retention:
             self._run("latency rows", records.purge_latency(before=now - timedelta(days=keep.latency_days))),
             self._run("operations", records.purge_operations(before=now - timedelta(days=keep.operation_days))),
             self._run("audit entries", records.purge_audit(before=now - timedelta(days=keep.audit_days))),
+            self._run("activity", records.purge_activity(before=now - timedelta(days=keep.activity_days))),
             self._run("findings", records.purge_findings(before=now - timedelta(days=keep.finding_days))),
             self._run("orchestrations", self._orchestrations(workflows)),
             return_exceptions=True,

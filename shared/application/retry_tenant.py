@@ -33,7 +33,7 @@ class Retry:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation)
+            self._start.ensure_in_time(operation.created_at)
             before, now = stored.value, operation.created_at
             tenant = before.begin(operation, now)
             tenant = replace(tenant, version=version or tenant.version)

@@ -13,6 +13,7 @@ from shared.application.ports.workflows import Workflows
 from shared.application.transitions import NEW, save_transition
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation
+from shared.domain.plans import Plans
 from shared.domain.slugs import Slug, check_slug
 from shared.domain.tenants import Tenant
 from shared.errors import Conflict, Invalid, NotFound
@@ -41,6 +42,7 @@ class Signup:
         clusters: ClusterRepository,
         admission: Admission,
         start: IdempotentStart,
+        plans: Plans,
         clock: Clock,
         settings: TenantSettings,
     ) -> None:
@@ -48,6 +50,7 @@ class Signup:
         self._clusters = clusters
         self._admission = admission
         self._start = start
+        self._plans = plans
         self._clock = clock
         self._settings = settings
 
@@ -55,7 +58,7 @@ class Signup:
         """Take a slug and start to provision its tenant.
 
         Raises:
-            Invalid: No cluster is registered for the region.
+            Invalid: There is no such plan, or no cluster is registered for the region.
             Conflict: The slug is taken, or in quarantine after a deletion.
             NoRoom: No cluster of the region can take it, now or after waiting.
             QueueFull: Too many signups are queued.
@@ -64,8 +67,9 @@ class Signup:
         """
 
         async def save(operation: Operation) -> bool:
+            self._check_plan(request.plan)
             before = await self._replaceable(request.slug)
-            self._start.ensure_in_time(operation)
+            self._start.ensure_in_time(operation.created_at)
             if before is not None:  # what the former owner did last must not look like this tenant's
                 after = before.value.changed_at + timedelta(milliseconds=1)
                 operation = replace(operation, created_at=max(operation.created_at, after))
@@ -83,6 +87,7 @@ class Signup:
                     display_name=request.display_name,
                     created_at=operation.created_at,
                     changed_at=operation.created_at,
+                    state_since=operation.created_at,
                     operation=operation,
                 ).placed(placement.cluster, placement.instance, operation.created_at, placement.message)
                 try:
@@ -124,6 +129,10 @@ class Signup:
         if tenant.state is not TenantState.DELETED:
             return "this name is taken"
         return f"this name was in use and stays reserved until {tenant.quarantine_until:%Y-%m-%d}"
+
+    def _check_plan(self, plan: str) -> None:
+        if plan not in self._plans:
+            raise Invalid(("/plan", f"there is no such plan; plans: {', '.join(self._plans)}"))
 
     async def _check_region(self, region: str) -> None:
         """Raise Invalid if no cluster is registered for a region."""

@@ -70,7 +70,7 @@ class SlotRepair:
         await self._admission.start_next(cluster.name, workflows, fresh=True)
 
     async def _release(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
-        """Release a reservation, or its slot only if its tenant is active by now."""
+        """Release a reservation, or its slot only if its tenant is active by now, or its share if that sleeps."""
         try:
             tenant = (await self._tenants.get(slug_of(reservation.operation_id))).value
         except NotFound:
@@ -81,7 +81,11 @@ class SlotRepair:
                 return
             if tenant.state is TenantState.ACTIVE:
                 self._log("slot released: its tenant is active", cluster, reservation)
-                await self._admission.release_slot(name, instance, workflows)
+                await self._admission.release_slot(name, instance, reservation.operation_id, workflows)
+                return
+            if tenant.state is TenantState.HIBERNATED:
+                self._log("share released: its tenant sleeps", cluster, reservation)
+                await self._admission.put_to_sleep(tenant, workflows)
                 return
         self._log("reservation released: nobody needs it", cluster, reservation)
         await self._admission.release(name, instance, workflows, unless_changed=reservation)
@@ -95,7 +99,7 @@ class SlotRepair:
                 return
             self._log("reservation restored: its tenant came late", cluster, released)
             await self._reservations.reserve(
-                replace(cluster, capacity=ANY_CAPACITY),
+                replace(cluster, capacity=ANY_CAPACITY, max_instances=None),
                 released.instance,
                 released.operation_id,
                 weight=released.weight,
@@ -103,7 +107,7 @@ class SlotRepair:
                 max_waiting=ANY_CAPACITY,
             )
             if tenant.state is TenantState.ACTIVE:
-                await self._reservations.release_slot(cluster.name, released.instance)
+                await self._reservations.release_slot(cluster.name, released.instance, released.operation_id)
 
     async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Move a tenant that waits for a cluster which does not respond to another one."""

@@ -57,7 +57,7 @@ async def save_transition(
         "transition",
         tenant=value.slug,
         operation=value.operation.id,
-        kind=value.operation.kind,
+        kind=entry.action,
         before=before,
         after=value.state,
         operation_state=value.operation.state,

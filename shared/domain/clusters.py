@@ -81,10 +81,12 @@ class Cluster:
     `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
     version until the first connection.
 
-    Capacity and allocation are in plan weights. `starting` counts the slots in use, `waiting` the provisionings that
-    are queued for one. Tenants have their addresses under `domain`, by routes on `gateway`; both are missing in a
-    registration of before there were any, and nothing is placed on it then. Nor is it while there is a `breaker`: the
-    cluster does not respond.
+    Tenants have their addresses under `domain`, by routes on `gateway`; both are missing in a registration of before
+    there were any, and nothing is placed on it then. Nor is it while there is a `breaker`: it does not respond.
+
+    Capacity and allocation are in plan weights; a tenant that sleeps has none. `max_instances` is how many instances
+    fit, awake or asleep, because each has a volume; None is no limit. `starting` counts the slots in use, `waiting` the
+    provisionings that are queued for one, and `waking` the wakes, which want the weight `wanted`.
     """
 
     name: ClusterName
@@ -95,9 +97,13 @@ class Cluster:
     domain: str
     gateway: GatewayRef | None
     uid: str = ""
+    max_instances: int | None = None
     allocated: int = 0
     starting: int = 0
     waiting: int = 0
+    waking: int = 0
+    wanted: int = 0
+    instances: int = 0
     breaker: Breaker | None = None
 
     def host(self, slug: Slug) -> str:
@@ -107,9 +113,13 @@ class Cluster:
     @property
     def is_in_use(self) -> bool:
         """Whether any tenant has a reservation on it."""
-        return self.allocated > 0 or self.starting > 0 or self.waiting > 0
+        return self.instances > 0 or self.waiting > 0
 
     @property
     def free(self) -> int:
-        """The weight that still fits."""
-        return max(0, self.capacity - self.allocated)
+        """The weight that still fits, besides what waits to be woken."""
+        return max(0, self.capacity - self.allocated - self.wanted)
+
+    def has_room(self, weight: int) -> bool:
+        """Whether one more instance of a weight fits."""
+        return self.free >= weight and (self.max_instances is None or self.instances < self.max_instances)

@@ -1,8 +1,11 @@
 """The life cycle of a tenant as a table: each kind of operation, and the states between which it moves a tenant.
 
-    provisioning -> active -> deleting -> deleted (a tombstone; a slug that was ever active stays in quarantine)
-         |                      ^
-         +-> failed ------------+
+    provisioning -> active -> hibernating -> hibernated -> waking -> active
+         |             |                         |
+         +-> failed ---+-------------------------+-> deleting -> deleted
+
+A deleted tenant is a tombstone; a slug that was ever active stays in quarantine. A hibernation that is turned round, or
+fails, ends active; a wake that is cancelled, or fails, ends hibernated.
 
 A new kind of operation is one more row of `RULES`. Whatever depends on the kind reads it there.
 """
@@ -19,15 +22,25 @@ class TenantState(StrEnum):
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"
+    HIBERNATING = "hibernating"
+    HIBERNATED = "hibernated"
+    WAKING = "waking"
     FAILED = "failed"
     DELETING = "deleting"
     DELETED = "deleted"
+
+    @property
+    def has_instance(self) -> bool:
+        """Whether a tenant that stays in this state has an instance."""
+        return self in (TenantState.ACTIVE, TenantState.HIBERNATED)
 
 
 class OperationKind(StrEnum):
     """What is being done to the tenant."""
 
     PROVISION = "provision"
+    HIBERNATE = "hibernate"
+    WAKE = "wake"
     DELETE = "delete"
 
 
@@ -37,6 +50,7 @@ class StepName(StrEnum):
     PLACE = "place"
     APPLY = "apply"
     START = "start"
+    STOP = "stop"
     REMOVE = "remove"
 
 
@@ -74,10 +88,9 @@ class KindRules:
         """Whether an open operation of this kind can be cancelled."""
         return self.after_cancel is not None
 
-    @property
-    def may_remove_data(self) -> bool:
-        """Whether an operation of this kind may remove the tenant's objects and its volume."""
-        return StepName.REMOVE in (*self.steps, self.compensation)
+    def includes(self, step: StepName) -> bool:
+        """Whether an operation of this kind may do a step, as a part of its plan or as its compensation."""
+        return step in (*self.steps, self.compensation)
 
 
 RULES: Mapping[OperationKind, KindRules] = {
@@ -93,12 +106,36 @@ RULES: Mapping[OperationKind, KindRules] = {
         after_cancel=TenantState.FAILED,
         compensation=StepName.REMOVE,
     ),
+    OperationKind.HIBERNATE: KindRules(
+        participle="put to sleep",
+        orchestrator="hibernate_tenant",
+        steps=(StepName.STOP,),
+        makes_instance=False,
+        starts_from=frozenset({TenantState.ACTIVE}),
+        during=TenantState.HIBERNATING,
+        after_success=TenantState.HIBERNATED,
+        after_failure=TenantState.ACTIVE,
+        after_cancel=TenantState.ACTIVE,
+        compensation=StepName.START,
+    ),
+    OperationKind.WAKE: KindRules(
+        participle="woken",
+        orchestrator="wake_tenant",
+        steps=(StepName.PLACE, StepName.APPLY, StepName.START),
+        makes_instance=False,
+        starts_from=frozenset({TenantState.HIBERNATED}),
+        during=TenantState.WAKING,
+        after_success=TenantState.ACTIVE,
+        after_failure=TenantState.HIBERNATED,
+        after_cancel=TenantState.HIBERNATED,
+        compensation=StepName.STOP,
+    ),
     OperationKind.DELETE: KindRules(
         participle="deleted",
         orchestrator="delete_tenant",
         steps=(StepName.REMOVE,),
         makes_instance=False,
-        starts_from=frozenset({TenantState.ACTIVE, TenantState.FAILED}),
+        starts_from=frozenset({TenantState.ACTIVE, TenantState.HIBERNATED, TenantState.FAILED}),
         during=TenantState.DELETING,
         after_success=TenantState.DELETED,
         after_failure=None,

@@ -14,22 +14,58 @@ RETRY_AFTER = 30.0  # seconds, for a region none of whose clusters responds
 
 
 class ReservationState(StrEnum):
-    """What an instance may do on its cluster: wait for a slot, start, or just hold its share of the capacity."""
+    """What an instance may do on its cluster.
+
+    Wait for a slot, start, or just hold its share of the capacity. Or sleep without a share, and wait to be woken: for
+    a slot and for its share.
+    """
 
     WAITING = "waiting"
     STARTING = "starting"
     HELD = "held"
+    ASLEEP = "asleep"
+    WAKING = "waking"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a slot."""
+        return self in (ReservationState.WAITING, ReservationState.WAKING)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for a slot or has one."""
+        return self.is_waiting or self is ReservationState.STARTING
+
+    @property
+    def has_share(self) -> bool:
+        """Whether its weight counts as allocated."""
+        return self not in (ReservationState.ASLEEP, ReservationState.WAKING)
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An instance's share of a cluster's capacity, in plan weights, and since when it waits or starts."""
+    """An instance's place on a cluster, with its weight, and since when it waits or starts.
+
+    `operation_id` is the operation that changed it last.
+    """
 
     instance: InstanceId
     operation_id: OperationId
     weight: int
     state: ReservationState
     since: datetime
+
+    def is_for(self, operation_id: OperationId) -> bool:
+        """Whether an operation has it, or waits for it; not one that ended, and left the instance asleep."""
+        return self.operation_id == operation_id and self.state is not ReservationState.ASLEEP
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many instances may start on a cluster at once. Signups start up to fewer, so that some are left for wakes."""
+
+    all: int
+    for_signups: int
 
 
 class Refusal(StrEnum):
@@ -57,7 +93,11 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int, max_sta
     routed = [cluster for cluster in open_clusters if cluster.gateway is not None]
     if not routed:
         raise NoRoom(f"no open cluster of region {region} has a gateway", "register one again, with domain and gateway")
-    fitting = [cluster for cluster in routed if cluster.free >= weight]
+    fitting = [cluster for cluster in routed if cluster.has_room(weight)]
+    if not fitting and any(cluster.free >= weight for cluster in routed):
+        raise NoRoom(
+            f"region {region} is full: its open clusters have as many instances as they may", "raise that number"
+        )
     if not fitting:
         raise NoRoom(f"region {region} is full: no open cluster has a free weight of {weight}")
     responding = [cluster for cluster in fitting if cluster.breaker is None]
@@ -65,7 +105,12 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int, max_sta
         raise Transient(f"no cluster of region {region} that has room responds at present", RETRY_AFTER)
 
     def order(cluster: Cluster) -> tuple[bool, int, float, str]:
-        must_wait = cluster.waiting > 0 or cluster.starting >= max_starting
-        return must_wait, cluster.waiting, cluster.allocated / cluster.capacity, cluster.name
+        queued = cluster.waiting + cluster.waking
+        return (
+            queued > 0 or cluster.starting >= max_starting,
+            queued,
+            cluster.allocated / cluster.capacity,
+            cluster.name,
+        )
 
     return sorted(responding, key=order)

@@ -1,16 +1,20 @@
-"""Plans: what a tenant gets. Quantities are Kubernetes quantities."""
+"""Plans: what a tenant gets. The document shared/plans.yaml has them; quantities are Kubernetes quantities."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from shared.domain.policy import DormancyPolicy
+from shared.errors import NoRoom
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The size of one tenant.
+    """The size of one tenant, and when it counts as dormant.
 
-    Requests are what is reserved and paid for; limits are what a burst may take. `weight` is the share of a cluster's
-    capacity that a tenant uses up, in multiples of the smallest plan. `scratch` is the size of /tmp, which counts
-    towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. `priority` is one of the classes in
-    infra/kubernetes/priority-classes.yaml.
+    Requests are what is reserved and paid for; limits are what a burst may take. `scratch` is the size of /tmp, which
+    counts towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. An empty `storage_class` is the
+    cluster's default. `priority` is one of the classes in infra/kubernetes/priority-classes.yaml. `weight` is the share
+    of a cluster's capacity that a tenant uses up, in multiples of the smallest plan.
     """
 
     name: str
@@ -21,17 +25,20 @@ class Plan:
     ephemeral_storage: str
     scratch: str
     volume: str
+    storage_class: str
     priority: str
     weight: int
+    dormancy: DormancyPolicy
 
 
-# 0.25 core and 0.5 GB cost about $7.80 a month always on at OpenCost's default Azure prices, and under $2 when a trial
-# is awake for 176 of 730 hours: below the $10 that low use may cost. Each larger plan doubles or more.
-PLANS = {
-    plan.name: plan
-    for plan in (
-        Plan("trial", "250m", "1", "512Mi", "512Mi", "512Mi", "256Mi", "5Gi", "berth-trial", 1),
-        Plan("standard", "500m", "2", "1Gi", "1Gi", "1Gi", "512Mi", "20Gi", "berth-paid", 2),
-        Plan("business", "2", "4", "4Gi", "4Gi", "2Gi", "1Gi", "100Gi", "berth-paid", 8),
-    )
-}
+type Plans = Mapping[str, Plan]
+"""All plans by their names, in the order of the document."""
+
+
+def plan_of(plans: Plans, name: str) -> Plan:
+    """Return the plan of a tenant; raises NoRoom for one that the document does not have any more."""
+    try:
+        return plans[name]
+    except KeyError:
+        remedy = f"put the plan {name} back into shared/plans.yaml"
+        raise NoRoom(f"there is no plan {name} any more", remedy) from None

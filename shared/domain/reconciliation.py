@@ -154,8 +154,12 @@ def compare(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], now
             yield Finding(FindingKind.ORPHAN, cluster, each.instance, text, each.slug)
     for each in contents.reservations:
         held = each.state is ReservationState.HELD  # slot repair takes care of the others
-        if held and each.instance not in tenants and _is_old(each.since, now):
+        asleep = each.state is ReservationState.ASLEEP
+        if (held or asleep) and each.instance not in tenants and _is_old(each.since, now):
             text = f"the reservation of the instance {each.instance} is of no tenant"
+            yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
+        elif held and each.instance in tenants and is_asleep(tenants[each.instance], now):
+            text = f"the instance {each.instance} sleeps, and has its share of the capacity still"
             yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
     for each in contents.volumes:
         if each.instance not in known | present and _is_old(each.since, now):
@@ -164,13 +168,18 @@ def compare(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], now
     there = {each.instance for each in contents.namespaces if not each.is_being_removed}
     for instance, tenant in tenants.items():
         if tenant.cluster == cluster and instance not in there and is_settled(tenant, now):
-            text = f"the namespace {namespace_name(instance)} of the active tenant {tenant.slug} is missing"
+            text = f"the namespace {namespace_name(instance)} of the {tenant.state} tenant {tenant.slug} is missing"
             yield Finding(FindingKind.MISSING, cluster, instance, text, tenant.slug)
 
 
 def is_settled(tenant: Tenant, now: datetime) -> bool:
-    """Whether a tenant has been active for an hour, and no operation changes that."""
-    return tenant.state is TenantState.ACTIVE and not tenant.operation.is_open and _is_old(tenant.changed_at, now)
+    """Whether a tenant has been active, or asleep, for an hour, and no operation changes that."""
+    return tenant.state.has_instance and not tenant.operation.is_open and _is_old(tenant.changed_at, now)
+
+
+def is_asleep(tenant: Tenant, now: datetime) -> bool:
+    """Whether a tenant has been asleep for an hour, and no operation changes that."""
+    return tenant.state is TenantState.HIBERNATED and is_settled(tenant, now)
 
 
 def _is_old(since: datetime, now: datetime) -> bool:

@@ -3,13 +3,15 @@
 Both change in the same conditional write, so two operations can never run on one tenant.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
+from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
 
@@ -27,8 +29,11 @@ class Observed:
 class Tenant:
     """A customer's entry.
 
-    `instance` is what runs for it, and is empty once that was removed; `cluster` is empty until it was placed;
-    `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
+    `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed;
+    `cluster` is empty until it was placed; `active_since` is when its instance first became active; `policy` is what
+    differs from its plan's; `replicas` is how many pods each of its workloads had before it was put to
+    sleep, and is empty while it is awake; `quarantine_until` is set on a tombstone and says when the slug is free
+    again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -40,9 +45,13 @@ class Tenant:
     display_name: str
     created_at: datetime
     changed_at: datetime
+    state_since: datetime
     operation: Operation
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
+    active_since: datetime | None = None
+    policy: PolicyOverride = NO_OVERRIDE
+    replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -56,10 +65,11 @@ class Tenant:
                 f"wait until it has ended{cancel}"
             )
         if self.state not in operation.rules.starts_from:
-            allowed = " or ".join(sorted(state for state in operation.rules.starts_from if state))
+            *others, last = sorted(state for state in operation.rules.starts_from if state)
+            allowed = f"{', '.join(others)} or {last}" if others else last
             raise Conflict(f"{self.slug} is {self.state}; only {allowed} tenants can be {operation.rules.participle}")
         operation = replace(operation, instance=self.instance, cluster=self.cluster)
-        return replace(self, state=operation.rules.during, changed_at=now, operation=operation)
+        return replace(self._in_state(operation.rules.during, now), operation=operation)
 
     def succeed(self, now: datetime, *, quarantine: timedelta) -> "Tenant":
         """End the open operation well; raises Conflict if it has ended.
@@ -69,7 +79,9 @@ class Tenant:
         kept a link to it.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
-        return ended._tombstone(now, quarantine) if ended.state is TenantState.DELETED else ended
+        if ended.state is TenantState.DELETED:
+            return ended._tombstone(now, quarantine)
+        return replace(ended, active_since=now) if self.operation.rules.makes_instance else ended
 
     def fail(self, now: datetime) -> "Tenant":
         """End an operation that failed or was cancelled, after its compensation.
@@ -82,7 +94,7 @@ class Tenant:
         if target is None:
             raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
-        return ended._without_instance() if rules.compensation is StepName.REMOVE else ended
+        return ended if target.has_instance else ended._without_instance()
 
     def forget(self, now: datetime, reason: str, *, quarantine: timedelta) -> "Tenant":
         """Forget its instance, whatever is left of that, and end its open operation as cancelled.
@@ -93,14 +105,14 @@ class Tenant:
         if operation.is_open:
             removing = StepName.REMOVE in operation.rules.steps
             operation = operation.fail_step(now, reason).finish(OperationState.CANCELLED, now)
-        forgotten = replace(self, operation=operation, changed_at=now)
+        forgotten = replace(self, operation=operation)
         if removing:
-            return replace(forgotten, state=TenantState.DELETED)._tombstone(now, quarantine)
-        return replace(forgotten, state=TenantState.FAILED)._without_instance()
+            return forgotten._in_state(TenantState.DELETED, now)._tombstone(now, quarantine)
+        return forgotten._in_state(TenantState.FAILED, now)._without_instance()
 
     def lose_instance(self, now: datetime, message: str) -> "Tenant":
-        """Record that somebody removed the instance of an active tenant: it has failed, and can be retried."""
-        lost = replace(self, state=TenantState.FAILED, changed_at=now)._without_instance()
+        """Record that somebody removed the instance of a tenant: it has failed, and can be retried."""
+        lost = self._in_state(TenantState.FAILED, now)._without_instance()
         return replace(lost, observed=Observed(ready=False, message=message, at=now))
 
     def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
@@ -119,15 +131,27 @@ class Tenant:
 
     def is_done_with(self, instance: InstanceId) -> bool:
         """Whether nothing of an instance may be left: the tenant has another one or none, or this one is removed."""
-        operation = self.operation
-        removing = operation.is_open and (operation.is_aborting or StepName.REMOVE in operation.rules.steps)
-        return self.instance != instance or removing
+        rules, is_aborting = self.operation.rules, self.operation.is_aborting
+        removes = StepName.REMOVE in rules.steps or (is_aborting and rules.compensation is StepName.REMOVE)
+        return self.instance != instance or (self.operation.is_open and removes)
 
-    def is_reachable(self, instance: InstanceId) -> bool:
-        """Whether the tenant's address may lead to an instance: it is the active one, or is becoming it."""
+    def may_run(self, instance: InstanceId) -> bool:
+        """Whether an instance may have pods and a route: it is active, or its operation has begun to make it so."""
         operation = self.operation
-        state = operation.rules.after_success if operation.is_open else self.state
-        return state is TenantState.ACTIVE and not self.is_done_with(instance)
+        if not operation.is_open:
+            state = self.state
+        elif operation.started_at is None or operation.is_aborting:
+            state = operation.rules.after_cancel
+        else:
+            state = operation.rules.after_success
+        return self.instance == instance and state is TenantState.ACTIVE
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether its open operation starts its pods, or starts them again: it waits for them and opens its route."""
+        operation = self.operation
+        starts = operation.rules.after_success is TenantState.ACTIVE or operation.has_started(StepName.STOP)
+        return operation.is_open and starts
 
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""
@@ -140,16 +164,21 @@ class Tenant:
             operation=replace(self.operation, actor=""),
             email="",
             display_name="",
+            policy=NO_OVERRIDE,
             quarantine_until=now + quarantine if self.instance else now,
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, observed=None)
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, active_since=None, replicas={}, observed=None)
+
+    def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
+        return replace(self, state=state, state_since=now, changed_at=now)
 
     def _end(self, outcome: OperationState, target: TenantState, now: datetime) -> "Tenant":
         if not self.operation.is_open:
             raise Conflict(f"operation {self.operation.id} has {self.operation.state} already")
-        return replace(self, state=target, changed_at=now, operation=self.operation.finish(outcome, now))
+        ended = replace(self._in_state(target, now), operation=self.operation.finish(outcome, now))
+        return ended if target is TenantState.HIBERNATED else replace(ended, replicas={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ class Activity(StrEnum):
 
     APPLY = "apply_tenant"
     AWAIT = "await_tenant"
+    STOP = "stop_tenant"
+    RESUME = "resume_tenant"
     REMOVE = "remove_tenant"
 
 

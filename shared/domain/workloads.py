@@ -39,6 +39,28 @@ def workloads_of(objects: Iterable[Mapping[str, Any]]) -> Sequence[Workload]:
     return [_workload(each["metadata"]["name"], each["spec"]) for each in objects if each["kind"] == KIND]
 
 
+def with_replicas(objects: Iterable[Mapping[str, Any]], replicas: Mapping[str, int]) -> Sequence[Mapping[str, Any]]:
+    """Return a tenant's objects, with so many pods for each workload that is named."""
+    return [
+        {**each, "spec": {**each["spec"], "replicas": replicas[each["metadata"]["name"]]}}
+        if each["kind"] == KIND and each["metadata"]["name"] in replicas
+        else each
+        for each in objects
+    ]
+
+
+def pods_of_workloads(pods: Iterable[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the pods that a workload made, whichever it is."""
+    return [
+        pod
+        for pod in pods
+        if any(
+            each.get("controller") and each.get("kind") == KIND
+            for each in pod.get("metadata", {}).get("ownerReferences") or ()
+        )
+    ]
+
+
 def status_of(
     pods: Sequence[Mapping[str, Any]], workloads: Sequence[Workload], *, now: datetime, crash_limit: int
 ) -> PodStatus:

@@ -187,9 +187,9 @@ async def _wait(headers: Mapping[str, str]) -> None:
 def goals(result: Burst, limits: ProvisioningSettings) -> Sequence[Goal]:
     """Return what a burst has to hold on one cluster with these limits."""
     return [
-        Goal("starting at once", result.accepted.starting, limits.max_concurrent),
+        Goal("starting at once", result.accepted.starting, limits.signup_slots),
         Goal("queued at once", result.accepted.waiting, limits.max_queued),
-        Goal("accepted at once", result.accepted.together, limits.max_concurrent + limits.max_queued),
+        Goal("accepted at once", result.accepted.together, limits.signup_slots + limits.max_queued),
         Goal("failed", len(result.failed), 0),
         Goal("broken invariants", len(result.violations), 0),
     ]

@@ -33,7 +33,7 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.settings import KubernetesSettings
-from tests.support.builders import LOCAL, PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
 from tests.support.stack import proxied_stack
 
 type Provision = Callable[[int], Awaitable[float]]
@@ -135,7 +135,8 @@ async def _cluster(stack: Stack) -> KubernetesApiCluster:
 
 
 def _bundle() -> tuple[Tenant, list[Manifest], Manifest]:
-    tenant, templates = new_tenant(new_slug(), created_at=datetime.now(UTC)), YamlTenantTemplates(TENANT_SETTINGS)
+    tenant = new_tenant(new_slug(), created_at=datetime.now(UTC))
+    templates = YamlTenantTemplates(TENANT_SETTINGS, PLANS)
     return tenant, list(templates.render(tenant, LOCAL)), templates.route(tenant, LOCAL)
 
 

@@ -101,7 +101,7 @@ class Bench:
         self._clock = FakeClock()
         self._workflows = CountedWorkflows()
         self._signups, self._waiting, self._samples = starting + waiting, waiting, samples
-        self._settings = new_settings(max_concurrent=starting, max_queued=waiting)
+        self._settings = new_settings(max_concurrent=starting, max_queued=waiting, wake_slots=0)
         self._clusters = [new_cluster(name, region=name, capacity=self._signups) for name in ("busy", "free")]
         self._kubernetes = {cluster.name: FakeCluster(self._clock) for cluster in self._clusters}
         self._queued: Operation

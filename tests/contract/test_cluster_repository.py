@@ -122,7 +122,9 @@ async def test_operators_never_undo_each_other(
             registry(workers[0]).change(cluster.name, state=ClusterState.CORDONED, capacity=None),
             registry(workers[1]).change(cluster.name, state=None, capacity=capacity),
         )
-        expected = replace(cluster, state=ClusterState.CORDONED, capacity=capacity, allocated=4, starting=1)
+        expected = replace(
+            cluster, state=ClusterState.CORDONED, capacity=capacity, allocated=4, starting=1, instances=1
+        )
         assert expected in changed
         assert (await workers[0].get(cluster.name)).value == expected
 

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import DOMAIN, OWNER
+from shared.adapters.plans import load_plans
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
@@ -31,6 +32,7 @@ TENANT_SETTINGS = TenantSettings(
     default_version="1.0.0",
     secret_seed=SecretStr("0123456789abcdef"),
 )
+PLANS = load_plans()  # the document that is deployed
 PRODUCT = (Workload("product", claims=frozenset({"data"})),)  # what the templates make
 
 
@@ -53,6 +55,7 @@ def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
         "display_name": "Acme",
         "created_at": START,
         "changed_at": START,
+        "state_since": START,
         "operation": replace(operation, instance=instance),
         "instance": instance,
     }
@@ -73,7 +76,9 @@ def new_cluster(name: str = "one", **fields: Any) -> Cluster:
     return Cluster(**(usual | fields))
 
 
-LOCAL = new_cluster("local", domain=f"local.{DOMAIN}", gateway=GatewayRef(NAMESPACE, NAME, "", NAMESPACE))
+GATEWAY = GatewayRef(NAMESPACE, NAME, "", NAMESPACE)
+"""The gateway of a real control plane."""
+LOCAL = new_cluster("local", domain=f"local.{DOMAIN}", gateway=GATEWAY)
 """The registration of a real control plane with this name."""
 
 

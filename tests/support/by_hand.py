@@ -26,6 +26,10 @@ class ByHand(Protocol):
         """Return the version of each of a tenant's objects in its namespace."""
         ...
 
+    async def claim(self, namespace: str) -> str:
+        """Return the id of the claim of a tenant's volume."""
+        ...
+
     async def delete(self, namespace: str) -> None:
         """Delete a namespace without waiting until it is gone."""
         ...
@@ -83,6 +87,9 @@ class FakeByHand:
             if kind != "Namespace" and SLUG in manifest["metadata"].get("labels", {})
         }
 
+    async def claim(self, namespace: str) -> str:
+        return self._namespaces[namespace].claims["data"]
+
     async def delete(self, namespace: str) -> None:
         del self._namespaces[namespace]
 
@@ -131,6 +138,9 @@ class KubectlByHand:
             for each in items
             if SLUG in each["metadata"].get("labels", {})
         }
+
+    async def claim(self, namespace: str) -> str:
+        return await kubectl(self._plane, "get", "pvc", "data", "-n", namespace, "-o", "jsonpath={.metadata.uid}")
 
     async def delete(self, namespace: str) -> None:
         await kubectl(self._plane, "delete", "namespace", namespace, "--wait=false")

@@ -11,8 +11,9 @@ from cli.api import Api, Json
 from functions.http.api import ROUTES
 from functions.http.openapi import document
 from functions.http.problems import MEDIA_TYPE
+from tests.support.builders import PLANS
 
-DOCUMENT: Json = json.loads(document(ROUTES))
+DOCUMENT: Json = json.loads(document(ROUTES, plans=PLANS))
 _CHECKS: list[Any] = [
     checks.status_code_conformance,
     checks.content_type_conformance,

@@ -9,13 +9,23 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
+from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.application.registered_cluster import RegisteredCluster
-from shared.domain.clusters import AzureAccess, Cluster, ClusterAccess, ClusterName, KubeconfigAccess, Probe
+from shared.domain.clusters import (
+    AzureAccess,
+    Cluster,
+    ClusterAccess,
+    ClusterName,
+    GatewayRef,
+    KubeconfigAccess,
+    Probe,
+)
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
@@ -49,12 +59,19 @@ _WAITING: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(slots=True)
 class FakeNamespace:
-    """One namespace. `held` keeps it from being removed, as a finalizer does; `pods` are of others."""
+    """One namespace.
+
+    `held` keeps it from being removed, as a finalizer does, and `stuck` its pods from stopping, as a lost node does;
+    `claims` are the ids of its volume claims by name; `pods` are of others.
+    """
 
     created_at: datetime
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
     workload_at: float = 0.0
     held: bool = False
+    stuck: bool = False
+    stopped_at: float = float("-inf")
+    claims: dict[str, str] = field(default_factory=dict[str, str])
     pods: list[Manifest] = field(default_factory=list[Manifest])
 
     @property
@@ -64,11 +81,16 @@ class FakeNamespace:
 
     @property
     def tag(self) -> str:
-        """The tag of the workload's image, or an empty string without a workload."""
+        """The tag of the workload's image, or an empty string without a workload that has pods."""
         for (kind, _), manifest in self.objects.items():
-            if kind == KIND:
+            if kind == KIND and replicas_of(manifest):
                 return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
         return ""
+
+
+def replicas_of(manifest: Manifest) -> int:
+    """Return how many pods a workload is to have."""
+    return manifest["spec"].get("replicas", 1)
 
 
 class FakeCluster:
@@ -89,6 +111,8 @@ class FakeCluster:
         missing: What a probe says that it lacks.
         warnings: What else a probe says.
         gateway: What the gateway makes of every route.
+        gateway_name: The one gateway that is there, as NAMESPACE/NAME.
+        stop_seconds: How long pods take to stop.
     """
 
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
@@ -97,18 +121,20 @@ class FakeCluster:
         self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
         self.kept_removals = 1000
+        self.stop_seconds = 1.0
         self._known: dict[str, FoundNamespace] = {}
         self._removals: list[FoundNamespace] = []
         self.identity = str(uuid4())
         self.missing: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
         self.gateway = RouteStatus(True)
+        self.gateway_name = f"{NAMESPACE}/{NAME}"
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
         self._slow_seconds = slow_seconds
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects; applying the same again changes nothing."""
         await self._answer()
         for each in objects:
@@ -122,12 +148,14 @@ class FakeCluster:
                 found = self.namespaces[name].objects.get((kind, metadata["name"]))
                 if found is not None:
                     ensure_ours(found, self._owner, kind)
-            elif kind != "Namespace":
+            elif kind != "Namespace" or not is_new:
                 raise NotFound(f"there is no namespace {name}")
             namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
+            if kind == "PersistentVolumeClaim":
+                namespace.claims.setdefault(metadata["name"], token_hex(8))
         self._known |= {namespace_name(each.instance): each for each in self._found()}
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
@@ -141,6 +169,38 @@ class FakeCluster:
             left = self._ready_at(held) - self._clock.monotonic()
             self._clock.advance(min(timeout, max(0.0, left)))
         return self._status(held, workloads)
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload in a namespace is to have."""
+        objects = (await self._existing(namespace)).objects
+        return {name: replicas_of(manifest) for (kind, name), manifest in objects.items() if kind == KIND}
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads in a namespace have no pods."""
+        held = await self._existing(namespace)
+        for key, manifest in held.objects.items():
+            if key[0] == KIND and replicas_of(manifest):
+                held.objects[key] = {**manifest, "spec": {**manifest["spec"], "replicas": 0}}
+                held.stopped_at = self._clock.monotonic()
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
+        await self._answer()
+        held = self.namespaces.get(namespace)
+        if held is None:
+            return ""
+        left = held.stopped_at + self.stop_seconds - self._clock.monotonic()
+        if held.tag or held.stuck or left > timeout:
+            self._clock.advance(timeout)
+            return "its pod product-0 on node-0 has not stopped; is the node there?"
+        self._clock.advance(max(0.0, left))
+        return ""
+
+    async def _existing(self, namespace: str) -> FakeNamespace:
+        await self._answer()
+        if namespace not in self.namespaces:
+            raise NotFound(f"there is no namespace {namespace}")
+        return self.namespaces[namespace]
 
     async def kept_volumes(self, namespace: str) -> Sequence[str]:
         """Return the names of the volumes that stay when a namespace is removed."""
@@ -229,9 +289,11 @@ class FakeCluster:
         await self._answer()
         return self.identity
 
-    async def probe(self) -> Probe:
+    async def probe(self, gateway: GatewayRef, domain: str) -> Probe:
         """Return what it lacks."""
-        return Probe(await self.uid(), self.missing, self.warnings)
+        given = f"{gateway.namespace}/{gateway.name}"
+        missing = () if given == self.gateway_name else (f"there is no gateway {given}",)
+        return Probe(await self.uid(), (*self.missing, *missing), self.warnings)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -258,8 +320,9 @@ class FakeCluster:
             status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
         pods = [
             {"metadata": {"ownerReferences": [{"kind": KIND, "name": name, "controller": True}]}, "status": status}
-            for kind, name in namespace.objects
+            for (kind, name), manifest in namespace.objects.items()
             if kind == KIND
+            for _ in range(replicas_of(manifest))
         ]
         found = status_of([*pods, *namespace.pods], workloads, now=self._clock.now(), crash_limit=CRASH_LIMIT)
         return replace(found, adding_node=kind == "node" and not ready)
@@ -272,14 +335,28 @@ class FaultyCluster:
         self._cluster = cluster
         self._faults = faults
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects."""
-        await self._faults.call("apply", lambda: self._cluster.apply(objects))
+        await self._faults.call("apply", lambda: self._cluster.apply(objects, is_new=is_new))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status of a namespace's workloads."""
         return await self._faults.call(
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
+        )
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each workload is to have."""
+        return await self._faults.call("replicas", lambda: self._cluster.replicas(namespace))
+
+    async def stop(self, namespace: str) -> None:
+        """Let the workloads have no pods."""
+        await self._faults.call("stop", lambda: self._cluster.stop(namespace))
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return what is left of the pods."""
+        return await self._faults.call(
+            "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
     async def kept_volumes(self, namespace: str) -> Sequence[str]:
@@ -345,9 +422,9 @@ class FakeConnections:
             held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
         return held
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what a cluster lacks."""
-        return await self._faults.call("probe", self._find(access).probe)
+        return await self._faults.call("probe", lambda: self._find(access).probe(gateway, domain))
 
     async def _open(self, access: ClusterAccess) -> KubernetesCluster:
         return FaultyCluster(self._find(access), self._faults)

@@ -22,13 +22,14 @@ from shared.application.ports.clusters import TenantTemplates
 from shared.application.ports.stored import Stored
 from shared.application.signup import SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
-from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
 from shared.settings import Settings
-from tests.support.builders import new_cluster, new_settings
+from tests.support.builders import PLANS, new_cluster, new_settings
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster, FakeConnections, FakeTemplates
 from tests.support.fake_workflows import FakeWorkflows
@@ -56,6 +57,7 @@ class Worker(UseCases):
         self.faults = faults = Faults()
         super().__init__(
             settings,
+            plans=PLANS,
             tables=FaultyTables(storage, faults),
             clock=clock,
             connect=lambda clusters: FakeConnections(clusters, kubernetes, faults),
@@ -143,6 +145,25 @@ class World:
         await self.run()
         return await self.tenant(slug)
 
+    async def asleep(self, slug: str = "acme", **fields: str) -> Tenant:
+        """Return a tenant that was signed up and put to sleep."""
+        await self.active(slug, **fields)
+        await self.sleep(slug)
+        await self.run()
+        return await self.tenant(slug)
+
+    async def sleep(self, slug: str = "acme", caller: Caller = PORTAL, *, worker: int = 0) -> Operation:
+        """Begin to put a tenant to sleep that is awake."""
+        begun = await self.workers[worker].sleep.sleep(Slug(slug), caller, self.workflows)
+        assert isinstance(begun, Operation)
+        return begun
+
+    async def wake(self, slug: str = "acme", caller: Caller = PORTAL, *, worker: int = 0) -> Operation:
+        """Begin to wake a tenant that is asleep."""
+        begun = await self.workers[worker].wake.wake(Slug(slug), caller, self.workflows)
+        assert isinstance(begun, Operation)
+        return begun
+
     async def tenant(self, slug: str = "acme") -> Tenant:
         """Return a tenant as it is recorded."""
         return (await TableTenantRepository(self.storage).get(Slug(slug))).value
@@ -214,10 +235,7 @@ class World:
                 self._begin(operation, self.work(operation))
 
     def _begin(self, operation: Operation, work: Work) -> None:
-        declared: Any = {
-            OperationKind.PROVISION: orchestrators.provision_tenant,
-            OperationKind.DELETE: orchestrators.delete_tenant,
-        }[operation.kind]
+        declared: Any = getattr(orchestrators, operation.rules.orchestrator)
         context = _Context(self.clock)
         steps = declared.build().get_user_function().orchestrator_function(context, work.encode())
         self._running.pop(operation.orchestration_id, None)  # to the end of the line
@@ -294,8 +312,8 @@ async def new_world(
 async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """Return everything that is wrong, as sentences.
 
-    One tenant has one complete bundle of objects and one reservation, or nothing; the sums add up; no cluster is
-    overbooked; and at rest no operation is open.
+    One tenant has one complete bundle of objects and one reservation, or nothing; only one that sleeps has no pods and
+    no route; the sums add up; no cluster is overbooked; and at rest no operation is open.
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
@@ -319,12 +337,21 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
         if tenant.operation.is_open:
             if at_rest:
                 found.append(f"{slug} is {tenant.state}: its operation has not ended")
-        elif tenant.state == "active":
+        elif tenant.state.has_instance:
+            awake = tenant.state == "active"
             reservation = reservations.get(instance, {})
-            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != "held":
-                found.append(f"{slug} is active on {tenant.cluster} with the reservation {reservation}")
-            if len(homes[instance].objects if instance in homes else ()) != 5:
-                found.append(f"{slug} is active without all of its objects")
+            expected = "held" if awake else "asleep"
+            if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != expected:
+                found.append(f"{slug} is {tenant.state} on {tenant.cluster} with the reservation {reservation}")
+            objects = homes[instance].objects if instance in homes else {}
+            if len(objects.keys() - {(ROUTE, ROUTE_NAME)}) != 4:
+                found.append(f"{slug} is {tenant.state} without all of its objects")
+            elif bool(homes[instance].tag) is not awake:
+                found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a pod")
+            if ((ROUTE, ROUTE_NAME) in objects) is not awake:
+                found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a route")
+            if bool(tenant.replicas) is awake:
+                found.append(f"{slug} is {tenant.state} with the recorded replicas {tenant.replicas}")
         elif instance:
             found.append(f"{slug} is {tenant.state} and has the instance {instance}")
     found += [f"the instance {each} of no tenant has a reservation" for each in reservations.keys() - known]

@@ -27,7 +27,7 @@ def missed(goals: Sequence[Goal]) -> list[str]:
 
 def burst_result(accepted: burst.Accepted, *signups: burst.Signup, violations: Sequence[str] = ()) -> Sequence[Goal]:
     result = burst.Burst([GOOD, *signups], 10.0, accepted, 1, 15, 13, list(violations))
-    return burst.goals(result, ProvisioningSettings(max_concurrent=64, max_queued=500))
+    return burst.goals(result, ProvisioningSettings(max_concurrent=64, max_queued=500, wake_slots=0))
 
 
 def scale_result(many: scale.Cost = COST, waiting: scale.Cost = WAITING) -> Sequence[Goal]:

@@ -17,9 +17,16 @@ from cli.output import console
 from cli.running import TargetError, connect
 from local.gateway.process import GatewayProcess
 from local.stack import Stack
-from shared.domain.plans import PLANS
+from tests.support.builders import PLANS
 
-TENANT = {"slug": "acme", "state": "provisioning", "operation": "acme.1", "observed": None}
+TENANT: Json = {
+    "slug": "acme",
+    "state": "provisioning",
+    "operation": "acme.1",
+    "observed": None,
+    "activity": [],
+    "dormancy": None,
+}
 
 
 def operation(kind: str = "provision", *, cancel_requested: bool = False) -> Json:
@@ -101,6 +108,8 @@ def test_piped_text_is_neither_wrapped_nor_changed(capsys: pytest.CaptureFixture
         ("create", "provision", False, ", end it with ./berth tenants cancel acme"),
         ("retry", "provision", False, ", end it with ./berth tenants cancel acme"),
         ("cancel", "provision", True, "; it is being cancelled"),
+        ("sleep", "hibernate", False, ", end it with ./berth tenants cancel acme"),
+        ("wake", "wake", False, ", end it with ./berth tenants cancel acme"),
         ("delete", "delete", False, "; a deletion cannot be cancelled"),
     ],
 )
@@ -112,12 +121,33 @@ def test_an_interrupted_command_says_what_goes_on(
     cancel_requested: bool,
     sentence: str,
 ) -> None:
-    requests = ("POST tenants", "POST tenants/acme/retry", "POST operations/acme.1/cancel", "DELETE tenants/acme")
+    changes = ("POST tenants/acme/retry", "POST tenants/acme/sleep", "POST tenants/acme/wake", "DELETE tenants/acme")
+    requests = ("POST tenants", "POST operations/acme.1/cancel", *changes)
     begun = operation(kind, cancel_requested=cancel_requested)
     respond(monkeypatch, {"GET tenants/acme": TENANT, **dict.fromkeys(requests, begun)})
     assert main(["tenants", command, "acme"]) == INTERRUPTED
     follow = "the operation goes on: follow it with ./berth tenants show acme"
     assert capsys.readouterr().err == f"berth: interrupted\n{follow}{sentence}\n"
+
+
+@pytest.mark.parametrize("action", ["sleep", "wake"])
+def test_what_is_so_already_is_only_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    tenant = TENANT | {"state": "as it was to be", "plan": "trial", "cluster": "local", "version": "1"}
+    respond(monkeypatch, {f"POST tenants/acme/{action}": tenant})
+    assert main(["tenants", action, "acme"]) == 0
+    assert "as it was to be" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("turned_round", "state", "code"), [(True, "cancelled", 0), (False, "cancelled", 1)])
+def test_a_wake_that_turns_a_hibernation_round_succeeds(
+    monkeypatch: pytest.MonkeyPatch, turned_round: bool, state: str, code: int
+) -> None:
+    ended: Json = {"state": state, "finished_at": "2026-01-01T00:00:00.000Z", "kept_volumes": []}
+    begun = operation("hibernate", cancel_requested=turned_round) | ended
+    respond(monkeypatch, {"POST tenants/acme/wake": begun})
+    assert main(["tenants", "wake", "acme"]) == code
 
 
 def test_an_interrupted_request_may_have_been_received(
@@ -137,6 +167,28 @@ def test_a_step_that_is_done_shows_no_message(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["apply", "done", "0.13"] in lines
     assert ["start", "running", "waiting", "for", "the", "pod"] in lines
+
+
+POLICY = {"idle_days": 3, "never_active_days": 14, "exempt": False, "keep_awake_until": None}
+
+
+def test_a_policy_is_shown_with_where_it_is_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = POLICY | {"overridden": ["idle_days"]}
+    respond(monkeypatch, {"PUT tenants/acme/policy": TENANT | {"policy": policy}})
+    assert main(["tenants", "policy", "acme", "--idle-days", "3"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["idle_days", "3", "tenant"] in lines
+    assert ["never_active_days", "14", "plan"] in lines
+
+
+def test_a_policy_that_is_the_plans_takes_no_option(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {})
+    options = ["tenants", "policy", "acme", "--as-plan", "--exempt", "no"]
+    assert "--as-plan goes with no other option" in usage_error(capsys, options)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +223,7 @@ async def test_registering_prints_warnings_and_keeps_the_state(
 
     async def request(*_: Any, json: Any, **__: Any) -> httpx.Response:
         bodies.append(json)
-        numbers = dict.fromkeys(("capacity", "allocated", "free", "starting", "waiting"), 0)
+        numbers = dict.fromkeys(("capacity", "allocated", "free", "starting", "waiting", "waking", "instances"), 0)
         cluster = {"name": "weu-1", "region": "westeurope", "state": "cordoned", **numbers, "breaker": None}
         return httpx.Response(200, json={**cluster, "uid": "u", "warnings": ["there is no DNS"]})
 

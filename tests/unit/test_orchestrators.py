@@ -44,10 +44,13 @@ class Context:
 
 
 def provision(script: Script) -> tuple[str, Context]:
-    """Run the orchestration until it ends, including each continue-as-new; return its result and its last context."""
+    return run(orchestrators.provision_tenant, script)
+
+
+def run(declared: Any, script: Script) -> tuple[str, Context]:
+    """Run an orchestration until it ends, including each continue-as-new; return its result and its last context."""
     while True:
         context = Context(script)
-        declared: Any = orchestrators.provision_tenant
         steps = declared.build().get_user_function().orchestrator_function(context, asdict(WORK))
         given, result = None, None
         while result is None:
@@ -89,3 +92,31 @@ def test_compensation_is_retried_until_it_succeeds() -> None:
 def test_an_operation_that_has_ended_is_not_touched() -> None:
     result, context = provision(lambda _: Outcome(Verdict.ENDED))
     assert (result, context.called) == (Verdict.ENDED, [Activity.APPLY])
+
+
+def test_a_wake_is_undone_by_a_stop() -> None:
+    stops = iter([RETRY, FAILED, DONE])
+    result, context = run(
+        orchestrators.wake_tenant, lambda activity: next(stops) if activity is Activity.STOP else FAILED
+    )
+    assert (result, context.called) == (Verdict.DONE, [Activity.APPLY, *[Activity.STOP] * 3])
+
+
+def test_a_wake_without_a_slot_ends_its_orchestration() -> None:
+    result, context = run(orchestrators.wake_tenant, lambda _: QUEUED)
+    assert (result, context.called) == (Verdict.QUEUED, [Activity.APPLY])
+
+
+def test_a_hibernation_is_undone_by_a_start() -> None:
+    starts = iter([RETRY, FAILED, DONE])
+    result, context = run(
+        orchestrators.hibernate_tenant, lambda activity: next(starts) if activity is Activity.RESUME else FAILED
+    )
+    assert (result, context.called) == (Verdict.DONE, [Activity.STOP, *[Activity.RESUME] * 3])
+
+
+def test_a_long_stop_keeps_its_history_short() -> None:
+    outcomes = iter([*[RETRY] * 200, DONE])
+    result, context = run(orchestrators.hibernate_tenant, lambda _: next(outcomes))
+    assert (result, set(context.called)) == (Verdict.DONE, {Activity.STOP})
+    assert len(context.called) < 100

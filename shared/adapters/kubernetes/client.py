@@ -30,6 +30,7 @@ type Query = Mapping[str, str | int]
 
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
+MERGE = "application/merge-patch+json"
 UNAUTHORIZED = (
     "the API server does not accept berth's token (401): check berth's identity and the cluster's registration"
 )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient, NotServed, Query
+from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
     METADATA_ONLY,
     found_namespaces,
@@ -14,19 +14,18 @@ from shared.adapters.kubernetes.inventory import (
     left_volumes,
     removed_namespaces,
 )
-from shared.adapters.kubernetes.ownership import INSTANCE, ensure_all_ours, ensure_ours
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_all_ours, ensure_ours
 from shared.adapters.kubernetes.rate_limit import RateLimit
-from shared.adapters.kubernetes.routes import ROUTES, delete_route, missing_for_routes, served
+from shared.adapters.kubernetes.routes import ROUTES, delete_route, served
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
-from shared.domain.clusters import GatewayRef
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import RouteStatus
-from shared.domain.workloads import KIND, Workload, status_of
+from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
 from shared.events import log_event
 from shared.settings import KubernetesSettings
@@ -60,7 +59,6 @@ FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
 NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
-MERGE = "application/merge-patch+json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
@@ -99,8 +97,11 @@ class KubernetesApiCluster:
         """Return the same after one request, which is not retried and does not wait for its turn."""
         return uid_of(await self._client.request_at_once(KUBE_SYSTEM))
 
-    async def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload."""
+    async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
+        """Server-side apply a tenant's objects: the namespace, then all that a workload needs, then the workload.
+
+        The namespace of an instance that is not new must be there: else it was removed, and its data with it.
+        """
         unknown = sorted({each["kind"] for each in objects} - (PATHS.keys() - {ROUTE}))
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
@@ -110,7 +111,7 @@ class KubernetesApiCluster:
         between = [each for each in objects if each not in first and each not in last]
         with time_budget(self._settings.total_timeout):
             for group in (first, between, last):
-                await asyncio.gather(*(self._apply(each) for each in group))
+                await asyncio.gather(*(self._apply(each, is_new=is_new) for each in group))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
@@ -138,6 +139,37 @@ class KubernetesApiCluster:
             status = with_cause(status, await self._events(namespace), workloads)
         return status
 
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each of this berth's workloads in a namespace is to have; raises NotFound."""
+        return {each["metadata"]["name"]: each["spec"]["replicas"] for each in await self._workloads(namespace)}
+
+    async def stop(self, namespace: str) -> None:
+        """Let this berth's workloads in a namespace have no pods; raises NotFound for a namespace that is gone.
+
+        A patch, because an apply of this field alone would let go of all others, and an apply of all could be refused
+        for a template that was changed since.
+        """
+        body = {"spec": {"replicas": 0}}
+        for each in await self._workloads(namespace):
+            if each["spec"]["replicas"]:
+                path = f"{PATHS[KIND].format(namespace)}/{each['metadata']['name']}"
+                with contextlib.suppress(NotFound):  # somebody removed it just now
+                    await self._client.request(
+                        "PATCH", path, body, media_type=MERGE, query={"fieldManager": FIELD_MANAGER}
+                    )
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
+        left: Sequence[Mapping[str, Any]] = []
+
+        async def has_stopped() -> bool:
+            nonlocal left
+            left = pods_of_workloads((await self._client.request("GET", PODS.format(namespace)))["items"])
+            return not left
+
+        deadline = asyncio.get_running_loop().time() + timeout
+        return "" if await _poll(has_stopped, deadline) else _not_stopped(left[0])
+
     async def kept_volumes(self, namespace: str) -> Sequence[str]:
         """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
         return await kept_volumes(self._client, namespace)
@@ -151,22 +183,12 @@ class KubernetesApiCluster:
         """
         ensure_all_ours([route], self._owner)
         deadline = asyncio.get_running_loop().time() + min(timeout, time_left())
-        await self._apply(route)
+        await self._apply(route, is_new=True)
         return await served(lambda: self._ask(route["metadata"]["namespace"], _path(route)), deadline)
 
     async def close_route(self, namespace: str) -> None:
         """Delete a tenant's route, if there is one."""
         await delete_route(self._client, namespace)
-
-    async def check_gateway(self, gateway: GatewayRef, domain: str, labels: Mapping[str, str]) -> Sequence[str]:
-        """Return what is missing so that tenants can have routes on a gateway, as sentences; nothing when all is there.
-
-        Args:
-            gateway: The gateway of the cluster's registration.
-            domain: Under which tenants have their addresses.
-            labels: The labels of a tenant's namespace.
-        """
-        return await missing_for_routes(self._client, gateway, domain, labels)
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
@@ -245,20 +267,29 @@ class KubernetesApiCluster:
         with time_budget(self._settings.total_timeout):
             return await left_volumes(self._client)
 
-    async def _apply(self, manifest: Mapping[str, Any]) -> None:
+    async def _workloads(self, namespace: str) -> list[Json]:
+        """Return this berth's workloads in a namespace; raises NotFound for a namespace that is gone."""
+        await self._ensure_exists(namespace)
+        instance = namespace.removeprefix(NAMESPACE_PREFIX)
+        selector = {"labelSelector": f"{OWNER}={self._owner},{INSTANCE}={instance}"}
+        return (await self._client.request("GET", PATHS[KIND].format(namespace), query=selector))["items"]
+
+    async def _apply(self, manifest: Mapping[str, Any], *, is_new: bool) -> None:
         """Create an object, or apply it to the one that exists, if that is this instance's; raises NotOurs.
 
-        That is one request for an object that does not exist, as for all of a new tenant, and three for one that does.
+        That is one request for an object of a new tenant, and two or three for one that exists.
         """
-        try:
-            await self._patch(manifest, NO_OBJECT)
-        except Conflict:
-            found = await self._found(manifest)
-            if found:
-                ensure_ours(found, self._owner, manifest["kind"])
-            # With its uid, so that no other one of the same name, made since, is taken over instead.
-            precondition = {"uid": found["metadata"]["uid"]} if found else NO_OBJECT
-            await self._patch(manifest, precondition, retry_conflict=True)
+        if is_new:
+            with contextlib.suppress(Conflict):
+                return await self._patch(manifest, NO_OBJECT)
+        found = await self._found(manifest)
+        if found:
+            ensure_ours(found, self._owner, manifest["kind"])
+        if manifest["kind"] == "Namespace" and not is_new and (not found or "deletionTimestamp" in found["metadata"]):
+            raise NotFound(f"somebody removed the namespace {manifest['metadata']['name']}")
+        # With its uid, so that no other one of the same name, made since, is taken over instead.
+        precondition = {"uid": found["metadata"]["uid"]} if found else NO_OBJECT
+        return await self._patch(manifest, precondition, retry_conflict=True)
 
     async def _patch(
         self, manifest: Mapping[str, Any], precondition: Mapping[str, str], *, retry_conflict: bool = False
@@ -394,11 +425,15 @@ def _path(manifest: Mapping[str, Any]) -> str:
 def _remaining(namespace: Json, pod: Json | None) -> str:
     """Return what is left of a namespace, in words."""
     if pod:
-        where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
-        return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"
+        return _not_stopped(pod)
     messages = [
         str(condition.get("message"))
         for condition in namespace.get("status", {}).get("conditions", [])
         if condition.get("status") == "True"
     ]
     return "; ".join(messages)[:300] or "Kubernetes does not say what is left"
+
+
+def _not_stopped(pod: Mapping[str, Any]) -> str:
+    where = f" on {pod['spec']['nodeName']}" if pod["spec"].get("nodeName") else ""
+    return f"its pod {pod['metadata']['name']}{where} has not stopped; is the node there?"

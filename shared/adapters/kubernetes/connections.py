@@ -9,7 +9,8 @@ from azure.core.credentials_async import AsyncTokenCredential
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.registered_cluster import RegisteredCluster
-from shared.domain.clusters import ClusterAccess, ClusterName, Probe
+from shared.domain.clusters import ClusterAccess, ClusterName, GatewayRef, Probe
+from shared.domain.plans import Plans
 from shared.settings import KubernetesSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class ClusterConnectionPool:
         settings: Time limits and the number of requests at once, for each cluster.
         clock: The present time.
         owner: This berth's own id.
-        storage_class: The storage class of tenants' volumes; empty for the cluster's default.
+        plans: All plans.
         identity: The Microsoft Entra identity, for the clusters reached by it; its creator closes it, after this pool.
     """
 
@@ -36,14 +37,14 @@ class ClusterConnectionPool:
         clock: Clock,
         *,
         owner: str,
-        storage_class: str,
+        plans: Plans,
         identity: AsyncTokenCredential,
     ) -> None:
         self._clusters = clusters
         self._settings = settings
         self._clock = clock
         self._owner = owner
-        self._storage_class = storage_class
+        self._plans = plans
         self._identity = identity
         self._registered: dict[ClusterName, RegisteredCluster] = {}
         self._opened: list[KubernetesApiCluster] = []
@@ -57,13 +58,13 @@ class ClusterConnectionPool:
             held = self._registered[name] = RegisteredCluster(registration, self._open, self._clusters)
         return held
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what berth finds on a cluster that may not be registered yet."""
         client = await self._client(access)
         from shared.adapters.kubernetes.probe import probe
 
         try:
-            return await probe(client, storage_class=self._storage_class)
+            return await probe(client, self._plans, gateway, domain, self._owner)
         finally:
             await client.close()
 

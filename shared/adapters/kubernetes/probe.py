@@ -5,11 +5,15 @@ from collections.abc import Sequence
 
 from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
 from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
+from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.kubernetes.rights import missing_rights
-from shared.domain.clusters import Probe
+from shared.adapters.kubernetes.routes import missing_for_routes
+from shared.domain.clusters import GatewayRef, Probe
+from shared.domain.plans import Plans
 from shared.errors import NotFound
 
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
 # What the network policy of every tenant lets it reach for name resolution. Its pods, and not the Service, because the
 # policy selects pods, and because berth lists pods anyway.
@@ -17,38 +21,59 @@ DNS_PODS = f"{KUBE_SYSTEM}/pods"
 DNS_LABEL = "k8s-app=kube-dns"
 
 
-async def probe(client: KubernetesClient, *, storage_class: str) -> Probe:
+async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, domain: str, owner: str) -> Probe:
     """Return a cluster's uid, what it lacks, and what else is worth knowing. Nothing is retried or changed.
 
     Args:
         client: The connections to its API server.
-        storage_class: The one that tenants' volumes get, or an empty string for the cluster's default.
+        plans: Those whose tenants it would take: they name storage and priority classes.
+        gateway: The gateway that their routes would join.
+        domain: Under which they would have their addresses.
+        owner: This berth's own id.
 
     Raises:
         Unreachable: The API server does not respond.
         Transient, Permanent: It refuses berth's identity, or fails.
     """
     system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
-    rights, storage, warnings = await asyncio.gather(
-        missing_rights(client), _missing_storage_class(client, storage_class), _dns_warnings(client)
+    rights, storage, priorities, routes, warnings = await asyncio.gather(
+        missing_rights(client),
+        _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
+        _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
+        _missing_for_routes(client, gateway, domain, owner),
+        _dns_warnings(client),
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage), tuple(warnings))
+    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), tuple(warnings))
 
 
-async def _missing_storage_class(client: KubernetesClient, name: str) -> Sequence[str]:
-    if name:
+async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
+    """Return which are missing; an empty name is the default one."""
+    missing = await _missing(client, "storage class", STORAGE_CLASSES, names - {""})
+    if "" in names:
+        listed = await _get(client, STORAGE_CLASSES)
+        annotations = [each["metadata"].get("annotations", {}) for each in listed["items"]] if listed else []
+        if listed is not None and not any(each.get(IS_DEFAULT) == "true" for each in annotations):
+            missing.append("none of its storage classes is the default: mark one, or name one in shared/plans.yaml")
+    return missing
+
+
+async def _missing(client: KubernetesClient, kind: str, path: str, names: set[str]) -> list[str]:
+    missing: list[str] = []
+    for name in sorted(names):
         try:
-            await _get(client, f"{STORAGE_CLASSES}/{name}")
+            await _get(client, f"{path}/{name}")
         except NotFound:
-            return [f"it has no storage class {name}: create it, or change BERTH_TENANTS_STORAGE_CLASS"]
-        return []
-    listed = await _get(client, STORAGE_CLASSES)
-    annotations = [each["metadata"].get("annotations", {}) for each in listed["items"]] if listed else []
-    if listed is None or any(each.get(IS_DEFAULT) == "true" for each in annotations):
-        return []
-    return ["none of its storage classes is the default: mark one, or set BERTH_TENANTS_STORAGE_CLASS"]
+            missing.append(f"it has no {kind} {name}: create it, or change shared/plans.yaml")
+    return missing
+
+
+async def _missing_for_routes(client: KubernetesClient, gateway: GatewayRef, domain: str, owner: str) -> Sequence[str]:
+    try:
+        return await missing_for_routes(client, gateway, domain, common_labels(owner))
+    except Forbidden:
+        return []  # `missing_rights` names it
 
 
 async def _dns_warnings(client: KubernetesClient) -> Sequence[str]:

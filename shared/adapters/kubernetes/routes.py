@@ -40,7 +40,10 @@ async def delete_route(client: KubernetesClient, namespace: str) -> None:
 async def missing_for_routes(
     client: KubernetesClient, gateway: GatewayRef, domain: str, labels: Mapping[str, str]
 ) -> Sequence[str]:
-    """Return what is missing so that namespaces with these labels can have routes on a gateway, as sentences."""
+    """Return what is missing so that namespaces with these labels can have routes on a gateway, as sentences.
+
+    Raises Forbidden without the right to read it.
+    """
     path = f"{GATEWAYS.format(gateway.namespace)}/{gateway.name}"
     try:
         found = await client.request("GET", path, retry=False)

@@ -1,4 +1,4 @@
-"""The registrations and breakers in the table `clusters`, whose other rows are in `reservations`.
+"""The registrations and breakers in the table `clusters`, whose other rows are in `reservation_rows`.
 
 | PartitionKey | RowKey | what |
 |---|---|---|
@@ -9,7 +9,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from pydantic import TypeAdapter
 
@@ -111,7 +111,7 @@ class TableClusterRepository:
 
     async def _with_sums(self, cluster: Cluster, *, exact: bool = True) -> Cluster:
         sums = await self._reservations.sums(cluster.name, fresh=exact)
-        return replace(cluster, allocated=sums.allocated, starting=sums.starting, waiting=sums.waiting)
+        return replace(cluster, **asdict(sums))
 
 
 def _row(cluster: Cluster) -> Row:
@@ -125,6 +125,7 @@ def _row(cluster: Cluster) -> Row:
         "domain": cluster.domain,
         "gateway": _GATEWAY.dump_json(cluster.gateway).decode(),
         "uid": cluster.uid,
+        "max_instances": cluster.max_instances or 0,
     }
     return with_schema(row)
 
@@ -139,6 +140,7 @@ def _cluster(row: Row) -> Cluster:
         domain=row.get("domain", ""),  # a registration of before there were routes has neither
         gateway=_GATEWAY.validate_json(row.get("gateway", "null")),
         uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
+        max_instances=int(row["max_instances"]) or None,
     )
 
 

@@ -31,6 +31,16 @@ def open_key(operation_id: str) -> str:
     return f"open:{operation_id}"
 
 
+def activity_key(slug: str) -> str:
+    """Return the row key of a tenant's activity."""
+    return f"activity:{slug}"
+
+
+def watch_key(source: str, cluster: str) -> str:
+    """Return the row key, in the table `sources`, of what a source has watched."""
+    return f"{source}:{cluster}"
+
+
 def operation_key(operation_id: str) -> str:
     """Return the row key of an ended operation."""
     return f"operation:{operation_id}"

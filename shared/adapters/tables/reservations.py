@@ -1,11 +1,4 @@
-"""The reservations in the table `clusters`: one partition for each cluster.
-
-| PartitionKey | RowKey | what |
-|---|---|---|
-| on:NAME | allocation | the sums: weights reserved, slots in use, reservations waiting for one |
-| on:NAME | instance:ID | one instance's reservation |
-| on:NAME | starting:ID | an index row: it has a slot |
-| on:NAME | waiting:TIME:ID | an index row: it waits for a slot, the oldest first |
+"""The reservations in the table `clusters`, whose rows are described in `reservation_rows`.
 
 A reservation, its index row and the sums change in one transaction, conditional on the sums' ETag: so they always add
 up, and no limit is exceeded however many workers write. The cost is that the writes on one cluster come one after the
@@ -16,26 +9,25 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
-from typing import Any
 
+from shared.adapters.tables.reservation_rows import TABLE, Found, partition, replacing, reservation_of, sums_of
 from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
-from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Write, create_or_replace
+from shared.adapters.tables.storage import Row, TableStorage, Write, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import Sums
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.instances import InstanceId
 from shared.domain.operations import OperationId
-from shared.domain.placement import Refusal, Reservation, ReservationState
+from shared.domain.placement import Refusal, Reservation, ReservationState, Slots
 from shared.errors import Conflict, NotFound, Transient
 
-TABLE = "clusters"
 MAX_SECONDS = 15.0  # of tries against other workers' writes on the same cluster
 FIRST_PAUSE, MAX_PAUSE = 0.01, 0.3  # seconds between two tries
-MAX_BATCH = 40  # reservations of one transaction, which holds 100 writes: two for each and one for the sums
+MAX_BATCH = 30  # reservations of one transaction, which holds 100 writes: up to three for each and one for the sums
 MAX_HANDED_OUT = 30  # slots of one transaction: three writes for each
 _JITTER = random.Random()  # noqa: S311 - not a secret
 
@@ -49,7 +41,7 @@ class _Allocation:
     write_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Wanted:
     """A reservation that is asked for, and where the answer goes."""
 
@@ -57,8 +49,25 @@ class _Wanted:
     operation_id: OperationId
     weight: int
     max_starting: int
+    answer: asyncio.Future[ReservationState | Refusal | None]
+
+    def became(self, state: ReservationState, since: datetime) -> Reservation:
+        """Return the reservation that it gets."""
+        return Reservation(self.instance, self.operation_id, self.weight, state, since)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _New(_Wanted):
+    """One for a new instance; no more than `max_waiting` may wait."""
+
     max_waiting: int
-    answer: asyncio.Future[ReservationState | Refusal]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waking(_Wanted):
+    """One for an instance that is to be woken, whose reservation was read as `before`."""
+
+    before: Reservation | None
 
 
 class TableReservationRepository:
@@ -91,12 +100,102 @@ class TableReservationRepository:
         max_waiting: int,
     ) -> ReservationState | Refusal:
         """Reserve for an instance: with a slot, or behind those that wait for one; again changes nothing."""
-        answer: asyncio.Future[ReservationState | Refusal] = asyncio.get_running_loop().create_future()
-        wanted = _Wanted(instance, operation_id, weight, max_starting, max_waiting, answer)
+        answer = await self._ask(
+            cluster, _New(instance, operation_id, weight, max_starting, _new_answer(), max_waiting=max_waiting)
+        )
+        assert answer is not None, "only a wake finds its reservation changed"
+        return answer
+
+    async def wake(
+        self,
+        cluster: Cluster,
+        instance: InstanceId,
+        operation_id: OperationId,
+        *,
+        weight: int,
+        max_starting: int,
+        unless_changed: Reservation | None,
+    ) -> ReservationState | None:
+        """Give an instance that sleeps its share and a slot, or a place in the queue; again changes nothing."""
+        answer = await self._ask(
+            cluster, _Waking(instance, operation_id, weight, max_starting, _new_answer(), before=unless_changed)
+        )
+        assert not isinstance(answer, Refusal), "no wake is refused"
+        return answer
+
+    async def sleep(
+        self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId, *, unless_changed: Reservation
+    ) -> None:
+        """Take an instance's slot and share, and leave it its place, unless its reservation is another one by now."""
+        asleep = replace(unless_changed, operation_id=operation_id, state=ReservationState.ASLEEP)
+        await self._change(cluster, instance, lambda before: asleep if before == unless_changed else before)
+
+    async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:
+        """Return an instance's reservation on a cluster, or None."""
+        found = await self._found(cluster, instance)
+        return found and found.reservation
+
+    async def pending(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return the reservations that wait, in the order of the queue, wakes first, after those that start."""
+        rows = [row async for row in self._between(cluster, "starting:", "waking;")]
+        order = (ReservationState.STARTING, ReservationState.WAKING, ReservationState.WAITING)
+        return sorted(readable(TABLE, rows, reservation_of), key=lambda each: order.index(each.state))
+
+    async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return all reservations on a cluster; raises Transient for a row that cannot be read."""
+        rows = self._between(cluster, "instance:", "instance;")
+        return [read_row(TABLE, row, reservation_of) async for row in rows]
+
+    async def release_slot(self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId) -> None:
+        """Let an instance that no longer starts for an operation hold its share only; again changes nothing."""
+
+        def held(before: Reservation) -> Reservation:
+            is_its_own = before.operation_id == operation_id and before.state.is_pending
+            return replace(before, state=ReservationState.HELD) if is_its_own else before
+
+        await self._change(cluster, instance, held)
+
+    async def release(
+        self, cluster: ClusterName, instance: InstanceId, *, unless_changed: Reservation | None = None
+    ) -> None:
+        """Release an instance's reservation, or with `unless_changed` one that is still so; again changes nothing."""
+        await self._change(cluster, instance, lambda before: None if unless_changed in (None, before) else before)
+
+    async def hand_out(self, cluster: Cluster, *, slots: Slots, fresh: bool = False) -> Sequence[Reservation]:
+        """Give the free slots to those that have waited longest, wakes first, and return who got one."""
+        async with self._locks[cluster.name]:
+            async for attempt in _tries(cluster.name):
+                allocation = await self._current(cluster.name, fresh=fresh or attempt > 0)
+                sums, now = allocation.sums, self._clock.now()
+                starting, writes = list[Reservation](), list[Write]()
+                free = min(MAX_HANDED_OUT, slots.all - sums.starting)
+                for found in await self._oldest(cluster.name, "waking", free if sums.waking else 0):
+                    before = found.reservation
+                    if sums.allocated + before.weight > cluster.capacity:
+                        break
+                    starting.append(replace(before, state=ReservationState.STARTING, since=now))
+                    writes += replacing(cluster.name, found, starting[-1])
+                    sums = sums.moved(before, starting[-1])
+                free = min(MAX_HANDED_OUT - len(starting), slots.for_signups - sums.starting)
+                for found in await self._oldest(cluster.name, "waiting", free if sums.waiting else 0):
+                    starting.append(replace(found.reservation, state=ReservationState.STARTING, since=now))
+                    writes += replacing(cluster.name, found, starting[-1])
+                    sums = sums.moved(found.reservation, starting[-1])
+                if not starting:
+                    break
+                if await self._write(cluster.name, allocation, sums, writes):
+                    return starting
+                # The write was done if its response was lost, also when another worker wrote to the sums since.
+                if await self.find(cluster.name, starting[0].instance) == starting[0]:
+                    return starting
+        return []
+
+    async def _ask(self, cluster: Cluster, wanted: _Wanted) -> ReservationState | Refusal | None:
+        """Have a reservation made together with all others that are asked for on the cluster at this moment."""
         self._wanted[cluster.name].append(wanted)
         try:
             async with self._locks[cluster.name]:
-                while not answer.done():  # whoever had the lock before may have answered it
+                while not wanted.answer.done():  # whoever had the lock before may have answered it
                     batch = self._wanted[cluster.name][:MAX_BATCH]
                     del self._wanted[cluster.name][:MAX_BATCH]
                     try:
@@ -108,60 +207,7 @@ class TableReservationRepository:
         finally:
             if wanted in self._wanted[cluster.name]:  # its caller is gone
                 self._wanted[cluster.name].remove(wanted)
-        return answer.result()
-
-    async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:
-        """Return an instance's reservation on a cluster, or None."""
-        found = await self._row(cluster, instance)
-        return None if found is None else read_row(TABLE, found[0], _reservation)
-
-    async def pending(self, cluster: ClusterName) -> Sequence[Reservation]:
-        """Return the reservations that wait, in the order of the queue, after those that start."""
-        rows = [row async for row in self._between(cluster, "starting:", "waiting;")]
-        return readable(TABLE, rows, _reservation)
-
-    async def all(self, cluster: ClusterName) -> Sequence[Reservation]:
-        """Return all reservations on a cluster; raises Transient for a row that cannot be read."""
-        rows = self._between(cluster, "instance:", "instance;")
-        return [read_row(TABLE, row, _reservation) async for row in rows]
-
-    async def release_slot(self, cluster: ClusterName, instance: InstanceId) -> None:
-        """Let an instance that no longer starts hold its share only; again changes nothing."""
-        await self._change(cluster, instance, ReservationState.HELD)
-
-    async def release(
-        self, cluster: ClusterName, instance: InstanceId, *, unless_changed: Reservation | None = None
-    ) -> None:
-        """Release an instance's reservation, or with `unless_changed` one that is still so; again changes nothing."""
-        await self._change(cluster, instance, None, unless_changed)
-
-    async def hand_out(self, cluster: ClusterName, *, max_starting: int, fresh: bool = False) -> Sequence[Reservation]:
-        """Give the free slots to those that have waited longest, and return who got one."""
-        async with self._locks[cluster]:
-            async for attempt in _tries(cluster):
-                allocation = await self._current(cluster, fresh=fresh or attempt > 0)
-                free = min(MAX_HANDED_OUT, max_starting - allocation.sums.starting)
-                if free <= 0 or not allocation.sums.waiting:
-                    break
-                oldest, now = await self._oldest(cluster, free), self._clock.now()
-                starting = [replace(each, state=ReservationState.STARTING, since=now) for each, _ in oldest]
-                if not starting:
-                    break
-                writes: list[Write] = []
-                for (before, etag), after in zip(oldest, starting, strict=True):
-                    writes += [
-                        Replace(_row(cluster, after), etag),
-                        Delete(_index_row(cluster, before)),
-                        Create(_index_row(cluster, after)),
-                    ]
-                sums = allocation.sums
-                sums = replace(sums, starting=sums.starting + len(starting), waiting=sums.waiting - len(starting))
-                if await self._write(cluster, allocation, sums, writes):
-                    return starting
-                # The write was done if its response was lost, also when another worker wrote to the sums since.
-                if await self.find(cluster, starting[0].instance) == starting[0]:
-                    return starting
-        return []
+        return wanted.answer.result()
 
     async def _reserve(self, cluster: Cluster, batch: Sequence[_Wanted]) -> None:
         """Answer a batch with one transaction; those that find no place by what is known are answered by a fresh read.
@@ -170,92 +216,77 @@ class TableReservationRepository:
         """
         name, left = cluster.name, list(batch)
         async for attempt in _tries(name):
-            if attempt:  # perhaps a condition failed because one of them has its reservation already
-                left = await self._without_reservation(name, left)
+            # Those of new instances only if a condition failed: perhaps because one of them is there already.
+            read = [each for each in left if attempt or isinstance(each, _Waking)]
+            found = dict(
+                zip(read, await asyncio.gather(*(self._found(name, each.instance) for each in read)), strict=True)
+            )
+            left = [each for each in left if not _is_answered(each, found.get(each))]
             if not left:
                 return
             allocation = await self._current(name, fresh=attempt > 0)
-            sums, refused = allocation.sums, dict[InstanceId, Refusal]()
-            made = list[tuple[_Wanted, Reservation]]()
+            sums, refused = allocation.sums, dict[_Wanted, Refusal]()
+            made, writes = list[tuple[_Wanted, Reservation]](), list[Write]()
             for wanted in left:
-                state = _decide(cluster, sums, wanted)
+                before = found.get(wanted)
+                rest = sums.moved(before and before.reservation, None)
+                state = _decide(cluster, rest, wanted)
                 if isinstance(state, Refusal):
-                    refused[wanted.instance] = state
+                    refused[wanted] = state
                     continue
-                sums = _plus(sums, wanted.weight, state, 1)
                 # A microsecond apart, so that those of one batch queue in the order in which they came.
-                since = self._clock.now() + timedelta(microseconds=len(made))
-                made.append((wanted, Reservation(wanted.instance, wanted.operation_id, wanted.weight, state, since)))
+                reservation = wanted.became(state, self._clock.now() + timedelta(microseconds=len(made)))
+                sums = rest.plus(reservation)
+                made.append((wanted, reservation))
+                writes += replacing(name, before, reservation)
             if refused and not attempt:
                 continue  # nobody is refused by what may be out of date, or who has a reservation already
-            writes: list[Write] = []
-            for _, each in made:
-                writes += [Create(_row(name, each)), Create(_index_row(name, each))]
             if writes and not await self._write(name, allocation, sums, writes):
                 continue
-            for wanted in left:
-                if wanted.instance in refused:
-                    _answer(wanted, refused[wanted.instance])
+            for wanted, refusal in refused.items():
+                _answer(wanted, refusal)
             for wanted, reservation in made:
                 _answer(wanted, reservation.state)
             return
 
-    async def _without_reservation(self, cluster: ClusterName, batch: Sequence[_Wanted]) -> list[_Wanted]:
-        """Answer those that have a reservation, and return the others."""
-        found = await asyncio.gather(*(self.find(cluster, wanted.instance) for wanted in batch))
-        for wanted, reservation in zip(batch, found, strict=True):
-            if reservation is not None:
-                _answer(wanted, reservation.state)
-        return [wanted for wanted, reservation in zip(batch, found, strict=True) if reservation is None]
-
     async def _change(
-        self,
-        cluster: ClusterName,
-        instance: InstanceId,
-        to: ReservationState | None,
-        unless_changed: Reservation | None = None,
+        self, cluster: ClusterName, instance: InstanceId, change: Callable[[Reservation], Reservation | None]
     ) -> None:
-        """Give an instance's reservation another state, or delete it for None."""
+        """Replace an instance's reservation by what `change` makes of it, or delete it for None."""
         async with self._locks[cluster]:
             async for attempt in _tries(cluster):
-                found = await self._row(cluster, instance)
+                found = await self._found(cluster, instance)
                 if found is None:
                     return
-                before = read_row(TABLE, found[0], _reservation)
-                if before.state is to or unless_changed not in (None, before):
+                after = change(found.reservation)
+                if after == found.reservation:
                     return
                 allocation = await self._current(cluster, fresh=attempt > 0)
-                sums = _plus(allocation.sums, -before.weight, before.state, -1)
-                writes: list[Write] = []
-                if before.state is not ReservationState.HELD:
-                    writes.append(Delete(_index_row(cluster, before)))
-                if to is None:
-                    writes.append(Delete(_row(cluster, before), found[1]))
-                else:
-                    sums = _plus(sums, before.weight, to, 1)
-                    writes.append(Replace(_row(cluster, replace(before, state=to)), found[1]))
-                if await self._write(cluster, allocation, sums, writes):
+                sums = allocation.sums.moved(found.reservation, after)
+                if await self._write(cluster, allocation, sums, replacing(cluster, found, after)):
                     return
 
     async def _between(
         self, cluster: ClusterName, start: str, end: str, *, page_size: int = 1000
     ) -> AsyncIterator[Row]:
         where = "PartitionKey eq @on and RowKey gt @start and RowKey lt @end"
-        parameters = {"on": _on(cluster), "start": start, "end": end}
+        parameters = {"on": partition(cluster), "start": start, "end": end}
         async for row, _ in self._tables.query(TABLE, where, parameters, page_size=page_size):
             yield row
 
-    async def _oldest(self, cluster: ClusterName, count: int) -> Sequence[tuple[Reservation, str]]:
-        """Return those that have waited longest, with the ETags of their rows."""
-        found: list[Reservation] = []
-        async for row in self._between(cluster, "waiting:", "waiting;", page_size=count):
-            waiting = read_or_skip(TABLE, row, _reservation)
+    async def _oldest(self, cluster: ClusterName, queue: str, count: int) -> Sequence[Found]:
+        """Return those that have waited longest in a queue, up to `count`, as they are in their rows."""
+        if count <= 0:
+            return []
+        oldest: list[Reservation] = []
+        async for row in self._between(cluster, f"{queue}:", f"{queue};", page_size=count):
+            waiting = read_or_skip(TABLE, row, reservation_of)
             if waiting is not None:
-                found.append(waiting)
-            if len(found) == count:
+                oldest.append(waiting)
+            if len(oldest) == count:
                 break
-        rows = await asyncio.gather(*(self._row(cluster, each.instance) for each in found))
-        return [(each, row[1]) for each, row in zip(found, rows, strict=True) if row is not None]
+        found = await asyncio.gather(*(self._found(cluster, each.instance) for each in oldest))
+        return [each for each, indexed in zip(found, oldest, strict=True) if each and each.reservation == indexed]
 
     async def _write(self, cluster: ClusterName, allocation: _Allocation, sums: Sums, writes: Sequence[Write]) -> bool:
         """Write reservations with the new sums; False if somebody else wrote since they were read."""
@@ -263,11 +294,9 @@ class TableReservationRepository:
         write_id = token_hex(8)
         row = with_schema(
             {
-                "PartitionKey": _on(cluster),
+                "PartitionKey": partition(cluster),
                 "RowKey": "allocation",
-                "allocated": sums.allocated,
-                "starting": sums.starting,
-                "waiting": sums.waiting,
+                **asdict(sums),
                 "write_id": write_id,
             }
         )
@@ -288,37 +317,56 @@ class TableReservationRepository:
 
     async def _read(self, cluster: ClusterName) -> _Allocation:
         try:
-            row, etag = await self._tables.get(TABLE, _on(cluster), "allocation")
+            row, etag = await self._tables.get(TABLE, partition(cluster), "allocation")
         except NotFound:
             return _Allocation(Sums(), "", "")
-        found = read_row(TABLE, row, lambda row: _Allocation(_sums(row), etag, str(row["write_id"])))
+        found = read_row(TABLE, row, lambda row: _Allocation(sums_of(row), etag, str(row["write_id"])))
         self._seen[cluster] = found.sums
         return found
 
-    async def _row(self, cluster: ClusterName, instance: InstanceId) -> tuple[Row, str] | None:
+    async def _found(self, cluster: ClusterName, instance: InstanceId) -> Found | None:
         try:
-            return await self._tables.get(TABLE, _on(cluster), f"instance:{instance}")
+            row, etag = await self._tables.get(TABLE, partition(cluster), f"instance:{instance}")
         except NotFound:
             return None
+        return Found(read_row(TABLE, row, reservation_of), etag)
 
 
 def _decide(cluster: Cluster, sums: Sums, wanted: _Wanted) -> ReservationState | Refusal:
-    if sums.allocated + wanted.weight > cluster.capacity:
-        return Refusal.FULL
-    if sums.starting < wanted.max_starting and not sums.waiting:  # nobody goes ahead of those that wait
-        return ReservationState.STARTING
-    return ReservationState.WAITING if sums.waiting < wanted.max_waiting else Refusal.NO_SLOT
+    """Return the state that a reservation gets; `sums` are those without it."""
+    match wanted:
+        case _New():
+            if not replace(cluster, **asdict(sums)).has_room(wanted.weight):
+                return Refusal.FULL
+            # Nobody goes ahead of those that wait.
+            if sums.starting < wanted.max_starting and not sums.waiting and not sums.waking:
+                return ReservationState.STARTING
+            return ReservationState.WAITING if sums.waiting < wanted.max_waiting else Refusal.NO_SLOT
+        case _:
+            fits = sums.allocated + wanted.weight <= cluster.capacity
+            may_start = fits and sums.starting < wanted.max_starting and not sums.waking
+            return ReservationState.STARTING if may_start else ReservationState.WAKING
 
 
-def _plus(sums: Sums, weight: int, state: ReservationState, count: int) -> Sums:
-    return Sums(
-        allocated=sums.allocated + weight,
-        starting=sums.starting + (count if state is ReservationState.STARTING else 0),
-        waiting=sums.waiting + (count if state is ReservationState.WAITING else 0),
-    )
+def _is_answered(wanted: _Wanted, found: Found | None) -> bool:
+    """Answer one whose reservation was made before, or was changed by somebody else; else return False."""
+    match wanted:
+        case _New() if found:
+            _answer(wanted, found.reservation.state)
+        case _Waking() if found and found.reservation.is_for(wanted.operation_id):
+            _answer(wanted, found.reservation.state)
+        case _Waking() if (found and found.reservation) != wanted.before:
+            _answer(wanted, None)
+        case _:
+            return False
+    return True
 
 
-def _answer(wanted: _Wanted, answer: ReservationState | Refusal) -> None:
+def _new_answer() -> asyncio.Future[ReservationState | Refusal | None]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _answer(wanted: _Wanted, answer: ReservationState | Refusal | None) -> None:
     if not wanted.answer.done():  # its caller may be gone
         wanted.answer.set_result(answer)
 
@@ -345,45 +393,3 @@ async def _tries(cluster: ClusterName) -> AsyncIterator[int]:
         if clock() > deadline:
             raise Transient(f"the reservations of cluster {cluster} are changing too fast")
         yield attempt
-
-
-def _on(cluster: ClusterName) -> str:
-    return f"on:{cluster}"
-
-
-def _row(cluster: ClusterName, reservation: Reservation) -> Row:
-    return _with_key(cluster, f"instance:{reservation.instance}", reservation)
-
-
-def _index_row(cluster: ClusterName, reservation: Reservation) -> Row:
-    if reservation.state is ReservationState.STARTING:
-        return _with_key(cluster, f"starting:{reservation.instance}", reservation)
-    return _with_key(cluster, f"waiting:{reservation.since:%Y%m%d%H%M%S%f}:{reservation.instance}", reservation)
-
-
-def _with_key(cluster: ClusterName, key: str, reservation: Reservation) -> Row:
-    values: Mapping[str, Any] = {
-        "PartitionKey": _on(cluster),
-        "RowKey": key,
-        "instance": reservation.instance,
-        "operation_id": reservation.operation_id,
-        "weight": reservation.weight,
-        "state": reservation.state.value,
-        "since": reservation.since,
-    }
-    return with_schema(dict(values))
-
-
-def _reservation(row: Row) -> Reservation:
-    since: datetime = row["since"]
-    return Reservation(
-        InstanceId(row["instance"]),
-        OperationId(row["operation_id"]),
-        int(row["weight"]),
-        ReservationState(row["state"]),
-        since,
-    )
-
-
-def _sums(row: Row) -> Sums:
-    return Sums(int(row["allocated"]), int(row["starting"]), int(row["waiting"]))

@@ -45,6 +45,11 @@ class TableOldRecords:
         async for count in self._delete_of_tenants("audit", before):
             yield count
 
+    async def purge_activity(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete what is recorded of slugs that were last active earlier."""
+        async for count in self._delete_of_tenants("activity", before):
+            yield count
+
     async def purge_findings(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the findings of reconciliation that ended earlier."""
         where = "PartitionKey eq @partition and ended_at lt @before"

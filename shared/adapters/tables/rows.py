@@ -1,7 +1,7 @@
 """Rows are read tolerantly: a newer version may write beside this one, and a rollback finds what it has left.
 
 A row carries the version of its schema. It grows when an older berth could no longer read a row, or would lose
-something by writing it. A row of another schema, or one with a state, plan or kind that does not exist here, is
+something by writing it. A row of another schema, or one with a state or kind that does not exist here, is
 unreadable: lists skip it, log an error and count it; a read of just that row fails. It is never written over.
 """
 
@@ -16,7 +16,7 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RETRY_AFTER = 30.0  # seconds: a rollout takes minutes
 _COLUMN = "schema_version"
 

@@ -7,6 +7,7 @@ operation and the audit entry are one transaction.
 | RowKey | what |
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
+| activity:SLUG | when its instance was last active; see activity.py |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
 | audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
@@ -27,7 +28,7 @@ from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, Up
 from shared.application.ports.stored import Page, Stored
 from shared.application.ports.tenants import OpenOperation, TenantFilter
 from shared.domain.operations import Operation, slug_of
-from shared.domain.plans import PLANS
+from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
 from shared.errors import Conflict, NotFound
@@ -36,6 +37,8 @@ TABLE = "tenants"
 
 _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
+_POLICY = TypeAdapter(PolicyOverride)
+_REPLICAS = TypeAdapter(dict[str, int])
 _TENANT = TypeAdapter(Tenant)
 _AUDIT = TypeAdapter(AuditEntry)
 _OPEN = TypeAdapter(OpenOperation)
@@ -151,7 +154,9 @@ class TableTenantRepository:
 
 
 def _tenant_row(tenant: Tenant) -> Row:
-    columns: dict[str, Any] = _TENANT.dump_python(tenant, mode="json", exclude={"operation", "observed"})
+    columns: dict[str, Any] = _TENANT.dump_python(
+        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas"}
+    )
     return with_schema(
         {
             **{name: value for name, value in columns.items() if value is not None},
@@ -159,18 +164,20 @@ def _tenant_row(tenant: Tenant) -> Row:
             "RowKey": keys.tenant_key(tenant.slug),
             "operation": _OPERATION.dump_json(tenant.operation).decode(),
             "observed": _OBSERVED.dump_json(tenant.observed).decode(),
+            "policy": _POLICY.dump_json(tenant.policy).decode(),
+            "replicas": _REPLICAS.dump_json(dict(tenant.replicas)).decode(),
         }
     )
 
 
 def _tenant(row: Row) -> Tenant:
-    if row["plan"] not in PLANS:
-        raise ValueError("there is no such plan")
     operation = _OPERATION.validate_json(row["operation"])
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
-    columns = {**row, "operation": operation, "observed": observed}
+    policy = _POLICY.validate_json(row.get("policy", "{}"))
+    replicas = _REPLICAS.validate_json(row["replicas"])
+    columns = {**row, "operation": operation, "observed": observed, "policy": policy, "replicas": replicas}
     names = Tenant.__dataclass_fields__
     return _TENANT.validate_python({name: value for name, value in columns.items() if name in names})
 

@@ -1,9 +1,10 @@
-"""What all activities share: reading the open operation's tenant, ending the operation, errors as outcomes."""
+"""What all activities share: reading the open operation's tenant, undoing what came late, errors as outcomes."""
 
 import contextlib
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import final
@@ -11,16 +12,24 @@ from typing import final
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
-from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.clusters import (
+    ClusterConnections,
+    ClusterRepository,
+    KubernetesCluster,
+    Manifest,
+    TenantTemplates,
+)
 from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
+from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workloads import with_replicas, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
 from shared.events import log_context, log_event
 from shared.settings import Settings
@@ -31,6 +40,9 @@ logger = logging.getLogger(__name__)
 DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
 PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
+REFUSED_PAUSE_SECONDS = 30.0
+REMOVE_TIMEOUT = 9.0  # seconds
+MAX_SETTLES = 5  # times that the record may change while one activity follows it
 CONFLICT_PAUSE_SECONDS = 0.1  # short: somebody changed the tenant, perhaps to cancel, and it only has to be read again
 
 
@@ -42,6 +54,7 @@ class ActivityPorts:
     latency: LatencyRepository
     clusters: ClusterRepository
     connections: ClusterConnections
+    templates: TenantTemplates
     admission: Admission
     breakers: Breakers
     clock: Clock
@@ -51,11 +64,14 @@ class ActivityPorts:
 class OperationActivity(ABC):
     """One activity of an operation."""
 
+    _awaited = "ready"  # what it waits for, for messages
+
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
         self._latency = ports.latency
         self._clusters = ports.clusters
         self._connections = ports.connections
+        self._templates = ports.templates
         self._admission = ports.admission
         self._breakers = ports.breakers
         self._clock = ports.clock
@@ -102,6 +118,72 @@ class OperationActivity(ABC):
             return None
         return tenant
 
+    async def _objects(self, tenant: Tenant) -> Sequence[Manifest]:
+        """Return a tenant's objects, with the replicas that it had before it was put to sleep."""
+        registration = await self._clusters.registration(tenant.cluster)
+        return with_replicas(self._templates.render(tenant, registration), tenant.replicas)
+
+    async def _route(self, tenant: Tenant) -> Manifest:
+        """Return a tenant's route."""
+        return self._templates.route(tenant, await self._clusters.registration(tenant.cluster))
+
+    async def _settle(self, changed: Tenant, cluster: KubernetesCluster, *, running: bool) -> Tenant:
+        """Undo what was just done to an instance if the record says otherwise by now, and return the recorded tenant.
+
+        Its route goes before its pods stop. When they run again, it is opened by the operation that waits for them, or
+        here if there is none.
+
+        Whoever ended or turned round the operation meanwhile may have done its own part before. Each change is followed
+        by another look, so that the last one agrees with the record.
+
+        Args:
+            changed: The tenant whose instance was changed, as it was then.
+            cluster: Where.
+            running: Whether its pods run after the change.
+        """
+        namespace = namespace_name(changed.instance)
+        for _ in range(MAX_SETTLES):
+            stored = await self._tenants.get(changed.slug)
+            fresh = stored.value
+            if fresh.is_done_with(changed.instance):
+                log_event(logger, "applied objects removed: the operation ended", cluster=changed.cluster)
+                await cluster.remove(namespace, timeout=REMOVE_TIMEOUT)
+                return fresh
+            if fresh.may_run(changed.instance) is running:
+                return fresh
+            running = not running
+            log_event(logger, "late change undone", cluster=changed.cluster, running=running)
+            if not running:
+                await cluster.close_route(namespace)
+                await cluster.stop(namespace)
+                continue
+            await cluster.apply(await self._objects(changed), is_new=False)
+            if not fresh.is_starting:  # nobody waits for it
+                seconds = self._settings.provisioning.progress_interval
+                await cluster.wait_until_ready(namespace, workloads_of(await self._objects(changed)), timeout=seconds)
+                await cluster.open_route(await self._route(changed), timeout=seconds)
+            elif not await self._is_noted(stored):
+                running = False  # it may have become active just now, without a route
+        raise Transient(f"tenant {changed.slug} is changing too fast")
+
+    async def _is_noted(self, tenant: Stored[Tenant]) -> bool:
+        """Whether a tenant that is starting is told that its pods were started anew and that its route was deleted.
+
+        It is not if it has changed meanwhile. Else whoever found it ready before gets a conflict, and waits again.
+        """
+        operation = tenant.value.operation.with_message("starting the workload again", self._clock.now())
+        try:
+            await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        except Conflict:
+            return False
+        return True
+
+    async def _refused(self, work: Work, what: str, error: BerthError) -> Outcome:
+        """Record that a cluster refused what has to be done: it is retried until an operator has granted the right."""
+        log_event(logger, f"{what} refused", level=logging.WARNING, cause=str(error))
+        message = f"{what} was refused: {error}"
+        return await self._hold_up(work, Transient(message, REFUSED_PAUSE_SECONDS), 0.0)
+
     async def _succeed(self, tenant: Stored[Tenant], workflows: Workflows, *, reason: str) -> None:
         quarantine = timedelta(days=self._settings.tenants.quarantine_days)
         await self._end(tenant, tenant.value.succeed(self._clock.now(), quarantine=quarantine), workflows, reason)
@@ -125,7 +207,9 @@ class OperationActivity(ABC):
         """
         try:
             if tenant.state is TenantState.ACTIVE:
-                await self._admission.release_slot(tenant.cluster, tenant.instance, workflows)
+                await self._admission.release_slot(tenant.cluster, tenant.instance, tenant.operation.id, workflows)
+            elif tenant.state is TenantState.HIBERNATED:
+                await self._admission.put_to_sleep(tenant, workflows)
             await self._latency.record(tenant)
         except (Permanent, Conflict, NotFound) as error:
             log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))
@@ -143,7 +227,7 @@ class OperationActivity(ABC):
         if left == math.inf:
             return ""
         if left <= 0:
-            return f"not ready after {operation.waited_seconds:.0f} s"
+            return f"not {self._awaited} after {operation.waited_seconds:.0f} s"
         if doubt and doubt >= settings.doubt_fail_after:
             return f"held up for {doubt:.0f} s"
         if node and node >= settings.node_fail_after:

@@ -1,14 +1,13 @@
-"""The first activity of a provisioning: apply the tenant's objects on the cluster where it has a slot."""
+"""The first activity of a provisioning and of a wake: apply the tenant's objects on the cluster where it has a slot."""
 
 import logging
 from dataclasses import replace
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
-from shared.application.ports.clusters import KubernetesCluster, TenantTemplates
+from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.ports.clusters import KubernetesCluster
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
-from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
@@ -18,19 +17,15 @@ from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
 
-REMOVE_TIMEOUT = 9.0  # seconds
 APPLY_SHARE = 5 / 6  # of the time budget; the rest is to undo it
 
 
 class ApplyTenant(OperationActivity):
     """Applies a tenant's objects; QUEUED while it has no slot.
 
-    When the cluster does not respond, the tenant goes to another one of its region.
+    When the cluster does not respond, a new tenant goes to another one of its region. One that is woken stays where its
+    volume is, and its namespace must be there still.
     """
-
-    def __init__(self, ports: ActivityPorts, *, templates: TenantTemplates) -> None:
-        super().__init__(ports)
-        self._templates = templates
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
@@ -54,30 +49,32 @@ class ApplyTenant(OperationActivity):
         return await self._apply(work, applying, workflows)
 
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
-        objects = self._templates.render(tenant.value, await self._clusters.registration(tenant.value.cluster))
-        cluster = await self._connections.connect(tenant.value.cluster)
+        value = tenant.value
+        objects = await self._objects(value)
+        cluster = await self._connections.connect(value.cluster)
         seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:
-            with time_budget(min(seconds, max(1.0, self._seconds_left(tenant.value.operation)))):
-                await cluster.apply(objects)
+            with time_budget(min(seconds, max(1.0, self._seconds_left(value.operation)))):
+                await cluster.apply(objects, is_new=value.operation.rules.makes_instance)
         except Unreachable:
-            if await self._breakers.found_dead(tenant.value.cluster):
+            if await self._breakers.found_dead(value.cluster):
                 moved = await self._move(tenant, workflows)
                 if moved is not None:
                     return moved
-            await self._undo_unless_open(work, tenant.value, cluster)
+            await self._settle(value, cluster, running=True)
             raise
         except BerthError:
-            await self._undo_unless_open(work, tenant.value, cluster)  # some of it may have been applied
+            await self._settle(value, cluster, running=True)  # some of it may have been applied
             raise
-        return await self._undo_unless_open(work, tenant.value, cluster)
+        return await self._undo_unless_open(work, value, cluster)
 
     async def _move(self, tenant: Stored[Tenant], workflows: Workflows) -> Outcome | None:
         """Move a tenant away from a cluster that does not respond; None if that is not possible.
 
-        One whose objects were all applied stays: it may well be starting there.
+        One whose objects were all applied stays: it may well be starting there. So does one with a volume there.
         """
-        if tenant.value.operation.has_started(StepName.START):
+        operation = tenant.value.operation
+        if operation.has_started(StepName.START) or not operation.rules.makes_instance:
             return None
         try:
             _, has_slot = await self._admission.move(tenant, workflows, away_from=tenant.value.cluster)
@@ -89,15 +86,12 @@ class ApplyTenant(OperationActivity):
         )
 
     async def _undo_unless_open(self, work: Work, applied: Tenant, cluster: KubernetesCluster) -> Outcome:
-        """Remove what was just applied if the operation was aborted or ended meanwhile, or if the tenant was moved.
+        """Undo what was just applied if the operation was aborted or ended meanwhile, or if the tenant was moved.
 
-        Whoever ended it may have removed the instance before these objects were applied. An instance that
+        Whoever ended it may have removed or stopped the instance before these objects were applied. An instance that
         became active meanwhile stays.
         """
-        fresh = (await self._tenants.get(work.slug)).value
-        if fresh.is_done_with(applied.instance):
-            log_event(logger, "applied objects removed: the operation ended", cluster=applied.cluster)
-            await cluster.remove(namespace_name(applied.instance), timeout=REMOVE_TIMEOUT)
+        fresh = await self._settle(applied, cluster, running=True)
         is_open = fresh.operation.id == work.operation_id and fresh.operation.is_open
         if not is_open:  # another worker ended it, perhaps well: then the instance is in use
             return ENDED

@@ -1,12 +1,12 @@
-"""The second activity of a provisioning: wait until the tenant is ready, open its route, and record it as active."""
+"""The second activity of a provisioning and of a wake: wait until the tenant is ready, open its route, record it."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, ActivityPorts, OperationActivity
-from shared.application.ports.clusters import KubernetesCluster, Manifest, TenantTemplates
+from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -39,10 +39,6 @@ class AwaitTenant(OperationActivity):
     Waiting for a node that the autoscaler adds counts on its own.
     """
 
-    def __init__(self, ports: ActivityPorts, *, templates: TenantTemplates) -> None:
-        super().__init__(ports)
-        self._templates = templates
-
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
         tenant = await self._open_tenant(work, workflows)
@@ -51,20 +47,25 @@ class AwaitTenant(OperationActivity):
         value, now = tenant.value, self._clock.now()
         if value.operation.reason:  # it failed before, and what it made is being removed
             return Outcome(Verdict.FAILED, value.operation.reason)
-        tenant = _with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
-        registration = await self._clusters.registration(value.cluster)
-        objects, route = self._templates.render(value, registration), self._templates.route(value, registration)
-        cluster = await self._connections.connect(value.cluster)
+        tenant = with_operation(tenant, value.operation.start_step(StepName.START, now, "starting the workload"))
+        return await self._wait(tenant, work, await self._connections.connect(value.cluster), workflows)
+
+    async def _wait(
+        self, tenant: Stored[Tenant], work: Work, cluster: KubernetesCluster, workflows: Workflows
+    ) -> Outcome:
+        """Wait for a tenant whose operation has begun to start it, and then until the gateway serves its route."""
+        value = tenant.value
+        workloads, route = workloads_of(await self._objects(value)), await self._route(value)
         try:
-            return await self._await(work, tenant, cluster, workloads_of(objects), route, workflows)
+            return await self._poll(tenant, work, cluster, workloads, route, workflows)
         except BerthError:
-            await self._undo_unless_reachable(value, cluster)
+            await self._close_unless_running(value, cluster)
             raise
 
-    async def _await(
+    async def _poll(
         self,
-        work: Work,
         tenant: Stored[Tenant],
+        work: Work,
         cluster: KubernetesCluster,
         workloads: Sequence[Workload],
         route: Manifest,
@@ -74,8 +75,8 @@ class AwaitTenant(OperationActivity):
         polled_at = recorded_at = self._clock.monotonic()
         end = polled_at + min(MAX_SECONDS, WAIT_SHARE * self._settings.kubernetes.total_timeout)
         while polled_at < end:
-            if tenant.value.operation.cancel_requested:
-                return await self._abort(tenant, "cancelled")
+            if self._is_cancelled(tenant.value.operation):
+                return await self._abort(tenant, "cancelled", workflows)
             left = self._seconds_left(tenant.value.operation)
             seconds = max(MIN_POLL_SECONDS, min(self._settings.provisioning.progress_interval, end - polled_at, left))
             try:
@@ -84,25 +85,25 @@ class AwaitTenant(OperationActivity):
                     if status.ready:
                         status = _with_route(status, await cluster.open_route(route, timeout=seconds))
             except (Transient, Forbidden) as error:
-                await self._undo_unless_reachable(value, cluster)
+                await self._close_unless_running(value, cluster)
                 return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
             if status.ready:
-                await self._succeed(tenant.with_value(_observed(tenant.value, status)), workflows, reason="ready")
+                await self._ready(_seen(tenant, status), workflows)
                 return DONE
             if status.permanent:
-                return await self._abort(tenant, status.message)
+                return await self._abort(_seen(tenant, status), status.message, workflows)
             last_poll, polled_at = polled_at, self._clock.monotonic()
             operation = _waited(tenant.value.operation, status, polled_at - last_poll)
             too_long = self._too_long(operation)
             if too_long:
-                return await self._abort(tenant, f"{too_long}: {status.message}")
+                return await self._abort(_seen(tenant, status), f"{too_long}: {status.message}", workflows)
             if status.adding_node and not tenant.value.operation.node_seconds:
                 # Others can start while the node comes; only a reservation is needed from here on.
-                await self._admission.release_slot(value.cluster, value.instance, workflows)
-            tenant = _with_operation(tenant, operation)
+                await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
+            tenant = with_operation(tenant, operation)
             if status.adding_node:  # for minutes, and others need this activity's place in the worker
                 paused = replace(operation, node_seconds=operation.node_seconds + NODE_PAUSE_SECONDS)
-                await self._tenants.save(self._reported(_with_operation(tenant, paused), status))
+                await self._tenants.save(self._reported(with_operation(tenant, paused), status))
                 return Outcome(Verdict.RETRY, status.message, NODE_PAUSE_SECONDS)
             before, tenant = tenant, await self._report(tenant, status)
             if tenant.etag != before.etag:
@@ -110,19 +111,27 @@ class AwaitTenant(OperationActivity):
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
 
-    async def _undo_unless_reachable(self, awaited: Tenant, cluster: KubernetesCluster) -> None:
-        """Delete the route that may just have been applied if the tenant has ended its operation without it meanwhile.
+    async def _close_unless_running(self, awaited: Tenant, cluster: KubernetesCluster) -> None:
+        """Delete the route that may just have been applied if by now the tenant's instance may not run any more.
 
-        Whoever ended it may have deleted the route before it was applied. That of an instance that became active stays.
+        Whoever ended or turned round its operation may have deleted the route before it was applied.
         """
         fresh = (await self._tenants.get(awaited.slug)).value
-        if not fresh.is_reachable(awaited.instance):
-            log_event(logger, "route removed: the operation ended", cluster=awaited.cluster)
+        if not fresh.may_run(awaited.instance):
+            log_event(logger, "late route deleted", cluster=awaited.cluster)
             await cluster.close_route(namespace_name(awaited.instance))
 
-    async def _abort(self, tenant: Stored[Tenant], reason: str) -> Outcome:
-        """Record that the running step failed, before what it made is removed."""
-        await self._tenants.save(_with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
+    def _is_cancelled(self, operation: Operation) -> bool:
+        """Whether there is no need to wait any longer."""
+        return operation.cancel_requested
+
+    async def _ready(self, tenant: Stored[Tenant], workflows: Workflows) -> None:
+        """End the operation of a tenant that is ready."""
+        await self._succeed(tenant, workflows, reason="ready")
+
+    async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+        """Record that the running step failed, before what was done is undone."""
+        await self._tenants.save(with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
         return Outcome(Verdict.FAILED, reason)
 
     async def _report(self, tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
@@ -145,10 +154,11 @@ class AwaitTenant(OperationActivity):
         if operation.waited_seconds > self._settings.provisioning.warn_after:
             message = f"{message} (this takes longer than usual)"
         operation = operation.with_message(message, self._clock.now())
-        return tenant.with_value(replace(_observed(tenant.value, status), operation=operation))
+        return tenant.with_value(replace(_seen(tenant, status).value, operation=operation))
 
 
-def _with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
+def with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
+    """Return a tenant with another state of its operation."""
     return tenant.with_value(replace(tenant.value, operation=operation))
 
 
@@ -166,5 +176,5 @@ def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operatio
     return replace(operation, waited_seconds=operation.waited_seconds + seconds, doubt_seconds=doubt)
 
 
-def _observed(tenant: Tenant, status: PodStatus) -> Tenant:
-    return replace(tenant, observed=Observed(status.ready, status.message, status.at))
+def _seen(tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
+    return tenant.with_value(replace(tenant.value, observed=Observed(status.ready, status.message, status.at)))

@@ -18,7 +18,6 @@ from shared.events import log_event
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 9.0  # of one attempt to remove, then what is left is reported; it is retried until nothing is
-REFUSED_PAUSE_SECONDS = 30.0
 
 
 class RemoveTenant(OperationActivity):
@@ -30,15 +29,12 @@ class RemoveTenant(OperationActivity):
         if tenant is None:
             return ENDED
         kind = tenant.value.operation.kind
-        if not tenant.value.operation.rules.may_remove_data:
+        if not tenant.value.operation.rules.includes(StepName.REMOVE):
             raise Permanent(f"an operation of the kind {kind} never removes a tenant's data")
         try:
             return await self._remove(tenant, work, workflows)
         except (Permanent, NotFound) as error:
-            # Nothing may be left behind, so this is retried until an operator has granted the missing right.
-            log_event(logger, "removal refused", level=logging.WARNING, cause=str(error))
-            message = f"removal was refused: {error}"
-            return await self._record_message(work, message, REFUSED_PAUSE_SECONDS)
+            return await self._refused(work, "removal", error)  # nothing may be left behind
 
     async def _remove(self, tenant: Stored[Tenant], work: Work, workflows: Workflows) -> Outcome:
         value, now = tenant.value, self._clock.now()
@@ -50,7 +46,7 @@ class RemoveTenant(OperationActivity):
         # What an operation makes is not there before its apply step, which is recorded first.
         if value.cluster and (not operation.rules.makes_instance or operation.has_started(StepName.APPLY)):
             # The slot first, because the removal may take long: others must not wait for it.
-            await self._admission.release_slot(value.cluster, value.instance, workflows)
+            await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
             cluster = await self._connections.connect(value.cluster)
             tenant = await self._record_kept(tenant, cluster)
             try:

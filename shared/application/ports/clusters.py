@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, Probe
+from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, GatewayRef, Probe
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
@@ -46,11 +46,12 @@ class ClusterRepository(Protocol):
 class KubernetesCluster(Protocol):
     """One cluster's API server. Methods raise Transient for what may work later and Permanent for what was refused."""
 
-    async def apply(self, objects: Sequence[Manifest]) -> None:
+    async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Server-side apply one tenant's objects; applying the same again changes nothing.
 
         Raises NotOurs for an object that exists and is not this berth's and the instance's: it is not changed then, and
-        nothing at all is if it is the namespace.
+        nothing at all is if it is the namespace. Raises NotFound for a namespace that does not exist, unless the
+        instance `is_new`: nothing is changed then.
         """
         ...
 
@@ -59,6 +60,24 @@ class KubernetesCluster(Protocol):
 
         Pods of anything else in the namespace do not count. Raises NotFound when somebody removed the namespace.
         """
+        ...
+
+    async def replicas(self, namespace: str) -> Mapping[str, int]:
+        """Return how many pods each of this berth's workloads in a namespace is to have.
+
+        Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def stop(self, namespace: str) -> None:
+        """Let this berth's workloads in a namespace have no pods; everything else stays. Again changes nothing.
+
+        An apply starts them again. Raises NotFound when somebody removed the namespace.
+        """
+        ...
+
+    async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
+        """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
         ...
 
     async def kept_volumes(self, namespace: str) -> Sequence[str]:
@@ -126,8 +145,13 @@ class ClusterConnections(Protocol):
         """
         ...
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what berth finds on a cluster that may not be registered yet.
+
+        Args:
+            access: How to reach it.
+            gateway: The gateway that its tenants' routes would join.
+            domain: Under which they would have their addresses.
 
         Raises WrongRegistration if it must not or cannot be reached that way, and Transient or Permanent as it
         responds.

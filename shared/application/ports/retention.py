@@ -24,6 +24,10 @@ class OldRecords(Protocol):
         """Delete the operations that ended earlier; each tenant keeps its last one."""
         ...
 
+    def purge_activity(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete what is recorded of slugs that were last active earlier."""
+        ...
+
     def purge_findings(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the findings of reconciliation that ended earlier."""
         ...

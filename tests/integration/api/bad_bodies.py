@@ -113,6 +113,13 @@ PLAN_NAMES = {
     "no plan": ["", "gold", "a" * 1000, "Trial", "TRIAL", " trial", "trial\n", "trial\0", "\uff54rial", "tri\u200bal"],
     "elsewhere": ["trial' or '1' eq '1", "{{ plan }}", "../trial", "@shard", "__class__", "*"],
 }
+BATCH = {"source": '"gateway"'}
+SOURCES = ["", "A", "a b", "a_b", "a:b", "-a", "a-", "a" * 41, "a\n", "\u0430", "{{7*7}}", "a' or 1 eq 1"]
+TIMES = [
+    *("2026-03-01", "2026-03-01T12:00:00", "2026-02-30T12:00:00Z", "2026-03-01T25:00:00Z", "1999-03-01T12:00:00Z"),
+    *("2026-03-01T12:00:00Z\n", " 2026-03-01T12:00:00Z", "2026-03-01 12:00:00Z", "2026-W09-1", "now", "1772366400"),
+    *("2026-03-01T12:00:00\u0660Z", "2026-03-01T12:00:00+99:00", "{{ now }}", "9999-12-31T23:59:59-23:59"),
+]
 TABLES: Mapping[str, Mapping[str, list[str]]] = {
     "slug": SLUGS,
     "plan": PLAN_NAMES,
@@ -286,6 +293,57 @@ def forgets() -> Iterator[Case]:
     whole = body({}, reason='"region lost"')
     yield Case("with a function key", "POST", "tenants/TENANT/forget", 401, None, whole, JSON)
     yield Case("its cluster responds", "POST", "tenants/TENANT/forget", 409, None, whole, JSON, "master")
+
+
+def policies() -> Iterator[Case]:
+    """Every field of PUT /api/tenants/{slug}/policy."""
+    wrong = {
+        "idle_days": words('0 -1 3651 1.5 1e2 1e999 "7" true [7] {}'),
+        "never_active_days": words('0 3651 "14" false'),
+        "exempt": words('0 1 "true" "" [] {}'),
+        "keep_awake_until": ['""', "0", "true", *(json.dumps(each) for each in TIMES)],
+    }
+    for name, values in wrong.items():
+        for raw in values:
+            content = body({}, **{name: raw})
+            yield Case(f"{name} {raw[:40]}", "PUT", "tenants/TENANT/policy", 422, (f"/{name}",), content, JSON)
+    yield Case("an unknown field", "PUT", "tenants/TENANT/policy", 422, ("/idle",), body({}, idle="1"), JSON)
+    yield Case("nobody's", "PUT", "tenants/never-made/policy", 404, None, body({}, idle_days="1"), JSON)
+
+
+def activities() -> Iterator[Case]:
+    """Every field of POST /api/tenants/{slug}/activity and of POST /api/activity."""
+    path = "tenants/TENANT/activity"
+    for text in TIMES:
+        content = body({}, at=json.dumps(text))
+        yield Case(f"at {text!a}", "POST", path, 422, ("/at",), content, JSON)
+        content = body(BATCH, entries=f'[{{"slug": "never-made", "at": {json.dumps(text)}}}]')
+        yield Case(f"an entry's at {text!a}", "POST", "activity", 422, ("/entries/0/at",), content, JSON)
+    yield Case("the future", "POST", path, 422, ("/at",), body({}, at='"2126-03-01T12:00:00Z"'), JSON)
+    yield Case("nobody's", "POST", "tenants/never-made/activity", 404)
+    for name in SOURCES:
+        content = body({}, source=json.dumps(name))
+        yield Case(f"source {name[:40]!a}", "POST", path, 422, ("/source",), content, JSON)
+    whole = {
+        "source": words('null "" "A" 7 ["a"]'),
+        "cluster": words('"" "A" 7 "a_b"'),
+        "entries": words('null {} "a" 7'),
+        "watched": words('7 [] "a"'),
+    }
+    for name, values in whole.items():
+        for raw in values:
+            yield Case(f"{name} {raw}", "POST", "activity", 422, (f"/{name}",), body(BATCH, **{name: raw}), JSON)
+    for raw in ("{}", '{"slug": "never-made", "namespace": "tenant-a"}', "7", '"never-made"', "null"):
+        content = body(BATCH, entries=f"[{raw}]")
+        yield Case(f"an entry {raw}", "POST", "activity", 422, ("/entries/0",), content, JSON)
+    for namespace in ("", "default", "tenant-", "tenant-A", "tenant-a b", "../tenant-a", "tenant-a\n"):
+        content = body(BATCH, cluster='"local"', entries=f'[{{"namespace": {json.dumps(namespace)}}}]')
+        pointers = ("/entries/0/namespace",)
+        yield Case(f"namespace {namespace!a}", "POST", "activity", 422, pointers, content, JSON)
+    future = '{"since": "2026-01-01T00:00:00Z", "until": "2126-01-01T00:00:00Z"}'
+    yield Case("what is to come", "POST", "activity", 422, ("/watched/until",), body(BATCH, watched=future), JSON)
+    many = "[" + ", ".join(['{"slug": "never-made"}'] * 501) + "]"
+    yield Case("too many entries", "POST", "activity", 422, ("/entries",), body(BATCH, entries=many), JSON)
 
 
 def _signup(about: str, pointers: tuple[str, ...], **changed: str) -> Case:

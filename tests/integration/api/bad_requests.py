@@ -67,7 +67,10 @@ UNKNOWN = {
     "@shard=0": "@shard",
 }
 OTHER_ROUTES = [
-    *words("POST:tenants GET:tenants/TENANT DELETE:tenants/TENANT POST:tenants/TENANT/retry GET:slugs/never-made"),
+    *words(
+        "POST:tenants GET:tenants/TENANT DELETE:tenants/TENANT POST:tenants/TENANT/retry GET:slugs/never-made"
+        " POST:tenants/TENANT/sleep POST:tenants/TENANT/wake"
+    ),
     *words("GET:operations/OPERATION POST:operations/OPERATION/cancel GET:clusters PUT:clusters/local"),
     "GET:dependencies",
 ]
@@ -113,6 +116,8 @@ def paths() -> Iterator[Case]:
     for segment in FEW:
         yield Case(f"deletion of {segment[:40]}", "DELETE", f"tenants/{segment}", 404)
         yield Case(f"retry of {segment[:40]}", "POST", f"tenants/{segment}/retry", 404)
+        yield Case(f"sleep of {segment[:40]}", "POST", f"tenants/{segment}/sleep", 404)
+        yield Case(f"wake of {segment[:40]}", "POST", f"tenants/{segment}/wake", 404)
         yield Case(f"audit of {segment[:40]}", "GET", f"tenants/{segment}/audit", 404)
         yield Case(f"cancellation of {segment[:40]}", "POST", f"operations/{segment}{tail}/cancel", 404)
     for wrong in words("nonsense TENANT OPERATIONx OPERATION%00 OPERATION%0a TENANT. TENANT.ilou %d9%a3 ."):
@@ -137,7 +142,7 @@ def queries() -> Iterator[Case]:
             yield Case(f"{name}={text[:40]}", "GET", f"tenants?{name}={text}", 422, (f"?{name}",))
         yield Case(f"{name} twice", "GET", f"tenants?{name}=a&{name}=b", 422, (f"?{name}",))
         yield Case(f"audit by {name}", "GET", f"tenants/TENANT/audit?{name}=a", 422, (f"?{name}",))
-    yield Case("two wrong filters", "GET", "tenants?state=x&plan=y", 422, ("?state", "?plan"))
+    yield Case("two wrong filters", "GET", "tenants?state=x&plan=Y", 422, ("?state", "?plan"))
     for method, path in (each.split(":", 1) for each in OTHER_ROUTES):
         key = "master" if path.startswith("clusters") else "function"
         yield Case(f"{method} {path}", method, f"{path}?dry_run=true", 422, ("?dry_run",), key=key)

@@ -41,6 +41,42 @@ async def test_signup_gives_a_running_tenant_and_delete_a_tombstone(berth: Proxi
     await berth.at_rest()
 
 
+async def test_a_policy_is_set_for_one_tenant(berth: ProxiedStack) -> None:
+    operation = await berth.sign_up()
+    path = f"tenants/{operation['tenant']}"
+    plan = (await berth.api.call("GET", path))["policy"]
+    assert (plan["idle_days"], plan["overridden"]) == (7, [])
+    wanted = {"idle_days": 3, "keep_awake_until": "2126-03-01T14:00:00+02:00"}
+    policy = (await berth.api.call("PUT", f"{path}/policy", wanted))["policy"]
+    assert policy == plan | {
+        "idle_days": 3,
+        "keep_awake_until": "2126-03-01T12:00:00.000Z",
+        "overridden": ["idle_days", "keep_awake_until"],
+    }
+    assert (await berth.ended(operation))["state"] == "succeeded"
+    assert (await berth.api.call("GET", path))["policy"] == policy
+    assert (await berth.api.call("PUT", f"{path}/policy", {"idle_days": None}))["policy"] == plan
+    trail = await berth.api.all(f"{path}/audit")
+    assert next(each["reason"] for each in trail if each["action"] == "policy") == "as the plan says"
+
+
+async def test_a_tenant_sleeps_and_wakes(berth: ProxiedStack) -> None:
+    slug = (await berth.ended(await berth.sign_up()))["tenant"]
+    before = await berth.api.call("GET", f"tenants/{slug}")
+    for verb, kind, state in (("sleep", "hibernate", "hibernated"), ("wake", "wake", "active")):
+        responses = await asyncio.gather(*(send(berth, "POST", f"tenants/{slug}/{verb}") for _ in range(5)))
+        assert {response.status_code for response in responses} == {202}
+        [operation_id] = {response.json()["id"] for response in responses}
+        operation = await berth.ended({"id": operation_id})
+        assert (operation["kind"], operation["state"]) == (kind, "succeeded")
+        again = await send(berth, "POST", f"tenants/{slug}/{verb}")
+        assert (again.status_code, again.json()["state"]) == (200, state)
+        tenant = await berth.api.call("GET", f"tenants/{slug}")
+        assert (tenant["state"], tenant["instance"]) == (state, before["instance"])
+        assert tenant["state_since"] == operation["finished_at"] > before["state_since"]
+        await berth.at_rest()
+
+
 async def test_ten_signups_for_one_slug_give_nine_conflicts(berth: ProxiedStack) -> None:
     slug = new_slug()
     results = await asyncio.gather(*(berth.sign_up(slug) for _ in range(10)), return_exceptions=True)

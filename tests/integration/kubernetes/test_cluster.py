@@ -15,7 +15,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
-from tests.support.builders import LOCAL, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import RESTRICTED, RESTRICTED_POD, KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -31,7 +31,7 @@ def is_berths(line: dict[str, Any], verb: str) -> bool:
 
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS).render(value, LOCAL))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     return namespace_name(value.instance)
 
 

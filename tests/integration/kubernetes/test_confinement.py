@@ -19,7 +19,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.settings import KubernetesSettings
-from tests.support.builders import LOCAL, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
@@ -29,7 +29,7 @@ APPLY = {"Content-Type": "application/apply-patch+yaml"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 ENFORCE = "pod-security.kubernetes.io/enforce"
 DRY = {"dryRun": "All"}  # admission is asked all the same, and what it wrongly allows does no harm
-TEMPLATES, TENANT = YamlTenantTemplates(TENANT_SETTINGS), fresh_tenant()
+TEMPLATES, TENANT = YamlTenantTemplates(TENANT_SETTINGS, PLANS), fresh_tenant()
 FOREIGN: Mapping[str, Mapping[str, str]] = {
     "kube-system": {},
     "default": {},

@@ -12,7 +12,7 @@ from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name
-from tests.support.builders import LOCAL, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.network_policy import Peer, allows
 
@@ -23,7 +23,7 @@ type Json = dict[str, Any]
 async def home(control_plane: ControlPlane) -> AsyncIterator[tuple[str, Json]]:
     """A tenant's namespace, and a valid pod for it."""
     value = fresh_tenant()
-    objects = YamlTenantTemplates(TENANT_SETTINGS).render(value, LOCAL)
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=stdin)
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]

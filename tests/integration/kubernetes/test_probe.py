@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from secrets import token_hex
 
 import pytest
@@ -12,9 +13,10 @@ from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.probe import DNS_LABEL, probe
 from shared.adapters.kubernetes.rights import needed_rights
-from shared.domain.clusters import KubeconfigAccess, Probe
+from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
 from shared.errors import Unreachable
 from shared.settings import KubernetesSettings
+from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS
 
 type ProbeAs = Callable[..., Awaitable[Probe]]
 NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}",)
@@ -24,12 +26,13 @@ NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system ha
 async def probe_as(control_plane: ControlPlane) -> AsyncIterator[ProbeAs]:
     async with AsyncExitStack() as clients:
 
-        async def probe_as(user: str, *, storage_class: str = "", server: str = "") -> Probe:
+        async def probe_as(user: str, *, server: str = "", gateway: GatewayRef = GATEWAY, **changed: str) -> Probe:
             path = control_plane.directory / f"{user}.kubeconfig"
             path.write_text(json.dumps(control_plane.context(user, server=server)))
             client = await connect(KubeconfigAccess("local"), KubernetesSettings(kubeconfig=str(path)))
             clients.push_async_callback(client.close)
-            return await probe(client, storage_class=storage_class)
+            plans = {"trial": replace(PLANS["trial"], **changed)}
+            return await probe(client, plans, gateway, LOCAL.domain, TENANT_SETTINGS.owner)
 
         yield probe_as
 
@@ -54,7 +57,7 @@ async def test_each_missing_right_is_named(control_plane: ControlPlane, probe_as
     role["rules"] = [
         {**rule, "verbs": [verb for verb in rule["verbs"] if verb != "patch"]}
         for rule in role["rules"]
-        if rule["apiGroups"] != ["storage.k8s.io"]
+        if rule["apiGroups"] not in (["storage.k8s.io"], ["scheduling.k8s.io"])
     ]
     await kubectl(control_plane, "create", "-f", "-", stdin=json.dumps(role))
     await kubectl(control_plane, "create", "clusterrolebinding", user, "--clusterrole", user, "--user", user)
@@ -64,23 +67,31 @@ async def test_each_missing_right_is_named(control_plane: ControlPlane, probe_as
         await kubectl(control_plane, "delete", "clusterrolebinding,clusterrole", user)
     assert found.uid
     named = {each.removeprefix("berth may not ").partition(":")[0] for each in found.missing}
-    assert named == {"get, list storageclasses.storage.k8s.io"} | {
+    assert named == {"get, list storageclasses.storage.k8s.io", "get priorityclasses.scheduling.k8s.io"} | {
         f"patch {right.resource}.{right.group}".rstrip(".") for right in needed_rights() if right.verb == "patch"
     }
 
 
 async def test_a_missing_storage_class_is_named(control_plane: ControlPlane, probe_as: ProbeAs) -> None:
     found = await probe_as(BERTH, storage_class="premium")
-    assert found.missing == ("it has no storage class premium: create it, or change BERTH_TENANTS_STORAGE_CLASS",)
+    assert found.missing == ("it has no storage class premium: create it, or change shared/plans.yaml",)
     mark = ("annotate", "storageclass", "simulated", "--overwrite", "storageclass.kubernetes.io/is-default-class=")
     await kubectl(control_plane, *mark[:-1], mark[-1] + "false")
     try:
         found = await probe_as(BERTH)
     finally:
         await kubectl(control_plane, *mark[:-1], mark[-1] + "true")
-    assert found.missing == (
-        "none of its storage classes is the default: mark one, or set BERTH_TENANTS_STORAGE_CLASS",
-    )
+    assert found.missing == ("none of its storage classes is the default: mark one, or name one in shared/plans.yaml",)
+
+
+async def test_a_missing_priority_class_is_named(probe_as: ProbeAs) -> None:
+    found = await probe_as(BERTH, priority="gold")
+    assert found.missing == ("it has no priority class gold: create it, or change shared/plans.yaml",)
+
+
+async def test_a_gateway_that_cannot_serve_tenants_is_named(probe_as: ProbeAs) -> None:
+    found = await probe_as(BERTH, gateway=replace(GATEWAY, name="nobody"))
+    assert found.missing == ("there is no gateway gateway/nobody",)
 
 
 async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeAs) -> None:

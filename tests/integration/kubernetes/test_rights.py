@@ -61,6 +61,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "list events",
         "delete httproutes",
         "get gateways",
+        "list statefulsets",
         "list namespaces",
         "list persistentvolumes",
         "get storageclasses",

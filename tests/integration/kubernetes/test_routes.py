@@ -1,6 +1,7 @@
 """Routes on a real API server: how many requests they cost, in which order they go, and what a gateway lacks."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +10,23 @@ import pytest
 from local.gateway.process import CLASS
 from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from shared.adapters.kubernetes import client, routes
+from shared.adapters.kubernetes.access import connect
+from shared.adapters.kubernetes.client import KubernetesClient
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.ownership import common_labels
+from shared.adapters.kubernetes.routes import missing_for_routes
 from shared.adapters.templates import YamlTenantTemplates
+from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.errors import Transient
-from tests.support.builders import LOCAL, PRODUCT, TENANT_SETTINGS
+from shared.settings import KubernetesSettings
+from tests.support.builders import GATEWAY, LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
-TEMPLATES = YamlTenantTemplates(TENANT_SETTINGS)
+TEMPLATES = YamlTenantTemplates(TENANT_SETTINGS, PLANS)
+LABELS = common_labels(TENANT_SETTINGS.owner)
 NOT_SERVED = "/apis/gateway.networking.k8s.io/v9/namespaces/{}/"
 
 
@@ -35,6 +43,16 @@ class Audit:
         found = [f"{each['verb']} {each['objectRef']['resource']}" for each in ours if "objectRef" in each]
         new, self._seen = found[getattr(self, "_seen", 0) :], len(found)
         return new
+
+
+@pytest.fixture
+async def api(control_plane: ControlPlane) -> AsyncIterator[KubernetesClient]:
+    """berth's connections to the API server."""
+    path = control_plane.directory / "routes.kubeconfig"
+    path.write_text(json.dumps(control_plane.context(BERTH)))
+    connected = await connect(KubeconfigAccess("local"), KubernetesSettings(kubeconfig=str(path)))
+    yield connected
+    await connected.close()
 
 
 async def ready(cluster: KubernetesApiCluster) -> Tenant:
@@ -78,13 +96,9 @@ async def test_a_refusal_of_the_gateway_is_told(cluster: KubernetesApiCluster) -
     assert (status.serving, status.refused, status.reason) == (False, True, "NoMatchingListenerHostname")
 
 
-async def test_a_gateway_is_checked(cluster: KubernetesApiCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    labels = TEMPLATES.render(fresh_tenant(), LOCAL)[0]["metadata"]["labels"]
-    assert LOCAL.gateway is not None
-
+async def test_a_gateway_is_checked(api: KubernetesClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def missing(domain: str = LOCAL.domain, **changed: Any) -> list[str]:
-        assert LOCAL.gateway is not None
-        return list(await cluster.check_gateway(replace(LOCAL.gateway, **changed), domain, labels))
+        return list(await missing_for_routes(api, replace(GATEWAY, **changed), domain, LABELS))
 
     assert await missing() == []
     assert await missing(listener="https") == []
@@ -95,16 +109,13 @@ async def test_a_gateway_is_checked(cluster: KubernetesApiCluster, monkeypatch: 
     assert await missing() == ["the cluster does not serve the Gateway API (gateway.networking.k8s.io/v1)"]
 
 
-async def test_the_shipped_gateway_can_take_routes(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
+async def test_the_shipped_gateway_can_take_routes(api: KubernetesClient, control_plane: ControlPlane) -> None:
     shipped = (ROLE.parent / "gateway.yaml").read_text().replace("DOMAIN", "aks.example.com")
     local = shipped.replace("name: tenants", "name: shipped").replace("approuting-istio", CLASS)
     await kubectl(control_plane, "apply", "-f", "-", stdin=local)
     where = ("gateway/shipped", "-n", "gateway")
     await kubectl(control_plane, "wait", "--for=condition=Programmed", *where, "--timeout=20s")
-    labels = TEMPLATES.render(fresh_tenant(), LOCAL)[0]["metadata"]["labels"]
-    assert LOCAL.gateway is not None
-    shipped_one = replace(LOCAL.gateway, name="shipped")
-    assert await cluster.check_gateway(shipped_one, "aks.example.com", labels) == []
+    assert await missing_for_routes(api, replace(GATEWAY, name="shipped"), "aks.example.com", LABELS) == []
     await kubectl(control_plane, "delete", *where)
 
 

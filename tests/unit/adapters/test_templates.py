@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.kubernetes.control_plane import PRIORITIES
+from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.templates import FOLDER, ROUTE_FILE, YamlTenantTemplates
 from shared.domain.clusters import GatewayRef
 from shared.domain.instances import InstanceId
-from shared.domain.plans import PLANS
 from shared.domain.routes import KIND
 from shared.domain.tenants import Tenant
-from shared.errors import Permanent
-from tests.support.builders import LOCAL, TENANT_SETTINGS, new_tenant
+from shared.errors import NoRoom, Permanent
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS, new_tenant
 
 
 def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.0") -> Tenant:
@@ -27,7 +27,7 @@ def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.
     return new_tenant(plan=plan, display_name=display_name, version=version, instance=InstanceId("0123456789"))
 
 
-SHIPPED = YamlTenantTemplates(TENANT_SETTINGS, FOLDER)
+SHIPPED = YamlTenantTemplates(TENANT_SETTINGS, PLANS, FOLDER)
 
 
 def rendered(value: Tenant | None = None, templates: YamlTenantTemplates = SHIPPED) -> dict[tuple[str, str], Any]:
@@ -64,10 +64,10 @@ def test_the_route_keeps_its_kind_and_name(tmp_path: Path, old: str, new: str) -
     file = tmp_path / ROUTE_FILE
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(Permanent, match="has to be one HTTPRoute with the name product"):
-        YamlTenantTemplates(TENANT_SETTINGS, tmp_path).route(tenant(), LOCAL)
+        YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path).route(tenant(), LOCAL)
     file.unlink()
     with pytest.raises(Permanent, match=f"no template {ROUTE_FILE}"):
-        YamlTenantTemplates(TENANT_SETTINGS, tmp_path)
+        YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path)
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -81,8 +81,8 @@ def test_every_object_fits_the_schema_of_kubernetes(plan: str) -> None:
 def test_every_object_is_the_tenants() -> None:
     for (kind, _), each in rendered().items():
         labels = each["metadata"]["labels"]
-        assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/slug"]) == ("berth", "acme")
-        assert labels["berth.dev/owner"] == TENANT_SETTINGS.owner
+        assert labels["berth.dev/slug"] == "acme"
+        assert labels.items() >= common_labels(TENANT_SETTINGS.owner).items()
         if kind != "Namespace":
             assert each["metadata"]["namespace"] == f"tenant-{labels['berth.dev/instance']}"
 
@@ -111,6 +111,17 @@ def test_an_operation_does_not_roll_the_pod() -> None:
     first, second = tenant(), tenant()
     assert first.operation.id != second.operation.id
     assert rendered(first)["StatefulSet", "product"] == rendered(second)["StatefulSet", "product"]
+
+
+def test_a_plan_that_is_gone_is_no_room() -> None:
+    with pytest.raises(NoRoom, match="there is no plan gold any more"):
+        rendered(tenant("gold"))
+
+
+def test_the_plan_names_the_storage_class() -> None:
+    assert "storageClassName" not in rendered()["PersistentVolumeClaim", "data"]["spec"]
+    templates = YamlTenantTemplates(TENANT_SETTINGS, {"trial": replace(PLANS["trial"], storage_class="fast")})
+    assert rendered(templates=templates)["PersistentVolumeClaim", "data"]["spec"]["storageClassName"] == "fast"
 
 
 @pytest.mark.parametrize("plan", PLANS.values())
@@ -187,14 +198,14 @@ def test_a_wrong_template_says_where_and_what(tmp_path: Path, template: str, com
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     (tmp_path / "99-operator.yaml").write_text(template)
     with pytest.raises(Permanent, match=complaint):
-        rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, tmp_path))
+        rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path))
 
 
 def test_an_operator_can_change_a_template(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
     workload = tmp_path / "50-workload.yaml"
     workload.write_text(workload.read_text().replace("mountPath: /data", "mountPath: /var/lib/product"))
-    pod = rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, tmp_path))["StatefulSet", "product"]["spec"][
+    pod = rendered(templates=YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path))["StatefulSet", "product"]["spec"][
         "template"
     ]["spec"]
     assert pod["containers"][0]["volumeMounts"][0]["mountPath"] == "/var/lib/product"

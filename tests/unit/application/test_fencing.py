@@ -1,6 +1,7 @@
 """An activity that stalls anywhere while its operation ends elsewhere, and the next one begins: it harms nothing."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -8,23 +9,24 @@ from shared.domain.clusters import ClusterName
 from shared.domain.lifecycle import TenantState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
-from shared.errors import Unreachable
-from tests.support.before_activity import before, calls_of
+from shared.errors import Conflict, Unreachable
+from tests.support.before_activity import PROVISIONING, SLEEPING, Situation, before, calls_of, name_of
 from tests.support.builders import new_cluster
 from tests.support.world import PORTAL, new_world, violations
 
 ACME = Slug("acme")
+APPLY = PROVISIONING[0]
 
 
 @pytest.mark.parametrize("then", ["rest", "retry", "retry and delete"])
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("activity", Activity)
-async def test_a_late_activity_harms_nothing(activity: Activity, after: bool, then: str) -> None:
-    for number in range(1, await calls_of(activity) + 1):
-        world, reason = await before(activity)
+@pytest.mark.parametrize("situation", PROVISIONING, ids=name_of)
+async def test_a_late_activity_harms_nothing(situation: Situation, after: bool, then: str) -> None:
+    for number in range(1, await calls_of(situation) + 1):
+        world = await before(situation)
         operation = (await world.tenant()).operation
         stall = world.worker.faults.stall(number, after=after)
-        late = asyncio.create_task(world.do(activity, operation, reason=reason))
+        late = asyncio.create_task(world.do(situation.activity, operation, reason=situation.reason))
         await asyncio.wait_for(stall.reached.wait(), 5)
 
         # Meanwhile the other worker ends the operation, and runs the next ones.
@@ -48,10 +50,43 @@ async def test_a_late_activity_harms_nothing(activity: Activity, after: bool, th
         assert await violations(world) == [], f"stalled at call {number}"
 
 
+@pytest.mark.parametrize("then", ["rest", "other", "both", "cancel", "delete"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("situation", SLEEPING, ids=name_of)
+async def test_a_late_stop_or_start_harms_nothing(situation: Situation, after: bool, then: str) -> None:
+    for number in range(1, await calls_of(situation) + 1):
+        world = await before(situation)
+        operation = (await world.tenant()).operation
+        stall = world.worker.faults.stall(number, after=after)
+        late = asyncio.create_task(world.do(situation.activity, operation, reason=situation.reason))
+        await asyncio.wait_for(stall.reached.wait(), 5)
+
+        # Meanwhile the other worker ends the operation, and runs the next ones.
+        both, world.workers = world.workers, world.workers[1:]
+        if then == "cancel":
+            with suppress(Conflict):  # where it has ended
+                await world.cancel(operation)
+        await world.run()
+        for _ in range(("other", "both").index(then) + 1 if then in ("other", "both") else 0):
+            await (world.sleep if (await world.tenant()).state is TenantState.ACTIVE else world.wake)()
+            await world.run()
+        if then == "delete":
+            await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+            await world.run()
+        expected = (await world.tenant()).state
+        assert expected in (TenantState.ACTIVE, TenantState.HIBERNATED, TenantState.DELETED)
+        stall.release()
+        await late
+        world.workers = both
+        await world.run()
+        assert (await world.tenant()).state is expected, f"stalled at call {number}"
+        assert await violations(world) == [], f"stalled at call {number}"
+
+
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_late_apply_leaves_an_active_tenant(after: bool) -> None:
-    for number in range(1, await calls_of(Activity.APPLY) + 1):
-        world, _ = await before(Activity.APPLY)
+    for number in range(1, await calls_of(APPLY) + 1):
+        world = await before(APPLY)
         operation = (await world.tenant()).operation
         stall = world.worker.faults.stall(number, after=after)
         late = asyncio.create_task(world.do(Activity.APPLY, operation))
@@ -68,7 +103,7 @@ async def test_a_late_apply_leaves_an_active_tenant(after: bool) -> None:
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_late_apply_of_a_moved_tenant_leaves_nothing(after: bool) -> None:
     # After its last call all is applied; if the cluster is lost then, that is an orphan, which reconciliation finds.
-    for number in range(1, await calls_of(Activity.APPLY) + (0 if after else 1)):
+    for number in range(1, await calls_of(APPLY) + (0 if after else 1)):
         world = await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")])
         operation = await world.sign_up()
         one = world.kubernetes[ClusterName("one")]

@@ -10,7 +10,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Tenant
 from shared.domain.workflow import Activity
 from shared.errors import Conflict, NotFound, Transient, Unreachable
-from tests.support.before_activity import before, calls_of
+from tests.support.before_activity import PROVISIONING, SLEEPING, Situation, before, calls_of, name_of
 from tests.support.builders import new_cluster
 from tests.support.world import PORTAL, World, new_world, violations
 
@@ -149,13 +149,13 @@ async def test_forgetting_again_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("activity", Activity)
-async def test_a_late_activity_leaves_nothing(activity: Activity, after: bool) -> None:
-    for number in range(1, await calls_of(activity) + 1):
-        world, reason = await before(activity)
+@pytest.mark.parametrize("situation", [*PROVISIONING, *SLEEPING], ids=name_of)
+async def test_a_late_activity_leaves_nothing(situation: Situation, after: bool) -> None:
+    for number in range(1, await calls_of(situation) + 1):
+        world = await before(situation)
         operation = (await world.tenant()).operation
         stall = world.worker.faults.stall(number, after=after)
-        late = asyncio.create_task(world.do(activity, operation, reason=reason))
+        late = asyncio.create_task(world.do(situation.activity, operation, reason=situation.reason))
         await asyncio.wait_for(stall.reached.wait(), 5)
         forgetful = world.workers[1]
         forgetful.faults.away = lambda name: GONE if name == "check" else None

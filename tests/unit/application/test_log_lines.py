@@ -12,7 +12,7 @@ from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
 from shared.errors import Permanent, QueueFull, Transient
-from tests.support.builders import TENANT_SETTINGS, new_settings
+from tests.support.builders import PLANS, TENANT_SETTINGS, new_settings
 from tests.support.world import PORTAL, new_world
 
 ACME, ONE = Slug("acme"), ClusterName("one")
@@ -129,7 +129,7 @@ async def test_nothing_private_leaves_the_tables(
 ) -> None:
     tenants = TENANT_SETTINGS.model_copy(update={"secret_seed": SecretStr(SEED)})
     settings = new_settings().model_copy(update={"tenants": tenants})
-    world = await new_world(settings=settings, templates=YamlTenantTemplates(tenants))
+    world = await new_world(settings=settings, templates=YamlTenantTemplates(tenants, PLANS))
     operation = await world.sign_up(email=EMAIL, display_name=NAME, version=version)
     world.worker.faults.away = lambda name: error if name == "apply" else None
     if error is None:

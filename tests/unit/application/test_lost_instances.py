@@ -44,6 +44,18 @@ async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
     assert await violations(world) == []
 
 
+async def test_a_tenant_that_sleeps_can_lose_its_instance_too() -> None:
+    world = await new_world()
+    await world.asleep()
+    await run(world)
+    await remove_by_hand(world)
+    await run(world)
+    lost = await world.tenant()
+    assert (lost.state, lost.instance, lost.replicas) == ("failed", "", {})
+    assert (await world.cluster()).instances == 0
+    assert await violations(world) == []
+
+
 async def test_a_retry_provisions_it_anew() -> None:
     world = await new_world()
     before = await world.active()

@@ -26,7 +26,7 @@ class SignUp:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A cancellation, a retry or a deletion."""
+    """A cancellation, a retry, a deletion, or a request to sleep or to wake."""
 
     what: str
     slug: str
@@ -68,7 +68,7 @@ type Event = SignUp | Ask | Drive | Move | Again | Recover
 versions = st.sampled_from(VERSIONS)
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(SignUp, slugs, versions, workers),
-    st.builds(Ask, st.sampled_from(["cancel", "retry", "delete"]), slugs, versions, workers),
+    st.builds(Ask, st.sampled_from(["cancel", "retry", "sleep", "wake", "delete"]), slugs, versions, workers),
     st.builds(Drive, st.integers(1, 12)),
     st.builds(Move, st.sampled_from([1.0, 61.0, 301.0, 31 * 86400.0]), st.just(False)),
     st.builds(Move, st.sampled_from([-3600.0, -61.0, 3600.0]), st.just(True)),
@@ -85,6 +85,10 @@ async def happen(world: World, event: Event) -> None:
             chosen = world.workers[worker]
             if what == "cancel":
                 await world.cancel((await world.tenant(slug)).operation, worker=worker)
+            elif what == "sleep":
+                await chosen.sleep.sleep(Slug(slug), PORTAL, world.workflows)
+            elif what == "wake":
+                await chosen.wake.wake(Slug(slug), PORTAL, world.workflows)
             elif what == "retry":
                 await chosen.retry.retry(Slug(slug), version, PORTAL, world.workflows)
             else:

@@ -43,7 +43,7 @@ async def leaked_reservation(world: World, instance: InstanceId, slug: str = "no
     operation_id = new_operation_id(Slug(slug), world.clock.now())
     reservations, cluster = world.worker.reservations, await world.cluster()
     await reservations.reserve(cluster, instance, operation_id, weight=1, max_starting=9, max_waiting=9)
-    await reservations.release_slot(ONE, instance)
+    await reservations.release_slot(ONE, instance, operation_id)
 
 
 @pytest.mark.parametrize("slug", ["acme", "nobody"])
@@ -103,6 +103,18 @@ async def test_a_tenant_with_a_missing_namespace_fails() -> None:
     assert await run(world) == [("missing", "open", tenant.instance)]
     assert (await world.tenant()).state == "failed"
     assert await run(world) == [("missing", "gone", tenant.instance)]
+    assert await violations(world) == []
+
+
+async def test_a_tenant_that_sleeps_is_no_finding_until_it_is_lost() -> None:
+    world = await new_world()
+    tenant = await world.asleep()
+    for _ in range(3):
+        world.clock.advance(HOUR)
+        assert await run(world) == []
+    del world.kubernetes[ONE].namespaces[namespace_name(tenant.instance)]
+    assert await run(world) == [("missing", "open", tenant.instance)]
+    assert (await world.tenant()).state == "failed"
     assert await violations(world) == []
 
 

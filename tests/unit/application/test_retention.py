@@ -31,6 +31,7 @@ NOTHING = {
     "latency rows": 0,
     "operations": 0,
     "audit entries": 0,
+    "activity": 0,
     "findings": 0,
     "orchestrations": 0,
 }
@@ -40,6 +41,7 @@ TABLES = {
     "latency rows": "latency",
     "operations": "tenants",
     "audit entries": "tenants",
+    "activity": "tenants",
     "findings": "reconciliations",
 }
 
@@ -65,6 +67,7 @@ async def used(slug: str = "acme") -> World:
     world = await new_world(workers=2, clusters=[new_cluster(capacity=100)])
     await world.sign_up(slug, Caller("portal", "key-1", "signup"))
     await world.run()
+    await world.worker.record_activity.record(Slug(slug), "heartbeat", None)
     world.clock.advance(1)
     await world.worker.delete.delete(Slug(slug), Caller("portal"), world.workflows)
     await world.run()
@@ -85,7 +88,7 @@ async def test_each_kind_is_deleted_at_its_age(caplog: pytest.LogCaptureFixture)
     assert counts(caplog) == NOTHING | {"latency rows": 2, "operations": 2, "findings": 1}
     world.clock.advance((KEEP.audit_days - KEEP.latency_days) * DAY)
     await purge(world)
-    assert counts(caplog) == NOTHING | {"audit entries": 4}
+    assert counts(caplog) == NOTHING | {"audit entries": 4, "activity": 1}
     await purge(world)
     assert counts(caplog) == NOTHING
 
@@ -116,6 +119,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
         "latency rows": 2,
         "operations": 2,
         "audit entries": 4,
+        "activity": 1,
         "findings": 1,
         "orchestrations": 2,
     }
@@ -149,6 +153,7 @@ async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureF
         "latency rows": 2,
         "operations": 2,
         "audit entries": 4,
+        "activity": 1,
         "findings": 1,
     }
 
@@ -163,7 +168,7 @@ async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixtu
     with pytest.raises(ExceptionGroup) as caught:
         await world.worker.retention.purge(Broken())
     assert [str(each) for each in caught.value.exceptions] == ["on purpose"]
-    assert len(counts(caplog)) == 5
+    assert len(counts(caplog)) == 6
 
 
 async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:

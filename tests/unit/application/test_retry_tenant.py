@@ -1,14 +1,16 @@
 """Retrying a failed tenant."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from shared.application.ports.tenants import TenantFilter
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import OperationState
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Activity
-from shared.errors import Conflict, NotFound, QueueFull
+from shared.errors import Conflict, NoRoom, NotFound, QueueFull
 from tests.support.world import PORTAL, Caller, World, new_world, violations
 
 ACME = Slug("acme")
@@ -42,6 +44,19 @@ async def test_a_retry_without_a_version_keeps_it() -> None:
     await world.run()
     tenant = await world.tenant()
     assert (tenant.state, tenant.version) == (TenantState.FAILED, "missing-1")
+
+
+async def test_a_plan_that_is_gone_refuses_a_retry() -> None:
+    world = await failed()
+    stored = await world.worker.tenants.get(ACME)
+    await world.worker.tenants.save(stored.with_value(replace(stored.value, plan="gold")))
+    with pytest.raises(NoRoom, match="there is no plan gold any more"):
+        await world.worker.retry.retry(ACME, "1.0.0", PORTAL, world.workflows)
+    page = await world.worker.tenants.list(TenantFilter(plan="gold"), limit=9, token="")
+    assert [each.state for each in page.items] == [TenantState.FAILED]
+    await world.worker.delete.delete(ACME, PORTAL, world.workflows)
+    await world.run()
+    assert await violations(world) == []
 
 
 async def test_an_active_tenant_cannot_be_retried() -> None:

@@ -34,6 +34,14 @@ async def test_an_unknown_region_is_invalid() -> None:
     assert world.workflows.started == []
 
 
+async def test_an_unknown_plan_is_invalid() -> None:
+    world = await new_world()
+    with pytest.raises(Invalid) as refused:
+        await world.sign_up(plan="gold")
+    assert refused.value.errors == (("/plan", "there is no such plan; plans: trial, standard, business"),)
+    assert world.workflows.started == []
+
+
 async def test_a_taken_slug_is_refused() -> None:
     world = await new_world()
     await world.sign_up()

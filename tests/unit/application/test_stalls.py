@@ -4,18 +4,18 @@ import asyncio
 
 import pytest
 
-from shared.domain.workflow import Activity
-from tests.support.before_activity import before, calls_of
+from tests.support.before_activity import PROVISIONING, SLEEPING, Situation, before, calls_of, name_of
 from tests.support.world import violations
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("activity", Activity)
-async def test_a_stalled_activity_harms_nothing(activity: Activity, after: bool) -> None:
-    count = await calls_of(activity)
+@pytest.mark.parametrize("situation", [*PROVISIONING, *SLEEPING], ids=name_of)
+async def test_a_stalled_activity_harms_nothing(situation: Situation, after: bool) -> None:
+    activity, reason = situation.activity, situation.reason
+    count = await calls_of(situation)
     assert count > 3
     for number in range(1, count + 1):
-        world, reason = await before(activity)
+        world = await before(situation)
         operation = (await world.tenant()).operation
         stall = world.worker.faults.stall(number, after=after)
         late = asyncio.create_task(world.do(activity, operation, reason=reason))
@@ -27,11 +27,11 @@ async def test_a_stalled_activity_harms_nothing(activity: Activity, after: bool)
         assert await violations(world) == [], f"stalled at call {number}"
 
 
-@pytest.mark.parametrize("activity", Activity)
-async def test_a_lost_response_harms_nothing(activity: Activity) -> None:
-    for number in range(1, await calls_of(activity) + 1):
-        world, reason = await before(activity)
+@pytest.mark.parametrize("situation", [*PROVISIONING, *SLEEPING], ids=name_of)
+async def test_a_lost_response_harms_nothing(situation: Situation) -> None:
+    for number in range(1, await calls_of(situation) + 1):
+        world = await before(situation)
         world.worker.faults.lose(number)
-        await world.do(activity, (await world.tenant()).operation, reason=reason)
+        await world.do(situation.activity, (await world.tenant()).operation, reason=situation.reason)
         await world.run()
         assert await violations(world) == [], f"lost response of call {number}"

@@ -24,7 +24,14 @@ def test_the_table_has_the_moves_of_the_picture() -> None:
         (TenantState.PROVISIONING, TenantState.ACTIVE),
         (TenantState.PROVISIONING, TenantState.FAILED),
         (TenantState.FAILED, TenantState.PROVISIONING),
+        (TenantState.ACTIVE, TenantState.HIBERNATING),
+        (TenantState.HIBERNATING, TenantState.HIBERNATED),
+        (TenantState.HIBERNATING, TenantState.ACTIVE),
+        (TenantState.HIBERNATED, TenantState.WAKING),
+        (TenantState.WAKING, TenantState.ACTIVE),
+        (TenantState.WAKING, TenantState.HIBERNATED),
         (TenantState.ACTIVE, TenantState.DELETING),
+        (TenantState.HIBERNATED, TenantState.DELETING),
         (TenantState.FAILED, TenantState.DELETING),
         (TenantState.DELETING, TenantState.DELETED),
     }
@@ -57,7 +64,7 @@ def test_only_provisioning_compensates_by_removal() -> None:
 
 
 def test_only_a_removal_may_remove_data() -> None:
-    may = {kind for kind, rules in RULES.items() if rules.may_remove_data}
+    may = {kind for kind, rules in RULES.items() if rules.includes(StepName.REMOVE)}
     assert may == {OperationKind.PROVISION, OperationKind.DELETE}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lifecycle import OperationKind, TenantState
+from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState
 from shared.domain.operations import Operation, OperationState, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
@@ -24,24 +24,28 @@ def operation(kind: OperationKind) -> Operation:
 def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     tenant = new_tenant(cluster="one").succeed(START, quarantine=QUARANTINE)
     assert (tenant.state, tenant.operation.state) == (TenantState.ACTIVE, OperationState.SUCCEEDED)
+    assert tenant.active_since == START
     deleting = tenant.begin(operation(OperationKind.DELETE), START)
     assert deleting.state is TenantState.DELETING
     tombstone = deleting.succeed(START, quarantine=QUARANTINE)
     assert tombstone.state is TenantState.DELETED
     assert (tombstone.email, tombstone.display_name, tombstone.cluster) == ("", "", "")
+    assert tombstone.active_since is None
     assert (deleting.operation.actor, tombstone.operation.actor) == ("portal", "")
 
 
-def test_an_address_leads_only_to_what_is_or_becomes_active() -> None:
-    starting = new_tenant(cluster="one")
+def test_only_what_is_or_becomes_active_may_run() -> None:
+    queued = new_tenant(cluster="one")
+    assert not queued.may_run(queued.instance)
+    starting = replace(queued, operation=queued.operation.start_step(StepName.APPLY, START))
     active = starting.succeed(START, quarantine=QUARANTINE)
-    assert starting.is_reachable(starting.instance)
-    assert active.is_reachable(active.instance)
-    assert not active.is_reachable(new_tenant().instance)
+    assert starting.may_run(starting.instance)
+    assert active.may_run(active.instance)
+    assert not active.may_run(new_tenant().instance)
     aborting = replace(starting, operation=replace(starting.operation, reason="too slow"))
     deleting = active.begin(operation(OperationKind.DELETE), START)
     for tenant in (aborting, aborting.fail(START), deleting, deleting.succeed(START, quarantine=QUARANTINE)):
-        assert not tenant.is_reachable(starting.instance)
+        assert not tenant.may_run(starting.instance)
 
 
 def test_a_slug_is_free_after_its_quarantine() -> None:
@@ -76,7 +80,7 @@ def test_what_is_ending_already_is_only_waited_for() -> None:
     ("kind", "sentence"),
     [
         (OperationKind.PROVISION, "acme is deleted; only failed tenants can be retried"),
-        (OperationKind.DELETE, "acme is deleted; only active or failed tenants can be deleted"),
+        (OperationKind.DELETE, "acme is deleted; only active, failed or hibernated tenants can be deleted"),
     ],
 )
 def test_a_wrong_state_is_told_in_words(kind: OperationKind, sentence: str) -> None:
@@ -110,4 +114,4 @@ def test_every_move_is_one_of_the_table(calls: list[str]) -> None:
                     assert tenant.state is tenant.operation.rules.during
         except Conflict:
             assert tenant is before
-        assert tenant.operation.is_open == (tenant.state in (TenantState.DELETING, TenantState.PROVISIONING))
+        assert tenant.operation.is_open == (tenant.state in {rules.during for rules in RULES.values()})

@@ -20,10 +20,11 @@ from functions.http.problems import Kind
 from functions.http.reference import problem_pages
 from functions.http.requests import Signup
 from shared.domain.slugs import RESERVED, check_slug
+from tests.support.builders import PLANS
 from tests.support.registered import registered_functions
 
 ROOT = Path(__file__).parents[3]
-DOCUMENT: Json = json.loads(document(ROUTES))
+DOCUMENT: Json = json.loads(document(ROUTES, plans=PLANS))
 CATCH_ALL = "unknown_route"
 LEVELS = {(): "anonymous", ("functionKey",): "function", ("masterKey",): "admin"}
 

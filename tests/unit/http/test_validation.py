@@ -1,6 +1,7 @@
 """What a caller reads about a wrong field: sentences of berth's own, whatever pydantic says."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import azure.functions as func
@@ -9,18 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from functions.http.requests import ClusterChange, ClusterRegistration, Retry, Signup
+from functions.http.requests import (
+    ActivityBatch,
+    ActivityReport,
+    ClusterChange,
+    ClusterRegistration,
+    PolicyOverride,
+    Retry,
+    Signup,
+)
 from functions.http.route import LIMIT, NEXT, Parameter, Route, ok
 from functions.http.validation import UNKNOWN, check_query_and_body, read
+from shared.domain import policy
 from shared.domain.lifecycle import TenantState
 from shared.errors import Invalid
 from tests.support.builders import registration_body, signup_body
 
+TIME = "2026-03-01T12:00:00Z"
 ACCESS = {"kubeconfig_context": "local", "server": "https://a", "ca_pem": "a"}
 # Bodies whose fields the tests replace. The last is not valid, but has every field of `access`.
 BODIES: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (Signup, signup_body("acme", version="1.0.0")),
     (Retry, {"version": "1.0.0"}),
+    (PolicyOverride, {"idle_days": 1, "never_active_days": 1, "exempt": True, "keep_awake_until": TIME}),
+    (ActivityReport, {"at": TIME, "source": "agent"}),
+    (ActivityBatch, {"source": "agent", "cluster": "one", "entries": [], "watched": {"since": TIME, "until": TIME}}),
     (ClusterChange, {"state": "open", "capacity": 1}),
     (ClusterRegistration, registration_body(state="open", access=ACCESS)),
 ]
@@ -83,6 +97,61 @@ def test_a_wrong_field_of_a_cluster_gets_a_sentence(field: str, value: object, s
     assert errors(ClusterRegistration, registration_body(**{field: value})) == {f"/{field}": sentence}
 
 
+NO_TIME = "give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("idle_days", 0, "give a number that is at least 1"),
+        ("idle_days", 3651, "give a number that is at most 3650"),
+        ("never_active_days", "3", "give a whole number"),
+        ("exempt", "yes", "give true or false"),
+        ("exempt", 1, "give true or false"),
+        ("keep_awake_until", 1_800_000_000, NO_TIME),
+        ("keep_awake_until", "2026-03-01T12:00:00", NO_TIME),
+        ("keep_awake_until", "2026-03-01", NO_TIME),
+        ("keep_awake_until", "2026-02-30T12:00:00Z", NO_TIME),
+        ("keep_awake_until", "1999-03-01T12:00:00Z", NO_TIME),
+        ("keep_awake_until", "2026-03-01T12:00:00Z\n", NO_TIME),
+        ("idle", 1, "there is no such field"),
+    ],
+)
+def test_a_wrong_field_of_a_policy_gets_a_sentence(field: str, value: object, sentence: str) -> None:
+    assert errors(PolicyOverride, {field: value}) == {f"/{field}": sentence}
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-01T12:00:00Z", "2026-03-01T14:00:00.000+02:00", "2026-03-01T12:00:00.000000000Z"]
+)
+def test_a_time_is_read_in_utc(text: str) -> None:
+    override = PolicyOverride.model_validate({"keep_awake_until": text}).to_domain()
+    assert override == policy.PolicyOverride(keep_awake_until=datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+
+WRONG_BATCHES: list[tuple[str, Any, str, str]] = [
+    ("source", "Agent", "/source", "give text of the form ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"),
+    ("entries", [{}], "/entries/0", "give either a slug or a namespace"),
+    ("entries", [{"slug": "acme", "namespace": "tenant-a"}], "/entries/0", "give either a slug or a namespace"),
+    ("entries", [{"slug": "A"}], "/entries/0/slug", "use 3 to 40 characters"),
+    ("entries", [{"slug": "acme"}] * 501, "/entries", "give at most 500 entries"),
+    ("entries", {}, "/entries", "give a list"),
+    ("entries", [{"namespace": "tenant-a"}], "", "name the cluster on which the namespaces are"),
+    ("watched", {"since": TIME}, "/watched/until", "this field is required"),
+    ("watched", {"since": TIME, "until": "2026-02-01T00:00:00Z"}, "/watched", "the end is before the beginning"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "pointer", "sentence"), WRONG_BATCHES)
+def test_a_wrong_field_of_a_batch_gets_a_sentence(field: str, value: object, pointer: str, sentence: str) -> None:
+    assert errors(ActivityBatch, {"source": "agent", field: value}) == {pointer: sentence}
+
+
+def test_null_is_as_the_plan_says() -> None:
+    names = ("idle_days", "never_active_days", "exempt", "keep_awake_until")
+    assert PolicyOverride.model_validate(dict.fromkeys(names)).to_domain() == policy.NO_OVERRIDE
+
+
 def test_a_wrong_filter_gets_a_sentence() -> None:
     state = Parameter("query", "state", TenantState, "Only those in this state.")
     parameters = (state, LIMIT, NEXT)
@@ -90,7 +159,7 @@ def test_a_wrong_filter_gets_a_sentence() -> None:
     with pytest.raises(Invalid) as raised:
         check_query_and_body(func.HttpRequest(method="GET", url="/a?state=ACTIVE&limit=0", body=b""), route)
     assert dict(raised.value.errors) == {
-        "?state": "give one of: provisioning, active, failed, deleting, deleted",
+        "?state": "give one of: provisioning, active, hibernating, hibernated, waking, failed, deleting, deleted",
         "?limit": "give a number that is at least 1",
     }
 

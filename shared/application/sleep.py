@@ -1,0 +1,40 @@
+"""Putting a tenant to sleep: start to stop its pods; its volume and all else stay."""
+
+from shared.application.existing_tenant import existing_tenant
+from shared.application.idempotent_start import Caller, IdempotentStart
+from shared.application.ports.tenants import TenantRepository
+from shared.application.ports.workflows import Workflows
+from shared.application.transitions import save_transition
+from shared.domain.lifecycle import OperationKind
+from shared.domain.operations import Operation
+from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
+
+
+class Sleep:
+    """Takes requests to put a tenant to sleep."""
+
+    def __init__(self, *, tenants: TenantRepository, start: IdempotentStart) -> None:
+        self._tenants = tenants
+        self._start = start
+
+    async def sleep(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation | Tenant:
+        """Start to put an active tenant to sleep, and return the operation; or the tenant, if it sleeps already.
+
+        Asking again while that goes on returns the same operation.
+
+        Raises:
+            NotFound: There is no such tenant, or it is deleted.
+            Conflict: It is not active, or another operation is running on it.
+            KeyReused: The idempotency key stands for another request.
+        """
+
+        async def save(operation: Operation) -> bool:
+            stored = await existing_tenant(self._tenants, slug)
+            self._start.ensure_in_time(operation.created_at)
+            before = stored.value
+            tenant = stored.with_value(before.begin(operation, operation.created_at))
+            await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
+            return True
+
+        return await self._start.begin_once(OperationKind.HIBERNATE, slug, caller, workflows, save)

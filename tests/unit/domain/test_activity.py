@@ -1,0 +1,67 @@
+"""What is recorded of reports: late ones never move a time back, and no gap is ever closed by a later report."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.activity import RESOLUTION, TenantActivity, Watch, is_ahead
+from shared.domain.dormancy import MARGIN, Window
+from shared.domain.instances import InstanceId
+from shared.domain.slugs import Slug
+from tests.support.clock import START
+
+MINUTE = timedelta(minutes=1)
+NOTHING = TenantActivity(Slug("acme"), InstanceId("i"))
+
+
+def window(since: int, until: int) -> Window:
+    return Window(START + since * MINUTE, START + until * MINUTE)
+
+
+def test_an_activity_is_news_after_five_minutes() -> None:
+    assert NOTHING.is_news(START)
+    seen = NOTHING.reported("heartbeat", START)
+    assert [seen.is_news(START + late) for late in (-MINUTE, RESOLUTION - MINUTE, RESOLUTION)] == [False, False, True]
+
+
+def test_an_activity_has_the_last_of_all_sources() -> None:
+    seen = NOTHING.reported("one", START).reported("two", START + MINUTE).reported("one", START + 2 * MINUTE)
+    assert (seen.last_at, seen.by_source["two"]) == (START + 2 * MINUTE, START + MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "expected"),
+    [
+        ((0, 10), (10, 20), (0, 20)),
+        ((0, 10), (5, 20), (0, 20)),
+        ((0, 10), (2, 8), (0, 10)),
+        ((0, 10), (11, 20), (11, 20)),  # a gap
+        ((20, 30), (0, 10), (20, 30)),  # late, of before a gap
+        ((20, 30), (10, 20), (10, 30)),  # late, and it closes the gap
+        ((0, 10), (0, 10), (0, 10)),
+    ],
+)
+def test_only_windows_that_touch_are_one(
+    earlier: tuple[int, int], later: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert Watch("gateway", "", window(*earlier)).followed_by(window(*later)).window == window(*expected)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), min_size=1, max_size=30))
+def test_no_minute_is_vouched_for_that_nobody_watched(reports: list[tuple[int, int]]) -> None:
+    watched = [range(since, since + length) for since, length in reports]
+    (since, length), *others = reports
+    watch = Watch("gateway", "", window(since, since + length))
+    last = watch.window.until
+    for since, length in others:
+        watch = watch.followed_by(window(since, since + length))
+        assert watch.window.until >= last
+        last = watch.window.until
+    first, end = ((moment - START) // MINUTE for moment in (watch.window.since, watch.window.until))
+    assert all(any(minute in each for each in watched) for minute in range(first, end))
+
+
+def test_a_clock_may_be_a_little_ahead() -> None:
+    assert [is_ahead(START + late, START) for late in (-MINUTE, MARGIN, MARGIN + MINUTE)] == [False, False, True]
