@@ -73,6 +73,17 @@ def _add_registration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", required=True, help="the region whose tenants it takes")
     parser.add_argument("--capacity", type=int, required=True, help=CAPACITY)
     parser.add_argument("--state", choices=("open", "cordoned"), help="default: as it is; a new cluster is open")
+    parser.add_argument("--domain", required=True, help="each tenant on it has the address https://SLUG.DOMAIN")
+    parser.add_argument(
+        "--gateway",
+        type=_gateway,
+        required=True,
+        metavar="NAMESPACE/NAME[/LISTENER]",
+        help="the gateway that tenants' routes join, or one of its listeners",
+    )
+    parser.add_argument(
+        "--gateway-pods", metavar="NAMESPACE", help="where the gateway's pods run; default: in its own namespace"
+    )
     parser.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: no limit)")
     access = parser.add_mutually_exclusive_group(required=True)
     access.add_argument("--context", help="connect with this context of berth's kubeconfig file")
@@ -89,6 +100,13 @@ def _text(path: str) -> str:
         raise argparse.ArgumentTypeError(f"cannot read {path}: {error}") from error
 
 
+def _gateway(text: str) -> Json:
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise argparse.ArgumentTypeError(f"{text} is not of the form NAMESPACE/NAME or NAMESPACE/NAME/LISTENER")
+    return dict(zip(("namespace", "name", "listener"), parts, strict=False))
+
+
 def _registration(options: argparse.Namespace) -> Json:
     if bool(options.server) != bool(options.ca_file):
         options.fail("--server and --ca-file need each other: give both or neither")
@@ -97,7 +115,14 @@ def _registration(options: argparse.Namespace) -> Json:
     else:
         access = {"server": options.server, "ca_pem": options.ca_file}
     state = {"state": options.state} if options.state else {}
-    body = {"region": options.region, "capacity": options.capacity, "access": access}
+    pods = {"pods_namespace": options.gateway_pods} if options.gateway_pods else {}
+    body = {
+        "region": options.region,
+        "capacity": options.capacity,
+        "access": access,
+        "domain": options.domain,
+        "gateway": options.gateway | pods,
+    }
     return body | state | _max_instances(options)
 
 

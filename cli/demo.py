@@ -27,11 +27,12 @@ TIMEOUT_SECONDS = 180
 
 @dataclass
 class Report:
-    """The operations, problems and failures so far, for the live table and for the output at the end."""
+    """The operations, problems, failures and opened addresses so far, for the live table and the output at the end."""
 
     operations: dict[str, Json] = field(default_factory=dict[str, Json])
     problems: list[str] = field(default_factory=list[str])
     failures: list[str] = field(default_factory=list[str])
+    opened: list[str] = field(default_factory=list[str])
 
     def expect(self, holds: bool, text: str) -> None:
         """Record a check; one that does not hold makes the demo fail."""
@@ -43,7 +44,7 @@ async def demo(tenants: int, *, as_json: bool) -> int:
     """Run the demo and return the exit code: 0 only if all checks passed."""
     console = new_console(stderr=as_json)
     began = time.monotonic()
-    console.print("starting the stack: Azurite, task hub, Kubernetes control plane, Functions host …")
+    console.print("starting the stack: Azurite, task hub, Kubernetes control plane, gateway, Functions host …")
     async with (
         Stack() as stack,
         Api(stack.api_url, stack.function_key) as api,
@@ -55,6 +56,7 @@ async def demo(tenants: int, *, as_json: bool) -> int:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await _run(api, report, tenants, console)
                 await _check(stack, operators, report, tenants)
+                await _open(stack, api, report, ("demo-001", 200), (f"demo-{tenants:03}", 404))
         except (AssertionError, TimeoutError, ProblemError) as error:
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
         console.print("\nstopping the stack …")
@@ -123,6 +125,17 @@ async def _check(stack: Stack, operators: Api, report: Report, tenants: int) -> 
     report.expect(len(rows) == tenants + 2, f"there are {len(rows)} latency rows, not {tenants + 2}")
 
 
+async def _open(stack: Stack, api: Api, report: Report, *expected: tuple[str, int]) -> None:
+    """Open tenants' addresses through the gateway, as their users do, and compare the statuses."""
+    gateway = stack.control_plane.gateway
+    for slug, status in expected:
+        tenant = await api.call("GET", f"tenants/{slug}")
+        url = tenant["url"] or f"https://{slug}.{gateway.domain}"  # a deleted tenant has no address any more
+        page = await gateway.fetch(url)
+        report.opened.append(f"curl {url} -> {page.status_code}, {slug} is {tenant['state']}")
+        report.expect(page.status_code == status, f"{url} has the status {page.status_code}, not {status}")
+
+
 def _live_table(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("tenant", "state", "%", "message"):
@@ -151,6 +164,7 @@ def _as_json(report: Report, tenants: int, *, seconds: float) -> dict[str, Any]:
         "operations": rows,
         "percentiles": {step: _percentiles([times[step] for times in provisioned]) for step in STEPS}
         | {"all steps": _percentiles([sum(times.values()) for times in provisioned])},
+        "opened": report.opened,
         "problems": report.problems,
         "failures": report.failures,
         "seconds": round(seconds, 1),
@@ -180,6 +194,9 @@ def _print(output: dict[str, Any], console: Console) -> None:
     for step, values in output["percentiles"].items():
         table.add_row(step, *(f"{value:.2f}" for value in values.values()))
     console.print(table)
+    console.print("\nopened through the gateway:")
+    for opened in output["opened"]:
+        console.print(textwrap.indent(opened, "  "))
     failed = [f"{row['tenant']} failed: {row['reason']}" for row in output["operations"] if row["state"] == "failed"]
     console.print("\nexpected problems:")
     for problem in [*output["problems"], *failed]:

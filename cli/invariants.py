@@ -13,16 +13,16 @@ from cli.api import Api, Json
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.stack import Stack
 
-OBJECTS = 12  # of one tenant, with its namespace
-_KINDS = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,ingress,pods"
+OBJECTS = 11  # of one tenant, with its namespace
+_KINDS = "namespaces,sa,quota,limits,netpol,secrets,cm,pvc,sts,svc,httproutes,pods"
 
 
 async def violations(stack: Stack, operators: Api) -> list[str]:
     """Return each broken rule as a sentence; an empty list means that all rules hold.
 
-    No operation is open. An active tenant has all its objects, a ready pod, a volume and one reservation; so has one
-    that sleeps, but no pod at all; a failed or deleted one has none of these. The sums on each cluster are those of its
-    reservations and within its capacity.
+    No operation is open. An active tenant has all its objects, a ready pod, a volume, one reservation, and one route
+    that leads its address to it; one that sleeps has no pod and no route, and all else; a failed or deleted one has
+    none of these. The sums on each cluster are those of its reservations and within its capacity.
 
     Args:
         stack: The running stack.
@@ -31,6 +31,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     objects: Counter[str] = Counter()  # each of these by instance
     pods: set[str] = set()
     ready: set[str] = set()
+    routes: dict[str, list[Json]] = {}
     volumes: set[str] = set()
     for plane in stack.control_planes.values():
         for each in await _listed(plane):
@@ -40,6 +41,8 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
                 conditions = each["status"].get("conditions", [])
                 if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
                     ready.add(instance)
+            elif each["kind"] == "HTTPRoute":
+                routes.setdefault(instance, []).append(each)
             # Objects that are being deleted do not count, nor does a claim without its volume.
             elif "deletionTimestamp" not in each["metadata"] and (
                 each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]
@@ -70,12 +73,23 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
             broken.append(f"{slug} is hibernated and has a pod")
         if instance not in volumes:
             broken.append(f"{slug} is {state} without a volume")
+        addresses = [f"https://{host}" for route in routes.get(instance, ()) for host in _served_hosts(route)]
+        if state == "active" and addresses != [tenant["url"]]:
+            broken.append(f"{slug} is active at {tenant['url']}, and its routes serve {addresses}")
+        if state == "hibernated" and instance in routes:
+            broken.append(f"{slug} is hibernated and has a route")
         held = reservations.get(instance, {})
         expected = f"on:{tenant['cluster']}", "held" if state == "active" else "asleep"
         if (held.get("PartitionKey"), held.get("state")) != expected:
             broken.append(f"{slug} is {state} on {tenant['cluster']} with the reservation {held}")
     known = {tenant["instance"] for tenant in tenants}
-    left = {"objects": +objects, "a ready pod": ready, "a volume": volumes, "a reservation": reservations}
+    left = {
+        "objects": +objects,
+        "a ready pod": ready,
+        "a volume": volumes,
+        "a route": routes,
+        "a reservation": reservations,
+    }
     for what, instances in left.items():
         broken += [f"the instance {each} of no tenant has {what}" for each in set(instances) - known]
     for cluster in await operators.all("clusters"):
@@ -110,6 +124,17 @@ def unbalanced(rows: Sequence[Json]) -> list[str]:
         if {name: sums[name] for name in actual} != actual:
             broken.append(f"{sums} does not match the reservations, which sum up to {actual}")
     return broken
+
+
+def _served_hosts(route: Json) -> list[str]:
+    """Return the hosts of a route that its gateway has taken as it is now."""
+    conditions = [each for parent in route.get("status", {}).get("parents", ()) for each in parent["conditions"]]
+    taken = {
+        each["type"]
+        for each in conditions
+        if each["status"] == "True" and each["observedGeneration"] == route["metadata"]["generation"]
+    }
+    return route["spec"]["hostnames"] if {"Accepted", "ResolvedRefs"} <= taken else []
 
 
 async def _listed(plane: ControlPlane) -> list[Json]:

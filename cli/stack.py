@@ -31,7 +31,7 @@ async def up(port: int, workers: int, redelivery: float) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
-    print("starting: Azurite, task hub, Kubernetes control plane, Functions host …", flush=True)
+    print("starting: Azurite, task hub, Kubernetes control plane, gateway, Functions host …", flush=True)
     async with Stack(port=port, workers=workers, redelivery=redelivery) as stack:
         announce(stack)
         welcome(stack)
@@ -123,6 +123,8 @@ workers        {stack.workers}
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
+Open its address:
+  {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
 Next: the commands under "Use it" in README.md. ./berth logs -f prints the log.
 
 Ctrl-C stops everything, and so does ./berth down in another terminal.""",

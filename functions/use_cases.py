@@ -185,6 +185,7 @@ class UseCases:
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),
+            clusters=clusters,
             connections=connections,
             templates=templates,
             admission=admission,

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 
+from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, Options, start_control_plane
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
@@ -30,7 +31,6 @@ APP_SETTINGS = {
     "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
-    "BERTH_TENANTS_DOMAIN": "tenants.localhost",
     "BERTH_PROVISIONING_PROGRESS_INTERVAL": "2",
     "BERTH_RECOVERY_RESTART_AFTER": "30",
 }
@@ -129,6 +129,16 @@ class Stack:
     ) -> None:
         await self._close()
 
+    def registration(self, name: str) -> dict[str, Any]:
+        """Return the body that registers the control plane with a name as a cluster."""
+        return {
+            "region": "local",
+            "capacity": CAPACITY,
+            "access": {"kubeconfig_context": name},
+            "domain": self.control_planes[name].gateway.domain,
+            "gateway": {"namespace": NAMESPACE, "name": NAME},
+        }
+
     async def host_ready(self) -> bool:
         """Whether the Functions host serves requests."""
         return await responds(
@@ -187,7 +197,7 @@ class Stack:
         return merged
 
     async def _register(self, plane: ControlPlane) -> None:
-        body = {"region": "local", "capacity": CAPACITY, "access": {"kubeconfig_context": plane.name}}
+        body = self.registration(plane.name)
         async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
             response = await http.put(
                 f"{self.api_url}/api/clusters/{plane.name}", json=body, headers={"x-functions-key": self.master_key}

@@ -230,8 +230,6 @@ class TenantSettings(_Section):
     """This berth's own id, a DNS label such as the function app's name, and the label `berth.dev/owner` of all that it
     makes. It must be another one for each berth, and never change: what has another owner is neither taken over nor
     removed."""
-    domain: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$")] = "tenants.example.com"
-    """The domain under which every tenant has its address: SLUG.DOMAIN."""
     image: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9./:_-]+$")]
     """The product's container image without its tag; the tenant's version is the tag."""
     default_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
@@ -241,10 +239,6 @@ class TenantSettings(_Section):
     seed, tenants provisioned from then on get other secrets."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """The port that the product listens on."""
-    ingress_class: str = "webapprouting.kubernetes.azure.com"
-    """The ingress class; the default is the application routing add-on of AKS."""
-    ingress_namespace: str = "app-routing-system"
-    """The namespace of the ingress controller, the only one that may reach a tenant."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
     reach a stranger."""

@@ -24,7 +24,7 @@ from shared.application.cluster_registry import Registration
 from shared.application.record_activity import Report
 from shared.application.signup import SignupRequest
 from shared.domain import clusters, instances, policy, slugs
-from shared.domain.clusters import AzureAccess, ClusterState, KubeconfigAccess
+from shared.domain.clusters import AzureAccess, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.slugs import LABEL, MAX_LENGTH, MIN_LENGTH, RESERVED, check_slug
 
 DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
@@ -135,6 +135,12 @@ Time = Annotated[
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
 MaxInstances = Annotated[int, Field(ge=1, le=100_000)]
 CLUSTER_NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+_DNS_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+Domain = Annotated[
+    str, Field(max_length=180, pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$", examples=["weu-1.example.com"])
+]
+Namespace = Annotated[str, Field(pattern=f"^{_DNS_LABEL}$")]
+ObjectName = Annotated[str, Field(max_length=253, pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$")]
 ClusterName = Annotated[str, Field(pattern=CLUSTER_NAME, examples=["weu-1"])]
 DEFAULT_SOURCE = "heartbeat"
 SourceName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", examples=[DEFAULT_SOURCE])]
@@ -306,6 +312,16 @@ class ClusterRegistration(_Request):
                 raise ValueError("give either kubeconfig_context alone, or server and ca_pem")
             return self
 
+    class Gateway(_Request):
+        """The Gateway of the Gateway API that tenants' routes join."""
+
+        namespace: Namespace
+        name: ObjectName
+        listener: ObjectName = ""
+        """The name of one of its HTTPS listeners; without it, routes join every one that fits."""
+        pods_namespace: Namespace = ""
+        """Where the pods run that carry its traffic, the only ones that may reach a tenant; without it, `namespace`."""
+
     region: Region
     capacity: Capacity
     """The plan weights that fit on it, a trial's being 1. Tenants that sleep have none."""
@@ -314,6 +330,9 @@ class ClusterRegistration(_Request):
     state: Annotated[ClusterState, Field(strict=False)] | None = None
     """Without it, or with null, a registered cluster keeps its state, and a new one is open."""
     access: Access
+    domain: Domain
+    """Each tenant on it has the address `https://SLUG.DOMAIN`."""
+    gateway: Gateway
 
     def to_domain(self, name: clusters.ClusterName) -> Registration:
         """Return what the use case takes."""
@@ -322,7 +341,17 @@ class ClusterRegistration(_Request):
             access = KubeconfigAccess(given.kubeconfig_context)
         else:
             access = AzureAccess(given.server, given.ca_pem)
-        return Registration(name, self.region, self.capacity, self.state, access, self.max_instances)
+        gateway = self.gateway
+        return Registration(
+            name,
+            self.region,
+            self.capacity,
+            self.state,
+            access,
+            self.domain,
+            GatewayRef(gateway.namespace, gateway.name, gateway.listener, gateway.pods_namespace or gateway.namespace),
+            self.max_instances,
+        )
 
 
 class ClusterChange(_Request):

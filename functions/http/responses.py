@@ -3,7 +3,8 @@
 All times are ISO 8601 in UTC, to the millisecond.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -151,7 +152,7 @@ class Tenant(_Response):
     instance: str
     """What runs for the tenant: its namespace is `tenant-INSTANCE`. Empty after it was removed."""
     url: str
-    """Where the tenant's users find it."""
+    """Where the tenant's users find it, on its cluster. Empty while it has none."""
     created_at: Moment
     changed_at: Moment
     state_since: Moment
@@ -164,14 +165,15 @@ class Tenant(_Response):
     links: TenantLinks
 
     @classmethod
-    def of(cls, tenant: tenants.Tenant, *, domain: str, **more: Any) -> Self:
+    def of(cls, tenant: tenants.Tenant, registered: Iterable[clusters.Cluster], **more: Any) -> Self:
         """Return a tenant as callers see it.
 
         Args:
             tenant: The tenant.
-            domain: The one under which tenants have their addresses.
+            registered: The registered clusters: its address is on its own.
             more: The fields that a subclass adds.
         """
+        hosts = (each.host(tenant.slug) for each in registered if each.name == tenant.cluster and each.gateway)
         observed = tenant.observed
         return cls(
             slug=tenant.slug,
@@ -183,7 +185,7 @@ class Tenant(_Response):
             display_name=tenant.display_name,
             cluster=tenant.cluster,
             instance=tenant.instance,
-            url=f"https://{tenant.slug}.{domain}",
+            url=next((f"https://{host}" for host in hosts), ""),
             created_at=tenant.created_at,
             changed_at=tenant.changed_at,
             state_since=tenant.state_since,
@@ -350,6 +352,17 @@ class Breaker(_Response):
     reason: str
 
 
+class Gateway(_Response):
+    """The gateway that the routes of a cluster's tenants join."""
+
+    namespace: str
+    name: str
+    listener: str
+    """The one listener that they join; empty for every one that fits."""
+    pods_namespace: str
+    """Where the pods run that carry its traffic."""
+
+
 class Cluster(_Response):
     """A registered cluster, without how to reach it.
 
@@ -359,6 +372,9 @@ class Cluster(_Response):
     name: str
     region: str
     state: ClusterState
+    domain: str
+    """Under which its tenants have their addresses; empty in a registration of before there were routes."""
+    gateway: Gateway | None
     capacity: int
     allocated: int
     free: int
@@ -384,6 +400,8 @@ class Cluster(_Response):
             name=cluster.name,
             region=cluster.region,
             state=cluster.state,
+            domain=cluster.domain,
+            gateway=cluster.gateway and Gateway(**asdict(cluster.gateway)),
             capacity=cluster.capacity,
             allocated=cluster.allocated,
             free=cluster.free,
@@ -419,9 +437,9 @@ class TenantPage(_Page[Tenant]):
     """A part of the list of tenants."""
 
     @classmethod
-    def of(cls, page: stored.Page[tenants.Tenant], *, domain: str) -> Self:
+    def of(cls, page: stored.Page[tenants.Tenant], registered: Sequence[clusters.Cluster]) -> Self:
         """Return a page of tenants as callers see it."""
-        return cls(items=tuple(Tenant.of(each, domain=domain) for each in page.items), next=page.next_token)
+        return cls(items=tuple(Tenant.of(each, registered) for each in page.items), next=page.next_token)
 
 
 class AuditPage(_Page[AuditEntry]):

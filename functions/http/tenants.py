@@ -85,7 +85,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
     """List tenants, filtered by state, plan, cluster and region; `next` continues a list."""
     wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
     page = await page_of(req, lambda limit, token: container().tenants.list(wanted, limit=limit, token=token))
-    return json_response(TenantPage.of(page, domain=container().settings.tenants.domain))
+    return json_response(TenantPage.of(page, await container().clusters.registered()))
 
 
 @endpoint(
@@ -237,7 +237,7 @@ async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
     status, now = await container().dormancy.status(tenant), container().clock.now()
     detail = TenantDetail.of(
         tenant,
-        domain=container().settings.tenants.domain,
+        await container().clusters.registered(),
         policy=status.policy and Policy.of(tenant, status.policy),
         activity=tuple(Signal.of(each, now) for each in status.signals),
         dormancy=status.decision and Dormancy.of(status.decision),

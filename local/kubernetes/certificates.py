@@ -37,6 +37,10 @@ class Authority:
         """Sign a server certificate for localhost."""
         return self._write("server", self._authority.issue_cert("localhost", "127.0.0.1"))
 
+    def wildcard(self, domain: str) -> KeyPair:
+        """Sign a server certificate for all hosts right under a domain."""
+        return self._write("wildcard", self._authority.issue_cert(f"*.{domain}"))
+
     def client(self, user: str, group: str = "") -> KeyPair:
         """Sign a client certificate: Kubernetes takes the user from its name and the group from its organisation.
 

@@ -1,7 +1,7 @@
-"""etcd, API server, controller manager, scheduler and KWOK as processes on loopback.
+"""etcd, API server, controller manager, scheduler, KWOK and the simulated gateway as processes on loopback.
 
-All programs are the real ones. Only the nodes are simulated: no image is pulled, no probe is run, no data is stored and
-no network policy takes effect.
+The programs of Kubernetes are the real ones. Only the nodes and the gateway are simulated: no image is pulled, no probe
+is run, no data is stored and no network policy takes effect.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.gateway.process import GatewayProcess, new_gateway, start_gateway
 from local.kubernetes.certificates import Authority, KeyPair
 from local.ports import Ports
 from local.processes import Processes, StackError
@@ -25,6 +26,7 @@ PRIORITIES = INFRA / "priority-classes.yaml"
 ADMIN = "berth-admin"
 BERTH = "berth"  # the user to whom ROLE is bound, and whom POLICY confines
 OWNER = "stack"  # to the namespaces with this owner
+DOMAIN = "berth.localhost"  # each cluster has its tenants under its own name in this domain
 NODES = 3
 PODS_PER_NODE = 2000  # simulated nodes cost nothing; with the real default of 110, 1,000 tenants would need 10 of them
 
@@ -53,6 +55,7 @@ class ControlPlane:
     port: int
     authority: Authority
     processes: Processes
+    gateway: GatewayProcess
 
     @property
     def server(self) -> str:
@@ -108,7 +111,8 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
     """Start a control plane with three nodes and a storage class; raises StackError."""
     directory = processes.directory / name
     authority = Authority(directory / "pki")
-    plane = ControlPlane(name, directory, ports.take(), authority, processes)
+    gateway = new_gateway(ports, authority, f"{name}.{DOMAIN}")
+    plane = ControlPlane(name, directory, ports.take(), authority, processes, gateway)
     admin = directory / "admin.kubeconfig"
     admin.write_text(json.dumps(plane.context(ADMIN, "system:masters")))
     etcd = f"http://127.0.0.1:{ports.take()}"
@@ -132,6 +136,8 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
         run("scheduler", _scheduler(plane, scheduler, options), responding(f"https://127.0.0.1:{scheduler}/healthz")),
         run("kwok", _kwok(plane, kwok, options), responding(f"http://127.0.0.1:{kwok}/healthz")),
         _create_basics(plane),
+        _serve_gateway_api(plane),
+        start_gateway(processes, gateway, authority, plane=name, kubeconfig=admin),
     )
     return plane
 
@@ -179,6 +185,13 @@ async def _create_basics(plane: ControlPlane) -> None:
     await kubectl(plane, "apply", "--server-side", *files, stdin=admission_policy(BERTH, OWNER))
     await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
+
+
+async def _serve_gateway_api(plane: ControlPlane) -> None:
+    """Have the API server serve the kinds of the Gateway API, as AKS does, and create the gateway of the tenants."""
+    await kubectl(plane, "create", "-f", os.environ["BERTH_GATEWAY_API"])
+    await kubectl(plane, "wait", "--for=condition=Established", "customresourcedefinitions", "--all", "--timeout=30s")
+    await kubectl(plane, "create", "-f", "-", stdin=json.dumps(plane.gateway.manifests()))
 
 
 def _etcd(directory: Path, client: str, peer: str) -> list[str]:

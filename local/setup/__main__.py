@@ -8,7 +8,14 @@ from pathlib import Path
 
 from local.setup.cache import cache_directory
 from local.setup.jobs import SetupError
-from local.setup.parts import azurite, check_binaries, deployed_packages, kubernetes_binaries, python_environment
+from local.setup.parts import (
+    azurite,
+    check_binaries,
+    deployed_packages,
+    gateway_api,
+    kubernetes_binaries,
+    python_environment,
+)
 from local.setup.progress import make_all
 from local.signals import interrupt_on_signals
 
@@ -33,11 +40,13 @@ def main(arguments: Sequence[str]) -> None:
     variables = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # else pyright asks npm for its newest version at every run
     if needs_stack(arguments):
         tables = azurite(project, cache)
-        parts.append(tables)
+        routes = gateway_api(project, cache)
+        parts += [tables, routes]
         node = tables.slot.path / "bin/node"
         search.append(node.parent)
         variables["BERTH_NODE"] = str(node)
         variables["BERTH_AZURITE"] = str(tables.slot.path / "node_modules/azurite/dist/src/table/main.js")
+        variables["BERTH_GATEWAY_API"] = str(routes.slot.path / "definitions")
         if given := os.environ.get("BERTH_KUBE_BINARIES"):
             binaries = Path(given).expanduser().resolve()
             check_binaries(binaries)

@@ -14,6 +14,7 @@ from local.setup.jobs import Job, SetupError
 from local.setup.tools import find_go, find_node, make_environment
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
+GATEWAY_KINDS = ("gatewayclasses", "gateways", "httproutes")  # of the Gateway API, those that berth and its stack use
 _PIP = "pip follows its own settings: PIP_INDEX_URL, HTTPS_PROXY, or PIP_NO_INDEX=1 and PIP_FIND_LINKS=DIRECTORY"
 _GO_SETTINGS = {
     "GOFLAGS": "-modcacherw",  # else the module cache could not be removed
@@ -138,6 +139,35 @@ def kubernetes_binaries(project: Path, cache: Path) -> Part:
     return Part("Kubernetes binaries", Slot(path, "bin/kubectl"), build, ways)
 
 
+def gateway_api(project: Path, cache: Path) -> Part:
+    """Return the definitions of the Gateway API's kinds, from the Go module at the version that go.mod pins."""
+    source = project / "local/kubernetes/gateway-api"
+    files = (source / "go.mod", source / "go.sum")
+    path = cache / "gateway-api" / cache_key(*(file.read_bytes() for file in files), *GATEWAY_KINDS)
+
+    def build(job: Job, directory: Path) -> None:
+        work = directory / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        for file in files:
+            shutil.copy(file, work)
+        go = find_go(job, directory / "toolchain")
+        job.begin("fetching the Go module")
+        # An exact version in go.sum: Go checks the contents against its hash.
+        job.run([go, "mod", "download"], lambda _: False, work, _go_environment(work))
+        (found,) = (work / "modules").glob("sigs.k8s.io/gateway-api@*/config/crd/standard")
+        definitions = directory / "definitions"
+        shutil.rmtree(definitions, ignore_errors=True)
+        definitions.mkdir()
+        for kind in GATEWAY_KINDS:
+            shutil.copy(found / f"gateway.networking.k8s.io_{kind}.yaml", definitions)
+        for left in (work, directory / "toolchain"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    ways = ("Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w", f"{_PIP} (for Go >= 1.26)")
+    return Part("Gateway API", Slot(path, "definitions"), build, ways)
+
+
 def check_binaries(directory: Path) -> None:
     """Raise SetupError unless all programs of the control plane are in a directory that the user named."""
     missing = [name for name in BINARIES if not os.access(directory / name, os.X_OK)]
@@ -159,13 +189,18 @@ def _compile_packages(job: Job, python: Path, packages: Path) -> None:
     job.run([python, "-I", "-m", "compileall", "-qq", "-j", "0", packages])
 
 
+def _go_environment(work: Path) -> dict[str, str]:
+    """Return Go's settings, with all that it keeps in `work`."""
+    directories = {"GOCACHE": "built", "GOMODCACHE": "modules", "GOPATH": "path", "GOTMPDIR": "tmp"}
+    return _GO_SETTINGS | {name: str(work / directory) for name, directory in directories.items()}
+
+
 def _compile(job: Job, work: Path, options: tuple[str, ...]) -> None:
     """Compile into work/bin. All that Go keeps stays in `work`: to go on from, and to remove in the end."""
     shutil.rmtree(work / "tmp", ignore_errors=True)
     (work / "tmp").mkdir()
     go = find_go(job, work / "toolchain")
-    directories = {"GOCACHE": "built", "GOMODCACHE": "modules", "GOPATH": "path", "GOTMPDIR": "tmp"}
-    environment = _GO_SETTINGS | {name: str(work / directory) for name, directory in directories.items()}
+    environment = _go_environment(work)
     packages = set[str]()
 
     def listed(line: str) -> bool:

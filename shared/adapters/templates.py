@@ -16,13 +16,17 @@ import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
 from shared.adapters.strict_yaml import StrictLoader
+from shared.domain.clusters import Cluster
 from shared.domain.instances import namespace_name
 from shared.domain.plans import Plan, Plans, plan_of
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
 from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from shared.settings import TenantSettings
 
 FOLDER = Path(__file__).parents[1] / "templates/tenant"
+ROUTE_FILE = "70-route.yaml"  # rendered apart from the others: it is applied last, and removed first
 QUOTA_FACTOR = 2  # room for a new pod beside the one that it replaces
 
 type Manifest = dict[str, Any]
@@ -41,23 +45,38 @@ class YamlTenantTemplates:
         self._settings = settings
         self._plans = plans
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
-        self._templates = [_template(environment, path) for path in sorted(folder.glob("*.yaml"))]
-        if not self._templates:
-            raise Permanent(f"there are no templates in {folder.name}")
+        self._templates = dict(_template(environment, path) for path in sorted(folder.glob("*.yaml")))
+        route = self._templates.pop(ROUTE_FILE, None)
+        if route is None:
+            raise Permanent(f"there is no template {ROUTE_FILE} in {folder.name}")
+        self._route = route
 
-    def render(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects in the order of the files.
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
+        """Return a tenant's objects on a cluster in the order of the files, without its route.
 
         Raises:
-            Permanent: A template is wrong.
+            Permanent: A template is wrong, or the cluster has no gateway.
             NoRoom: The tenant's plan is not there any more.
         """
-        values = template_values(tenant, plan_of(self._plans, tenant.plan), self._settings)
-        return [manifest for name, template in self._templates for manifest in _objects(name, template, values)]
+        values = self._values(tenant, cluster)
+        return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route on a cluster; raises what `render` does."""
+        objects = _objects(ROUTE_FILE, self._route, self._values(tenant, cluster))
+        if [(each["kind"], each["metadata"].get("name")) for each in objects] != [(ROUTE, ROUTE_NAME)]:
+            raise Permanent(f"template {ROUTE_FILE}: it has to be one {ROUTE} with the name {ROUTE_NAME}")
+        return objects[0]
+
+    def _values(self, tenant: Tenant, cluster: Cluster) -> dict[str, str | int]:
+        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings)
 
 
-def template_values(tenant: Tenant, plan: Plan, settings: TenantSettings) -> dict[str, str | int]:
-    """Return all names that a template may use, with their values."""
+def template_values(tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
+    """Return all names that a template may use, with their values; raises Permanent for a cluster without a gateway."""
+    gateway = cluster.gateway
+    if gateway is None:
+        raise Permanent(f"the cluster {cluster.name} has no gateway; register it again, with its domain and gateway")
     return {
         "owner": settings.owner,
         "slug": tenant.slug,
@@ -67,12 +86,14 @@ def template_values(tenant: Tenant, plan: Plan, settings: TenantSettings) -> dic
         "plan": plan.name,
         "version": tenant.version,
         "operation_id": tenant.operation.id,
-        "host": f"{tenant.slug}.{settings.domain}",
+        "host": cluster.host(tenant.slug),
+        "gateway_namespace": gateway.namespace,
+        "gateway_name": gateway.name,
+        "gateway_listener": gateway.listener,
+        "gateway_pods_namespace": gateway.pods_namespace,
         "image": settings.image,
         "port": settings.port,
         "tenant_secret": _tenant_secret(tenant, settings),
-        "ingress_class": settings.ingress_class,
-        "ingress_namespace": settings.ingress_namespace,
         "storage_class": plan.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, ClusterState, KubeconfigAccess, Probe
+from shared.domain.clusters import (
+    Cluster,
+    ClusterAccess,
+    ClusterName,
+    ClusterState,
+    GatewayRef,
+    KubeconfigAccess,
+    Probe,
+)
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Unfit, WrongRegistration
 
 MAX_TRIES = 10  # against other operators' changes of the same cluster
@@ -21,6 +29,8 @@ class Registration:
     capacity: int
     state: ClusterState | None
     access: ClusterAccess
+    domain: str
+    gateway: GatewayRef
     max_instances: int | None = None
 
 
@@ -35,8 +45,9 @@ class ClusterRegistry:
         """Probe a cluster, and register it or replace its registration; return it and what its operator should know.
 
         What a cluster lacks keeps it from being registered. It does not keep one that is registered with the same
-        access from being changed, since it has its tenants already and its operators may have to cordon it: then it is
-        returned, like everything else that is no hindrance. `change` does not even ask the cluster.
+        access, domain and gateway from being changed, since it has its tenants already and its operators may have to
+        cordon it: then it is returned, like everything else that is no hindrance. `change` does not even ask the
+        cluster.
 
         Raises:
             Invalid: It must not or cannot be reached that way.
@@ -45,7 +56,7 @@ class ClusterRegistry:
                 time.
         """
         name = registration.name
-        found = await self._probe(registration.access)
+        found = await self._probe(registration)
         for _ in range(MAX_TRIES):
             try:
                 stored = await self._clusters.get(name)
@@ -53,7 +64,7 @@ class ClusterRegistry:
                 before, etag = None, ""
             else:
                 before, etag = stored.value, stored.etag
-            if found.missing and (before is None or before.access != registration.access):
+            if found.missing and (before is None or not _is_used_as(before, registration)):
                 raise Unfit(f"cluster {name} was not registered", found.missing)
             after = Cluster(
                 name=name,
@@ -62,6 +73,8 @@ class ClusterRegistry:
                 max_instances=registration.max_instances,
                 state=registration.state or (before.state if before else ClusterState.OPEN),
                 access=registration.access,
+                domain=registration.domain,
+                gateway=registration.gateway,
                 uid=found.uid or (before.uid if before else ""),
             )
             # The allocation was read with the registration, and its ETag makes sure that no other registration came
@@ -72,6 +85,11 @@ class ClusterRegistry:
                 raise Conflict(
                     f"cluster {name} has tenants, and another cluster responds at this address than the one that they "
                     f"are on. Register it under another name, or delete the tenants of {name} first"
+                )
+            if before is not None and before.is_in_use and before.domain not in ("", after.domain):
+                raise Conflict(
+                    f"cluster {name} has tenants, whose addresses are under {before.domain}. Register it with this "
+                    "domain, or delete its tenants first"
                 )
             try:
                 await self._clusters.save(Stored(after, etag))
@@ -109,11 +127,12 @@ class ClusterRegistry:
             return after
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
-    async def _probe(self, access: ClusterAccess) -> Probe:
+    async def _probe(self, registration: Registration) -> Probe:
         """Return what is found on a cluster within some seconds; that it does not respond is something it lacks."""
+        access = registration.access
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                return await self._connections.probe(access)
+                return await self._connections.probe(access, registration.gateway, registration.domain)
         except WrongRegistration as error:
             field = "kubeconfig_context" if isinstance(access, KubeconfigAccess) else "server"
             raise Invalid((f"/access/{field}", str(error))) from error
@@ -126,3 +145,9 @@ class ClusterRegistry:
 def _is_same(before: Cluster, after: Cluster) -> bool:
     """Whether two registrations lead to the same cluster; without a uid, only the same access does."""
     return before.uid == after.uid if before.uid else before.access == after.access
+
+
+def _is_used_as(before: Cluster, registration: Registration) -> bool:
+    """Whether a cluster was registered in the same way already: what the probe found missing is not new then."""
+    given = registration.access, registration.domain, registration.gateway
+    return (before.access, before.domain, before.gateway) == given

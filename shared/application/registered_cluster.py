@@ -10,6 +10,7 @@ from shared.application.ports.clusters import ClusterRepository, KubernetesClust
 from shared.domain.clusters import Cluster, ClusterAccess
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.routes import RouteStatus
 from shared.domain.workloads import Workload
 from shared.errors import Conflict, Transient, Unreachable, WrongRegistration
 from shared.single_flight import SingleFlight
@@ -75,6 +76,16 @@ class RegisteredCluster:
         """Return the names of the volumes that stay when a namespace is removed."""
         async with self._recognised() as cluster:
             return await cluster.kept_volumes(namespace)
+
+    async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
+        """Apply a tenant's route and return its status."""
+        async with self._recognised() as cluster:
+            return await cluster.open_route(route, timeout=timeout)
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete a tenant's route."""
+        async with self._recognised() as cluster:
+            await cluster.close_route(namespace)
 
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it."""

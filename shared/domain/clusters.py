@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from shared.domain.slugs import Slug
+
 ClusterName = NewType("ClusterName", str)
 
 NO_CLUSTER = ClusterName("")
@@ -51,6 +53,20 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayRef:
+    """The gateway of a cluster that tenants' routes join.
+
+    `listener` is the name of one of its listeners, or empty for any that fits; `pods_namespace` is where the pods run
+    that carry its traffic.
+    """
+
+    namespace: str
+    name: str
+    listener: str
+    pods_namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """An open breaker: the cluster's API server does not respond, since when, and with which error."""
 
@@ -65,10 +81,12 @@ class Cluster:
     `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
     version until the first connection.
 
+    Tenants have their addresses under `domain`, by routes on `gateway`; both are missing in a registration of before
+    there were any, and nothing is placed on it then. Nor is it while there is a `breaker`: it does not respond.
+
     Capacity and allocation are in plan weights; a tenant that sleeps has none. `max_instances` is how many instances
     fit, awake or asleep, because each has a volume; None is no limit. `starting` counts the slots in use, `waiting` the
-    provisionings that are queued for one, and `waking` the wakes, which want the weight `wanted`. `breaker` is there
-    while the cluster does not respond; nothing is placed on it then.
+    provisionings that are queued for one, and `waking` the wakes, which want the weight `wanted`.
     """
 
     name: ClusterName
@@ -76,6 +94,8 @@ class Cluster:
     capacity: int
     state: ClusterState
     access: ClusterAccess
+    domain: str
+    gateway: GatewayRef | None
     uid: str = ""
     max_instances: int | None = None
     allocated: int = 0
@@ -85,6 +105,10 @@ class Cluster:
     wanted: int = 0
     instances: int = 0
     breaker: Breaker | None = None
+
+    def host(self, slug: Slug) -> str:
+        """The host name of a tenant on it."""
+        return f"{slug}.{self.domain}"
 
     @property
     def is_in_use(self) -> bool:

@@ -90,8 +90,11 @@ def candidates(clusters: Iterable[Cluster], *, region: str, weight: int, max_sta
     open_clusters = [cluster for cluster in in_region if cluster.state is ClusterState.OPEN]
     if not open_clusters:
         raise NoRoom(f"every cluster of region {region} is cordoned", "uncordon a cluster or add one")
-    fitting = [cluster for cluster in open_clusters if cluster.has_room(weight)]
-    if not fitting and any(cluster.free >= weight for cluster in open_clusters):
+    routed = [cluster for cluster in open_clusters if cluster.gateway is not None]
+    if not routed:
+        raise NoRoom(f"no open cluster of region {region} has a gateway", "register one again, with domain and gateway")
+    fitting = [cluster for cluster in routed if cluster.has_room(weight)]
+    if not fitting and any(cluster.free >= weight for cluster in routed):
         raise NoRoom(
             f"region {region} is full: its open clusters have as many instances as they may", "raise that number"
         )

@@ -136,7 +136,7 @@ class Tenant:
         return self.instance != instance or (self.operation.is_open and removes)
 
     def may_run(self, instance: InstanceId) -> bool:
-        """Whether the pods of an instance may run: it is the active one, or its operation has begun to make it so."""
+        """Whether an instance may have pods and a route: it is active, or its operation has begun to make it so."""
         operation = self.operation
         if not operation.is_open:
             state = self.state
@@ -145,6 +145,13 @@ class Tenant:
         else:
             state = operation.rules.after_success
         return self.instance == instance and state is TenantState.ACTIVE
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether its open operation starts its pods, or starts them again: it waits for them and opens its route."""
+        operation = self.operation
+        starts = operation.rules.after_success is TenantState.ACTIVE or operation.has_started(StepName.STOP)
+        return operation.is_open and starts
 
     def slug_is_free(self, now: datetime) -> bool:
         """Whether somebody else may take the slug: the tenant is gone and its quarantine is over."""

@@ -28,11 +28,12 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.templates import YamlTenantTemplates
+from shared.application.ports.clusters import Manifest
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.domain.tenants import Tenant
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS, new_slug, new_tenant, signup_body
 from tests.support.stack import proxied_stack
 
 type Provision = Callable[[int], Awaitable[float]]
@@ -100,22 +101,26 @@ async def _berth(api: Api, in_flight: int) -> float:
 async def _kubectl(stack: Stack) -> float:
     began = time.time()
     plane = stack.control_plane
-    tenant, objects = _bundle()
+    tenant, objects, route = _bundle()
     namespace = namespace_name(tenant.instance)
-    stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, route]})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=stdin)
-    await kubectl(
-        plane, "wait", "-n", namespace, "--for=jsonpath={.status.readyReplicas}=1", "sts/product", "--timeout=60s"
-    )
+    for state, what in (
+        ("{.status.readyReplicas}=1", "sts/product"),
+        ('{.status.parents[0].conditions[?(@.type=="Accepted")].status}=True', "httproute/product"),
+    ):
+        await kubectl(plane, "wait", "-n", namespace, f"--for=jsonpath={state}", what, "--timeout=60s")
     return time.time() - began
 
 
 async def _floor(cluster: KubernetesApiCluster) -> float:
     began = time.time()
-    tenant, objects = _bundle()
+    tenant, objects, route = _bundle()
     await cluster.apply(objects)
     status = await cluster.wait_until_ready(namespace_name(tenant.instance), PRODUCT, timeout=60)
     assert status.ready, status.message
+    served = await cluster.open_route(route, timeout=60)
+    assert served.serving, served.message
     return time.time() - began
 
 
@@ -129,9 +134,10 @@ async def _cluster(stack: Stack) -> KubernetesApiCluster:
     )
 
 
-def _bundle() -> tuple[Tenant, list[dict[str, object]]]:
+def _bundle() -> tuple[Tenant, list[Manifest], Manifest]:
     tenant = new_tenant(new_slug(), created_at=datetime.now(UTC))
-    return tenant, [dict(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(tenant)]
+    templates = YamlTenantTemplates(TENANT_SETTINGS, PLANS)
+    return tenant, list(templates.render(tenant, LOCAL)), templates.route(tenant, LOCAL)
 
 
 async def _cost(samples: int) -> None:

@@ -36,7 +36,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.settings import KubernetesSettings
 from tests.bench.goals import Goal, judged
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -178,7 +178,8 @@ def _status(number: int) -> Json:
 
 
 def _objects() -> Sequence[Json]:
-    return [dict(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))]
+    templates = YamlTenantTemplates(TENANT_SETTINGS, PLANS)
+    return [dict(each) for each in templates.render(fresh_tenant("never-ready-1"), LOCAL)]
 
 
 async def _start(plane: ControlPlane, tenants: int) -> list[str]:

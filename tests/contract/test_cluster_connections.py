@@ -18,7 +18,7 @@ from shared.domain.clusters import AzureAccess, Cluster, ClusterName, Kubeconfig
 from shared.domain.instances import new_instance_id
 from shared.errors import NotFound, WrongRegistration
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS, TENANT_SETTINGS, new_cluster
+from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS, new_cluster
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster, FakeConnections
 from tests.support.faults import Faults
@@ -26,7 +26,7 @@ from tests.support.fresh_tenants import fresh_tenant
 from tests.support.memory_tables import MemoryTables
 from tests.support.repositories import clusters_on, register
 
-LOCAL = KubeconfigAccess("local")
+ACCESS = KubeconfigAccess("local")
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Connected:
     connections: ClusterConnections
     clusters: TableClusterRepository
     uid: str
-    cluster: Cluster = field(default_factory=lambda: new_cluster("c" + new_instance_id(), access=LOCAL))
+    cluster: Cluster = field(default_factory=lambda: new_cluster("c" + new_instance_id(), access=ACCESS))
 
 
 @pytest.fixture
@@ -69,8 +69,13 @@ def connected(request: pytest.FixtureRequest) -> Connected:
 
 
 async def test_a_probe_finds_a_cluster_that_lacks_nothing(connected: Connected) -> None:
-    probe = await connected.connections.probe(LOCAL)
+    probe = await connected.connections.probe(ACCESS, GATEWAY, LOCAL.domain)
     assert (probe.uid, probe.missing) == (connected.uid, ())
+
+
+async def test_a_probe_looks_for_the_gateway(connected: Connected) -> None:
+    probe = await connected.connections.probe(ACCESS, replace(GATEWAY, name="nobody"), LOCAL.domain)
+    assert (probe.uid, probe.missing) == (connected.uid, ("there is no gateway gateway/nobody",))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ async def test_a_probe_finds_a_cluster_that_lacks_nothing(connected: Connected) 
 )
 async def test_a_wrong_address_is_no_cluster(connected: Connected, access: KubeconfigAccess | AzureAccess) -> None:
     with pytest.raises(WrongRegistration):
-        await connected.connections.probe(access)
+        await connected.connections.probe(access, GATEWAY, LOCAL.domain)
     await register(connected.clusters, replace(connected.cluster, access=access))
     cluster = await connected.connections.connect(connected.cluster.name)
     with pytest.raises(WrongRegistration, match=f"the registration of cluster {connected.cluster.name} is wrong"):
@@ -103,7 +108,7 @@ async def test_nothing_is_applied_to_another_cluster(connected: Connected) -> No
     tenant = fresh_tenant()
     cluster = await connected.connections.connect(connected.cluster.name)
     with pytest.raises(WrongRegistration, match=f"the uid {connected.uid}, not another"):
-        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(tenant))
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(tenant, new_cluster()))
     await register(connected.clusters, replace(connected.cluster, uid=connected.uid))
     namespaces = await (await connected.connections.connect(connected.cluster.name)).tenant_namespaces()
     assert tenant.instance not in {each.instance for each in namespaces}

@@ -10,7 +10,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.tables import rows
 from shared.adapters.tables.clusters import CACHE_SECONDS, TABLE, TableClusterRepository
 from shared.adapters.tables.reservations import TableReservationRepository
-from shared.adapters.tables.storage import Row, TableStorage, Upsert
+from shared.adapters.tables.storage import Row, TableStorage, Upsert, create_or_replace
 from shared.application.cluster_registry import ClusterRegistry
 from shared.domain.clusters import AzureAccess, Breaker, Cluster, ClusterName, ClusterState
 from shared.domain.instances import InstanceId, new_instance_id
@@ -51,6 +51,22 @@ async def test_a_cluster_comes_back_as_registered(workers: list[TableClusterRepo
     assert (await workers[1].get(cluster.name)).value == cluster
     assert cluster in await workers[1].list()
     assert cluster in await workers[1].registered()
+
+
+async def test_a_registration_without_a_gateway_is_read(
+    workers: list[TableClusterRepository], storage: TableStorage, cluster: Cluster
+) -> None:
+    row, etag = await storage.get("clusters", "cluster", cluster.name)
+    old = {column: value for column, value in row.items() if column not in ("domain", "gateway")}
+    await storage.transact("clusters", [create_or_replace(old, etag)])
+    assert await workers[1].registration(cluster.name) == replace(cluster, domain="", gateway=None)
+    assert (await register(workers[1], cluster)).gateway == cluster.gateway
+
+
+async def test_one_registration_is_found_by_its_name(workers: list[TableClusterRepository], cluster: Cluster) -> None:
+    assert await workers[0].registration(cluster.name) == cluster
+    with pytest.raises(NotFound, match="no cluster nowhere is registered"):
+        await workers[0].registration(ClusterName("nowhere"))
 
 
 async def test_registering_again_keeps_the_allocation(

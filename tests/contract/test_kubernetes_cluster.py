@@ -11,16 +11,17 @@ from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
 from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.domain.instances import namespace_name
+from shared.domain.routes import KIND, ROUTE_NAME
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, NotOurs, Permanent, Transient
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
 
 async def apply(cluster: KubernetesCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     return namespace_name(value.instance)
 
 
@@ -42,10 +43,49 @@ async def test_applying_again_changes_nothing(administered: Administered) -> Non
     namespace = await apply(cluster, value)
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     before = await by_hand.versions(namespace)
-    assert len(before) == 11
+    assert len(before) == 10
     await apply(cluster, value)
     assert await by_hand.versions(namespace) == before
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+
+
+def route(value: Tenant) -> Manifest:
+    return YamlTenantTemplates(TENANT_SETTINGS, PLANS).route(value, LOCAL)
+
+
+async def test_a_route_is_served_until_it_is_closed(administered: Administered) -> None:
+    cluster, by_hand = administered
+    value = fresh_tenant()
+    namespace = await apply(cluster, value)
+    assert (await cluster.open_route(route(value), timeout=10)).serving
+    before = await by_hand.versions(namespace)
+    assert f"{KIND}/{ROUTE_NAME}" in before
+    assert (await cluster.open_route(route(value), timeout=10)).serving  # again, which changes nothing
+    assert await by_hand.versions(namespace) == before
+    for _ in range(2):
+        await cluster.close_route(namespace)
+        assert f"{KIND}/{ROUTE_NAME}" not in await by_hand.versions(namespace)
+
+
+async def test_a_route_without_its_service_is_not_served(administered: Administered) -> None:
+    value = fresh_tenant()
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)
+    await administered.cluster.apply([each for each in objects if each["kind"] != "Service"])
+    status = await administered.cluster.open_route(route(value), timeout=2)
+    assert (status.serving, status.refused, status.reason) == (False, True, "BackendNotFound")
+    assert status.message.startswith("the gateway cannot serve the tenant's route: BackendNotFound")
+
+
+async def test_a_route_of_nobody_is_not_opened(administered: Administered) -> None:
+    value = fresh_tenant()
+    with pytest.raises(Transient, match=namespace_name(value.instance)):
+        await administered.cluster.open_route(route(value), timeout=1)
+    await administered.cluster.close_route(namespace_name(value.instance))
+
+
+async def test_a_route_among_the_other_objects_is_refused(administered: Administered) -> None:
+    with pytest.raises(Permanent, match="does not apply the kinds HTTPRoute"):
+        await administered.cluster.apply([route(fresh_tenant())])
 
 
 async def test_each_failed_start_has_its_reason(administered: Administered) -> None:
@@ -68,7 +108,7 @@ async def test_each_failed_start_has_its_reason(administered: Administered) -> N
 
 async def test_a_stopped_tenant_starts_again_with_its_volume(administered: Administered) -> None:
     cluster, by_hand = administered
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value := fresh_tenant())
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value := fresh_tenant(), LOCAL)
     namespace = await apply(cluster, value)
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     claim, objects_before = await by_hand.claim(namespace), set(await by_hand.versions(namespace))
@@ -91,7 +131,7 @@ async def test_what_is_not_new_is_not_made_anew(administered: Administered) -> N
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
     with pytest.raises(NotFound, match=namespace):
-        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value), is_new=False)
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL), is_new=False)
     assert not await by_hand.exists(namespace)
     for ask in (cluster.replicas, cluster.stop):
         with pytest.raises(NotFound, match=namespace):
@@ -174,7 +214,7 @@ async def test_a_namespace_of_others_is_never_touched(administered: Administered
 
 async def test_an_object_of_others_is_never_taken_over(administered: Administered) -> None:
     cluster, by_hand = administered
-    home, *objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
+    home, *objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"), LOCAL)
     namespace = home["metadata"]["name"]
     await cluster.apply([home])
     await by_hand.create_in(namespace, [without_labels(each) for each in objects])
@@ -187,7 +227,7 @@ async def test_an_object_of_others_is_never_taken_over(administered: Administere
 
 async def test_a_volume_of_others_is_never_removed(administered: Administered) -> None:
     cluster, by_hand = administered
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"))
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant("never-ready-1"), LOCAL)
     namespace = objects[0]["metadata"]["name"]
     await cluster.apply(objects)
     [claim] = [without_labels(each) for each in objects if each["kind"] == "PersistentVolumeClaim"]
@@ -206,7 +246,7 @@ async def test_a_volume_of_others_is_never_removed(administered: Administered) -
 @pytest.mark.parametrize("kind", ["Secret", "StatefulSet"])
 async def test_a_template_without_labels_is_refused(administered: Administered, kind: str) -> None:
     cluster, by_hand = administered
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant(), LOCAL)
     wrong = [without_labels(each) if each["kind"] == kind else each for each in objects]
     with pytest.raises(NotOurs, match=f"the {kind} "):
         await cluster.apply(wrong)
@@ -214,7 +254,7 @@ async def test_a_template_without_labels_is_refused(administered: Administered, 
 
 
 async def test_a_workload_that_selects_others_is_refused(administered: Administered) -> None:
-    objects = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant())]
+    objects = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(fresh_tenant(), LOCAL)]
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]
     workload["spec"]["selector"]["matchLabels"] = {"app": "product"}
     with pytest.raises(NotOurs, match="StatefulSet product does not select the label"):
@@ -226,7 +266,7 @@ async def test_a_template_without_the_owner_is_refused(administered: Administere
     value = fresh_tenant()
     others = TENANT_SETTINGS.model_copy(update={"owner": "other"})
     with pytest.raises(NotOurs, match="owner=other"):
-        await cluster.apply(YamlTenantTemplates(others, PLANS).render(value))
+        await cluster.apply(YamlTenantTemplates(others, PLANS).render(value, LOCAL))
     assert not await by_hand.exists(namespace_name(value.instance))
 
 

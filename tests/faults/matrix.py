@@ -25,7 +25,7 @@ from tests.faults.faults import DidNotStrikeError
 from tests.support.stack import ProxiedStack, proxied_stack
 
 SETTLE_SECONDS = 60.0  # and the redelivery, with which what a killed worker left undone may be done
-# Without a fault, a provisioning makes about 13 requests to Kubernetes and 9 writes to the tables. Each may be retried
+# Without a fault, a provisioning makes about 16 requests to Kubernetes and 9 writes to the tables. Each may be retried
 # about ten times within its total timeout of 30 s, and recovery may start the operation again.
 MAX_REQUESTS = 300
 ATTEMPT_STEP = 7  # from a write that was not made to another one

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from local.kubernetes.control_plane import OWNER
+from local.gateway.process import NAME, NAMESPACE
+from local.kubernetes.control_plane import DOMAIN, OWNER
 from shared.adapters.plans import load_plans
-from shared.domain.clusters import Cluster, ClusterName, ClusterState, KubeconfigAccess
+from shared.domain.clusters import Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import new_operation
@@ -70,8 +71,16 @@ def new_cluster(name: str = "one", **fields: Any) -> Cluster:
         "capacity": 10,
         "state": ClusterState.OPEN,
         "access": KubeconfigAccess(name),
+        "domain": f"{name}.example.com",
+        "gateway": GatewayRef("gateway", "tenants", "", "gateway"),
     }
     return Cluster(**(usual | fields))
+
+
+GATEWAY = GatewayRef(NAMESPACE, NAME, "", NAMESPACE)
+"""The gateway of a real control plane."""
+LOCAL = new_cluster("local", domain=f"local.{DOMAIN}", gateway=GATEWAY)
+"""The registration of a real control plane with this name."""
 
 
 def new_settings(**provisioning: Any) -> Settings:
@@ -84,6 +93,18 @@ def new_settings(**provisioning: Any) -> Settings:
         idempotency=IdempotencySettings(),
         tenants=TENANT_SETTINGS,
     )
+
+
+def registration_body(**fields: Any) -> dict[str, Any]:
+    """Return the body of a good registration of a cluster, with some fields changed."""
+    usual = {
+        "region": "westeurope",
+        "capacity": 500,
+        "access": {"kubeconfig_context": "weu-1"},
+        "domain": "weu-1.example.com",
+        "gateway": {"namespace": "gateway", "name": "tenants"},
+    }
+    return usual | fields
 
 
 def signup_body(slug: str, **fields: str) -> dict[str, Any]:

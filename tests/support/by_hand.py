@@ -12,7 +12,7 @@ from tests.support.fake_cluster import FakeCluster, FakeNamespace
 
 RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 RESTRICTED_POD = {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}
-KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,ingress"
+KINDS = "sa,quota,limits,netpol,secret,cm,pvc,sts,svc,httproute"
 
 
 class ByHand(Protocol):

@@ -13,13 +13,24 @@ from secrets import token_hex
 from typing import Any
 from uuid import uuid4
 
+from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
 from shared.application.registered_cluster import RegisteredCluster
-from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
+from shared.domain.clusters import (
+    AzureAccess,
+    Cluster,
+    ClusterAccess,
+    ClusterName,
+    GatewayRef,
+    KubeconfigAccess,
+    Probe,
+)
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME, RouteStatus
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
@@ -30,7 +41,7 @@ from tests.support.faults import Faults
 
 KINDS = {
     *("Namespace", "ServiceAccount", "ResourceQuota", "LimitRange", "Secret", "ConfigMap", "PersistentVolumeClaim"),
-    *("Service", "StatefulSet", "NetworkPolicy", "Ingress"),
+    *("Service", "StatefulSet", "NetworkPolicy"),
 }
 CRASH_LIMIT = 3
 
@@ -99,6 +110,8 @@ class FakeCluster:
         identity: Its uid.
         missing: What a probe says that it lacks.
         warnings: What else a probe says.
+        gateway: What the gateway makes of every route.
+        gateway_name: The one gateway that is there, as NAMESPACE/NAME.
         stop_seconds: How long pods take to stop.
     """
 
@@ -114,6 +127,8 @@ class FakeCluster:
         self.identity = str(uuid4())
         self.missing: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self.gateway = RouteStatus(True)
+        self.gateway_name = f"{NAMESPACE}/{NAME}"
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
         self._ready_seconds = ready_seconds
@@ -192,6 +207,28 @@ class FakeCluster:
         await self._answer()
         return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
 
+    async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
+        """Apply a route; the gateway serves it at once, unless it refuses it or its Service is not there."""
+        await self._answer()
+        namespace = route["metadata"]["namespace"]
+        held = self.namespaces.get(namespace)
+        if held is None:
+            raise Transient(f"the route cannot be made: there is no namespace {namespace}")
+        held.objects[ROUTE, ROUTE_NAME] = route
+        if self.gateway.serving and ("Service", "product") in held.objects:
+            return self.gateway
+        self._clock.advance(timeout)
+        if not self.gateway.serving:
+            return self.gateway
+        reason = "BackendNotFound"
+        return RouteStatus(False, reason, f"the gateway cannot serve the tenant's route: {reason}", refused=True)
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete the route in a namespace, if there is one."""
+        await self._answer()
+        if namespace in self.namespaces:
+            self.namespaces[namespace].objects.pop((ROUTE, ROUTE_NAME), None)
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
@@ -201,6 +238,7 @@ class FakeCluster:
             for (kind, claim), manifest in held.objects.items():
                 if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
                     raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
+            held.objects.pop((ROUTE, ROUTE_NAME), None)
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -251,9 +289,11 @@ class FakeCluster:
         await self._answer()
         return self.identity
 
-    async def probe(self) -> Probe:
+    async def probe(self, gateway: GatewayRef, domain: str) -> Probe:
         """Return what it lacks."""
-        return Probe(await self.uid(), self.missing, self.warnings)
+        given = f"{gateway.namespace}/{gateway.name}"
+        missing = () if given == self.gateway_name else (f"there is no gateway {given}",)
+        return Probe(await self.uid(), (*self.missing, *missing), self.warnings)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
@@ -323,6 +363,14 @@ class FaultyCluster:
         """Return the names of the volumes that stay."""
         return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
 
+    async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
+        """Apply a route."""
+        return await self._faults.call("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete a route."""
+        await self._faults.call("close_route", lambda: self._cluster.close_route(namespace))
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace."""
         await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
@@ -368,16 +416,15 @@ class FakeConnections:
 
     async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        known = {cluster.name: cluster for cluster in await self._repository.registered()}
-        registration = known.get(name) or (await self._repository.get(name)).value
+        registration = await self._repository.registration(name)
         held = self._registered.get(name)
         if held is None or not held.is_for(registration):
             held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
         return held
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what a cluster lacks."""
-        return await self._faults.call("probe", self._find(access).probe)
+        return await self._faults.call("probe", lambda: self._find(access).probe(gateway, domain))
 
     async def _open(self, access: ClusterAccess) -> KubernetesCluster:
         return FaultyCluster(self._find(access), self._faults)
@@ -394,12 +441,12 @@ class FakeConnections:
 
 
 class FakeTemplates:
-    """Implements `shared.application.ports.clusters.TenantTemplates` with three objects for each tenant."""
+    """Implements `shared.application.ports.clusters.TenantTemplates` with four objects and a route for each tenant."""
 
     def __init__(self) -> None:
         self.error: Permanent | None = None
 
-    def render(self, tenant: Tenant) -> Sequence[Manifest]:
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
         """Return a tenant's objects; raises Permanent on demand."""
         if self.error is not None:
             raise self.error
@@ -409,9 +456,16 @@ class FakeTemplates:
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
+            {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",
                 "metadata": {"name": "product", "namespace": namespace, "labels": labels},
                 "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
             },
         ]
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route."""
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
+        metadata = {"name": ROUTE_NAME, "namespace": namespace_name(tenant.instance), "labels": labels}
+        return {"kind": ROUTE, "metadata": metadata, "spec": {"hostnames": [cluster.host(tenant.slug)]}}

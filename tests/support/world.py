@@ -24,6 +24,8 @@ from shared.application.ports.stored import Stored
 from shared.application.signup import SignupRequest
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.operations import Operation
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
@@ -312,8 +314,8 @@ async def new_world(
 async def violations(world: World, *, at_rest: bool = True) -> list[str]:
     """Return everything that is wrong, as sentences.
 
-    One tenant has one complete bundle of objects and one reservation, or nothing; only one that sleeps has no pods; the
-    sums add up; no cluster is overbooked; and at rest no operation is open.
+    One tenant has one complete bundle of objects and one reservation, or nothing; only one that sleeps has no pods and
+    no route; the sums add up; no cluster is overbooked; and at rest no operation is open.
     """
     found: list[str] = []
     rows = [row for row, _ in world.storage.rows.get("clusters", {}).values()]
@@ -343,10 +345,13 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
             expected = "held" if awake else "asleep"
             if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != expected:
                 found.append(f"{slug} is {tenant.state} on {tenant.cluster} with the reservation {reservation}")
-            if len(homes[instance].objects if instance in homes else ()) != 3:
+            objects = homes[instance].objects if instance in homes else {}
+            if len(objects.keys() - {(ROUTE, ROUTE_NAME)}) != 4:
                 found.append(f"{slug} is {tenant.state} without all of its objects")
             elif bool(homes[instance].tag) is not awake:
                 found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a pod")
+            if ((ROUTE, ROUTE_NAME) in objects) is not awake:
+                found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a route")
             if bool(tenant.replicas) is awake:
                 found.append(f"{slug} is {tenant.state} with the recorded replicas {tenant.replicas}")
         elif instance:

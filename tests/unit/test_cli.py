@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
+from local.gateway.process import GatewayProcess
 from local.stack import Stack
 from tests.support.builders import PLANS
 
@@ -288,13 +290,16 @@ async def test_registering_prints_warnings_and_keeps_the_state(
     monkeypatch.setenv("BERTH_KEY", "key")
     parser = argparse.ArgumentParser()
     clusters.add_arguments(parser)
-    command = "register weu-1 --region westeurope --capacity 5 --context weu-1"
+    command = "register weu-1 --region westeurope --capacity 5 --context weu-1 --domain weu-1.example.com"
+    command += " --gateway routing/tenants/https --gateway-pods mesh"
     for given in ([], ["--state", "open"]):
         assert await clusters.run(parser.parse_args([*command.split(), *given])) == 0
         printed = capsys.readouterr()
         assert "cordoned" in printed.out
         assert printed.err == "warning: there is no DNS\n"
     assert [each.get("state") for each in bodies] == [None, "open"]
+    gateway = {"namespace": "routing", "name": "tenants", "listener": "https", "pods_namespace": "mesh"}
+    assert (bodies[0]["domain"], bodies[0]["gateway"]) == ("weu-1.example.com", gateway)
 
 
 @pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])
@@ -303,10 +308,25 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
     redelivery: float,
     shown: bool,
 ) -> None:
-    running = SimpleNamespace(api_url="URL", function_key="F", master_key="M", workers=1, redelivery=redelivery)
+    gateway = GatewayProcess("local.berth.localhost", 8443, 8080, 9090, Path("/pki/ca.crt"))
+    running = SimpleNamespace(
+        api_url="URL",
+        function_key="F",
+        master_key="M",
+        workers=1,
+        redelivery=redelivery,
+        control_plane=SimpleNamespace(gateway=gateway),
+    )
     stack.welcome(cast("Stack", running))
     text = capsys.readouterr().out
     assert '{"slug":"first",' in text
     assert "acme" not in text
     assert ("\nredelivery     60 s\n" in text) is shown
     assert ("redelivery" in text) is shown
+    assert "curl --cacert /pki/ca.crt --connect-to ::127.0.0.1:8443 https://first.local.berth.localhost\n" in text
+
+
+@pytest.mark.parametrize("gateway", ["tenants", "/tenants", "a/b/c/d", "a//b"])
+def test_a_gateway_is_named_with_its_namespace(capsys: pytest.CaptureFixture[str], gateway: str) -> None:
+    words = ("clusters", "register", "weu-1", "--region", "x", "--capacity", "1", "--context", "c", "--domain", "a.b")
+    assert f"{gateway} is not of the form NAMESPACE/NAME" in usage_error(capsys, [*words, "--gateway", gateway])

@@ -45,6 +45,10 @@ class NoResponse(Unreachable):
     """The API server took the request and did not respond in time: it is stopped, or waits for a slow webhook."""
 
 
+class NotServed(Transient):
+    """The API server does not serve such a path, or a proxy or another server has responded."""
+
+
 class TokenSource(Protocol):
     """Gives bearer tokens."""
 
@@ -277,8 +281,8 @@ def _error(status: int, body: Json, wait: float | None) -> BerthError:
             return Unauthenticated(UNAUTHORIZED, UNAUTHORIZED_PAUSE if wait is None else wait)
         case 404 if body.get("kind") == "Status":
             return NotFound(text)
-        case 404:
-            return Transient(text, wait)  # not the API server's own response: a proxy's, or another server's
+        case 404:  # not of an object: the API server does not serve the kind, or it is a proxy's response
+            return NotServed(text, wait)
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Transient(text, wait)
         case 403 if "is being terminated" in message or "status unknown for quota" in message:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, Query
+from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
     METADATA_ONLY,
     found_namespaces,
@@ -16,12 +16,15 @@ from shared.adapters.kubernetes.inventory import (
 )
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_all_ours, ensure_ours
 from shared.adapters.kubernetes.rate_limit import RateLimit
+from shared.adapters.kubernetes.routes import ROUTES, delete_route, served
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import RouteStatus
 from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
 from shared.events import log_event
@@ -48,7 +51,7 @@ PATHS = {
     "Service": "/api/v1/namespaces/{}/services",
     KIND: "/apis/apps/v1/namespaces/{}/statefulsets",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "Ingress": "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    ROUTE: ROUTES,
 }
 ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
@@ -99,7 +102,7 @@ class KubernetesApiCluster:
 
         The namespace of an instance that is not new must be there: else it was removed, and its data with it.
         """
-        unknown = sorted({each["kind"] for each in objects} - PATHS.keys())
+        unknown = sorted({each["kind"] for each in objects} - (PATHS.keys() - {ROUTE}))
         if unknown:
             raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
         ensure_all_ours(objects, self._owner)  # else a changed template makes what could never be removed
@@ -171,6 +174,22 @@ class KubernetesApiCluster:
         """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
         return await kept_volumes(self._client, namespace)
 
+    async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
+        """Server-side apply a tenant's route; return its status once the gateway serves it, or after `timeout` seconds.
+
+        Raises:
+            NotOurs: There is another route of this name.
+            Transient: Somebody removed the namespace.
+        """
+        ensure_all_ours([route], self._owner)
+        deadline = asyncio.get_running_loop().time() + min(timeout, time_left())
+        await self._apply(route, is_new=True)
+        return await served(lambda: self._ask(route["metadata"]["namespace"], _path(route)), deadline)
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete a tenant's route, if there is one."""
+        await delete_route(self._client, namespace)
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
@@ -179,8 +198,9 @@ class KubernetesApiCluster:
 
         What else others have put into it goes with it: that can be made again, the data of a volume cannot.
 
-        Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
-        is a pod or a volume left by then, only much later again.
+        The route goes first, so that no visitor gets an error of the gateway. Workload and volumes go next: the
+        namespace controller checks 5 s after a namespace's deletion, and if there is a pod or a volume left by then,
+        only much later again.
         """
         with time_budget(self._settings.total_timeout):
             deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
@@ -195,6 +215,8 @@ class KubernetesApiCluster:
         uid = found["metadata"]["uid"]
         await self._ensure_no_claims_of_others(namespace)
         await self._ask_to_delete(namespace, uid)
+        with contextlib.suppress(NotServed):  # where there are no routes, none is in the way
+            await delete_route(self._client, namespace)
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
         ours = {"labelSelector": f"{INSTANCE}={namespace.removeprefix(NAMESPACE_PREFIX)}"}

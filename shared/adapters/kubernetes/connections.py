@@ -9,7 +9,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.registered_cluster import RegisteredCluster
-from shared.domain.clusters import Cluster, ClusterAccess, ClusterName, Probe
+from shared.domain.clusters import ClusterAccess, ClusterName, GatewayRef, Probe
 from shared.domain.plans import Plans
 from shared.settings import KubernetesSettings
 
@@ -51,20 +51,20 @@ class ClusterConnectionPool:
 
     async def connect(self, name: ClusterName) -> RegisteredCluster:
         """Return the client of a registered cluster; raises NotFound."""
-        registration = await self._registration(name)
+        registration = await self._clusters.registration(name)
         held = self._registered.get(name)
         if held is None or not held.is_for(registration):
             # A replaced client stays open for the operations that still use it, and closes with the worker.
             held = self._registered[name] = RegisteredCluster(registration, self._open, self._clusters)
         return held
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what berth finds on a cluster that may not be registered yet."""
         client = await self._client(access)
         from shared.adapters.kubernetes.probe import probe
 
         try:
-            return await probe(client, self._plans)
+            return await probe(client, self._plans, gateway, domain, self._owner)
         finally:
             await client.close()
 
@@ -87,9 +87,3 @@ class ClusterConnectionPool:
         from shared.adapters.kubernetes.access import connect
 
         return await connect(access, self._settings, self._identity)
-
-    async def _registration(self, name: ClusterName) -> Cluster:
-        for cluster in await self._clusters.registered():
-            if cluster.name == name:
-                return cluster
-        return (await self._clusters.get(name)).value  # registered a moment ago, by another worker

@@ -12,6 +12,11 @@ OWNER = "berth.dev/owner"
 SLUG = "berth.dev/slug"
 
 
+def common_labels(owner: str) -> Mapping[str, str]:
+    """Return the labels that every object of this berth has, by which others can select them."""
+    return {"app.kubernetes.io/managed-by": "berth", OWNER: owner}
+
+
 def ensure_ours(found: Mapping[str, Any], owner: str, kind: str = "Namespace") -> None:
     """Return if an object, as a manifest or from the API server, is this berth's and of the instance of its namespace.
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
 from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
+from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.kubernetes.rights import missing_rights
-from shared.domain.clusters import Probe
+from shared.adapters.kubernetes.routes import missing_for_routes
+from shared.domain.clusters import GatewayRef, Probe
 from shared.domain.plans import Plans
 from shared.errors import NotFound
 
@@ -19,27 +21,31 @@ DNS_PODS = f"{KUBE_SYSTEM}/pods"
 DNS_LABEL = "k8s-app=kube-dns"
 
 
-async def probe(client: KubernetesClient, plans: Plans) -> Probe:
+async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, domain: str, owner: str) -> Probe:
     """Return a cluster's uid, what it lacks, and what else is worth knowing. Nothing is retried or changed.
 
     Args:
         client: The connections to its API server.
         plans: Those whose tenants it would take: they name storage and priority classes.
+        gateway: The gateway that their routes would join.
+        domain: Under which they would have their addresses.
+        owner: This berth's own id.
 
     Raises:
         Unreachable: The API server does not respond.
         Transient, Permanent: It refuses berth's identity, or fails.
     """
     system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
-    rights, storage, priorities, warnings = await asyncio.gather(
+    rights, storage, priorities, routes, warnings = await asyncio.gather(
         missing_rights(client),
         _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
         _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
+        _missing_for_routes(client, gateway, domain, owner),
         _dns_warnings(client),
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage, *priorities), tuple(warnings))
+    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), tuple(warnings))
 
 
 async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
@@ -61,6 +67,13 @@ async def _missing(client: KubernetesClient, kind: str, path: str, names: set[st
         except NotFound:
             missing.append(f"it has no {kind} {name}: create it, or change shared/plans.yaml")
     return missing
+
+
+async def _missing_for_routes(client: KubernetesClient, gateway: GatewayRef, domain: str, owner: str) -> Sequence[str]:
+    try:
+        return await missing_for_routes(client, gateway, domain, common_labels(owner))
+    except Forbidden:
+        return []  # `missing_rights` names it
 
 
 async def _dns_warnings(client: KubernetesClient) -> Sequence[str]:

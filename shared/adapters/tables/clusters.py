@@ -2,7 +2,7 @@
 
 | PartitionKey | RowKey | what |
 |---|---|---|
-| cluster | NAME | the registration: region, capacity, state, access, uid |
+| cluster | NAME | the registration: region, capacity, state, access, domain, gateway, uid |
 | cluster | breaker:NAME | an open breaker: since when the cluster does not respond, and with which error |
 """
 
@@ -18,7 +18,7 @@ from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, cr
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, ClusterState
+from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, ClusterState, GatewayRef
 from shared.errors import Conflict, NotFound
 from shared.single_flight import SingleFlight
 
@@ -26,6 +26,7 @@ TABLE = "clusters"
 CACHE_SECONDS = 5.0
 _BREAKER = "breaker:"
 _ACCESS = TypeAdapter[ClusterAccess](ClusterAccess)
+_GATEWAY = TypeAdapter[GatewayRef | None](GatewayRef | None)
 
 
 class TableClusterRepository:
@@ -44,6 +45,13 @@ class TableClusterRepository:
         if not self._registered or self._clock.monotonic() - self._registered_at > CACHE_SECONDS:
             return await self._read_registrations()
         return self._registered
+
+    async def registration(self, name: ClusterName) -> Cluster:
+        """Return one registration, up to five seconds old, without its allocation; raises NotFound."""
+        for cluster in await self.registered():
+            if cluster.name == name:
+                return cluster
+        return (await self.get(name)).value  # registered a moment ago, by another worker
 
     async def list(self, *, exact: bool = True) -> Sequence[Cluster]:
         """Return all clusters as they are now; without `exact`, with the sums that this worker read or wrote last."""
@@ -114,6 +122,8 @@ def _row(cluster: Cluster) -> Row:
         "capacity": cluster.capacity,
         "state": cluster.state.value,
         "access": _ACCESS.dump_json(cluster.access).decode(),
+        "domain": cluster.domain,
+        "gateway": _GATEWAY.dump_json(cluster.gateway).decode(),
         "uid": cluster.uid,
         "max_instances": cluster.max_instances or 0,
     }
@@ -127,6 +137,8 @@ def _cluster(row: Row) -> Cluster:
         capacity=int(row["capacity"]),
         state=ClusterState(row["state"]),
         access=_ACCESS.validate_json(row["access"]),
+        domain=row.get("domain", ""),  # a registration of before there were routes has neither
+        gateway=_GATEWAY.validate_json(row.get("gateway", "null")),
         uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
         max_instances=int(row["max_instances"]) or None,
     )

@@ -12,7 +12,13 @@ from typing import final
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
-from shared.application.ports.clusters import ClusterConnections, KubernetesCluster, Manifest, TenantTemplates
+from shared.application.ports.clusters import (
+    ClusterConnections,
+    ClusterRepository,
+    KubernetesCluster,
+    Manifest,
+    TenantTemplates,
+)
 from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
@@ -23,7 +29,7 @@ from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.domain.workloads import with_replicas
+from shared.domain.workloads import with_replicas, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
 from shared.events import log_context, log_event
 from shared.settings import Settings
@@ -46,6 +52,7 @@ class ActivityPorts:
 
     tenants: TenantRepository
     latency: LatencyRepository
+    clusters: ClusterRepository
     connections: ClusterConnections
     templates: TenantTemplates
     admission: Admission
@@ -62,6 +69,7 @@ class OperationActivity(ABC):
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
         self._latency = ports.latency
+        self._clusters = ports.clusters
         self._connections = ports.connections
         self._templates = ports.templates
         self._admission = ports.admission
@@ -110,12 +118,20 @@ class OperationActivity(ABC):
             return None
         return tenant
 
-    def _objects(self, tenant: Tenant) -> Sequence[Manifest]:
+    async def _objects(self, tenant: Tenant) -> Sequence[Manifest]:
         """Return a tenant's objects, with the replicas that it had before it was put to sleep."""
-        return with_replicas(self._templates.render(tenant), tenant.replicas)
+        registration = await self._clusters.registration(tenant.cluster)
+        return with_replicas(self._templates.render(tenant, registration), tenant.replicas)
+
+    async def _route(self, tenant: Tenant) -> Manifest:
+        """Return a tenant's route."""
+        return self._templates.route(tenant, await self._clusters.registration(tenant.cluster))
 
     async def _settle(self, changed: Tenant, cluster: KubernetesCluster, *, running: bool) -> Tenant:
         """Undo what was just done to an instance if the record says otherwise by now, and return the recorded tenant.
+
+        Its route goes before its pods stop. When they run again, it is opened by the operation that waits for them, or
+        here if there is none.
 
         Whoever ended or turned round the operation meanwhile may have done its own part before. Each change is followed
         by another look, so that the last one agrees with the record.
@@ -127,7 +143,8 @@ class OperationActivity(ABC):
         """
         namespace = namespace_name(changed.instance)
         for _ in range(MAX_SETTLES):
-            fresh = (await self._tenants.get(changed.slug)).value
+            stored = await self._tenants.get(changed.slug)
+            fresh = stored.value
             if fresh.is_done_with(changed.instance):
                 log_event(logger, "applied objects removed: the operation ended", cluster=changed.cluster)
                 await cluster.remove(namespace, timeout=REMOVE_TIMEOUT)
@@ -136,11 +153,30 @@ class OperationActivity(ABC):
                 return fresh
             running = not running
             log_event(logger, "late change undone", cluster=changed.cluster, running=running)
-            if running:
-                await cluster.apply(self._objects(changed), is_new=False)
-            else:
+            if not running:
+                await cluster.close_route(namespace)
                 await cluster.stop(namespace)
+                continue
+            await cluster.apply(await self._objects(changed), is_new=False)
+            if not fresh.is_starting:  # nobody waits for it
+                seconds = self._settings.provisioning.progress_interval
+                await cluster.wait_until_ready(namespace, workloads_of(await self._objects(changed)), timeout=seconds)
+                await cluster.open_route(await self._route(changed), timeout=seconds)
+            elif not await self._is_noted(stored):
+                running = False  # it may have become active just now, without a route
         raise Transient(f"tenant {changed.slug} is changing too fast")
+
+    async def _is_noted(self, tenant: Stored[Tenant]) -> bool:
+        """Whether a tenant that is starting is told that its pods were started anew and that its route was deleted.
+
+        It is not if it has changed meanwhile. Else whoever found it ready before gets a conflict, and waits again.
+        """
+        operation = tenant.value.operation.with_message("starting the workload again", self._clock.now())
+        try:
+            await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
+        except Conflict:
+            return False
+        return True
 
     async def _refused(self, work: Work, what: str, error: BerthError) -> Outcome:
         """Record that a cluster refused what has to be done: it is retried until an operator has granted the right."""

@@ -50,7 +50,7 @@ class ApplyTenant(OperationActivity):
 
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
         value = tenant.value
-        objects = self._objects(value)
+        objects = await self._objects(value)
         cluster = await self._connections.connect(value.cluster)
         seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:

@@ -1,21 +1,27 @@
-"""The second activity of a provisioning and of a wake: wait until the tenant is ready, and record it as active."""
+"""The second activity of a provisioning and of a wake: wait until the tenant is ready, open its route, record it."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
-from shared.application.ports.clusters import KubernetesCluster
+from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import Operation
 from shared.domain.pod_status import PodStatus
+from shared.domain.routes import RouteStatus
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.domain.workloads import workloads_of
-from shared.errors import Conflict, Forbidden, Transient
+from shared.domain.workloads import Workload, workloads_of
+from shared.errors import BerthError, Conflict, Forbidden, Transient
+from shared.events import log_event
 from shared.time_budget import time_budget
+
+logger = logging.getLogger(__name__)
 
 NODE_PAUSE_SECONDS = 10.0  # between two looks for a node that is being added
 MAX_SECONDS = 25.0  # that one call waits, so that other activities get their turn
@@ -25,7 +31,7 @@ LATE_SECONDS = 4.0  # that the last poll may end after the deadline
 
 
 class AwaitTenant(OperationActivity):
-    """Waits for a tenant's workloads.
+    """Waits for a tenant's workloads, and then until the gateway serves its route.
 
     RETRY after a while; FAILED when waiting cannot help, or when the operation was cancelled.
 
@@ -47,8 +53,25 @@ class AwaitTenant(OperationActivity):
     async def _wait(
         self, tenant: Stored[Tenant], work: Work, cluster: KubernetesCluster, workflows: Workflows
     ) -> Outcome:
+        """Wait for a tenant whose operation has begun to start it, and then until the gateway serves its route."""
         value = tenant.value
-        workloads = workloads_of(self._objects(value))
+        workloads, route = workloads_of(await self._objects(value)), await self._route(value)
+        try:
+            return await self._poll(tenant, work, cluster, workloads, route, workflows)
+        except BerthError:
+            await self._close_unless_running(value, cluster)
+            raise
+
+    async def _poll(
+        self,
+        tenant: Stored[Tenant],
+        work: Work,
+        cluster: KubernetesCluster,
+        workloads: Sequence[Workload],
+        route: Manifest,
+        workflows: Workflows,
+    ) -> Outcome:
+        value = tenant.value
         polled_at = recorded_at = self._clock.monotonic()
         end = polled_at + min(MAX_SECONDS, WAIT_SHARE * self._settings.kubernetes.total_timeout)
         while polled_at < end:
@@ -59,7 +82,10 @@ class AwaitTenant(OperationActivity):
             try:
                 with time_budget(max(seconds, left) + LATE_SECONDS):
                     status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=seconds)
+                    if status.ready:
+                        status = _with_route(status, await cluster.open_route(route, timeout=seconds))
             except (Transient, Forbidden) as error:
+                await self._close_unless_running(value, cluster)
                 return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
             if status.ready:
                 await self._ready(_seen(tenant, status), workflows)
@@ -84,6 +110,16 @@ class AwaitTenant(OperationActivity):
                 recorded_at = polled_at
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
+
+    async def _close_unless_running(self, awaited: Tenant, cluster: KubernetesCluster) -> None:
+        """Delete the route that may just have been applied if by now the tenant's instance may not run any more.
+
+        Whoever ended or turned round its operation may have deleted the route before it was applied.
+        """
+        fresh = (await self._tenants.get(awaited.slug)).value
+        if not fresh.may_run(awaited.instance):
+            log_event(logger, "late route deleted", cluster=awaited.cluster)
+            await cluster.close_route(namespace_name(awaited.instance))
 
     def _is_cancelled(self, operation: Operation) -> bool:
         """Whether there is no need to wait any longer."""
@@ -124,6 +160,13 @@ class AwaitTenant(OperationActivity):
 def with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
     """Return a tenant with another state of its operation."""
     return tenant.with_value(replace(tenant.value, operation=operation))
+
+
+def _with_route(status: PodStatus, route: RouteStatus) -> PodStatus:
+    """Return the status of a tenant whose pods are ready, and whose route has a status."""
+    if route.serving:
+        return status
+    return replace(status, ready=False, reason=route.reason, message=route.message, doubtful=route.refused)
 
 
 def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operation:

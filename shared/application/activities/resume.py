@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED
-from shared.application.activities.await_ready import AwaitTenant, with_operation
+from shared.application.activities.await_ready import MIN_POLL_SECONDS, AwaitTenant, with_operation
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.lifecycle import StepName
@@ -42,7 +42,7 @@ class ResumeTenant(AwaitTenant):
         except NotFound as error:
             observed = Observed(ready=False, message=str(error), at=self._clock.now())
             lost = tenant.with_value(replace(tenant.value, observed=observed))
-            return await self._abort(lost, str(error), workflows)
+            return await self._end_unready(lost, str(error), workflows)
         except Permanent as error:
             return await self._refused(work, "starting again", error)
 
@@ -50,7 +50,7 @@ class ResumeTenant(AwaitTenant):
         value = tenant.value
         cluster = await self._connections.connect(value.cluster)
         try:
-            await cluster.apply(self._objects(value), is_new=False)
+            await cluster.apply(await self._objects(value), is_new=False)
         except BerthError:
             await self._settle(value, cluster, running=True)  # some of it may have been applied
             raise
@@ -71,6 +71,13 @@ class ResumeTenant(AwaitTenant):
 
     @override
     async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+        # Or nobody could reach it when its product works again.
+        cluster = await self._connections.connect(tenant.value.cluster)
+        await cluster.open_route(await self._route(tenant.value), timeout=MIN_POLL_SECONDS)
+        return await self._end_unready(tenant, reason, workflows)
+
+    async def _end_unready(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+        """End the operation of a tenant that is active, but not ready."""
         operation = tenant.value.operation
         text = f"{operation.reason}; its pods are not ready again: {reason}"
         await self._ready(with_operation(tenant, operation.fail_step(self._clock.now(), text)), workflows)

@@ -83,7 +83,7 @@ class StopTenant(OperationActivity):
         """
         namespace = namespace_name(tenant.instance)
         try:
-            # Before its pods stop, whatever leads the tenant's users to them has to go: its route.
+            await cluster.close_route(namespace)  # first, so that no visitor gets an error of the gateway
             await cluster.stop(namespace)
             return await cluster.wait_until_stopped(namespace, timeout=self._settings.provisioning.progress_interval)
         except NotFound:
@@ -93,6 +93,6 @@ class StopTenant(OperationActivity):
 
     async def _replicas(self, tenant: Tenant, cluster: KubernetesCluster) -> Mapping[str, int]:
         """Return how many pods each workload has; for one stopped by hand, how many it is to have."""
-        planned = {each.name: each.replicas for each in workloads_of(self._templates.render(tenant))}
+        planned = {each.name: each.replicas for each in workloads_of(await self._objects(tenant))}
         found = await cluster.replicas(namespace_name(tenant.instance))
         return planned | {name: count for name, count in found.items() if count}

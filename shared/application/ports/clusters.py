@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
-from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, Probe
+from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, GatewayRef, Probe
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.routes import RouteStatus
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
 
@@ -19,6 +20,10 @@ class ClusterRepository(Protocol):
 
     async def registered(self) -> Sequence[Cluster]:
         """Return all registrations with their breakers, a few seconds old at most, without their allocation."""
+        ...
+
+    async def registration(self, name: ClusterName) -> Cluster:
+        """Return one registration, a few seconds old at most, without its allocation; raises NotFound."""
         ...
 
     async def list(self, *, exact: bool = True) -> Sequence[Cluster]:
@@ -79,8 +84,20 @@ class KubernetesCluster(Protocol):
         """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
         ...
 
+    async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
+        """Server-side apply a tenant's route; return its status once the gateway serves it, or after `timeout` seconds.
+
+        Applying the same again changes nothing. Raises Transient when somebody removed the namespace, and NotOurs if
+        there is another route of this name.
+        """
+        ...
+
+    async def close_route(self, namespace: str) -> None:
+        """Delete a tenant's route, if there is one."""
+        ...
+
     async def remove(self, namespace: str, *, timeout: float) -> None:
-        """Remove a namespace with all in it and wait until it is gone.
+        """Remove a namespace with all in it, first of all its route, and wait until it is gone.
 
         Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
         is not this berth's, and Permanent if the cluster forbids it or a volume claim in it is of somebody else.
@@ -128,8 +145,13 @@ class ClusterConnections(Protocol):
         """
         ...
 
-    async def probe(self, access: ClusterAccess) -> Probe:
+    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
         """Return what berth finds on a cluster that may not be registered yet.
+
+        Args:
+            access: How to reach it.
+            gateway: The gateway that its tenants' routes would join.
+            domain: Under which they would have their addresses.
 
         Raises WrongRegistration if it must not or cannot be reached that way, and Transient or Permanent as it
         responds.
@@ -140,6 +162,10 @@ class ClusterConnections(Protocol):
 class TenantTemplates(Protocol):
     """What a tenant is made of."""
 
-    def render(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects; raises Permanent for a template that is wrong."""
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
+        """Return a tenant's objects on a cluster, without its route; raises Permanent for a template that is wrong."""
+        ...
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route on a cluster; raises Permanent for a template that is wrong."""
         ...

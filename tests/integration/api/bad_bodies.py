@@ -39,7 +39,13 @@ SIGNUP = {
     "email": '"a@example.com"',
     "display_name": '"A"',
 }
-CLUSTER = {"region": '"local"', "capacity": "100", "access": '{"kubeconfig_context": "local"}'}
+CLUSTER = {
+    "region": '"local"',
+    "capacity": "100",
+    "access": '{"kubeconfig_context": "local"}',
+    "domain": '"local.example.com"',
+    "gateway": '{"namespace": "gateway", "name": "tenants"}',
+}
 NOT_TEXT = {
     "null": "null",
     "true": "true",

@@ -180,6 +180,17 @@ def clusters() -> Iterator[Case]:
         yield _cluster(f"region is {about}", "/region", region=raw)
         for field_name in ("kubeconfig_context", "server", "ca_pem"):
             yield _cluster(f"{field_name} is {about}", f"/access/{field_name}", access=f'{{"{field_name}": {raw}}}')
+        yield _cluster(f"domain is {about}", "/domain", domain=raw)
+        if about != "an object":
+            yield _cluster(f"gateway is {about}", "/gateway", gateway=raw)
+        for field_name in ("name", "namespace", "listener", "pods_namespace"):
+            gateway = body({"namespace": '"gateway"', "name": '"tenants"'}, **{field_name: raw}).decode()
+            yield _cluster(f"gateway's {field_name} is {about}", f"/gateway/{field_name}", gateway=gateway)
+    for text in ("", "localhost", "Example.com", "*.example.com", "a..b", "-a.b", "a.b.", "a.b/c", "a.b:443", "ä.b"):
+        yield _cluster(f"domain {text}", "/domain", domain=json.dumps(text))
+    for text in ("", "A", "a/b", "a b", "a.b", "-a", "a" * 64):
+        gateway = json.dumps({"namespace": text, "name": "tenants"})
+        yield _cluster(f"gateway's namespace {text[:20]!a}", "/gateway/namespace", gateway=gateway)
     yield _cluster("no way", "/access", access="{}")
     yield _cluster("half of one way", "/access", access='{"server": "https://a"}')
     yield _cluster("both ways", "/access", access='{"kubeconfig_context": "local", "server": "https://a"}')

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.api import Api, Json
+from cli.api import Api
 from cli.invariants import violations
 from local.stack import Stack
 from tests.support.polling import until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 20  # for each operation, in addition to the hundreds of cases that cover the schemas
-CLUSTER: Json = {"region": "westeurope", "capacity": 100, "access": {"kubeconfig_context": "local"}}
 CLUSTER_WRITES = "/api/clusters/{name}"
 
 
@@ -42,7 +41,9 @@ async def test_generated_requests_match_the_description(stack: Stack, tmp_path: 
         async def at_rest() -> bool:
             return not await violations(stack, api)
 
-        await api.call("PUT", "clusters/local", CLUSTER)  # the region in the description's examples
+        await api.call(
+            "PUT", "clusters/local", stack.registration("local") | {"region": "westeurope"}
+        )  # the region in the description's examples
         await fuzz(stack, tmp_path, "--exclude-path", CLUSTER_WRITES)
         assert await api.all("tenants")  # some of the generated signups were valid
         await until(at_rest, seconds=60)

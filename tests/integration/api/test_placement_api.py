@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cli.api import Api, Json, ProblemError
+from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import Options, kubectl
 from local.stack import ROOT, Stack
 from tests.support.builders import new_slug, signup_body
@@ -41,13 +42,13 @@ async def stack() -> AsyncIterator[Stack]:
 async def api(stack: Stack) -> AsyncIterator[Api]:
     async with DescribedApi(stack.api_url, stack.master_key) as held:
         for name in ("one", "two"):
-            await register(held, name)
+            await register(held, stack, name)
         yield held
 
 
-async def register(api: Api, name: str, **fields: object) -> Json:
-    body: Json = {"region": "local", "capacity": 100, "state": "open", "access": {"kubeconfig_context": name}}
-    return await api.call("PUT", f"clusters/{name}", body | fields)
+async def register(api: Api, stack: Stack, name: str, **fields: object) -> Json:
+    usual = stack.registration(name if name in stack.control_planes else "one") | {"capacity": 100, "state": "open"}
+    return await api.call("PUT", f"clusters/{name}", usual | fields)
 
 
 async def ended(api: Api, operation: Json) -> Json:
@@ -76,18 +77,20 @@ async def test_tenants_are_spread_and_run_on_the_reported_cluster(stack: Stack, 
         assert operation["state"] == "succeeded"
         tenant = await api.call("GET", f"tenants/{operation['tenant']}")
         placed[tenant["cluster"]].add(f"namespace/tenant-{tenant['instance']}")
+        page = await stack.control_planes[tenant["cluster"]].gateway.fetch(tenant["url"])
+        assert (page.status_code, f"tenant-{tenant['instance']}" in page.text) == (200, True)
     for name, namespaces in placed.items():
         assert len(namespaces) == 2
         assert namespaces <= set((await kubectl(stack.control_planes[name], "get", "ns", "-o", "name")).split())
 
 
-async def test_cordoned_and_full_clusters_get_no_tenants(api: Api) -> None:
-    await register(api, "one", state="cordoned")
+async def test_cordoned_and_full_clusters_get_no_tenants(stack: Stack, api: Api) -> None:
+    await register(api, stack, "one", state="cordoned")
     operation = await provision(api)
     assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
-    await register(api, "two", state="cordoned")
+    await register(api, stack, "two", state="cordoned")
     assert await refused(api) == "every cluster of region local is cordoned"
-    await register(api, "two", capacity=1)
+    await register(api, stack, "two", capacity=1)
     slug = new_slug()
     reason = "region local is full: no open cluster has a free weight of 8"
     assert await refused(api, slug=slug, plan="business") == reason
@@ -120,7 +123,10 @@ async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api
     assert (await command(stack, "clusters", "uncordon", "one"))["capacity"] == 100
     operation = await provision(api)
     assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "one"
-    await command(stack, "clusters", "register", "two", "--region", "local", "--capacity", "90", "--context", "two")
+    where = ("--domain", stack.registration("two")["domain"], "--gateway", f"{NAMESPACE}/{NAME}")
+    await command(
+        stack, "clusters", "register", "two", "--region", "local", "--capacity", "90", "--context", "two", *where
+    )
     listed = {each["name"]: (each["state"], each["capacity"]) for each in await command(stack, "clusters", "list")}
     assert listed == {"one": ("open", 100), "two": ("open", 90)}
 
@@ -129,15 +135,15 @@ async def test_a_cluster_is_probed_and_recognised(stack: Stack, api: Api) -> Non
     await provision(api)
     await provision(api)  # so that both have tenants
     uids = {each["name"]: each["uid"] for each in await api.all("clusters")}
-    [warning] = (await register(api, "one", access={"kubeconfig_context": "one"}))["warnings"]
+    [warning] = (await register(api, stack, "one", access={"kubeconfig_context": "one"}))["warnings"]
     assert "tenants cannot resolve names" in warning
     with pytest.raises(ProblemError, match=r"409 .* cluster one has tenants, and another cluster responds"):
-        await register(api, "one", access={"kubeconfig_context": "two"})
+        await register(api, stack, "one", access={"kubeconfig_context": "two"})
     with pytest.raises(ProblemError, match=r"422 .*\n  /access/kubeconfig_context: .* no context nowhere that works"):
-        await register(api, "one", access={"kubeconfig_context": "nowhere"})
+        await register(api, stack, "one", access={"kubeconfig_context": "nowhere"})
     ca_pem = await asyncio.to_thread(stack.control_plane.authority.certificate.read_text)
     with pytest.raises(ProblemError, match=r"422 .*\n  /access/server: the server is not an API server of AKS"):
-        await register(api, "new", access={"server": stack.control_plane.server, "ca_pem": ca_pem})
+        await register(api, stack, "new", access={"server": stack.control_plane.server, "ca_pem": ca_pem})
     assert {each["name"]: each["uid"] for each in await api.all("clusters")} == uids
     assert len(set(uids.values())) == 2
 
@@ -162,10 +168,10 @@ async def test_only_operators_change_only_registered_clusters(stack: Stack, api:
     assert rejected.value.status == 401
 
 
-async def test_capacity_is_not_exceeded_and_deletion_frees_it(api: Api) -> None:
+async def test_capacity_is_not_exceeded_and_deletion_frees_it(stack: Stack, api: Api) -> None:
     before = {each["name"]: each for each in await api.all("clusters")}
     for name in ("one", "two"):
-        await register(api, name, capacity=max(1, before[name]["allocated"] + 1))
+        await register(api, stack, name, capacity=max(1, before[name]["allocated"] + 1))
     operations = [await provision(api) for _ in range(2)]
     assert "is full" in await refused(api)
     clusters = await api.all("clusters")
@@ -177,10 +183,10 @@ async def test_capacity_is_not_exceeded_and_deletion_frees_it(api: Api) -> None:
     }
 
 
-async def test_signups_are_queued_in_order_and_rejected_when_full(api: Api) -> None:
+async def test_signups_are_queued_in_order_and_rejected_when_full(stack: Stack, api: Api) -> None:
     operations: list[Json] = []
     rejected: set[tuple[int, str]] = set()
-    await register(api, "two", state="cordoned")  # one cluster, whose queue has an order
+    await register(api, stack, "two", state="cordoned")  # one cluster, whose queue has an order
     async with asyncio.timeout(60):
         while len(operations) < 9:
             try:
@@ -209,7 +215,7 @@ async def test_signups_are_queued_in_order_and_rejected_when_full(api: Api) -> N
 
 
 async def test_a_slot_survives_the_loss_of_host_and_task_hub(stack: Stack, api: Api) -> None:
-    await register(api, "two", state="cordoned")
+    await register(api, stack, "two", state="cordoned")
     begun = [await api.call("POST", "tenants", signup_body(new_slug(), version="slow-1")) for _ in range(4)]
     async with asyncio.timeout(30):  # until two have a slot and begin; the others are queued
         while sum(each["steps"][1]["state"] != "pending" for each in begun) < 2:
@@ -221,9 +227,9 @@ async def test_a_slot_survives_the_loss_of_host_and_task_hub(stack: Stack, api: 
 
 
 async def test_a_dead_cluster_harms_only_itself(stack: Stack, api: Api) -> None:
-    await register(api, "one", state="cordoned")
+    await register(api, stack, "one", state="cordoned")
     there = (await provision(api))["tenant"]  # on the one that dies
-    await register(api, "one")
+    await register(api, stack, "one")
 
     async def breaker(name: str) -> object:
         return {each["name"]: each["breaker"] for each in await api.all("clusters")}[name]

@@ -28,11 +28,11 @@ from shared.adapters.kubernetes.connections import ClusterConnectionPool
 from shared.adapters.kubernetes.probe import probe
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
-from shared.domain.clusters import AzureAccess, Cluster, ClusterName, ClusterState
+from shared.domain.clusters import AzureAccess, ClusterName
 from shared.domain.instances import namespace_name
 from shared.errors import Permanent, Transient, Unauthenticated, WrongRegistration
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import GATEWAY, LOCAL, PLANS, PRODUCT, TENANT_SETTINGS, new_cluster
 from tests.support.fault_proxy import Exchange, FaultProxy
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
@@ -153,7 +153,7 @@ async def test_apply_and_remove_use_tokens_for_the_aks_server(
 ) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     assert (await connected.cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     await connected.cluster.remove(namespace, timeout=30)
     assert connected.account.requested == [("6dae42f8-4368-4678-94ff-3960e28e3630/.default",)] == [(AKS_SCOPE,)]
@@ -291,7 +291,7 @@ async def test_a_probe_without_the_uid_is_not_complete(connected: Connected) -> 
         return web.Response(status=403) if exchange.path.endswith("/kube-system") else None
 
     connected.proxy.before = refuse  # although the API server says that berth has the right
-    found = await probe(connected.client, PLANS)
+    found = await probe(connected.client, PLANS, GATEWAY, LOCAL.domain, TENANT_SETTINGS.owner)
     assert found.uid == ""
     assert found.missing == ("berth may not get the namespace kube-system, by which it recognises a cluster",)
 
@@ -327,7 +327,7 @@ async def test_a_watch_continues_with_a_new_token(connected: Connected) -> None:
     connected.account.seconds, connected.account.invalid = GOOD_SECONDS, 1
     await until(lambda: watched(3))
     assert (lists, len(connected.account.requested)) == (1, 3)
-    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await connected.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     assert (await waiting).ready
     assert (lists, len(connected.account.requested)) == (1, 3)
 
@@ -338,7 +338,7 @@ async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAcco
     access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
-        await register(clusters, Cluster(name, "westeurope", 10, ClusterState.CORDONED, access_by_token))
+        await register(clusters, new_cluster(name, access=access_by_token))
     pool = ClusterConnectionPool(
         clusters,
         KubernetesSettings(aks_domains="localhost"),

@@ -15,7 +15,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name, new_instance_id
 from shared.domain.tenants import Tenant
 from shared.errors import NotFound, Permanent
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import RESTRICTED, RESTRICTED_POD, KubectlByHand
 from tests.support.fresh_tenants import fresh_tenant
 
@@ -31,7 +31,7 @@ def is_berths(line: dict[str, Any], verb: str) -> bool:
 
 
 async def apply(cluster: KubernetesApiCluster, value: Tenant) -> str:
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     return namespace_name(value.instance)
 
 
@@ -195,6 +195,6 @@ async def test_ownership_costs_a_new_tenant_no_request(
         ours = [each for each in lines if each["user"]["username"] == BERTH]
         return sorted(each["verb"] for each in ours if each["verb"] not in ("list", "watch"))
 
-    assert await verbs() == ["patch"] * 12
-    assert await verbs() == ["get", *["patch"] * 35]  # again, as after a lost response: each is looked at first
+    assert await verbs() == ["patch"] * 11
+    assert await verbs() == ["get", *["patch"] * 32]  # again, as after a lost response: each is looked at first
     await cluster.remove(namespace_name(value.instance), timeout=30)

@@ -19,7 +19,7 @@ from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.clusters import KubeconfigAccess
 from shared.domain.instances import namespace_name
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.polling import until
 
@@ -77,7 +77,7 @@ async def foreign(control_plane: ControlPlane) -> AsyncIterator[None]:
 @pytest.fixture(scope="module")
 async def own(control_plane: ControlPlane) -> AsyncIterator[Json]:
     """The manifest of a namespace of berth's that exists."""
-    manifest = dict(TEMPLATES.render(TENANT)[0])
+    manifest = dict(TEMPLATES.render(TENANT, LOCAL)[0])
     await create(control_plane, manifest)
     yield manifest
     await kubectl(control_plane, "delete", "namespace", "--wait=false", manifest["metadata"]["name"])
@@ -89,7 +89,7 @@ def namespace(name: str, labels: Mapping[str, str]) -> Json:
 
 def content(name: str) -> list[Json]:
     """Return all objects of a tenant but the namespace, in another one."""
-    _, *objects = deepcopy(list(TEMPLATES.render(TENANT)))
+    _, *objects = deepcopy(list(TEMPLATES.render(TENANT, LOCAL)))
     for each in objects:
         each["metadata"]["namespace"] = name
     return [dict(each) for each in objects]
@@ -201,7 +201,9 @@ async def test_new_namespaces_are_known_to_the_policy(control_plane: ControlPlan
     client = await connect(KubeconfigAccess(control_plane.name), settings)
     cluster = KubernetesApiCluster(client, settings, SystemClock(), OWNER)
     tenants = [fresh_tenant() for _ in range(10)]
-    await asyncio.gather(*(cluster.apply(TEMPLATES.render(each)[:2]) for each in tenants))  # with a service account
+    await asyncio.gather(
+        *(cluster.apply(TEMPLATES.render(each, LOCAL)[:2]) for each in tenants)
+    )  # with a service account
     await cluster.close()
     names = [namespace_name(each.instance) for each in tenants]
     await kubectl(control_plane, "delete", "namespace", "--wait=false", *names)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from local.gateway.process import NAMESPACE
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.processes import StackError
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name
-from tests.support.builders import PLANS, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.network_policy import Peer, allows
 
@@ -22,7 +23,7 @@ type Json = dict[str, Any]
 async def home(control_plane: ControlPlane) -> AsyncIterator[tuple[str, Json]]:
     """A tenant's namespace, and a valid pod for it."""
     value = fresh_tenant()
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=stdin)
     [workload] = [each for each in objects if each["kind"] == "StatefulSet"]
@@ -105,7 +106,7 @@ async def test_the_pod_has_no_token(control_plane: ControlPlane, home: tuple[str
 
 DNS = ("169.254.20.10", "169.254.10.10", "169.254.10.11")  # NodeLocal DNSCache, AKS LocalDNS
 SYSTEM = {"kubernetes.io/metadata.name": "kube-system"}
-INGRESS = {"kubernetes.io/metadata.name": TENANT_SETTINGS.ingress_namespace}
+INGRESS = {"kubernetes.io/metadata.name": NAMESPACE}
 OTHER = {"kubernetes.io/metadata.name": "tenant-other"}
 PRODUCT_PORT = TENANT_SETTINGS.port
 TRAFFIC: list[tuple[str, Peer, int, str, bool]] = [

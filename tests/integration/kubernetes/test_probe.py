@@ -13,10 +13,10 @@ from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.probe import DNS_LABEL, probe
 from shared.adapters.kubernetes.rights import needed_rights
-from shared.domain.clusters import KubeconfigAccess, Probe
+from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
 from shared.errors import Unreachable
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS
+from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS
 
 type ProbeAs = Callable[..., Awaitable[Probe]]
 NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}",)
@@ -26,12 +26,13 @@ NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system ha
 async def probe_as(control_plane: ControlPlane) -> AsyncIterator[ProbeAs]:
     async with AsyncExitStack() as clients:
 
-        async def probe_as(user: str, *, server: str = "", **changed: str) -> Probe:
+        async def probe_as(user: str, *, server: str = "", gateway: GatewayRef = GATEWAY, **changed: str) -> Probe:
             path = control_plane.directory / f"{user}.kubeconfig"
             path.write_text(json.dumps(control_plane.context(user, server=server)))
             client = await connect(KubeconfigAccess("local"), KubernetesSettings(kubeconfig=str(path)))
             clients.push_async_callback(client.close)
-            return await probe(client, {"trial": replace(PLANS["trial"], **changed)})
+            plans = {"trial": replace(PLANS["trial"], **changed)}
+            return await probe(client, plans, gateway, LOCAL.domain, TENANT_SETTINGS.owner)
 
         yield probe_as
 
@@ -86,6 +87,11 @@ async def test_a_missing_storage_class_is_named(control_plane: ControlPlane, pro
 async def test_a_missing_priority_class_is_named(probe_as: ProbeAs) -> None:
     found = await probe_as(BERTH, priority="gold")
     assert found.missing == ("it has no priority class gold: create it, or change shared/plans.yaml",)
+
+
+async def test_a_gateway_that_cannot_serve_tenants_is_named(probe_as: ProbeAs) -> None:
+    found = await probe_as(BERTH, gateway=replace(GATEWAY, name="nobody"))
+    assert found.missing == ("there is no gateway gateway/nobody",)
 
 
 async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeAs) -> None:

@@ -18,7 +18,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.tenants import Tenant
 from shared.errors import Forbidden, Transient
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fake_api_server import FakeApiServer
 from tests.support.fresh_tenants import fresh_tenant
@@ -38,7 +38,7 @@ async def told(cluster: KubernetesApiCluster, value: Tenant, text: str) -> PodSt
 
 async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesApiCluster) -> None:
     value, plans = fresh_tenant(), {"trial": replace(PLANS["trial"], storage_class="nowhere")}
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, plans).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, plans).render(value, LOCAL))
     status = await told(cluster, value, 'storageclass.storage.k8s.io "nowhere" not found')
     assert not status.ready
     await cluster.remove(namespace_name(value.instance), timeout=30)
@@ -47,7 +47,7 @@ async def test_a_storage_class_that_does_not_exist_is_named(cluster: KubernetesA
 async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)
     await cluster.apply(objects[:1])
     await kubectl(control_plane, "create", "quota", "none", "-n", namespace, "--hard=pods=0")
     await cluster.apply(objects)
@@ -59,7 +59,7 @@ async def test_what_forbids_the_pod_is_named(cluster: KubernetesApiCluster, cont
 async def test_a_pod_that_does_not_stop_is_named(cluster: KubernetesApiCluster, control_plane: ControlPlane) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)[:1])
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)[:1])
     await KubectlByHand(control_plane).create_pod(namespace, "1", nodeName="lost")  # which has no kubelet
     with pytest.raises(Transient, match="its pod other on lost has not stopped"):
         await cluster.remove(namespace, timeout=3)
@@ -72,7 +72,7 @@ async def test_a_finalizer_that_holds_a_namespace_is_named(
 ) -> None:
     value, by_hand = fresh_tenant("never-ready-1"), KubectlByHand(control_plane)
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     await by_hand.hold(namespace)
     with pytest.raises(Transient, match=r"example\.com/hold"):
         await cluster.remove(namespace, timeout=9)
@@ -85,7 +85,7 @@ async def test_a_removal_that_is_forbidden_destroys_nothing(
 ) -> None:
     value = fresh_tenant()
     namespace = namespace_name(value.instance)
-    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     policy = json.dumps({"apiVersion": "v1", "kind": "List", "items": keeping(namespace)})
     await kubectl(control_plane, "create", "-f", "-", stdin=policy)
@@ -151,17 +151,17 @@ async def test_a_slow_webhook_is_awaited_and_a_silent_one_named(
         return server.requests.count("POST /quick") >= len(namespaces)
 
     async def is_awaited() -> None:
-        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(slow))
+        await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(slow, LOCAL))
         assert (await cluster.wait_until_ready(namespaces[0], PRODUCT, timeout=10)).ready
 
     async def is_named() -> None:
         async with asyncio.timeout(SECONDS):
             with pytest.raises(Transient, match=r"failed calling webhook .*deadline exceeded"):
-                await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(silent))
+                await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(silent, LOCAL))
 
     async with server.serving(tls):
         for value in (slow, silent):
-            await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value)[:1])
+            await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL)[:1])
         made = [
             webhook(server.url, "/quick", "serviceaccounts", namespaces, control_plane),
             webhook(server.url, "/slow", "configmaps", namespaces[:1], control_plane),

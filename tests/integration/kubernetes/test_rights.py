@@ -10,6 +10,7 @@ import yaml
 from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from local.processes import StackError
 from shared.adapters.kubernetes.cluster import PATHS
+from shared.adapters.kubernetes.routes import ROUTES
 
 CLUSTER_WIDE = {"*", "escalate", "bind", "impersonate"}
 
@@ -26,7 +27,7 @@ def test_the_role_has_no_wildcard_and_no_escalation() -> None:
 
 def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
     created = {resource for rule in rules() if "create" in rule["verbs"] for resource in rule["resources"]}
-    assert created == {path.rsplit("/", 1)[1] for path in PATHS.values()}
+    assert created == {path.rsplit("/", 1)[1] for path in (*PATHS.values(), ROUTES)}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
             "create daemonsets",
         ),
         *("create jobs", "delete customresourcedefinitions", "update namespaces", "get configmaps"),
+        *("list httproutes", "deletecollection httproutes", "patch gateways", "patch httproutes --subresource=status"),
     ],
 )
 async def test_the_api_server_denies_everything_else(control_plane: ControlPlane, denied: str) -> None:
@@ -57,6 +59,8 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "deletecollection persistentvolumeclaims",
         "list persistentvolumeclaims",
         "list events",
+        "delete httproutes",
+        "get gateways",
         "list statefulsets",
         "list namespaces",
         "list persistentvolumes",

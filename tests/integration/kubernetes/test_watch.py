@@ -27,7 +27,7 @@ from shared.domain.instances import namespace_name
 from shared.errors import NotFound, Transient
 from shared.events import log_context
 from shared.settings import KubernetesSettings
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import KubectlByHand
 from tests.support.fault_proxy import Exchange, FaultProxy, never
 from tests.support.fresh_tenants import fresh_tenant
@@ -57,7 +57,7 @@ class Watched:
     async def apply(self, version: str = "1.0.0") -> str:
         """Apply a tenant and return its namespace."""
         value = fresh_tenant(version)
-        await self.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value))
+        await self.cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL))
         return namespace_name(value.instance)
 
 

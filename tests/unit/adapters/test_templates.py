@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.kubernetes.control_plane import PRIORITIES
-from shared.adapters.templates import FOLDER, YamlTenantTemplates
+from shared.adapters.kubernetes.ownership import common_labels
+from shared.adapters.templates import FOLDER, ROUTE_FILE, YamlTenantTemplates
+from shared.domain.clusters import GatewayRef
 from shared.domain.instances import InstanceId
+from shared.domain.routes import KIND
 from shared.domain.tenants import Tenant
 from shared.errors import NoRoom, Permanent
-from tests.support.builders import PLANS, TENANT_SETTINGS, new_tenant
+from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS, new_tenant
 
 
 def tenant(plan: str = "trial", display_name: str = "Acme", version: str = "1.0.0") -> Tenant:
@@ -28,8 +31,43 @@ SHIPPED = YamlTenantTemplates(TENANT_SETTINGS, PLANS, FOLDER)
 
 
 def rendered(value: Tenant | None = None, templates: YamlTenantTemplates = SHIPPED) -> dict[tuple[str, str], Any]:
-    objects = templates.render(value or tenant())
+    objects = templates.render(value or tenant(), LOCAL)
     return {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+
+def test_the_route_is_apart_from_the_other_objects() -> None:
+    route = SHIPPED.route(tenant(), LOCAL)
+    assert route["kind"] == KIND
+    assert KIND not in {kind for kind, _ in rendered()}
+    assert route["spec"]["hostnames"] == [f"acme.{LOCAL.domain}"]
+    assert route["spec"]["parentRefs"] == [{"namespace": "gateway", "name": "tenants"}]
+    assert rendered()["ConfigMap", "tenant"]["data"]["TENANT_URL"] == f"https://acme.{LOCAL.domain}"
+    [backend] = route["spec"]["rules"][0]["backendRefs"]
+    service = rendered()["Service", "product"]
+    assert (backend["name"], backend["port"]) == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+
+
+def test_a_registration_names_the_gateway_and_its_pods() -> None:
+    other = replace(LOCAL, gateway=GatewayRef("routing", "shared", "https", "mesh"))
+    [parent] = SHIPPED.route(tenant(), other)["spec"]["parentRefs"]
+    assert parent == {"namespace": "routing", "name": "shared", "sectionName": "https"}
+    objects = {(each["kind"], each["metadata"]["name"]): each for each in SHIPPED.render(tenant(), other)}
+    [source] = objects["NetworkPolicy", "allowances"]["spec"]["ingress"][0]["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "mesh"}
+    with pytest.raises(Permanent, match="the cluster local has no gateway; register it again"):
+        SHIPPED.render(tenant(), replace(LOCAL, gateway=None))
+
+
+@pytest.mark.parametrize(("old", "new"), [("kind: HTTPRoute", "kind: GRPCRoute"), ("name: product\n", "name: other\n")])
+def test_the_route_keeps_its_kind_and_name(tmp_path: Path, old: str, new: str) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / ROUTE_FILE
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(Permanent, match="has to be one HTTPRoute with the name product"):
+        YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path).route(tenant(), LOCAL)
+    file.unlink()
+    with pytest.raises(Permanent, match=f"no template {ROUTE_FILE}"):
+        YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path)
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -43,8 +81,8 @@ def test_every_object_fits_the_schema_of_kubernetes(plan: str) -> None:
 def test_every_object_is_the_tenants() -> None:
     for (kind, _), each in rendered().items():
         labels = each["metadata"]["labels"]
-        assert (labels["app.kubernetes.io/managed-by"], labels["berth.dev/slug"]) == ("berth", "acme")
-        assert labels["berth.dev/owner"] == TENANT_SETTINGS.owner
+        assert labels["berth.dev/slug"] == "acme"
+        assert labels.items() >= common_labels(TENANT_SETTINGS.owner).items()
         if kind != "Namespace":
             assert each["metadata"]["namespace"] == f"tenant-{labels['berth.dev/instance']}"
 

@@ -1,13 +1,14 @@
 """Registering clusters, and changing a registration: nobody undoes what somebody else does at the same moment."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.application import cluster_registry
 from shared.application.cluster_registry import Registration
-from shared.domain.clusters import AzureAccess, ClusterName, ClusterState, KubeconfigAccess
+from shared.domain.clusters import AzureAccess, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Transient, Unfit, Unreachable
 from tests.support.builders import new_cluster
 from tests.support.repositories import register
@@ -19,7 +20,14 @@ DEAD = Unreachable("the API server cannot be reached")
 
 def registration(name: ClusterName = NEW, **fields: Any) -> Registration:
     """Return a registration of the second cluster under a new name, with some fields changed."""
-    usual: dict[str, Any] = {"region": "mars", "capacity": 5, "state": None, "access": KubeconfigAccess("two")}
+    usual: dict[str, Any] = {
+        "region": "mars",
+        "capacity": 5,
+        "state": None,
+        "access": KubeconfigAccess("two"),
+        "domain": f"{name}.example.com",
+        "gateway": GatewayRef("gateway", "tenants", "", "gateway"),
+    }
     return Registration(name, **(usual | fields))
 
 
@@ -41,6 +49,19 @@ async def test_without_a_state_it_stays_as_it_is(state: ClusterState) -> None:
     for given in (state, None):
         cluster, _ = await world.worker.registry.register(registration(state=given))
         assert cluster.state is state
+
+
+async def test_a_domain_stays_while_it_has_tenants() -> None:
+    world = await two_clusters()
+    tenant = await world.active()
+    here = registration(tenant.cluster, region="local", access=KubeconfigAccess(tenant.cluster))
+    with pytest.raises(Conflict, match=f"whose addresses are under {tenant.cluster}.example.com"):
+        await world.worker.registry.register(replace(here, domain="other.example.com"))
+    await world.worker.registry.register(here)
+    await world.worker.delete.delete(tenant.slug, PORTAL, world.workflows)
+    await world.run()
+    cluster, _ = await world.worker.registry.register(replace(here, domain="other.example.com"))
+    assert cluster.domain == "other.example.com"
 
 
 async def test_what_is_missing_keeps_a_new_cluster_out() -> None:

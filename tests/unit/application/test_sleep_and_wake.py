@@ -9,6 +9,8 @@ from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation, OperationState
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Verdict
@@ -47,7 +49,7 @@ async def test_a_tenant_that_sleeps_has_no_pod_and_no_share() -> None:
     assert tenant.state_since > before.state_since
     assert tenant.observed is not None
     assert tenant.observed.message == "asleep: it has no pod"
-    assert set((await namespace(world)).objects) == objects
+    assert set((await namespace(world)).objects) == objects - {(ROUTE, ROUTE_NAME)}
     cluster = await world.cluster()
     assert (cluster.allocated, cluster.instances) == (0, 1)
 
@@ -135,6 +137,7 @@ async def test_what_does_not_start_again_is_active_all_the_same() -> None:
     observed = (await world.tenant()).observed
     assert observed is not None
     assert not observed.ready
+    assert (ROUTE, ROUTE_NAME) in (await namespace(world)).objects  # for when it works again
 
 
 async def test_a_refused_start_is_retried_until_it_is_granted() -> None:

@@ -38,6 +38,13 @@ def test_a_region_with_every_cluster_cordoned_has_no_room() -> None:
         names(new_cluster(state=ClusterState.CORDONED), new_cluster("two", region="elsewhere"))
 
 
+def test_a_cluster_without_a_gateway_takes_nobody() -> None:
+    old = new_cluster("old", domain="", gateway=None)
+    assert names(old, new_cluster("new")) == ["new"]
+    with pytest.raises(NoRoom, match="no open cluster of region local has a gateway"):
+        names(old)
+
+
 def test_a_full_region_names_the_weight_that_does_not_fit() -> None:
     cordoned = new_cluster("two", state=ClusterState.CORDONED)
     with pytest.raises(NoRoom, match="region local is full: no open cluster has a free weight of 2"):

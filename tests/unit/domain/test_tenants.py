@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lifecycle import RULES, OperationKind, TenantState
+from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState
 from shared.domain.operations import Operation, OperationState, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
@@ -32,6 +32,20 @@ def test_a_provisioned_tenant_is_active_and_can_be_deleted() -> None:
     assert (tombstone.email, tombstone.display_name, tombstone.cluster) == ("", "", "")
     assert tombstone.active_since is None
     assert (deleting.operation.actor, tombstone.operation.actor) == ("portal", "")
+
+
+def test_only_what_is_or_becomes_active_may_run() -> None:
+    queued = new_tenant(cluster="one")
+    assert not queued.may_run(queued.instance)
+    starting = replace(queued, operation=queued.operation.start_step(StepName.APPLY, START))
+    active = starting.succeed(START, quarantine=QUARANTINE)
+    assert starting.may_run(starting.instance)
+    assert active.may_run(active.instance)
+    assert not active.may_run(new_tenant().instance)
+    aborting = replace(starting, operation=replace(starting.operation, reason="too slow"))
+    deleting = active.begin(operation(OperationKind.DELETE), START)
+    for tenant in (aborting, aborting.fail(START), deleting, deleting.succeed(START, quarantine=QUARANTINE)):
+        assert not tenant.may_run(starting.instance)
 
 
 def test_a_slug_is_free_after_its_quarantine() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.workloads import Workload, status_of, workloads_of
-from tests.support.builders import PLANS, PRODUCT, TENANT_SETTINGS, new_tenant
+from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS, new_tenant
 from tests.support.clock import START
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -72,7 +72,7 @@ def test_the_worst_pod_gives_the_reason() -> None:
 
 
 def test_the_templates_make_one_workload_with_its_claim() -> None:
-    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(new_tenant())
+    objects = YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(new_tenant(), LOCAL)
     assert workloads_of(objects) == [Workload("product", 1, frozenset({"data"}))]
 
 

@@ -12,6 +12,7 @@ from shared.domain.lifecycle import OperationKind, StepName, TenantState
 from shared.domain.operations import OperationId, new_operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Observed, Tenant
+from tests.support.builders import new_cluster
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 4_321, tzinfo=UTC)
 OPERATION = replace(new_operation(OperationKind.DELETE, Slug("acme"), actor="x", now=NOW), id=OperationId("acme.1"))
@@ -64,7 +65,7 @@ def test_a_tenant() -> None:
         cluster=ClusterName("weu-1"),
         observed=Observed(ready=True, message="ready", at=NOW),
     )
-    assert json.loads(responses.Tenant.of(tenant, domain="example.com").model_dump_json()) == {
+    assert json.loads(responses.Tenant.of(tenant, [new_cluster("one"), new_cluster("weu-1")]).model_dump_json()) == {
         "slug": "acme",
         "state": "active",
         "plan": "trial",
@@ -74,7 +75,7 @@ def test_a_tenant() -> None:
         "display_name": "Äcme",
         "cluster": "weu-1",
         "instance": "4xnx3djrrs",
-        "url": "https://acme.example.com",
+        "url": "https://acme.weu-1.example.com",
         "created_at": "2026-03-01T12:00:00.004Z",
         "changed_at": "2026-03-01T12:00:00.004Z",
         "state_since": "2026-03-01T12:00:00.004Z",

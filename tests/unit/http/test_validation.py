@@ -24,7 +24,7 @@ from functions.http.validation import UNKNOWN, check_query_and_body, read
 from shared.domain import policy
 from shared.domain.lifecycle import TenantState
 from shared.errors import Invalid
-from tests.support.builders import signup_body
+from tests.support.builders import registration_body, signup_body
 
 TIME = "2026-03-01T12:00:00Z"
 ACCESS = {"kubeconfig_context": "local", "server": "https://a", "ca_pem": "a"}
@@ -36,7 +36,7 @@ BODIES: list[tuple[type[BaseModel], dict[str, Any]]] = [
     (ActivityReport, {"at": TIME, "source": "agent"}),
     (ActivityBatch, {"source": "agent", "cluster": "one", "entries": [], "watched": {"since": TIME, "until": TIME}}),
     (ClusterChange, {"state": "open", "capacity": 1}),
-    (ClusterRegistration, {"region": "local", "capacity": 1, "state": "open", "access": ACCESS}),
+    (ClusterRegistration, registration_body(state="open", access=ACCESS)),
 ]
 VALUES = st.one_of(
     st.none(),
@@ -90,11 +90,11 @@ def test_a_wrong_field_of_a_signup_gets_a_sentence(field: str, value: object, se
         ("capacity", 1.5, "give a whole number"),
         ("state", "closed", "give one of: open, cordoned"),
         ("access", [], "give a JSON object"),
+        ("gateway", [], "give a JSON object"),
     ],
 )
 def test_a_wrong_field_of_a_cluster_gets_a_sentence(field: str, value: object, sentence: str) -> None:
-    body = {"region": "local", "capacity": 1, "access": {"kubeconfig_context": "local"}, field: value}
-    assert errors(ClusterRegistration, body) == {f"/{field}": sentence}
+    assert errors(ClusterRegistration, registration_body(**{field: value})) == {f"/{field}": sentence}
 
 
 NO_TIME = "give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z"

@@ -6,7 +6,16 @@ import pytest
 from local.setup.__main__ import link_environment, needs_stack
 from local.setup.cache import Slot, cache_directory, cache_key
 from local.setup.jobs import Job, SetupError, failure_message
-from local.setup.parts import BINARIES, Part, check_binaries, kubernetes_binaries, link_flags, python_environment
+from local.setup.parts import (
+    BINARIES,
+    GATEWAY_KINDS,
+    Part,
+    check_binaries,
+    gateway_api,
+    kubernetes_binaries,
+    link_flags,
+    python_environment,
+)
 from local.setup.progress import failure_report, make_all
 from local.setup.tools import find_go, find_node, parse_version
 
@@ -124,6 +133,20 @@ def test_the_binaries_have_the_version_that_go_mod_pins():
     assert flags.startswith("-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 ")
     assert "-X k8s.io/client-go/pkg/version.gitMinor=37" in flags
     assert link_flags((PROJECT / "local/kubernetes/build/go.mod").read_text())
+
+
+def test_only_the_used_kinds_of_the_gateway_api_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    crds = "modules/sigs.k8s.io/gateway-api@v9/config/crd/standard"
+    names = [f"{crds}/gateway.networking.k8s.io_{kind}.yaml" for kind in (*GATEWAY_KINDS, "tlsroutes")]
+    program(
+        tmp_path / "go", f"go1.26.0' && if [ $1 = mod ]; then mkdir -p {crds} && touch {' '.join(names)}; fi; echo '"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    part = gateway_api(PROJECT, tmp_path / "cache")
+    assert make_all([part], StringIO())
+    kept = {path.name for path in (part.slot.path / "definitions").iterdir()}
+    assert kept == {f"gateway.networking.k8s.io_{kind}.yaml" for kind in GATEWAY_KINDS}
+    assert {path.name for path in part.slot.path.iterdir()} == {"definitions", ".complete"}
 
 
 def test_all_named_binaries_must_exist(tmp_path: Path):
