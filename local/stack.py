@@ -5,6 +5,7 @@ import contextlib
 import json
 import secrets
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from local.table_server import Azurite, responds, start_azurite
 
 ROOT = Path(__file__).parent.parent
 CAPACITY = 2000
+REGISTER_SECONDS = 40.0  # in which a cluster has to pass its probe
 WATCH_SECONDS = 0.25
 MAX_RESTARTS = 5  # in a row
 
@@ -197,13 +199,14 @@ class Stack:
         return merged
 
     async def _register(self, plane: ControlPlane) -> None:
-        body = self.registration(plane.name)
+        url, deadline = f"{self.api_url}/api/clusters/{plane.name}", time.monotonic() + REGISTER_SECONDS
+        headers = {"x-functions-key": self.master_key}
         async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
-            response = await http.put(
-                f"{self.api_url}/api/clusters/{plane.name}", json=body, headers={"x-functions-key": self.master_key}
-            )
-        if response.is_error:
-            raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
+            # An API server that has just started is slow, and does not know its roles yet: the probe may find nothing.
+            while (response := await http.put(url, json=self.registration(plane.name), headers=headers)).is_error:
+                if time.monotonic() > deadline:
+                    raise StackError(f"the cluster {plane.name} could not be registered: {response.text}")
+                await asyncio.sleep(1)
 
     async def _watch(self) -> None:
         """Restart the host or the task hub when it has ended; the new task hub is empty.

@@ -134,7 +134,8 @@ class KubernetesApiCluster:
             # The watch may have gone silent.
             status = status_of_all((await self._ask(namespace, PODS.format(namespace)))["items"])
         if status.ready or status.reason in ("", "ContainerCreating"):
-            await self._ensure_exists(namespace)  # a pod is deleted some seconds after its namespace
+            # A pod is deleted some seconds after its namespace.
+            _ensure_stays(await self._ask(namespace, f"{PATHS['Namespace']}/{namespace}"))
         if not status.ready and status.reason in EXPLAINED_BY_EVENTS:
             status = with_cause(status, await self._events(namespace), workloads)
         return status
@@ -253,7 +254,7 @@ class KubernetesApiCluster:
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
         try:
-            await self._ensure_exists(namespace)
+            _ensure_stays(await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}"))
         except NotFound:
             return False
         return True
@@ -269,7 +270,7 @@ class KubernetesApiCluster:
 
     async def _workloads(self, namespace: str) -> list[Json]:
         """Return this berth's workloads in a namespace; raises NotFound for a namespace that is gone."""
-        await self._ensure_exists(namespace)
+        _ensure_stays(await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}"))
         instance = namespace.removeprefix(NAMESPACE_PREFIX)
         selector = {"labelSelector": f"{OWNER}={self._owner},{INSTANCE}={instance}"}
         return (await self._client.request("GET", PATHS[KIND].format(namespace), query=selector))["items"]
@@ -339,12 +340,6 @@ class KubernetesApiCluster:
         self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
         return self._asked.setdefault(namespace, now) == now
 
-    async def _ensure_exists(self, namespace: str) -> None:
-        """Return if a namespace exists and is not being removed; raises NotFound."""
-        found = await self._ask(namespace, f"{PATHS['Namespace']}/{namespace}")
-        if found["metadata"].get("deletionTimestamp"):
-            raise NotFound(f"somebody removed the namespace {namespace}")
-
     async def _events(self, namespace: str) -> list[Json]:
         """Return the events of a namespace, or none if they cannot be had: they only explain what was seen."""
         try:
@@ -388,6 +383,12 @@ class KubernetesApiCluster:
         except NotFound:
             return None
         return state
+
+
+def _ensure_stays(namespace: Json) -> None:
+    """Return if a namespace is not being removed; raises NotFound."""
+    if namespace["metadata"].get("deletionTimestamp"):
+        raise NotFound(f"somebody removed the namespace {namespace['metadata']['name']}")
 
 
 def uid_of(system: Json) -> str:
