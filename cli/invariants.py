@@ -21,8 +21,8 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     """Return each broken rule as a sentence; an empty list means that all rules hold.
 
     No operation is open. An active tenant has all its objects, a ready pod, a volume and one reservation; so has one
-    that sleeps, but no pod at all; a failed or deleted one has none of these. The sums on each cluster are those of its
-    reservations and within its capacity.
+    that sleeps, but no pod at all; a failed or deleted one has none of these, save the reservation of one that has lost
+    its instance. The sums on each cluster are those of its reservations and within its capacity.
 
     Args:
         stack: The running stack.
@@ -56,7 +56,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     for tenant in tenants:
         slug, state, instance = tenant["slug"], tenant["state"], tenant["instance"]
         if state in ("failed", "deleted"):
-            if instance:
+            if instance and (state == "deleted" or objects[instance] or instance not in reservations):
                 broken.append(f"{slug} is {state} and still has the instance {instance}")
             continue
         if state not in ("active", "hibernated"):
