@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
+from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest, RecordKept
 from shared.application.registered_cluster import RegisteredCluster
 from shared.domain.clusters import AzureAccess, ClusterAccess, ClusterName, KubeconfigAccess, Probe
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
@@ -187,12 +187,7 @@ class FakeCluster:
             raise NotFound(f"there is no namespace {namespace}")
         return self.namespaces[namespace]
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed."""
-        await self._answer()
-        return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
-
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
         held = self.namespaces.get(namespace)
@@ -201,6 +196,8 @@ class FakeCluster:
             for (kind, claim), manifest in held.objects.items():
                 if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
                     raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
+            if record_kept is not None:
+                await record_kept([self.retained[namespace]] if namespace in self.retained else [])
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -319,13 +316,11 @@ class FaultyCluster:
             "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay."""
-        return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
-
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace."""
-        await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
+        await self._faults.call(
+            "remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
+        )
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""

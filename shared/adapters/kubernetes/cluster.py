@@ -8,7 +8,6 @@ from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, Query
 from shared.adapters.kubernetes.inventory import (
-    METADATA_ONLY,
     found_namespaces,
     kept_volumes,
     left_volumes,
@@ -18,6 +17,7 @@ from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_all_our
 from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import RecordKept
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
@@ -167,11 +167,7 @@ class KubernetesApiCluster:
         deadline = asyncio.get_running_loop().time() + timeout
         return "" if await _poll(has_stopped, deadline) else _not_stopped(left[0])
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
-        return await kept_volumes(self._client, namespace)
-
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is not by then, and, before anything is deleted, NotOurs if it is not this berth's and
@@ -179,22 +175,26 @@ class KubernetesApiCluster:
 
         What else others have put into it goes with it: that can be made again, the data of a volume cannot.
 
+        The volumes that stay, by their reclaim policy, are given to `record_kept` first: nothing names them later.
+
         Workload and volumes go first. The namespace controller checks 5 s after a namespace's deletion, and if there
         is a pod or a volume left by then, only much later again.
         """
         with time_budget(self._settings.total_timeout):
             deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
-            await self._remove(namespace, deadline)
+            await self._remove(namespace, deadline, record_kept)
 
-    async def _remove(self, namespace: str, deadline: float) -> None:
+    async def _remove(self, namespace: str, deadline: float, record_kept: RecordKept | None) -> None:
         try:
             found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
             return
         ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
-        await self._ensure_no_claims_of_others(namespace)
+        claims = await self._own_claims(namespace)
         await self._ask_to_delete(namespace, uid)
+        if record_kept is not None:
+            await record_kept(await kept_volumes(self._client, claims))
         background = {"propagationPolicy": "Background"}
         grace = {"gracePeriodSeconds": self._settings.delete_grace_seconds}
         ours = {"labelSelector": f"{INSTANCE}={namespace.removeprefix(NAMESPACE_PREFIX)}"}
@@ -296,15 +296,17 @@ class KubernetesApiCluster:
         except NotFound:
             return None
 
-    async def _ensure_no_claims_of_others(self, namespace: str) -> None:
-        """Return if all volume claims of a namespace are its instance's; raises Permanent with the name of another."""
-        query = {"labelSelector": f"{INSTANCE}!={namespace.removeprefix(NAMESPACE_PREFIX)}"}
-        path = PATHS["PersistentVolumeClaim"].format(namespace)
-        async for claim in self._client.items(path, query, accept=METADATA_ONLY):
-            raise Permanent(
-                f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
-                "its data would be lost. Move it away and delete the claim"
-            )
+    async def _own_claims(self, namespace: str) -> list[Json]:
+        """Return the volume claims of a namespace, all its instance's; raises Permanent with the name of another."""
+        instance, found = namespace.removeprefix(NAMESPACE_PREFIX), list[Json]()
+        async for claim in self._client.items(PATHS["PersistentVolumeClaim"].format(namespace), {}):
+            if (claim["metadata"].get("labels") or {}).get(INSTANCE) != instance:
+                raise Permanent(
+                    f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
+                    "its data would be lost. Move it away and delete the claim"
+                )
+            found.append(claim)
+        return found
 
     async def _one_pod(self, namespace: str, query: Mapping[str, str] | None = None) -> Json | None:
         """Return a pod that a query selects, by default any, or None if there is none."""
