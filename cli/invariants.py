@@ -22,7 +22,8 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
 
     No operation is open. An active tenant has all its objects, a ready pod, a volume, one reservation, and one route
     that leads its address to it; one that sleeps has no pod and no route, and all else; a failed or deleted one has
-    none of these. The sums on each cluster are those of its reservations and within its capacity.
+    none of these, save the reservation of one that has lost its instance. The sums on each cluster are those of its
+    reservations and within its capacity.
 
     Args:
         stack: The running stack.
@@ -59,7 +60,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     for tenant in tenants:
         slug, state, instance = tenant["slug"], tenant["state"], tenant["instance"]
         if state in ("failed", "deleted"):
-            if instance:
+            if instance and (state == "deleted" or objects[instance] or instance not in reservations):
                 broken.append(f"{slug} is {state} and still has the instance {instance}")
             continue
         if state not in ("active", "hibernated"):

@@ -25,11 +25,9 @@ async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -
 
 
 @bp.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
-@bp.durable_client_input(client_name="client")
-async def find_lost_instances(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
+async def find_lost_instances(timer: func.TimerRequest) -> None:
     """Find active tenants whose namespace was removed, every minute."""
-    workflows = container().workflows(client)
-    await _until_next_time("looking for lost instances", container().lost_instances.run(workflows))
+    await _until_next_time("looking for lost instances", container().lost_instances.run())
 
 
 @bp.timer_trigger(schedule="0 41 * * * *", arg_name="timer", run_on_startup=False)

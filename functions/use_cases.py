@@ -136,7 +136,14 @@ class UseCases:
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
         self.forget = Forget(
-            tenants=tenants, admission=admission, breakers=breakers, clock=clock, settings=settings.tenants
+            tenants=tenants,
+            clusters=clusters,
+            findings=findings,
+            connections=connections,
+            admission=admission,
+            breakers=breakers,
+            clock=clock,
+            settings=settings.tenants,
         )
         self.recovery = Recovery(
             tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
@@ -149,7 +156,6 @@ class UseCases:
             clusters=clusters,
             records=findings,
             connections=connections,
-            admission=admission,
             clock=clock,
             settings=settings.reconciliation,
         )

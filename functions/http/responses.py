@@ -455,9 +455,9 @@ class Finding(_Response):
     """Something on a cluster that does not match the records, or the reverse."""
 
     kind: FindingKind
-    """`orphan`: a namespace of no tenant's instance. `missing`: an active tenant's namespace is not there.
-    `reservation`: one of no tenant. `volume`: it is left of a removed instance and not deleted; berth never deletes it.
-    `skipped`: the cluster was not compared."""
+    """`orphan`: a namespace of no tenant's instance. `forgotten`: one that an operator has forgotten. `missing`: an
+    active tenant's namespace is not there. `reservation`: one of no tenant. `volume`: it is left of a removed instance
+    and not deleted; berth never deletes it. `skipped`: the cluster was not compared."""
     cluster: str
     subject: str
     """The instance, or the volume's name; empty for a whole cluster."""

@@ -6,7 +6,7 @@ import logging
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.domain.clusters import Breaker, Cluster, ClusterName
-from shared.errors import BerthError, Unreachable
+from shared.errors import BerthError, Unauthenticated, Unreachable
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,14 @@ class Breakers:
         if error:
             await self._open(name, error)
         return bool(error)
+
+    async def responds(self, name: ClusterName) -> bool:
+        """Whether a cluster responds at this moment; this opens no breaker.
+
+        Raises NotFound if there is no such cluster, and Transient if berth cannot tell: the tables do not respond, or
+        its own identity is refused.
+        """
+        return not await self._error(name)
 
     async def check_all(self) -> None:
         """Check every cluster: open the breaker of one that fails twice in a row, and close it of one that responds.
@@ -65,8 +73,16 @@ class Breakers:
     async def _check(self, name: ClusterName) -> str:
         """Return nothing if a cluster responds, whatever it says; else the error.
 
-        Raises what keeps berth from asking: the tables that do not respond, or no token.
+        Raises what keeps berth from asking: the tables that do not respond.
         """
+        try:
+            return await self._error(name)
+        except Unauthenticated as error:
+            log_event(logger, "cluster refuses the check", level=logging.WARNING, cluster=name, cause=str(error))
+            return ""
+
+    async def _error(self, name: ClusterName) -> str:
+        """Do the same, and raise Unauthenticated while berth's own identity is refused."""
         cluster = await self._connections.connect(name)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
@@ -75,6 +91,8 @@ class Breakers:
             return f"no response within {CHECK_TIMEOUT:g} s"
         except Unreachable as error:
             return str(error)
+        except Unauthenticated:
+            raise
         except BerthError as error:
             log_event(logger, "cluster refuses the check", level=logging.WARNING, cluster=name, cause=str(error))
         return ""

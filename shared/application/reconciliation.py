@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -31,7 +31,6 @@ from shared.domain.reconciliation import (
     is_asleep,
     is_settled,
 )
-from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound
 from shared.events import log_event
@@ -90,25 +89,27 @@ class Reconciliation:
         now = self._clock.now()
         read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
         tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
+        before = await self._findings.open()
+        forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
         found: list[Finding] = []
         for each in read:
             if isinstance(each, Finding):
                 found.append(each)
             else:
-                found += [one for one in compare(each, tenants, now) if await self._is_still_so(one)]
+                found += [one for one in compare(each, tenants, forgotten, now) if await self._is_still_so(one)]
         if len(found) > MAX_RECORDED:
             log_event(logger, "not all findings recorded", level=logging.ERROR, count=len(found))
         recorded = await self._record(
-            found[:MAX_RECORDED], {each.cluster for each in read if isinstance(each, ClusterContents)}, now
+            found[:MAX_RECORDED], before, {each.cluster for each in read if isinstance(each, ClusterContents)}, now
         )
-        repairable = sum(each.kind.is_repaired for each in found)
+        excess = self._excess(found)
         due = [each for each in recorded if each.may_be_repaired(now)]
-        if repairable > MAX_REPAIRS:
-            log_event(logger, "nothing repaired: too many findings", level=logging.ERROR, count=repairable)
-        elif self._settings.repair:
-            for each in due:
+        for each in due if self._settings.repair else ():
+            if not each.finding.kind.is_limited or each.finding.cluster not in excess:
                 await self._repair(each, workflows)
-        await self._record_lost(found, workflows)
+        for each in read:
+            if isinstance(each, ClusterContents):
+                await self._record_lost(each, tenants, found)
         log_event(logger, "reconciled", clusters=len(read), tenants=len(tenants), findings=len(found))
 
     async def _read(self, cluster: Cluster) -> ClusterContents | Finding:
@@ -153,7 +154,7 @@ class Reconciliation:
             return False
         owns = tenant is not None and tenant.value.instance == finding.subject
         match finding.kind:
-            case FindingKind.ORPHAN:
+            case FindingKind.ORPHAN | FindingKind.FORGOTTEN:
                 return not owns and await self._reservations.find(finding.cluster, finding.instance) is None
             case FindingKind.RESERVATION:
                 held = await self._reservations.find(finding.cluster, finding.instance)
@@ -167,11 +168,19 @@ class Reconciliation:
             case FindingKind.VOLUME | FindingKind.SKIPPED:
                 return True
 
+    def _excess(self, found: Sequence[Finding]) -> set[ClusterName]:
+        """Return the clusters of which there are too many findings to be true."""
+        counts = Counter(each.cluster for each in found if each.kind.is_limited)
+        excess = {cluster: count for cluster, count in counts.items() if count > MAX_REPAIRS}
+        for cluster, count in excess.items():
+            log_event(logger, "nothing repaired: too many findings", level=logging.ERROR, cluster=cluster, count=count)
+        return set(excess)
+
     async def _record(
-        self, found: Sequence[Finding], read: set[ClusterName], now: datetime
+        self, found: Sequence[Finding], open_before: Sequence[RecordedFinding], read: set[ClusterName], now: datetime
     ) -> Sequence[RecordedFinding]:
         """Record what was found, and what is gone from the clusters that were read; return the former."""
-        before = {_key(each.finding): each for each in await self._findings.open()}
+        before = {_key(each.finding): each for each in open_before}
         recorded: list[RecordedFinding] = []
         for finding in found:
             earlier = before.pop(_key(finding), None)
@@ -183,17 +192,24 @@ class Reconciliation:
         await self._findings.save([*recorded, *gone])
         return recorded
 
-    async def _record_lost(self, found: Sequence[Finding], workflows: Workflows) -> None:
-        """Record the instances of tenants that are missing, for which no second finding is needed."""
-        missing: defaultdict[ClusterName, list[tuple[Slug, InstanceId]]] = defaultdict(list)
-        for each in found:
-            if each.kind is FindingKind.MISSING:
-                missing[each.cluster].append((each.slug, each.instance))
-        for cluster, instances in missing.items():
-            try:
-                await self._lost_instances.record(cluster, instances, workflows)
-            except BerthError as error:
-                log_event(logger, "not recorded", level=logging.WARNING, cluster=cluster, cause=str(error))
+    async def _record_lost(
+        self, contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], found: Sequence[Finding]
+    ) -> None:
+        """Record the instances of tenants that are missing, or are there again; no second finding is needed."""
+        cluster = contents.cluster
+        missing = [
+            (each.slug, each.instance) for each in found if each.kind is FindingKind.MISSING and each.cluster == cluster
+        ]
+        back = [
+            (tenants[each.instance].slug, each.instance)
+            for each in contents.namespaces
+            if each.instance in tenants and tenants[each.instance].has_lost_instance
+        ]
+        try:
+            await self._lost_instances.record(cluster, missing)
+            await self._lost_instances.find_again(cluster, back)
+        except BerthError as error:
+            log_event(logger, "not recorded", level=logging.WARNING, cluster=cluster, cause=str(error))
 
     async def _repair(self, recorded: RecordedFinding, workflows: Workflows) -> None:
         """Repair one finding if it is still so at this moment; what fails is tried by the next run."""
@@ -202,7 +218,7 @@ class Reconciliation:
         try:
             if not await self._is_still_so(finding):
                 return
-            if finding.kind is FindingKind.ORPHAN:
+            if finding.kind in (FindingKind.ORPHAN, FindingKind.FORGOTTEN):
                 connection = await self._connections.connect(finding.cluster)
                 await connection.remove(namespace_name(finding.instance), timeout=REMOVE_TIMEOUT)
             else:

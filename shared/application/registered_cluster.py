@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster
+from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
 from shared.domain.clusters import Cluster, ClusterAccess
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
@@ -72,11 +72,6 @@ class RegisteredCluster:
         async with self._recognised() as cluster:
             return await cluster.wait_until_stopped(namespace, timeout=timeout)
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed."""
-        async with self._recognised() as cluster:
-            return await cluster.kept_volumes(namespace)
-
     async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
         """Apply a tenant's route and return its status."""
         async with self._recognised() as cluster:
@@ -87,10 +82,10 @@ class RegisteredCluster:
         async with self._recognised() as cluster:
             await cluster.close_route(namespace)
 
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it."""
         async with self._recognised() as cluster:
-            await cluster.remove(namespace, timeout=timeout)
+            await cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""

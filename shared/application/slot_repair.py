@@ -79,8 +79,8 @@ class SlotRepair:
         if tenant is not None and tenant.is_on(name, instance):
             if tenant.operation.is_open:  # it was not when the open operations were read
                 return
-            if tenant.state is TenantState.ACTIVE:
-                self._log("slot released: its tenant is active", cluster, reservation)
+            if tenant.state is TenantState.ACTIVE or tenant.has_lost_instance:
+                self._log("slot released: its tenant does not start", cluster, reservation)
                 await self._admission.release_slot(name, instance, reservation.operation_id, workflows)
                 return
             if tenant.state is TenantState.HIBERNATED:

@@ -1,6 +1,6 @@
 """Reconciliation: compares what is on the clusters with the records, both ways, without I/O."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 
 UNKNOWN = Slug("")
-MAX_REPAIRS = 20  # of one run: more than that mean that something else is wrong
+MAX_REPAIRS = 20  # of one run on one cluster: more than that mean that something else is wrong
 MIN_AGE_SECONDS = 3600.0  # of what is compared: longer than any operation takes between two of its writes
 REPAIR_AFTER_SECONDS = 3540.0  # between two findings of an hourly timer, which does not start on the second
 
@@ -56,6 +56,7 @@ class FindingKind(StrEnum):
     """What does not match."""
 
     ORPHAN = "orphan"
+    FORGOTTEN = "forgotten"
     MISSING = "missing"
     RESERVATION = "reservation"
     VOLUME = "volume"
@@ -64,6 +65,11 @@ class FindingKind(StrEnum):
     @property
     def is_repaired(self) -> bool:
         """Whether berth itself repairs it; all others are reported only."""
+        return self in (FindingKind.ORPHAN, FindingKind.FORGOTTEN, FindingKind.RESERVATION)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether many of them at once mean that something else is wrong, so that none is repaired."""
         return self in (FindingKind.ORPHAN, FindingKind.RESERVATION)
 
 
@@ -136,12 +142,24 @@ class ClusterContents:
     reservations: Sequence[Reservation]
 
 
-def compare(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], now: datetime) -> Iterator[Finding]:
+def forgotten(cluster: ClusterName, instance: InstanceId, slug: Slug) -> Finding:
+    """Return the finding that an operator has forgotten an instance, of which something may be left."""
+    text = f"the namespace {namespace_name(instance)} is of an instance that an operator has forgotten"
+    return Finding(FindingKind.FORGOTTEN, cluster, instance, text, slug)
+
+
+def compare(
+    contents: ClusterContents,
+    tenants: Mapping[InstanceId, Tenant],
+    forgotten_instances: Collection[InstanceId],
+    now: datetime,
+) -> Iterator[Finding]:
     """Yield what does not match on one cluster; what is younger than an hour is left alone.
 
     Args:
         contents: What the cluster has.
         tenants: All tenants that have an instance, by its id, read after the contents.
+        forgotten_instances: The instances that operators have forgotten.
         now: The time at which the contents were read.
     """
     cluster = contents.cluster
@@ -149,7 +167,11 @@ def compare(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant], now
     present = {each.instance for each in contents.namespaces}
     known = tenants.keys() | reserved
     for each in contents.namespaces:
-        if each.instance not in known and _is_old(each.created_at, now):
+        if each.instance in known or not _is_old(each.created_at, now):
+            continue
+        if each.instance in forgotten_instances:
+            yield forgotten(cluster, each.instance, each.slug)
+        else:
             text = f"the namespace {namespace_name(each.instance)} is of no tenant's instance"
             yield Finding(FindingKind.ORPHAN, cluster, each.instance, text, each.slug)
     for each in contents.reservations:

@@ -29,11 +29,11 @@ class Observed:
 class Tenant:
     """A customer's entry.
 
-    `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed;
-    `cluster` is empty until it was placed; `active_since` is when its instance first became active; `policy` is what
-    differs from its plan's; `replicas` is how many pods each of its workloads had before it was put to
-    sleep, and is empty while it is awake; `quarantine_until` is set on a tombstone and says when the slug is free
-    again. A tombstone holds no personal data.
+    `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed by berth;
+    `cluster` is empty until it was placed; `active_since` is when the last instance that became active first did, and
+    stays when that is gone; `policy` is what differs from its plan's; `replicas` is how many pods each of its workloads
+    had before it was put to sleep, and is empty while it is awake; `quarantine_until` is set on a tombstone and says
+    when the slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -75,8 +75,7 @@ class Tenant:
         """End the open operation well; raises Conflict if it has ended.
 
         A tenant whose life cycle ends with it becomes a tombstone: no personal data, and the slug stays taken for
-        `quarantine`. That of a tenant without an instance, which was never active, is free at once: nobody can have
-        kept a link to it.
+        `quarantine`. That of a tenant that was never active is free at once: nobody can have kept a link to it.
         """
         ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is TenantState.DELETED:
@@ -94,7 +93,7 @@ class Tenant:
         if target is None:
             raise Conflict(f"an operation of the kind {self.operation.kind} is retried until it succeeds")
         ended = self._end(OperationState.CANCELLED if cancelled else OperationState.FAILED, target, now)
-        return ended if target.has_instance else ended._without_instance()
+        return ended if target.has_instance else replace(ended._without_instance(), observed=None)
 
     def forget(self, now: datetime, reason: str, *, quarantine: timedelta) -> "Tenant":
         """Forget its instance, whatever is left of that, and end its open operation as cancelled.
@@ -108,12 +107,21 @@ class Tenant:
         forgotten = replace(self, operation=operation)
         if removing:
             return forgotten._in_state(TenantState.DELETED, now)._tombstone(now, quarantine)
-        return forgotten._in_state(TenantState.FAILED, now)._without_instance()
+        return forgotten.lose_instance(now, reason)._without_instance()
 
     def lose_instance(self, now: datetime, message: str) -> "Tenant":
-        """Record that somebody removed the instance of a tenant: it has failed, and can be retried."""
-        lost = self._in_state(TenantState.FAILED, now)._without_instance()
-        return replace(lost, observed=Observed(ready=False, message=message, at=now))
+        """Record that its instance is gone: it has failed, and keeps the instance, which may be restored."""
+        observed = Observed(ready=False, message=message, at=now)
+        return replace(self._in_state(TenantState.FAILED, now), observed=observed)
+
+    def find_instance_again(self, now: datetime, message: str) -> "Tenant":
+        """Record that its lost instance was restored: it is what it was before, active or asleep."""
+        state = TenantState.HIBERNATED if self.replicas else TenantState.ACTIVE
+        return replace(self._in_state(state, now), observed=Observed(ready=False, message=message, at=now))
+
+    def drop_instance(self, now: datetime) -> "Tenant":
+        """Let go of its lost instance; what is restored of it later is of no tenant."""
+        return replace(self._without_instance(), changed_at=now)
 
     def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
         """Record where an instance for its open operation has a reservation."""
@@ -124,6 +132,11 @@ class Tenant:
         """Record that its open operation has a reservation for another instance now."""
         placed = self.placed(cluster, instance, now, message)
         return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
+
+    @property
+    def has_lost_instance(self) -> bool:
+        """Whether somebody removed its instance, and it has neither been retried nor deleted since."""
+        return self.state is TenantState.FAILED and bool(self.instance)
 
     def is_on(self, cluster: ClusterName, instance: InstanceId) -> bool:
         """Whether this is its instance, and there."""
@@ -158,18 +171,21 @@ class Tenant:
         return self.state is TenantState.DELETED and self.quarantine_until is not None and now >= self.quarantine_until
 
     def _tombstone(self, now: datetime, quarantine: timedelta) -> "Tenant":
-        """Keep no personal data, and keep the slug taken if it was ever in use."""
+        """Keep no personal data, and keep the slug taken if it was ever active."""
+        was_active = self.active_since is not None or self.instance  # rows of earlier versions lack the former
         return replace(
             self._without_instance(),
             operation=replace(self.operation, actor=""),
             email="",
             display_name="",
             policy=NO_OVERRIDE,
-            quarantine_until=now + quarantine if self.instance else now,
+            active_since=None,
+            observed=None,
+            quarantine_until=now + quarantine if was_active else now,
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, active_since=None, replicas={}, observed=None)
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={})
 
     def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
         return replace(self, state=state, state_since=now, changed_at=now)

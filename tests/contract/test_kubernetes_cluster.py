@@ -1,6 +1,7 @@
 """One cluster: what apply, wait and remove promise."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -13,7 +14,7 @@ from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.domain.instances import namespace_name
 from shared.domain.routes import KIND, ROUTE_NAME
 from shared.domain.tenants import Tenant
-from shared.errors import NotFound, NotOurs, Permanent, Transient
+from shared.errors import Conflict, NotFound, NotOurs, Permanent, Transient
 from tests.support.builders import LOCAL, PLANS, PRODUCT, TENANT_SETTINGS
 from tests.support.by_hand import Administered
 from tests.support.fresh_tenants import fresh_tenant
@@ -316,9 +317,18 @@ async def test_volumes_that_stay_are_named(administered: Administered) -> None:
     for namespace in namespaces:
         assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     volume = await by_hand.retain(namespaces[0])
-    assert [list(await cluster.kept_volumes(each)) for each in namespaces] == [[volume], []]
+    recorded: list[list[str]] = []
+
+    async def record(names: Sequence[str]) -> None:
+        recorded.append(list(names))
+        raise Conflict("the tenant was changed by somebody else")
+
+    for namespace in namespaces:
+        with pytest.raises(Conflict, match="changed by somebody else"):
+            await cluster.remove(namespace, timeout=30, record_kept=record)
+        assert await cluster.has_namespace(namespace)  # nothing was deleted before the names are recorded
+    assert recorded == [[volume], []]
     await cluster.remove(namespaces[0], timeout=30)
-    assert list(await cluster.kept_volumes(namespaces[0])) == []
 
     async def is_left() -> bool:
         return volume in {each.name for each in await cluster.left_volumes()}

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest
+from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest, RecordKept
 from shared.application.registered_cluster import RegisteredCluster
 from shared.domain.clusters import (
     AzureAccess,
@@ -202,11 +202,6 @@ class FakeCluster:
             raise NotFound(f"there is no namespace {namespace}")
         return self.namespaces[namespace]
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed."""
-        await self._answer()
-        return [self.retained[namespace]] if namespace in self.namespaces and namespace in self.retained else []
-
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
         """Apply a route; the gateway serves it at once, unless it refuses it or its Service is not there."""
         await self._answer()
@@ -229,7 +224,7 @@ class FakeCluster:
         if namespace in self.namespaces:
             self.namespaces[namespace].objects.pop((ROUTE, ROUTE_NAME), None)
 
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it; raises Transient if something holds it."""
         await self._answer()
         held = self.namespaces.get(namespace)
@@ -239,6 +234,8 @@ class FakeCluster:
                 if kind == "PersistentVolumeClaim" and INSTANCE not in manifest["metadata"].get("labels", {}):
                     raise Permanent(f"the volume claim {claim} in the namespace {namespace} is not the instance's")
             held.objects.pop((ROUTE, ROUTE_NAME), None)
+            if record_kept is not None:
+                await record_kept([self.retained[namespace]] if namespace in self.retained else [])
         if held is not None and held.held:
             self._clock.advance(timeout)
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
@@ -359,10 +356,6 @@ class FaultyCluster:
             "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay."""
-        return await self._faults.call("kept volumes", lambda: self._cluster.kept_volumes(namespace))
-
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
         """Apply a route."""
         return await self._faults.call("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
@@ -371,9 +364,11 @@ class FaultyCluster:
         """Delete a route."""
         await self._faults.call("close_route", lambda: self._cluster.close_route(namespace))
 
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace."""
-        await self._faults.call("remove", lambda: self._cluster.remove(namespace, timeout=timeout))
+        await self._faults.call(
+            "remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
+        )
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""

@@ -191,7 +191,7 @@ class World:
         await each.breakers.check_all()
         open_operations = await each.tenants.open_operations()
         await each.slot_repair.run(open_operations, self.workflows)
-        await each.lost_instances.run(self.workflows)
+        await each.lost_instances.run()
         return await each.recovery.restart_lost(open_operations, self.workflows)
 
     async def restart_lost(self) -> int:
@@ -354,6 +354,11 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
                 found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a route")
             if bool(tenant.replicas) is awake:
                 found.append(f"{slug} is {tenant.state} with the recorded replicas {tenant.replicas}")
+        elif tenant.has_lost_instance:
+            if reservations.get(instance, {}).get("PartitionKey") != f"on:{tenant.cluster}":
+                found.append(f"{slug} has lost its instance, and has no reservation on {tenant.cluster}")
+            if instance in homes:
+                found.append(f"{slug} is {tenant.state}, and the namespace of its instance is there")
         elif instance:
             found.append(f"{slug} is {tenant.state} and has the instance {instance}")
     found += [f"the instance {each} of no tenant has a reservation" for each in reservations.keys() - known]

@@ -8,7 +8,6 @@ from typing import Any
 
 from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
-    METADATA_ONLY,
     found_namespaces,
     kept_volumes,
     left_volumes,
@@ -19,6 +18,7 @@ from shared.adapters.kubernetes.rate_limit import RateLimit
 from shared.adapters.kubernetes.routes import ROUTES, delete_route, served
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import RecordKept
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
@@ -171,10 +171,6 @@ class KubernetesApiCluster:
         deadline = asyncio.get_running_loop().time() + timeout
         return "" if await _poll(has_stopped, deadline) else _not_stopped(left[0])
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
-        return await kept_volumes(self._client, namespace)
-
     async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
         """Server-side apply a tenant's route; return its status once the gateway serves it, or after `timeout` seconds.
 
@@ -191,7 +187,7 @@ class KubernetesApiCluster:
         """Delete a tenant's route, if there is one."""
         await delete_route(self._client, namespace)
 
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it and wait until it is gone.
 
         Raises Transient if it is not by then, and, before anything is deleted, NotOurs if it is not this berth's and
@@ -199,23 +195,26 @@ class KubernetesApiCluster:
 
         What else others have put into it goes with it: that can be made again, the data of a volume cannot.
 
-        The route goes first, so that no visitor gets an error of the gateway. Workload and volumes go next: the
-        namespace controller checks 5 s after a namespace's deletion, and if there is a pod or a volume left by then,
-        only much later again.
+        The volumes that stay, by their reclaim policy, are given to `record_kept` first: nothing names them later. Then
+        the route goes, so that no visitor gets an error of the gateway. Workload and volumes go next: the namespace
+        controller checks 5 s after a namespace's deletion, and if there is a pod or a volume left by then, only much
+        later again.
         """
         with time_budget(self._settings.total_timeout):
             deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
-            await self._remove(namespace, deadline)
+            await self._remove(namespace, deadline, record_kept)
 
-    async def _remove(self, namespace: str, deadline: float) -> None:
+    async def _remove(self, namespace: str, deadline: float, record_kept: RecordKept | None) -> None:
         try:
             found = await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}")
         except NotFound:
             return
         ensure_ours(found, self._owner)
         uid = found["metadata"]["uid"]
-        await self._ensure_no_claims_of_others(namespace)
+        claims = await self._own_claims(namespace)
         await self._ask_to_delete(namespace, uid)
+        if record_kept is not None:
+            await record_kept(await kept_volumes(self._client, claims))
         with contextlib.suppress(NotServed):  # where there are no routes, none is in the way
             await delete_route(self._client, namespace)
         background = {"propagationPolicy": "Background"}
@@ -319,15 +318,17 @@ class KubernetesApiCluster:
         except NotFound:
             return None
 
-    async def _ensure_no_claims_of_others(self, namespace: str) -> None:
-        """Return if all volume claims of a namespace are its instance's; raises Permanent with the name of another."""
-        query = {"labelSelector": f"{INSTANCE}!={namespace.removeprefix(NAMESPACE_PREFIX)}"}
-        path = PATHS["PersistentVolumeClaim"].format(namespace)
-        async for claim in self._client.items(path, query, accept=METADATA_ONLY):
-            raise Permanent(
-                f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
-                "its data would be lost. Move it away and delete the claim"
-            )
+    async def _own_claims(self, namespace: str) -> list[Json]:
+        """Return the volume claims of a namespace, all its instance's; raises Permanent with the name of another."""
+        instance, found = namespace.removeprefix(NAMESPACE_PREFIX), list[Json]()
+        async for claim in self._client.items(PATHS["PersistentVolumeClaim"].format(namespace), {}):
+            if (claim["metadata"].get("labels") or {}).get(INSTANCE) != instance:
+                raise Permanent(
+                    f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
+                    "its data would be lost. Move it away and delete the claim"
+                )
+            found.append(claim)
+        return found
 
     async def _one_pod(self, namespace: str, query: Mapping[str, str] | None = None) -> Json | None:
         """Return a pod that a query selects, by default any, or None if there is none."""

@@ -1,7 +1,8 @@
 """Inventory: what there is of this berth on a cluster, read in pages for reconciliation."""
 
 import contextlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,10 @@ from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, Permanent
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 NAMESPACES = "/api/v1/namespaces"
@@ -82,20 +86,19 @@ def _found(item: Mapping[str, Any]) -> FoundNamespace | None:
     )
 
 
-async def kept_volumes(client: KubernetesClient, namespace: str) -> list[str]:
-    """Return the names of the volumes that stay when a namespace is removed: those with the reclaim policy Retain."""
-    kept: list[str] = []
-    async for claim in client.items(f"{NAMESPACES}/{namespace}/persistentvolumeclaims", {}):
-        name = claim["spec"].get("volumeName")
-        if name and await _is_retained(client, name):
-            kept.append(name)
-    return kept
+async def kept_volumes(client: KubernetesClient, claims: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the claims' volumes that stay without them: those with the reclaim policy Retain."""
+    names = [claim["spec"].get("volumeName") for claim in claims]
+    return [name for name in names if name and await _is_retained(client, name)]
 
 
 async def _is_retained(client: KubernetesClient, volume: str) -> bool:
     try:
         found = await client.request("GET", f"/api/v1/persistentvolumes/{volume}")
     except NotFound:
+        return False
+    except Permanent as error:  # only to be named to operators: a missing right must hold up no removal
+        log_event(logger, "volume not read", level=logging.WARNING, volume=volume, cause=str(error))
         return False
     return found["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
 

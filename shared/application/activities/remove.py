@@ -1,11 +1,12 @@
 """The activity that removes a tenant: the work of a deletion, and the compensation of a failed provisioning."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import override
 
 from shared.application.activities.activity import DONE, ENDED, OperationActivity
-from shared.application.ports.clusters import KubernetesCluster
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -48,9 +49,12 @@ class RemoveTenant(OperationActivity):
             # The slot first, because the removal may take long: others must not wait for it.
             await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
             cluster = await self._connections.connect(value.cluster)
-            tenant = await self._record_kept(tenant, cluster)
             try:
-                await cluster.remove(namespace_name(value.instance), timeout=TIMEOUT_SECONDS)
+                await cluster.remove(
+                    namespace_name(value.instance),
+                    timeout=TIMEOUT_SECONDS,
+                    record_kept=partial(self._record_kept, tenant),
+                )
             except NotOurs as error:
                 if not operation.rules.makes_instance:
                     raise
@@ -69,11 +73,10 @@ class RemoveTenant(OperationActivity):
             await self._succeed(gone, workflows, reason="removed")
         return DONE
 
-    async def _record_kept(self, tenant: Stored[Tenant], cluster: KubernetesCluster) -> Stored[Tenant]:
+    async def _record_kept(self, tenant: Stored[Tenant], volumes: Sequence[str]) -> None:
         """Record which volumes will stay, while their claims still name them."""
-        value = tenant.value
-        kept = {*value.operation.kept_volumes, *await cluster.kept_volumes(namespace_name(value.instance))}
-        if len(kept) == len(value.operation.kept_volumes):
-            return tenant
-        operation = replace(value.operation, kept_volumes=tuple(sorted(kept)))
-        return await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+        operation = tenant.value.operation
+        kept = {*operation.kept_volumes, *volumes}
+        if len(kept) > len(operation.kept_volumes):
+            operation = replace(operation, kept_volumes=tuple(sorted(kept)))
+            await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))

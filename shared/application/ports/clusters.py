@@ -1,6 +1,6 @@
 """Clusters: the registrations and breakers, and the connections to the API servers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
@@ -13,6 +13,9 @@ from shared.domain.workloads import Workload
 
 type Manifest = Mapping[str, Any]
 """One Kubernetes object as JSON."""
+
+type RecordKept = Callable[[Sequence[str]], Awaitable[None]]
+"""Records the names of volumes that stay."""
 
 
 class ClusterRepository(Protocol):
@@ -80,10 +83,6 @@ class KubernetesCluster(Protocol):
         """Return nothing as soon as no workload has a pod, or in words what is left after `timeout` seconds."""
         ...
 
-    async def kept_volumes(self, namespace: str) -> Sequence[str]:
-        """Return the names of the volumes that stay when a namespace is removed, by their reclaim policy."""
-        ...
-
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
         """Server-side apply a tenant's route; return its status once the gateway serves it, or after `timeout` seconds.
 
@@ -96,8 +95,12 @@ class KubernetesCluster(Protocol):
         """Delete a tenant's route, if there is one."""
         ...
 
-    async def remove(self, namespace: str, *, timeout: float) -> None:
+    async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace with all in it, first of all its route, and wait until it is gone.
+
+        Before anything is deleted, but only if it may be, `record_kept` is called with the names of the instance's
+        volumes that stay, because of their reclaim policy; what it raises ends the removal. Volumes that berth may not
+        read are left out.
 
         Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
         is not this berth's, and Permanent if the cluster forbids it or a volume claim in it is of somebody else.

@@ -9,7 +9,7 @@ from shared.domain.reconciliation import FindingState, RecordedFinding
 
 
 class ReconciliationRepository(Protocol):
-    """The findings and the positions. Only timers write them, one run at a time."""
+    """The findings and the positions. Timers write them, one run at a time, and whoever forgets an instance."""
 
     async def open(self) -> Sequence[RecordedFinding]:
         """Return the findings that have not ended; a row that cannot be read is skipped."""

@@ -1,6 +1,7 @@
 """An active tenant whose namespace somebody removed: noticed within a minute, shown, and recoverable by a retry."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -13,17 +14,26 @@ from shared.domain.workflow import Activity
 from shared.errors import Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import new_cluster, new_settings
+from tests.support.fake_cluster import FakeNamespace
 from tests.support.world import PORTAL, World, new_world, violations
 
 ONE = ClusterName("one")
 
 
 async def run(world: World) -> None:
-    await world.worker.lost_instances.run(world.workflows)
+    await world.worker.lost_instances.run()
 
 
-async def remove_by_hand(world: World, slug: str = "acme") -> None:
-    del world.kubernetes[ONE].namespaces[namespace_name((await world.tenant(slug)).instance)]
+async def remove_by_hand(world: World, slug: str = "acme") -> tuple[str, FakeNamespace]:
+    """Remove a tenant's namespace, and return its name and what was in it."""
+    name = namespace_name((await world.tenant(slug)).instance)
+    return name, world.kubernetes[ONE].namespaces.pop(name)
+
+
+async def restore(world: World, removed: tuple[str, FakeNamespace]) -> None:
+    """Bring a namespace back, as a backup does, and let reconciliation find it."""
+    world.kubernetes[ONE].namespaces[removed[0]] = replace(removed[1], created_at=world.clock.now())
+    await world.worker.reconciliation.run(world.workflows)
 
 
 async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
@@ -34,11 +44,11 @@ async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
     world.clock.advance(60)
     await run(world)
     lost = await world.tenant()
-    assert (lost.state, lost.instance, lost.cluster) == ("failed", "", "")
+    assert (lost.state, lost.instance, lost.cluster) == ("failed", tenant.instance, "one")
     assert lost.observed is not None
     assert (lost.observed.ready, lost.observed.at) == (False, world.clock.now())
     assert f"somebody removed the namespace tenant-{tenant.instance}" in lost.observed.message
-    assert (await world.cluster()).allocated == 0
+    assert (await world.cluster()).allocated == 1
     entry = (await world.worker.history.audit(Slug("acme"), limit=1, token="")).items[0]
     assert (entry.actor, entry.action, entry.before, entry.after) == ("berth", "lose instance", "active", "failed")
     assert await violations(world) == []
@@ -46,13 +56,76 @@ async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
 
 async def test_a_tenant_that_sleeps_can_lose_its_instance_too() -> None:
     world = await new_world()
-    await world.asleep()
+    asleep = await world.asleep()
     await run(world)
-    await remove_by_hand(world)
+    namespace = await remove_by_hand(world)
     await run(world)
     lost = await world.tenant()
-    assert (lost.state, lost.instance, lost.replicas) == ("failed", "", {})
-    assert (await world.cluster()).instances == 0
+    assert (lost.state, lost.instance, lost.replicas) == ("failed", asleep.instance, asleep.replicas)
+    assert await violations(world) == []
+    await restore(world, namespace)
+    assert (await world.tenant()).state == "hibernated"
+    assert await violations(world) == []
+    await world.wake()
+    await world.run()
+    assert (await world.tenant()).state == "active"
+
+
+async def test_a_restored_namespace_is_never_removed() -> None:
+    world = await new_world()
+    before = await world.active()
+    await run(world)
+    namespace = await remove_by_hand(world)
+    await run(world)
+    for _ in range(3):  # it may take hours
+        world.clock.advance(3600)
+        await world.timers()
+        await world.worker.reconciliation.run(world.workflows)
+    assert (await world.tenant()).state == "failed"
+    await restore(world, namespace)
+    after = await world.tenant()
+    assert (after.state, after.instance, after.active_since) == ("active", before.instance, before.active_since)
+    assert after.observed is not None
+    assert after.observed.message.endswith("was restored; what is in it was not checked")
+    entry = (await world.worker.history.audit(Slug("acme"), limit=1, token="")).items[0]
+    assert (entry.actor, entry.action, entry.before) == ("berth", "find instance again", "failed")
+    for _ in range(3):
+        world.clock.advance(3600)
+        await world.worker.reconciliation.run(world.workflows)
+    assert await violations(world) == []
+
+
+async def test_a_lost_tenant_can_be_deleted() -> None:
+    world = await new_world()
+    await world.active()
+    await run(world)
+    namespace = await remove_by_hand(world)
+    await run(world)
+    world.kubernetes[ONE].namespaces[namespace[0]] = namespace[1]
+    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    await world.run()
+    tombstone = await world.tenant()
+    assert (tombstone.state, tombstone.slug_is_free(world.clock.now())) == ("deleted", False)
+    assert await violations(world) == []
+
+
+async def test_a_retry_takes_the_room_of_what_was_lost() -> None:
+    world = await new_world(clusters=[new_cluster(capacity=1)])
+    before = await world.active()
+    await run(world)
+    name, namespace = await remove_by_hand(world)
+    await run(world)
+    world.clock.advance(60)
+    await world.worker.retry.retry(Slug("acme"), "", PORTAL, world.workflows)
+    await world.run()
+    world.kubernetes[ONE].namespaces[name] = namespace  # too late: it is an orphan
+    after = await world.tenant()
+    assert (after.state, after.instance != before.instance) == ("active", True)
+    entries = (await world.worker.history.audit(Slug("acme"), limit=9, token="")).items
+    assert {each.action for each in entries} == {"provision", "drop instance", "lose instance"}
+    for _ in range(2):
+        world.clock.advance(3600)
+        await world.worker.reconciliation.run(world.workflows)
     assert await violations(world) == []
 
 
@@ -117,6 +190,7 @@ async def test_many_at_once_are_only_shown(caplog: pytest.LogCaptureFixture) -> 
     tenants = [await world.tenant(slug) for slug in slugs]
     assert {each.state for each in tenants} == {"active"}
     assert all(each.observed is not None and not each.observed.ready for each in tenants)
+    assert all("let an operator forget the tenant" in each.observed.message for each in tenants if each.observed)
     assert "too many instances lost" in caplog.text
 
 

@@ -149,10 +149,23 @@ async def test_too_many_findings_are_not_repaired(caplog: pytest.LogCaptureFixtu
         world.clock.advance(HOUR)
         assert {state for _, state, _ in await run(world)} == {"open"}
     errors = [each.message for each in caplog.records if each.levelno == logging.ERROR]
-    assert errors == ["nothing repaired: too many findings count=21"] * 3
+    assert errors == ["nothing repaired: too many findings cluster=one count=21"] * 3
     world.kubernetes[ONE].namespaces.popitem()
     states = [state for _, state, _ in await run(world)]
     assert (states.count("repaired"), states.count("gone")) == (MAX_REPAIRS, 1)
+
+
+async def test_one_cluster_does_not_stop_the_repairs_of_others() -> None:
+    world = await new_world(clusters=[new_cluster(), new_cluster("two", region="elsewhere")])
+    two = world.kubernetes[ClusterName("two")]
+    orphan(world)
+    two.namespaces.update([world.kubernetes[ONE].namespaces.popitem()])
+    for _ in range(MAX_REPAIRS + 1):
+        orphan(world)
+    for _ in range(2):
+        world.clock.advance(HOUR)
+        await run(world)
+    assert (len(world.kubernetes[ONE].namespaces), len(two.namespaces)) == (MAX_REPAIRS + 1, 0)
 
 
 @pytest.mark.parametrize("breaker", [True, False])

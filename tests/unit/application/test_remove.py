@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.adapters.kubernetes.ownership import OWNER
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState
@@ -138,6 +139,17 @@ async def test_a_failed_tenant_keeps_the_first_reason() -> None:
     await world.do(Activity.REMOVE, operation, reason="second")
     tenant = await world.tenant()
     assert (tenant.state, tenant.operation.reason) == (TenantState.FAILED, "first")
+
+
+async def test_a_volume_of_somebody_else_is_not_named() -> None:
+    world = await deleting()
+    [(name, namespace)] = world.kubernetes[ONE].namespaces.items()
+    world.kubernetes[ONE].retained[name] = "theirs"
+    key = ("Namespace", name)
+    labels = {**namespace.manifest["metadata"]["labels"], OWNER: "other"}
+    namespace.objects[key] = {"kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    await world.run(steps=10)
+    assert (await world.tenant()).operation.kept_volumes == ()
 
 
 async def test_a_volume_that_stays_is_named_at_the_end() -> None:
