@@ -6,9 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, Query
+from shared.adapters.kubernetes.client import APPLY, MERGE, METADATA, METADATA_LIST, Json, KubernetesClient, Query
 from shared.adapters.kubernetes.inventory import (
-    METADATA_ONLY,
     found_namespaces,
     kept_volumes,
     left_volumes,
@@ -56,7 +55,6 @@ FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
 NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
-METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
@@ -300,7 +298,7 @@ class KubernetesApiCluster:
         """Return if all volume claims of a namespace are its instance's; raises Permanent with the name of another."""
         query = {"labelSelector": f"{INSTANCE}!={namespace.removeprefix(NAMESPACE_PREFIX)}"}
         path = PATHS["PersistentVolumeClaim"].format(namespace)
-        async for claim in self._client.items(path, query, accept=METADATA_ONLY):
+        async for claim in self._client.items(path, query, accept=METADATA_LIST):
             raise Permanent(
                 f"the volume claim {claim['metadata']['name']} in the namespace {namespace} is not the instance's: "
                 "its data would be lost. Move it away and delete the claim"

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.adapters.kubernetes.client import KubernetesClient
+from shared.adapters.kubernetes.client import METADATA_LIST, KubernetesClient
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, NotFound
 
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 NAMESPACES = "/api/v1/namespaces"
 FOLLOW_SECONDS = 3  # the API server says where to continue two seconds before the end of a watch
 LEFT_PHASES = ("Released", "Failed")
@@ -20,7 +19,7 @@ LEFT_PHASES = ("Released", "Failed")
 
 async def found_namespaces(client: KubernetesClient, owner: str) -> list[FoundNamespace]:
     """Return the namespaces with the label of an owner; only their metadata is read."""
-    items = client.items(NAMESPACES, {"labelSelector": _selector(owner)}, accept=METADATA_ONLY)
+    items = client.items(NAMESPACES, {"labelSelector": _selector(owner)}, accept=METADATA_LIST)
     return [each async for item in items if (each := _found(item)) is not None]
 
 
@@ -39,7 +38,7 @@ async def removed_namespaces(client: KubernetesClient, owner: str, position: str
         with contextlib.suppress(Conflict):  # 410: the position is too old
             return await _follow(client, owner, position)
     query = {"labelSelector": _selector(owner), "limit": 1}
-    page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_ONLY)
+    page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_LIST)
     return RemovedNamespaces((), page["metadata"]["resourceVersion"], is_complete=False)
 
 
@@ -55,8 +54,6 @@ async def _follow(client: KubernetesClient, owner: str, position: str) -> Remove
     async with contextlib.aclosing(client.stream(NAMESPACES, read_timeout=2.0 * FOLLOW_SECONDS, query=query)) as events:
         async for event in events:
             item = event["object"]
-            if event["type"] == "ERROR":
-                raise Conflict(str(item.get("message", "the watch was refused")))
             position = item["metadata"]["resourceVersion"]
             found = _found(item) if event["type"] != "BOOKMARK" else None
             if found is not None and (event["type"] == "DELETED" or found.is_being_removed):

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
+from shared.adapters.kubernetes.client import Json, KubernetesClient
 from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
 from shared.adapters.kubernetes.rights import missing_rights
 from shared.domain.clusters import Probe
 from shared.domain.plans import Plans
-from shared.errors import NotFound
+from shared.errors import Forbidden, NotFound
 
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"

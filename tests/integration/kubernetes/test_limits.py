@@ -12,12 +12,16 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
+from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
+from shared.domain.clusters import KubeconfigAccess
 from shared.errors import BerthError, Forbidden, Transient, Unreachable
+from shared.settings import KubernetesSettings
 from shared.time_budget import time_budget
 from tests.support.builders import PRODUCT, TENANT_SETTINGS
-from tests.support.fake_api_server import FakeApiServer, Respond, fake_cluster, status
+from tests.support.fake_api_server import FakeApiServer, Respond, fake_cluster, kubeconfig, status
+from tests.support.polling import until
 
 NAMESPACE = "tenant-one"
 LABELS = {OWNER: TENANT_SETTINGS.owner, INSTANCE: "one"}
@@ -251,6 +255,35 @@ async def test_an_attempt_gets_longer_after_a_time_out(clusters: Clusters) -> No
     async with clusters(late, attempt_timeout=0.3) as (cluster, server):
         await cluster.apply(OBJECTS)
     assert len(server.requests) == 1 + len(OBJECTS)  # all but the first have the longer limit from the start
+
+
+async def test_a_check_has_a_connection_beside_all_others(tmp_path: Path) -> None:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.json_response(FOUND) if request.path == "/check" else await never()
+
+    server = FakeApiServer(respond)
+    async with server.serving():
+        config = tmp_path / "kubeconfig"
+        config.write_text(json.dumps(kubeconfig(server.url, {})))
+        settings = KubernetesSettings(kubeconfig=str(config), max_concurrent_requests=2)
+        client = await connect(KubeconfigAccess("fake"), settings)
+        # Two watches of pods, because one is opened before the one that it replaces is closed, and one of namespaces.
+        streams = [client.stream(f"/watch{each}", read_timeout=60, query={}) for each in range(3)]
+        others = [asyncio.create_task(client.request("GET", f"/list{each}")) for each in range(2)]
+        others += [asyncio.create_task(anext(each)) for each in streams]
+
+        async def are_open() -> bool:
+            return len(server.requests) == len(others)
+
+        try:
+            await until(are_open, seconds=2)
+            async with asyncio.timeout(2):
+                assert await client.request_at_once("/check") == FOUND
+        finally:
+            for each in others:
+                each.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await client.close()
 
 
 async def test_the_error_tells_connecting_from_responding(clusters: Clusters) -> None:
