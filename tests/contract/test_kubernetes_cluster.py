@@ -270,6 +270,19 @@ async def test_removed_namespaces_are_told_once(administered: Administered) -> N
     assert removed.instance not in {each.instance for each in last.found}
 
 
+async def test_removals_are_told_after_the_versions_went_back(administered: Administered) -> None:
+    cluster, by_hand = administered
+    removed = fresh_tenant()
+    name = await apply(cluster, removed)
+    begin = await cluster.removed_namespaces("")
+    ahead = str(int(begin.position) + 10**9)  # as of a cluster that was then restored from a backup
+    again = await cluster.removed_namespaces(ahead)
+    assert (again.found, again.is_complete) == ((), False)
+    await by_hand.delete(name)
+    found = await cluster.removed_namespaces(again.position)
+    assert removed.instance in {each.instance for each in found.found}
+
+
 async def test_volumes_that_stay_are_named(administered: Administered) -> None:
     cluster, by_hand = administered
     namespaces = [await apply(cluster, fresh_tenant()) for _ in range(2)]

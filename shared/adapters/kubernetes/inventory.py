@@ -32,14 +32,22 @@ async def removed_namespaces(client: KubernetesClient, owner: str, position: str
     Args:
         client: The cluster.
         owner: Whose namespaces.
-        position: Where the last call ended; empty for none.
+        position: Where the last call ended; empty for none. One that is too old, or not reached yet, counts as none.
     """
+    followed: RemovedNamespaces | None = None
     if position:
         with contextlib.suppress(Conflict):  # 410: the position is too old
-            return await _follow(client, owner, position)
+            followed = await _follow(client, owner, position)
+            if followed.position != position:
+                return followed
     query = {"labelSelector": _selector(owner), "limit": 1}
     page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_LIST)
-    return RemovedNamespaces((), page["metadata"]["resourceVersion"], is_complete=False)
+    latest = page["metadata"]["resourceVersion"]
+    # A watch ends with a bookmark at least, usually. It has none, and no event, from a position that the API server has
+    # not reached: the cluster was made anew, or its etcd restored from a backup.
+    if followed is not None and int(latest) >= int(position):
+        return followed
+    return RemovedNamespaces((), latest, is_complete=False)
 
 
 async def _follow(client: KubernetesClient, owner: str, position: str) -> RemovedNamespaces:
