@@ -52,8 +52,8 @@ class ClusterRegistry:
         Raises:
             Invalid: It must not or cannot be reached that way.
             Unfit: It does not respond, or lacks something.
-            Conflict: It has tenants, and is another cluster than the one that they are on; or others change it all the
-                time.
+            Conflict: It has tenants, and is not known to be the cluster that they are on; or it is registered under
+                another name; or others change it all the time.
         """
         name = registration.name
         found = await self._probe(registration)
@@ -82,15 +82,15 @@ class ClusterRegistry:
             # then applied to the cluster that is registered by now, and what a worker may just have applied to the old
             # one fails when it is read. Every connection compares the uid, so none mistakes one for the other.
             if before is not None and before.is_in_use and not _is_same(before, after):
-                raise Conflict(
-                    f"cluster {name} has tenants, and another cluster responds at this address than the one that they "
-                    f"are on. Register it under another name, or delete the tenants of {name} first"
-                )
+                raise Conflict(f"cluster {name} has tenants, and {_difference(before)}")
             if before is not None and before.is_in_use and before.domain not in ("", after.domain):
                 raise Conflict(
                     f"cluster {name} has tenants, whose addresses are under {before.domain}. Register it with this "
                     "domain, or delete its tenants first"
                 )
+            # A registration that is a second one already may still be changed: its operator has to cordon one of them.
+            if found.uid and (before is None or before.uid != found.uid):
+                await self._ensure_unregistered(name, found.uid)
             try:
                 await self._clusters.save(Stored(after, etag))
             except Conflict:
@@ -127,6 +127,15 @@ class ClusterRegistry:
             return after
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
+    async def _ensure_unregistered(self, name: ClusterName, uid: str) -> None:
+        """Return if no other registration leads to a cluster: its capacity would count twice. Raises Conflict."""
+        for other in await self._clusters.list():
+            if other.name != name and other.uid == uid:
+                raise Conflict(
+                    f"this cluster is registered already, as {other.name}: its capacity would count twice. Change "
+                    f"{other.name} instead"
+                )
+
     async def _probe(self, registration: Registration) -> Probe:
         """Return what is found on a cluster within some seconds; that it does not respond is something it lacks."""
         access = registration.access
@@ -143,8 +152,26 @@ class ClusterRegistry:
 
 
 def _is_same(before: Cluster, after: Cluster) -> bool:
-    """Whether two registrations lead to the same cluster; without a uid, only the same access does."""
-    return before.uid == after.uid if before.uid else before.access == after.access
+    """Whether two registrations lead to the same cluster; without a uid, only the same address does."""
+    return before.uid == after.uid if before.uid else _address(before.access) == _address(after.access)
+
+
+def _address(access: ClusterAccess) -> str:
+    """Return what leads to a cluster: not its certificate authority, which is rotated."""
+    return access.context if isinstance(access, KubeconfigAccess) else access.server
+
+
+def _difference(before: Cluster) -> str:
+    """Return, in words, why a cluster is not taken for the one that a registration's tenants are on, and what to do."""
+    if not before.uid:
+        return (
+            "its uid is not recorded yet, by which it would be recognised at another address. Register it with its "
+            f"present address first ({_address(before.access)}), so that the uid is recorded"
+        )
+    return (
+        "another cluster responds there than the one that they are on. Register that one under another name; or first "
+        f"delete the tenants of {before.name}, or forget them if their cluster is gone"
+    )
 
 
 def _is_used_as(before: Cluster, registration: Registration) -> bool:

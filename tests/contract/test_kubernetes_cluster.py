@@ -119,7 +119,7 @@ async def test_a_stopped_tenant_starts_again_with_its_volume(administered: Admin
         await cluster.stop(namespace)
         assert await cluster.wait_until_stopped(namespace, timeout=20) == ""
     assert await cluster.replicas(namespace) == {"product": 0}
-    assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=0.1)).ready
+    assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=3)).ready
     assert set(await by_hand.versions(namespace)) == objects_before
     await cluster.apply(objects, is_new=False)
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
@@ -309,6 +309,19 @@ async def test_removed_namespaces_are_told_once(administered: Administered) -> N
     rest = await cluster.removed_namespaces(found.position)
     last = await cluster.removed_namespaces(rest.position)
     assert removed.instance not in {each.instance for each in last.found}
+
+
+async def test_removals_are_told_after_the_versions_went_back(administered: Administered) -> None:
+    cluster, by_hand = administered
+    removed = fresh_tenant()
+    name = await apply(cluster, removed)
+    begin = await cluster.removed_namespaces("")
+    ahead = str(int(begin.position) + 10**9)  # as of a cluster that was then restored from a backup
+    again = await cluster.removed_namespaces(ahead)
+    assert (again.found, again.is_complete) == ((), False)
+    await by_hand.delete(name)
+    found = await cluster.removed_namespaces(again.position)
+    assert removed.instance in {each.instance for each in found.found}
 
 
 async def test_volumes_that_stay_are_named(administered: Administered) -> None:

@@ -259,7 +259,7 @@ class FakeCluster:
         for name in self._known.keys() - {namespace_name(each.instance) for each in self._found()}:
             self._removals.append(replace(self._known.pop(name), is_being_removed=True))
         count = len(self._removals)
-        if not position or count - int(position) > self.kept_removals:
+        if not position or not 0 <= count - int(position) <= self.kept_removals:
             return RemovedNamespaces((), str(count), is_complete=False)
         return RemovedNamespaces(tuple(self._removals[int(position) :]), str(count), is_complete=True)
 

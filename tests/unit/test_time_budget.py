@@ -3,6 +3,8 @@
 import asyncio
 import math
 
+from shared.errors import Transient
+from shared.single_flight import SingleFlight
 from shared.time_budget import time_budget, time_left
 from tests.support.instant_loop import run_instantly
 
@@ -33,3 +35,42 @@ def test_concurrent_calls_share_a_budget() -> None:
             return list(await asyncio.gather(late(), late()))
 
     assert run_instantly(both()) == [6, 6]
+
+
+def test_a_shared_call_has_the_budget_of_no_caller() -> None:
+    async def left() -> float:
+        return time_left()
+
+    shared = SingleFlight(left)
+
+    async def ask(seconds: float) -> float:
+        with time_budget(seconds):
+            return await shared()
+
+    async def both() -> tuple[float, float]:
+        first, second = await asyncio.gather(ask(1), ask(30))
+        return first, second
+
+    assert run_instantly(both()) == (math.inf, math.inf)
+
+
+def test_a_shared_call_is_awaited_within_each_budget() -> None:
+    async def late() -> float:
+        await asyncio.sleep(10)
+        return asyncio.get_running_loop().time()
+
+    shared = SingleFlight(late)
+
+    async def ask(seconds: float) -> float:
+        began = asyncio.get_running_loop().time()
+        with time_budget(seconds):
+            try:
+                return await shared() - began
+            except Transient:
+                return -(asyncio.get_running_loop().time() - began)
+
+    async def both() -> tuple[float, float]:
+        first, second = await asyncio.gather(ask(1), ask(30))
+        return first, second
+
+    assert run_instantly(both()) == (-1, 10)

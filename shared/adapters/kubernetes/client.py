@@ -31,6 +31,8 @@ type Query = Mapping[str, str | int]
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
 MERGE = "application/merge-patch+json"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 UNAUTHORIZED = (
     "the API server does not accept berth's token (401): check berth's identity and the cluster's registration"
 )
@@ -38,6 +40,9 @@ UNAUTHORIZED_PAUSE = 5.0  # seconds; each attempt requests a new token, and noth
 PAGE = 500  # objects of one request, as kubectl reads
 RESPONSE_TIMEOUT = 4.0  # seconds after which an error response that repeats is raised, so that it is shown within five
 MAX_ATTEMPT_TIMEOUT = 15.0  # seconds to which an attempt's limit grows: a webhook gets 10 by default
+# Connections beside those of the requests: a health check, the watch of pods with the one that it replaces, and the
+# watch of namespaces.
+CONNECTIONS_BESIDE = 4
 _MAX_QUOTE = 300
 
 
@@ -69,8 +74,7 @@ class KubernetesClient:
     def __init__(
         self, configuration: Configuration, settings: KubernetesSettings, tokens: TokenSource | None = None
     ) -> None:
-        # Beside the requests: a health check, and a watch with the one that it replaces.
-        configuration.connection_pool_maxsize = settings.max_concurrent_requests + 3
+        configuration.connection_pool_maxsize = settings.max_concurrent_requests + CONNECTIONS_BESIDE
         configuration.trace_configs = [refuse_redirects()]
         self._api = ApiClient(configuration)
         self._host = str(configuration.host).rstrip("/")
@@ -168,9 +172,10 @@ class KubernetesClient:
         return await self._once("GET", path, None, JSON, None, limit=self._settings.attempt_timeout)
 
     async def stream(self, path: str, *, read_timeout: float, query: Query) -> AsyncGenerator[Json]:
-        """Yield the JSON lines of a watch until it ends.
+        """Yield the events of a watch until it ends.
 
         Raises:
+            Conflict: The API server cannot continue from the position: it is too old.
             Transient: The connection broke, or nothing came for `read_timeout` seconds.
         """
         response = await self._send("GET", path, None, JSON, self._timeout(read_timeout), query)
@@ -178,7 +183,10 @@ class KubernetesClient:
             if response.status != 200:
                 await _read(response)
             async for line in response.content:
-                yield json.loads(line)
+                event: Json = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise Conflict(str(event["object"].get("message", "the watch was refused")))
+                yield event
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Transient(f"the watch broke off: {type(error).__name__}") from error
         finally:

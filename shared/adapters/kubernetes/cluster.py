@@ -6,16 +6,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from shared.adapters.kubernetes.client import APPLY, MERGE, Json, KubernetesClient, NotServed, Query
+from shared.adapters.kubernetes.apply import FIELD_MANAGER, NO_DRY_RUN, PATHS, Apply, path_of
+from shared.adapters.kubernetes.client import MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
     found_namespaces,
     kept_volumes,
     left_volumes,
     removed_namespaces,
 )
-from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_all_ours, ensure_ours
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, ensure_ours
 from shared.adapters.kubernetes.rate_limit import RateLimit
-from shared.adapters.kubernetes.routes import ROUTES, delete_route, served
+from shared.adapters.kubernetes.routes import delete_route, served
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import RecordKept
@@ -23,7 +24,6 @@ from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
-from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import RouteStatus
 from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
@@ -33,33 +33,11 @@ from shared.time_budget import time_budget, time_left
 
 logger = logging.getLogger(__name__)
 
-FIELD_MANAGER = "berth"
-FORCED = {"fieldManager": FIELD_MANAGER, "force": "true"}
-# A version that no object has: etcd counts from 1, and gives 2 to the first object that it stores. So an apply with it
-# creates an object, and never changes one that is there.
-NO_OBJECT = {"resourceVersion": "1"}
-
-# The kinds that a tenant may be made of. infra/kubernetes/cluster-role.yaml allows just these.
-PATHS = {
-    "Namespace": "/api/v1/namespaces",
-    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-    "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
-    "LimitRange": "/api/v1/namespaces/{}/limitranges",
-    "Secret": "/api/v1/namespaces/{}/secrets",
-    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
-    "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
-    "Service": "/api/v1/namespaces/{}/services",
-    KIND: "/apis/apps/v1/namespaces/{}/statefulsets",
-    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    ROUTE: ROUTES,
-}
 ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
 KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
-NO_DRY_RUN = "does not support dry run"  # what the API server says of a webhook with side effects
-METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
@@ -78,6 +56,7 @@ class KubernetesApiCluster:
         self._owner = owner
         self._settings = settings
         self._clock = clock
+        self._apply = Apply(client, owner)
         self._rate_limit = RateLimit()
         self._pods = PodWatch(
             client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project, self._rate_limit
@@ -102,16 +81,8 @@ class KubernetesApiCluster:
 
         The namespace of an instance that is not new must be there: else it was removed, and its data with it.
         """
-        unknown = sorted({each["kind"] for each in objects} - (PATHS.keys() - {ROUTE}))
-        if unknown:
-            raise Permanent(f"berth does not apply the kinds {', '.join(unknown)}")
-        ensure_all_ours(objects, self._owner)  # else a changed template makes what could never be removed
-        first = [each for each in objects if each["kind"] == "Namespace"]
-        last = [each for each in objects if each["kind"] == KIND]
-        between = [each for each in objects if each not in first and each not in last]
         with time_budget(self._settings.total_timeout):
-            for group in (first, between, last):
-                await asyncio.gather(*(self._apply(each, is_new=is_new) for each in group))
+            await self._apply.apply(objects, is_new=is_new)
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status as soon as all workloads are ready or one cannot be, else the one after `timeout` seconds.
@@ -150,6 +121,7 @@ class KubernetesApiCluster:
         A patch, because an apply of this field alone would let go of all others, and an apply of all could be refused
         for a template that was changed since.
         """
+        self._apply.forget(namespace)
         body = {"spec": {"replicas": 0}}
         for each in await self._workloads(namespace):
             if each["spec"]["replicas"]:
@@ -178,10 +150,9 @@ class KubernetesApiCluster:
             NotOurs: There is another route of this name.
             Transient: Somebody removed the namespace.
         """
-        ensure_all_ours([route], self._owner)
         deadline = asyncio.get_running_loop().time() + min(timeout, time_left())
-        await self._apply(route, is_new=True)
-        return await served(lambda: self._ask(route["metadata"]["namespace"], _path(route)), deadline)
+        await self._apply.apply_one(route)
+        return await served(lambda: self._ask(route["metadata"]["namespace"], path_of(route)), deadline)
 
     async def close_route(self, namespace: str) -> None:
         """Delete a tenant's route, if there is one."""
@@ -200,6 +171,7 @@ class KubernetesApiCluster:
         controller checks 5 s after a namespace's deletion, and if there is a pod or a volume left by then, only much
         later again.
         """
+        self._apply.forget(namespace)
         with time_budget(self._settings.total_timeout):
             deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
             await self._remove(namespace, deadline, record_kept)
@@ -273,50 +245,6 @@ class KubernetesApiCluster:
         instance = namespace.removeprefix(NAMESPACE_PREFIX)
         selector = {"labelSelector": f"{OWNER}={self._owner},{INSTANCE}={instance}"}
         return (await self._client.request("GET", PATHS[KIND].format(namespace), query=selector))["items"]
-
-    async def _apply(self, manifest: Mapping[str, Any], *, is_new: bool) -> None:
-        """Create an object, or apply it to the one that exists, if that is this instance's; raises NotOurs.
-
-        That is one request for an object of a new tenant, and two or three for one that exists.
-        """
-        if is_new:
-            with contextlib.suppress(Conflict):
-                return await self._patch(manifest, NO_OBJECT)
-        found = await self._found(manifest)
-        if found:
-            ensure_ours(found, self._owner, manifest["kind"])
-        if manifest["kind"] == "Namespace" and not is_new and (not found or "deletionTimestamp" in found["metadata"]):
-            raise NotFound(f"somebody removed the namespace {manifest['metadata']['name']}")
-        # With its uid, so that no other one of the same name, made since, is taken over instead.
-        precondition = {"uid": found["metadata"]["uid"]} if found else NO_OBJECT
-        return await self._patch(manifest, precondition, retry_conflict=True)
-
-    async def _patch(
-        self, manifest: Mapping[str, Any], precondition: Mapping[str, str], *, retry_conflict: bool = False
-    ) -> None:
-        body = {**manifest, "metadata": {**manifest["metadata"], **precondition}}
-        try:
-            await self._client.request(
-                "PATCH", _path(manifest), body, media_type=APPLY, query=FORCED, retry_conflict=retry_conflict
-            )
-        except NotFound as error:
-            # The namespace was removed meanwhile, or is so new that an admission policy does not know it: Kubernetes
-            # before 1.32.11, 1.33.7 and 1.34.3.
-            raise Transient(f"the {manifest['kind']} {manifest['metadata']['name']} cannot be made: {error}") from error
-
-    async def _found(self, manifest: Mapping[str, Any]) -> Json | None:
-        """Return the object of this kind and name with its metadata, or None if there is none.
-
-        A patch of nothing reads it without the right to read Secrets.
-        """
-        try:
-            if manifest["kind"] == "Namespace":
-                return await self._client.request("GET", _path(manifest))
-            return await self._client.request(
-                "PATCH", _path(manifest), {}, media_type=MERGE, query={"dryRun": "All"}, accept=METADATA
-            )
-        except NotFound:
-            return None
 
     async def _own_claims(self, namespace: str) -> list[Json]:
         """Return the volume claims of a namespace, all its instance's; raises Permanent with the name of another."""
@@ -417,11 +345,6 @@ def _project(item: Json) -> Json:
     metadata = item["metadata"]
     kept = {name: metadata.get(name) for name in ("name", "namespace", "deletionTimestamp", "ownerReferences")}
     return {"metadata": kept, "status": item.get("status", {})}
-
-
-def _path(manifest: Mapping[str, Any]) -> str:
-    metadata = manifest["metadata"]
-    return f"{PATHS[manifest['kind']].format(metadata.get('namespace'))}/{metadata['name']}"
 
 
 def _remaining(namespace: Json, pod: Json | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.adapters.kubernetes.client import KubernetesClient
+from shared.adapters.kubernetes.client import METADATA_LIST, KubernetesClient
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
@@ -16,7 +16,6 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 NAMESPACES = "/api/v1/namespaces"
 FOLLOW_SECONDS = 3  # the API server says where to continue two seconds before the end of a watch
 LEFT_PHASES = ("Released", "Failed")
@@ -24,7 +23,7 @@ LEFT_PHASES = ("Released", "Failed")
 
 async def found_namespaces(client: KubernetesClient, owner: str) -> list[FoundNamespace]:
     """Return the namespaces with the label of an owner; only their metadata is read."""
-    items = client.items(NAMESPACES, {"labelSelector": _selector(owner)}, accept=METADATA_ONLY)
+    items = client.items(NAMESPACES, {"labelSelector": _selector(owner)}, accept=METADATA_LIST)
     return [each async for item in items if (each := _found(item)) is not None]
 
 
@@ -37,14 +36,22 @@ async def removed_namespaces(client: KubernetesClient, owner: str, position: str
     Args:
         client: The cluster.
         owner: Whose namespaces.
-        position: Where the last call ended; empty for none.
+        position: Where the last call ended; empty for none. One that is too old, or not reached yet, counts as none.
     """
+    followed: RemovedNamespaces | None = None
     if position:
         with contextlib.suppress(Conflict):  # 410: the position is too old
-            return await _follow(client, owner, position)
+            followed = await _follow(client, owner, position)
+            if followed.position != position:
+                return followed
     query = {"labelSelector": _selector(owner), "limit": 1}
-    page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_ONLY)
-    return RemovedNamespaces((), page["metadata"]["resourceVersion"], is_complete=False)
+    page = await client.request("GET", NAMESPACES, query=query, accept=METADATA_LIST)
+    latest = page["metadata"]["resourceVersion"]
+    # A watch ends with a bookmark at least, usually. It has none, and no event, from a position that the API server has
+    # not reached: the cluster was made anew, or its etcd restored from a backup.
+    if followed is not None and int(latest) >= int(position):
+        return followed
+    return RemovedNamespaces((), latest, is_complete=False)
 
 
 async def _follow(client: KubernetesClient, owner: str, position: str) -> RemovedNamespaces:
@@ -59,8 +66,6 @@ async def _follow(client: KubernetesClient, owner: str, position: str) -> Remove
     async with contextlib.aclosing(client.stream(NAMESPACES, read_timeout=2.0 * FOLLOW_SECONDS, query=query)) as events:
         async for event in events:
             item = event["object"]
-            if event["type"] == "ERROR":
-                raise Conflict(str(item.get("message", "the watch was refused")))
             position = item["metadata"]["resourceVersion"]
             found = _found(item) if event["type"] != "BOOKMARK" else None
             if found is not None and (event["type"] == "DELETED" or found.is_being_removed):

@@ -14,7 +14,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, exec_provider, kube_config
 
 from shared.adapters.kubernetes.tokens import RenewedTokens
-from shared.errors import Unauthenticated
+from shared.errors import Unauthenticated, WrongRegistration
 
 RENEW_AHEAD_SECONDS = 10  # kubectl uses a token to its end; this is for a request on its way
 _TOKENS = {"exec", "auth-provider", "tokenFile", "token"}
@@ -35,27 +35,38 @@ async def load_context(path: str, context: str) -> tuple[Configuration, RenewedT
     has_token = not _TOKENS.isdisjoint(user)
     for each in _TOKENS:
         user.pop(each, None)
-    configuration = Configuration()
-    await _files.KubeConfigLoader(config, context, config_base_path=None).load_and_set(configuration)
+    configuration = await _loaded(config, context)
     if not has_token:
         return configuration, None
-    return configuration, RenewedTokens(lambda: _token(path, context), renew_ahead=RENEW_AHEAD_SECONDS)
+    host = str(configuration.host)
+    return configuration, RenewedTokens(lambda: _token(path, context, host), renew_ahead=RENEW_AHEAD_SECONDS)
 
 
-async def _token(path: str, context: str) -> AccessToken:
+async def _token(path: str, context: str, host: str) -> AccessToken:
+    """Return a token of a context's user; raises WrongRegistration if the context names another server by now."""
     try:
         config, user = _read(path, context)
+        cluster = config["contexts"].get_with_name(context)["context"]["cluster"]
+        if config["clusters"].get_with_name(cluster)["cluster"]["server"].rstrip("/") != host:
+            raise WrongRegistration(
+                f"the kubeconfig's context {context} names another server than the one connected to: restart berth"
+            )
         if "exec" in user:
             return await _run_plugin(_files.ConfigNode("exec", user["exec"]))
         if "tokenFile" in user:
             user.pop("token", None)  # as kubectl: the file comes first
-        loaded = Configuration()
-        await _files.KubeConfigLoader(config, context, config_base_path=None).load_and_set(loaded)
+        loaded = await _loaded(config, context)
         return AccessToken(loaded.api_key["BearerToken"].removeprefix("Bearer ").strip(), sys.maxsize)
     except (ConfigException, OSError, ValueError, LookupError, yaml.YAMLError) as error:
         # Without the plugin's own output, which may hold anything.
         cause = str(error).partition(". ")[0] if isinstance(error, ConfigException) else type(error).__name__
         raise Unauthenticated(f"no token for the cluster from the kubeconfig's context {context}: {cause}") from error
+
+
+async def _loaded(config: Any, context: str) -> Configuration:
+    loaded = Configuration()
+    await _files.KubeConfigLoader(config, context, config_base_path=None).load_and_set(loaded)
+    return loaded
 
 
 async def _run_plugin(plugin: Any) -> AccessToken:

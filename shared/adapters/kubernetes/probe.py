@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 
-from shared.adapters.kubernetes.client import Forbidden, Json, KubernetesClient
+from shared.adapters.kubernetes.apply import FORCED
+from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
 from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
 from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.kubernetes.rights import missing_rights
 from shared.adapters.kubernetes.routes import missing_for_routes
 from shared.domain.clusters import GatewayRef, Probe
 from shared.domain.plans import Plans
-from shared.errors import NotFound
+from shared.errors import BerthError, Forbidden, NotFound
 
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
@@ -19,6 +20,15 @@ IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
 # policy selects pods, and because berth lists pods anyway.
 DNS_PODS = f"{KUBE_SYSTEM}/pods"
 DNS_LABEL = "k8s-app=kube-dns"
+# An object outside berth's namespaces, which the admission policy has to refuse. It is only a dry run.
+OUTSIDE: Json = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "berth-probe", "namespace": "kube-system"},
+}
+NOT_CONFINED = (
+    "berth may write outside its own namespaces: apply infra/kubernetes/admission-policy.yaml with this identity"
+)
 
 
 async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, domain: str, owner: str) -> Probe:
@@ -36,16 +46,17 @@ async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, dom
         Transient, Permanent: It refuses berth's identity, or fails.
     """
     system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
-    rights, storage, priorities, routes, warnings = await asyncio.gather(
+    rights, storage, priorities, routes, dns, confinement = await asyncio.gather(
         missing_rights(client),
         _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
         _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
         _missing_for_routes(client, gateway, domain, owner),
         _dns_warnings(client),
+        _confinement_warnings(client),
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), tuple(warnings))
+    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), (*dns, *confinement))
 
 
 async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
@@ -81,6 +92,18 @@ async def _dns_warnings(client: KubernetesClient) -> Sequence[str]:
     if pods is None or pods["items"]:
         return []
     return [f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}"]
+
+
+async def _confinement_warnings(client: KubernetesClient) -> Sequence[str]:
+    path = f"{KUBE_SYSTEM}/configmaps/{OUTSIDE['metadata']['name']}"
+    query = {**FORCED, "dryRun": "All"}
+    try:
+        await client.request("PATCH", path, OUTSIDE, media_type=APPLY, retry=False, query=query)
+    except (
+        BerthError
+    ):  # refused, by the policy or for the lack of the right; or not known, such as after a slow webhook
+        return []
+    return [NOT_CONFINED]
 
 
 async def _get(client: KubernetesClient, path: str) -> Json | None:

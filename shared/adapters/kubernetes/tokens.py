@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any
 
 from azure.core.credentials import AccessToken
@@ -29,9 +30,10 @@ class RenewedTokens:
         self._renewal: asyncio.Task[AccessToken] | None = None
 
     async def token(self, *, refused: str = "") -> str:
-        """Return a token that is valid for a while yet, and not the one that the API server has just refused.
+        """Return a valid token, and not the one that the API server has just refused.
 
-        Who issues them may keep tokens too: if it knows no other, it is the refused one again.
+        One that ends soon is returned at once too, and another one is requested meanwhile. Who issues them may keep
+        tokens: if it knows no other, it is the refused one again.
 
         Raises:
             Unauthenticated: No token can be had now, whatever type azure-identity raises: DefaultAzureCredential raises
@@ -39,21 +41,25 @@ class RenewedTokens:
                 may be a managed identity endpoint that did not respond or does not know a new identity yet.
         """
         held = self._held
-        if held is None or held.token == refused or held.expires_on - time.time() < self._renew_ahead:
-            try:
-                held = await self._renewed()
-            except Unauthenticated:
-                if held is None or held.token == refused or held.expires_on <= time.time():
-                    raise
+        left = held.expires_on - time.time() if held else 0.0
+        if held is None or held.token == refused or left <= 0:
+            held = await self._renewed()
+        elif left < self._renew_ahead:
+            self._begin_renewal()
         return held.token
 
-    async def _renewed(self) -> AccessToken:
+    def _begin_renewal(self) -> asyncio.Task[AccessToken]:
+        """Return the renewal that is under way, or a new one."""
         if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._renew(), name="renew the token for a cluster")
+            # In a context of its own: neither the time budget nor the log lines of who came first are those of others.
+            self._renewal = asyncio.create_task(self._renew(), name="renew the token for a cluster", context=Context())
             self._renewal.add_done_callback(_take_exception)
+        return self._renewal
+
+    async def _renewed(self) -> AccessToken:
         try:
             async with asyncio.timeout(RENEWAL_TIMEOUT):
-                return await asyncio.shield(self._renewal)  # other requests wait for it too
+                return await asyncio.shield(self._begin_renewal())  # other requests wait for it too
         except (AzureError, TimeoutError) as error:
             # Only its type: azure-identity puts into the text whatever the response said.
             raise Unauthenticated(f"no token for the cluster: {type(error).__name__}") from error

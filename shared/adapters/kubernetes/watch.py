@@ -231,8 +231,6 @@ class PodWatch:
         async with contextlib.aclosing(events):
             async for event in events:
                 item: Json = event["object"]
-                if event["type"] == "ERROR":
-                    raise Conflict(str(item.get("message", "the watch was refused")))
                 self._position = int(item["metadata"]["resourceVersion"])
                 if event["type"] != "BOOKMARK":
                     self._take(event["type"], item)

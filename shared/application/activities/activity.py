@@ -274,6 +274,5 @@ class OperationActivity(ABC):
 
 
 def _waited(operation: Operation, error: BerthError, seconds: float) -> Operation:
-    doubt = seconds if isinstance(error, Forbidden) else 0.0
-    waited, doubted = operation.waited_seconds + seconds, operation.doubt_seconds + doubt
-    return replace(operation, waited_seconds=waited, doubt_seconds=doubted)
+    doubt = operation.doubt_seconds + seconds if isinstance(error, Forbidden) else 0.0
+    return replace(operation, waited_seconds=operation.waited_seconds + seconds, doubt_seconds=doubt)

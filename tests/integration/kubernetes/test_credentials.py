@@ -1,6 +1,7 @@
 """The users of a kubeconfig whose tokens end: an exec plugin, a token file."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from aiohttp import web
 
 from shared.adapters.kubernetes import tokens
 from shared.adapters.kubernetes.kubeconfig import RENEW_AHEAD_SECONDS
-from shared.errors import Unauthenticated
-from tests.support.fake_api_server import fake_cluster, status
+from shared.errors import Unauthenticated, WrongRegistration
+from tests.support.fake_api_server import fake_cluster, kubeconfig, status
 from tests.support.polling import until
 
 PLUGIN = """#!/bin/sh
@@ -118,6 +119,18 @@ async def test_a_rotated_kubeconfig_is_read_again(tmp_path: Path) -> None:
         [config] = tmp_path.glob("*.kubeconfig")
         config.write_text(config.read_text().replace('"first"', '"second"'))
         await cluster.left_volumes()
+
+
+async def test_another_server_in_the_kubeconfig_gets_no_token_here(tmp_path: Path) -> None:
+    async with fake_cluster(accepting("first"), tmp_path, user={"token": "first"}) as (cluster, server):
+        await cluster.left_volumes()
+        server.respond = accepting("none")
+        [config] = tmp_path.glob("*.kubeconfig")
+        elsewhere = json.dumps(kubeconfig("https://elsewhere.example.com", {"token": "elsewhere"}))
+        config.write_text(elsewhere)
+        with pytest.raises(WrongRegistration, match="the kubeconfig's context fake names another server"):
+            await cluster.check()
+        assert len(server.requests) == 2  # both with the first token
 
 
 async def test_a_401_that_lasts_is_transient_and_shown(plugin: Plugin, tmp_path: Path) -> None:

@@ -12,12 +12,17 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
+from shared.adapters.kubernetes import client
+from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
+from shared.domain.clusters import KubeconfigAccess
 from shared.errors import BerthError, Forbidden, Transient, Unreachable
+from shared.settings import KubernetesSettings
 from shared.time_budget import time_budget
 from tests.support.builders import PRODUCT, TENANT_SETTINGS
-from tests.support.fake_api_server import FakeApiServer, Respond, fake_cluster, status
+from tests.support.fake_api_server import FakeApiServer, Respond, fake_cluster, kubeconfig, status
+from tests.support.polling import until
 
 NAMESPACE = "tenant-one"
 LABELS = {OWNER: TENANT_SETTINGS.owner, INSTANCE: "one"}
@@ -251,6 +256,113 @@ async def test_an_attempt_gets_longer_after_a_time_out(clusters: Clusters) -> No
     async with clusters(late, attempt_timeout=0.3) as (cluster, server):
         await cluster.apply(OBJECTS)
     assert len(server.requests) == 1 + len(OBJECTS)  # all but the first have the longer limit from the start
+
+
+class Existing:
+    """Responds as an API server with a slow webhook on all objects, which are there after they were applied.
+
+    Args:
+        seconds: How long the webhook takes, also before a conflict is found.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.paths: set[str] = set()
+        self.uid = "1"
+        self.refused = ""  # the end of the path of an object that cannot be applied now
+        self.has_side_effects = False
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        found = {**FOUND, "metadata": {**FOUND["metadata"], "uid": self.uid}}
+        is_there = request.path in self.paths
+        if request.method == "PATCH":
+            body = json.loads(await request.text())
+            await asyncio.sleep(self.seconds)
+            if "dryRun" in request.query and self.has_side_effects:
+                return status(400, 'admission webhook "w.example.com" does not support dry run')
+            if self.refused and request.path.endswith(self.refused):
+                return status(500, "failed calling webhook")
+            if is_there and body.get("metadata", {}).get("resourceVersion") == "1":
+                return status(409, "the object has been modified")
+            if body:
+                self.paths.add(request.path)
+                return web.json_response(found)
+        return web.json_response(found) if is_there else status(404, "not found")
+
+
+@pytest.mark.parametrize("seconds", [0.65, 0.9])
+async def test_a_slow_webhook_never_keeps_a_tenant_out(
+    clusters: Clusters, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(client, "MAX_ATTEMPT_TIMEOUT", 1.5)  # a tenth of what it is, as all times here
+    monkeypatch.setattr(client, "RESPONSE_TIMEOUT", 0.4)
+    server = Existing(seconds)
+    async with clusters(server.respond, attempt_timeout=0.5) as (cluster, _):
+        error: BerthError | None = None
+        for _ in range(5):
+            with time_budget(2.5):
+                error, _ = await timed(cluster.apply(OBJECTS))
+            if error is None:
+                break
+            assert isinstance(error, Transient)
+    assert error is None
+    assert len(server.paths) == len(OBJECTS)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_a_call_continues_where_the_last_one_ended(clusters: Clusters, is_replaced: bool) -> None:
+    server = Existing()
+    server.refused = "statefulsets/product"
+    async with clusters(server.respond, total_timeout=1) as (cluster, fake):
+        with pytest.raises(Transient, match="failed calling webhook"):
+            await cluster.apply(OBJECTS)
+        fake.requests.clear()
+        server.refused = ""
+        if is_replaced:  # the namespace was removed meanwhile, and made anew by somebody else
+            server.paths, server.uid = {"/api/v1/namespaces/tenant-one"}, "2"
+        await cluster.apply(OBJECTS)
+        maps = [each for each in fake.requests if "/configmaps/" in each]
+        assert len(maps) == (2 * 9 if is_replaced else 0)
+        assert len(server.paths) == len(OBJECTS)
+
+
+async def test_a_webhook_with_side_effects_is_asked_in_earnest(clusters: Clusters) -> None:
+    server = Existing()
+    server.has_side_effects = True
+    async with clusters(server.respond) as (cluster, fake):
+        await cluster.apply(OBJECTS)
+        fake.requests.clear()
+        await cluster.apply(OBJECTS)
+        assert fake.requests.count("PATCH /api/v1/namespaces/tenant-one/configmaps/c0") == 3
+
+
+async def test_a_check_has_a_connection_beside_all_others(tmp_path: Path) -> None:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.json_response(FOUND) if request.path == "/check" else await never()
+
+    server = FakeApiServer(respond)
+    async with server.serving():
+        config = tmp_path / "kubeconfig"
+        config.write_text(json.dumps(kubeconfig(server.url, {})))
+        settings = KubernetesSettings(kubeconfig=str(config), max_concurrent_requests=2)
+        connected = await connect(KubeconfigAccess("fake"), settings)
+        # Two watches of pods, because one is opened before the one that it replaces is closed, and one of namespaces.
+        streams = [connected.stream(f"/watch{each}", read_timeout=60, query={}) for each in range(3)]
+        others = [asyncio.create_task(connected.request("GET", f"/list{each}")) for each in range(2)]
+        others += [asyncio.create_task(anext(each)) for each in streams]
+
+        async def are_open() -> bool:
+            return len(server.requests) == len(others)
+
+        try:
+            await until(are_open, seconds=2)
+            async with asyncio.timeout(2):
+                assert await connected.request_at_once("/check") == FOUND
+        finally:
+            for each in others:
+                each.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await connected.close()
 
 
 async def test_the_error_tells_connecting_from_responding(clusters: Clusters) -> None:

@@ -11,12 +11,13 @@ import yaml
 
 from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from shared.adapters.kubernetes.access import connect
-from shared.adapters.kubernetes.probe import DNS_LABEL, probe
+from shared.adapters.kubernetes.probe import DNS_LABEL, NOT_CONFINED, probe
 from shared.adapters.kubernetes.rights import needed_rights
 from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
 from shared.errors import Unreachable
 from shared.settings import KubernetesSettings
 from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS
+from tests.support.polling import until
 
 type ProbeAs = Callable[..., Awaitable[Probe]]
 NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}",)
@@ -38,9 +39,25 @@ async def probe_as(control_plane: ControlPlane) -> AsyncIterator[ProbeAs]:
 
 
 async def test_berths_own_role_lacks_nothing(probe_as: ProbeAs) -> None:
+    async def is_confined() -> bool:  # an API server that has just started has not read the policy yet
+        return NOT_CONFINED not in (await probe_as(BERTH)).warnings
+
+    await until(is_confined)
     found = await probe_as(BERTH, storage_class="simulated")
     assert (found.missing, found.warnings) == ((), NO_DNS)
     assert found.uid
+
+
+async def test_an_identity_that_no_policy_confines_is_named(control_plane: ControlPlane, probe_as: ProbeAs) -> None:
+    user = "unconfined-" + token_hex(3)  # as if the policy had another OBJECT-ID
+    await kubectl(control_plane, "create", "clusterrolebinding", user, "--clusterrole", BERTH, "--user", user)
+    try:
+        found = await probe_as(user)
+    finally:
+        await kubectl(control_plane, "delete", "clusterrolebinding", user)
+    assert (found.missing, found.warnings) == ((), (*NO_DNS, NOT_CONFINED))
+    configmaps = await kubectl(control_plane, "get", "configmaps", "-n", "kube-system", "-o", "name")
+    assert "configmap/berth-probe" not in configmaps.split()
 
 
 async def test_an_unbound_identity_has_no_right(probe_as: ProbeAs) -> None:

@@ -1,6 +1,7 @@
 """Tokens for AKS while berth's identity does not respond."""
 
 import asyncio
+import math
 import time
 from typing import cast
 
@@ -13,6 +14,7 @@ from shared.adapters.kubernetes.access import entra_tokens
 from shared.adapters.kubernetes.tokens import RenewedTokens
 from shared.application.breakers import CHECK_TIMEOUT
 from shared.errors import Transient
+from shared.time_budget import time_budget, time_left
 
 
 class Hanging:
@@ -20,8 +22,10 @@ class Hanging:
 
     def __init__(self, seconds: int) -> None:
         self._tokens = [AccessToken("held", int(time.time()) + seconds)]
+        self.budgets: list[float] = []
 
     async def get_token(self, *_: str, **__: object) -> AccessToken:
+        self.budgets.append(time_left())
         if not self._tokens:
             await asyncio.Event().wait()
         return self._tokens.pop()
@@ -37,10 +41,19 @@ def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewal, "RENEWAL_TIMEOUT", 0.01)
 
 
-async def test_a_valid_token_is_used_while_none_can_be_had() -> None:
+async def test_a_valid_token_is_not_held_back_by_its_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewal, "RENEWAL_TIMEOUT", 60)
     tokens = tokens_of_an_identity_that_hangs(seconds=200)
-    assert await tokens.token() == "held"
-    assert await tokens.token() == "held"  # though it is to be renewed
+    async with asyncio.timeout(1):
+        for _ in range(3):
+            assert await tokens.token() == "held"  # though it is to be renewed
+
+
+async def test_a_renewal_has_not_the_time_budget_of_one_request() -> None:
+    identity = Hanging(200)
+    with time_budget(0.001):
+        await entra_tokens(cast("AsyncTokenCredential", identity)).token()
+    assert identity.budgets == [math.inf]
 
 
 @pytest.mark.parametrize(("seconds", "refused"), [(200, "held"), (-1, "")])

@@ -174,3 +174,16 @@ async def test_what_is_forbidden_is_shown_and_fails_in_time(activity: Activity) 
     tenant = await world.tenant()
     assert tenant.operation.reason == "held up for 60 s: no right to patch secrets"
     assert await violations(world) == []
+
+
+async def test_doubt_begins_anew_after_another_error() -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    doubts: list[float] = []
+    forbidden = Forbidden("no right to patch secrets")
+    for error in (forbidden, forbidden, Transient("the API server responded 500"), forbidden):
+        world.worker.faults.away = lambda call, error=error: error if call == "apply" else None
+        await world.do(Activity.APPLY, operation)
+        doubts.append((await world.tenant()).operation.doubt_seconds)
+    assert doubts[1] == 2 * doubts[0] > 0
+    assert doubts[2:] == [0.0, doubts[0]]

@@ -11,20 +11,21 @@ from shared.application.cluster_registry import Registration
 from shared.domain.clusters import AzureAccess, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Transient, Unfit, Unreachable
 from tests.support.builders import new_cluster
+from tests.support.fake_cluster import FakeCluster
 from tests.support.repositories import register
 from tests.support.world import PORTAL, World, new_world
 
-ONE, TWO, NEW = ClusterName("one"), ClusterName("two"), ClusterName("new")
+ONE, TWO, NEW, SPARE = map(ClusterName, ("one", "two", "new", "spare"))
 DEAD = Unreachable("the API server cannot be reached")
 
 
 def registration(name: ClusterName = NEW, **fields: Any) -> Registration:
-    """Return a registration of the second cluster under a new name, with some fields changed."""
+    """Return a registration of the spare cluster under a new name, with some fields changed."""
     usual: dict[str, Any] = {
         "region": "mars",
         "capacity": 5,
         "state": None,
-        "access": KubeconfigAccess("two"),
+        "access": KubeconfigAccess("spare"),
         "domain": f"{name}.example.com",
         "gateway": GatewayRef("gateway", "tenants", "", "gateway"),
     }
@@ -32,14 +33,17 @@ def registration(name: ClusterName = NEW, **fields: Any) -> Registration:
 
 
 async def two_clusters() -> World:
-    return await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")])
+    """Return a world with two registered clusters, and a spare one."""
+    world = await new_world(workers=2, clusters=[new_cluster(), new_cluster("two")])
+    world.kubernetes[SPARE] = FakeCluster(world.clock)
+    return world
 
 
 async def test_a_new_cluster_is_open_and_its_uid_recorded() -> None:
     world = await two_clusters()
     cluster, warnings = await world.worker.registry.register(registration())
     assert (cluster.state, cluster.region, cluster.capacity) == (ClusterState.OPEN, "mars", 5)
-    assert (cluster.uid, warnings) == (world.kubernetes[TWO].identity, ())
+    assert (cluster.uid, warnings) == (world.kubernetes[SPARE].identity, ())
     assert await world.cluster("new") == cluster
 
 
@@ -66,7 +70,7 @@ async def test_a_domain_stays_while_it_has_tenants() -> None:
 
 async def test_what_is_missing_keeps_a_new_cluster_out() -> None:
     world = await two_clusters()
-    world.kubernetes[TWO].missing, world.kubernetes[TWO].warnings = ("no storage", "no rights"), ("no DNS",)
+    world.kubernetes[SPARE].missing, world.kubernetes[SPARE].warnings = ("no storage", "no rights"), ("no DNS",)
     with pytest.raises(Unfit, match="cluster new was not registered") as refused:
         await world.worker.registry.register(registration())
     assert refused.value.missing == ("no storage", "no rights")
@@ -78,7 +82,7 @@ async def test_what_is_missing_keeps_a_new_cluster_out() -> None:
 async def test_what_is_missing_refuses_a_new_address_too(is_dead: bool) -> None:
     world = await two_clusters()
     before = await world.cluster()
-    world.kubernetes[TWO].away, world.kubernetes[TWO].missing = (DEAD if is_dead else None), ("no storage",)
+    world.kubernetes[SPARE].away, world.kubernetes[SPARE].missing = (DEAD if is_dead else None), ("no storage",)
     with pytest.raises(Unfit):
         await world.worker.registry.register(registration(ONE))
     assert await world.cluster() == before
@@ -86,14 +90,14 @@ async def test_what_is_missing_refuses_a_new_address_too(is_dead: bool) -> None:
 
 async def test_warnings_keep_nothing_out() -> None:
     world = await two_clusters()
-    world.kubernetes[TWO].warnings = ("no DNS",)
+    world.kubernetes[SPARE].warnings = ("no DNS",)
     assert (await world.worker.registry.register(registration()))[1] == ("no DNS",)
 
 
 @pytest.mark.parametrize("error", [DEAD, Transient("it does not accept berth's token (401)")])
 async def test_a_new_cluster_must_accept_berth(error: BerthError) -> None:
     world = await two_clusters()
-    world.kubernetes[TWO].away = error
+    world.kubernetes[SPARE].away = error
     with pytest.raises(Unfit) as refused:
         await world.worker.registry.register(registration())
     assert refused.value.missing == (str(error),)
@@ -114,7 +118,7 @@ async def test_a_dead_cluster_can_be_registered_again() -> None:
     before = await world.cluster("two")
     await world.active(region="local")
     world.kubernetes[TWO].away = DEAD
-    again = registration(TWO, region=before.region, state=ClusterState.CORDONED)
+    again = registration(TWO, access=before.access, region=before.region, state=ClusterState.CORDONED)
     cluster, warnings = await world.worker.registry.register(again)
     assert (cluster.state, cluster.capacity, cluster.uid) == (ClusterState.CORDONED, 5, before.uid)
     assert warnings == (str(DEAD),)
@@ -148,6 +152,41 @@ async def test_a_cluster_in_use_is_not_replaced() -> None:
     assert await world.cluster() == before
 
 
+@pytest.mark.parametrize("name", [NEW, ONE])
+async def test_a_cluster_has_one_name_only(name: ClusterName) -> None:
+    world = await two_clusters()
+    with pytest.raises(Conflict, match="registered already, as two: its capacity would count twice"):
+        await world.worker.registry.register(registration(name, access=KubeconfigAccess("two")))
+    assert [each.name for each in await world.worker.clusters.list()] == [ONE, TWO]
+
+
+async def test_a_second_name_of_earlier_may_be_cordoned() -> None:
+    world = await two_clusters()
+    access = KubeconfigAccess("two")
+    await register(world.worker.clusters, new_cluster("new", access=access, uid=world.kubernetes[TWO].identity))
+    cordoned = registration(NEW, access=access, state=ClusterState.CORDONED)
+    assert (await world.worker.registry.register(cordoned))[0].state is ClusterState.CORDONED
+
+
+@pytest.mark.parametrize("server", ["one", "two"])
+async def test_a_rotated_ca_is_taken_before_the_uid_is_known(server: str) -> None:
+    world = await two_clusters()
+    await world.sign_up()
+    stored = await world.worker.clusters.get(ONE)
+    await world.worker.clusters.save(stored.with_value(new_cluster(access=aks("one", "OLD"))))
+    change = world.worker.registry.register(registration(ONE, access=aks(server, "NEW")))
+    if server == "one":
+        changed, _ = await change
+        assert (changed.access, changed.uid) == (aks("one", "NEW"), world.kubernetes[ONE].identity)
+    else:
+        with pytest.raises(Conflict, match=r"its uid is not recorded yet.*present address.*https://one\."):
+            await change
+
+
+def aks(name: str, ca_pem: str) -> AzureAccess:
+    return AzureAccess(f"https://{name}.hcp.local.azmk8s.io", ca_pem)
+
+
 async def test_a_cluster_in_use_may_get_another_address() -> None:
     world = await new_world()
     tenant = await world.active()
@@ -162,10 +201,10 @@ async def test_a_cluster_in_use_may_get_another_address() -> None:
 async def test_a_cluster_without_tenants_may_be_replaced() -> None:
     world = await two_clusters()
     cluster, _ = await world.worker.registry.register(registration(ONE, region="local"))
-    assert cluster.uid == world.kubernetes[TWO].identity
+    assert cluster.uid == world.kubernetes[SPARE].identity
     world.clock.advance(10)  # so that other workers have read it
     await world.active()
-    assert [len(world.kubernetes[name].namespaces) for name in (ONE, TWO)] == [0, 1]
+    assert [len(world.kubernetes[name].namespaces) for name in (ONE, SPARE)] == [0, 1]
 
 
 async def test_a_recreated_cluster_with_tenants_is_refused() -> None:
