@@ -101,16 +101,17 @@ class Apply:
 
     async def _remembered(self, namespace: str) -> _Unfinished:
         """Return what was applied to a namespace, and nothing if that is gone or another one by now."""
-        known = self._unfinished.pop(namespace, None)
+        known = self._unfinished.get(namespace)
         if known is not None:
             with contextlib.suppress(NotFound):
                 metadata = (await self._client.request("GET", f"{PATHS['Namespace']}/{namespace}"))["metadata"]
-                if metadata["uid"] != known.uid or "deletionTimestamp" in metadata:
-                    known = None
-        self._unfinished[namespace] = known = known or _Unfinished()
+                if metadata["uid"] == known.uid and "deletionTimestamp" not in metadata:
+                    return known
+            self.forget(namespace)
+        fresh = self._unfinished[namespace] = _Unfinished()
         if len(self._unfinished) > MAX_UNFINISHED:
-            del self._unfinished[next(iter(self._unfinished))]
-        return known
+            self.forget(next(iter(self._unfinished)))
+        return fresh
 
     async def _apply(self, manifest: Manifest, unfinished: _Unfinished, *, is_new: bool, may_exist: bool) -> bool:
         """Create an object, or apply it to the one that exists if that is this instance's; return whether it was made.

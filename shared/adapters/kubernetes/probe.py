@@ -95,13 +95,12 @@ async def _dns_warnings(client: KubernetesClient) -> Sequence[str]:
 
 
 async def _confinement_warnings(client: KubernetesClient) -> Sequence[str]:
+    """Return a warning if berth could write in kube-system; none if that is refused, or cannot be found out."""
     path = f"{KUBE_SYSTEM}/configmaps/{OUTSIDE['metadata']['name']}"
     query = {**FORCED, "dryRun": "All"}
     try:
         await client.request("PATCH", path, OUTSIDE, media_type=APPLY, retry=False, query=query)
-    except (
-        BerthError
-    ):  # refused, by the policy or for the lack of the right; or not known, such as after a slow webhook
+    except BerthError:
         return []
     return [NOT_CONFINED]
 

@@ -309,8 +309,8 @@ async def test_a_slow_webhook_never_keeps_a_tenant_out(
     assert len(server.paths) == len(OBJECTS)
 
 
-@pytest.mark.parametrize("is_replaced", [False, True])
-async def test_a_call_continues_where_the_last_one_ended(clusters: Clusters, is_replaced: bool) -> None:
+@pytest.mark.parametrize(("home", "requests"), [("kept", 0), ("gone", 1), ("made anew by others", 2)])
+async def test_a_call_continues_where_the_last_one_ended(clusters: Clusters, home: str, requests: int) -> None:
     server = Existing()
     server.refused = "statefulsets/product"
     async with clusters(server.respond, total_timeout=1) as (cluster, fake):
@@ -318,11 +318,13 @@ async def test_a_call_continues_where_the_last_one_ended(clusters: Clusters, is_
             await cluster.apply(OBJECTS)
         fake.requests.clear()
         server.refused = ""
-        if is_replaced:  # the namespace was removed meanwhile, and made anew by somebody else
-            server.paths, server.uid = {"/api/v1/namespaces/tenant-one"}, "2"
+        if home != "kept":
+            server.paths, server.uid = set(), "2"
+        if home == "made anew by others":
+            server.paths.add("/api/v1/namespaces/tenant-one")
         await cluster.apply(OBJECTS)
         maps = [each for each in fake.requests if "/configmaps/" in each]
-        assert len(maps) == (2 * 9 if is_replaced else 0)
+        assert len(maps) == 9 * requests
         assert len(server.paths) == len(OBJECTS)
 
 
