@@ -59,10 +59,9 @@ async def test_a_route_is_served_until_it_is_closed(administered: Administered) 
     value = fresh_tenant()
     namespace = await apply(cluster, value)
     assert (await cluster.open_route(route(value), timeout=10)).serving
-    before = await by_hand.versions(namespace)
-    assert f"{KIND}/{ROUTE_NAME}" in before
+    before = (await by_hand.versions(namespace))[f"{KIND}/{ROUTE_NAME}"]
     assert (await cluster.open_route(route(value), timeout=10)).serving  # again, which changes nothing
-    assert await by_hand.versions(namespace) == before
+    assert (await by_hand.versions(namespace))[f"{KIND}/{ROUTE_NAME}"] == before
     for _ in range(2):
         await cluster.close_route(namespace)
         assert f"{KIND}/{ROUTE_NAME}" not in await by_hand.versions(namespace)
@@ -119,12 +118,31 @@ async def test_a_stopped_tenant_starts_again_with_its_volume(administered: Admin
         await cluster.stop(namespace)
         assert await cluster.wait_until_stopped(namespace, timeout=20) == ""
     assert await cluster.replicas(namespace) == {"product": 0}
+<<<<<<< HEAD
     assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=3)).ready
+=======
+    assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=2)).ready
+>>>>>>> route
     assert set(await by_hand.versions(namespace)) == objects_before
     await cluster.apply(objects, is_new=False)
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
     assert await cluster.replicas(namespace) == {"product": 1}
     assert await by_hand.claim(namespace) == claim
+
+
+async def test_a_route_is_gone_while_a_tenant_is_stopped(administered: Administered) -> None:
+    cluster, by_hand = administered
+    namespace = await apply(cluster, value := fresh_tenant())
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+    assert (await cluster.open_route(route(value), timeout=10)).serving
+    await cluster.close_route(namespace)
+    await cluster.stop(namespace)
+    assert await cluster.wait_until_stopped(namespace, timeout=20) == ""
+    assert f"{KIND}/{ROUTE_NAME}" not in await by_hand.versions(namespace)
+    await cluster.apply(YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(value, LOCAL), is_new=False)
+    assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
+    assert f"{KIND}/{ROUTE_NAME}" not in await by_hand.versions(namespace)
+    assert (await cluster.open_route(route(value), timeout=10)).serving
 
 
 async def test_what_is_not_new_is_not_made_anew(administered: Administered) -> None:

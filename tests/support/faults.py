@@ -48,6 +48,7 @@ class Faults:
         self.calls: list[str] = []
         self.away: Callable[[str], BerthError | None] = lambda _: None
         self._stalls: dict[int, Stall] = {}
+        self._named: dict[str, Stall] = {}
         self._errors: dict[int, BerthError] = {}
         self._lost: set[int] = set()
 
@@ -55,6 +56,11 @@ class Faults:
         """Let a call wait before it is done, or after."""
         self._stalls[number] = Stall(after)
         return self._stalls[number]
+
+    def stall_next(self, name: str, *, after: bool = False) -> Stall:
+        """Let the next call of a name wait before it is done, or after."""
+        self._named[name] = Stall(after)
+        return self._named[name]
 
     def fail(self, number: int, error: BerthError) -> None:
         """Let a call fail without being done."""
@@ -71,7 +77,7 @@ class Faults:
         """Make a call with the faults that are meant for it."""
         self.calls.append(name)
         number = len(self.calls)
-        stall = self._stalls.get(number)
+        stall = self._stalls.get(number) or self._named.pop(name, None)
         if stall is not None and not stall.after:
             await stall.wait()
         error = self._errors.get(number) or self.away(name)

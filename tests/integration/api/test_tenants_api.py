@@ -64,6 +64,7 @@ async def test_a_policy_is_set_for_one_tenant(berth: ProxiedStack) -> None:
 async def test_a_tenant_sleeps_and_wakes(berth: ProxiedStack) -> None:
     slug = (await berth.ended(await berth.sign_up()))["tenant"]
     before = await berth.api.call("GET", f"tenants/{slug}")
+    assert (await berth.stack.control_plane.gateway.fetch(before["url"])).status_code == 200
     for verb, kind, state in (("sleep", "hibernate", "hibernated"), ("wake", "wake", "active")):
         responses = await asyncio.gather(*(send(berth, "POST", f"tenants/{slug}/{verb}") for _ in range(5)))
         assert {response.status_code for response in responses} == {202}
@@ -75,6 +76,8 @@ async def test_a_tenant_sleeps_and_wakes(berth: ProxiedStack) -> None:
         tenant = await berth.api.call("GET", f"tenants/{slug}")
         assert (tenant["state"], tenant["instance"]) == (state, before["instance"])
         assert tenant["state_since"] == operation["finished_at"] > before["state_since"]
+        page = await berth.stack.control_plane.gateway.fetch(before["url"])
+        assert (page.status_code == 200) == (state == "active"), page.status_code
         await berth.at_rest()
 
 

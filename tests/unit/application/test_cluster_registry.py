@@ -88,6 +88,21 @@ async def test_what_is_missing_refuses_a_new_address_too(is_dead: bool) -> None:
     assert await world.cluster() == before
 
 
+async def test_a_gateway_that_is_not_there_is_refused() -> None:
+    world = await two_clusters()
+    gone = GatewayRef("gateway", "other", "", "gateway")
+    before = await world.cluster()
+    same = registration(ONE, access=before.access, domain=before.domain)
+    for wrong in (registration(gateway=gone), replace(same, gateway=gone)):
+        with pytest.raises(Unfit) as refused:
+            await world.worker.registry.register(wrong)
+        assert refused.value.missing == ("there is no gateway gateway/other",)
+    assert await world.cluster() == before
+    world.kubernetes[ONE].gateway_name = "gateway/renamed"
+    unchanged = replace(same, gateway=before.gateway, state=ClusterState.CORDONED)
+    assert (await world.worker.registry.register(unchanged))[1] == ("there is no gateway gateway/tenants",)
+
+
 async def test_warnings_keep_nothing_out() -> None:
     world = await two_clusters()
     world.kubernetes[SPARE].warnings = ("no DNS",)

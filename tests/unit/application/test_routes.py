@@ -28,13 +28,6 @@ def hosts(cluster: FakeCluster) -> list[list[str]]:
     return [route["spec"]["hostnames"] for route in routes if route is not None]
 
 
-async def call_number(situation: Situation, name: str) -> int:
-    """Return the number that a call of an activity has, such as the one that opens the route."""
-    other = await before(situation)
-    await other.do(situation.activity, (await other.tenant()).operation)
-    return other.worker.faults.calls.index(name) + 1
-
-
 async def test_there_is_no_route_before_the_pods_are_ready() -> None:
     world = await new_world()
     operation = await world.sign_up(version="slow-1")
@@ -89,12 +82,12 @@ async def test_a_moved_tenant_has_the_new_clusters_address() -> None:
 @pytest.mark.parametrize("tables_fail", [False, True])
 async def test_a_late_route_of_an_ended_start_is_removed(tables_fail: bool) -> None:
     world = await before(STARTING)
-    operation, number = (await world.tenant()).operation, await call_number(STARTING, "open_route")
-    stall = world.worker.faults.stall(number)
-    if tables_fail:
-        world.worker.faults.fail(number + 1, Transient("the tables do not respond"))
+    operation, faults = (await world.tenant()).operation, world.worker.faults
+    stall = faults.stall_next("open_route")
     late = asyncio.create_task(world.do(Activity.AWAIT, operation))
     await asyncio.wait_for(stall.reached.wait(), 5)
+    if tables_fail:
+        faults.fail(len(faults.calls) + 1, Transient("the tables do not respond"))
     [namespace] = world.kubernetes[ONE].namespaces.values()
     namespace.held = True  # so that it outlives the removal
     await world.do(Activity.REMOVE, operation, worker=1, reason="too slow")
@@ -106,7 +99,7 @@ async def test_a_late_route_of_an_ended_start_is_removed(tables_fail: bool) -> N
 async def test_a_late_route_of_an_active_tenant_stays() -> None:
     world = await before(STARTING)
     operation = (await world.tenant()).operation
-    stall = world.worker.faults.stall(await call_number(STARTING, "open_route"))
+    stall = world.worker.faults.stall_next("open_route")
     late = asyncio.create_task(world.do(Activity.AWAIT, operation))
     await asyncio.wait_for(stall.reached.wait(), 5)
     assert (await world.do(Activity.AWAIT, operation, worker=1)).verdict is Verdict.DONE
@@ -156,12 +149,12 @@ async def test_a_wake_whose_route_is_refused_sleeps_again() -> None:
 @pytest.mark.parametrize("tables_fail", [False, True])
 async def test_a_late_route_of_a_cancelled_wake_is_removed(tables_fail: bool) -> None:
     world = await before(WAKING)
-    operation, number = (await world.tenant()).operation, await call_number(WAKING, "open_route")
-    stall = world.worker.faults.stall(number)
-    if tables_fail:
-        world.worker.faults.fail(number + 1, Transient("the tables do not respond"))
+    operation, faults = (await world.tenant()).operation, world.worker.faults
+    stall = faults.stall_next("open_route")
     late = asyncio.create_task(world.do(Activity.AWAIT, operation))
     await asyncio.wait_for(stall.reached.wait(), 5)
+    if tables_fail:
+        faults.fail(len(faults.calls) + 1, Transient("the tables do not respond"))
     await world.cancel(operation, worker=1)
     await world.do(Activity.STOP, operation, worker=1, reason="cancelled")
     assert (await world.tenant()).state is TenantState.HIBERNATED
@@ -170,24 +163,54 @@ async def test_a_late_route_of_a_cancelled_wake_is_removed(tables_fail: bool) ->
     assert await violations(world) == []
 
 
-async def test_a_late_stop_makes_a_wake_wait_again() -> None:
+@pytest.mark.parametrize("ends_first", [False, True])
+async def test_a_late_stop_leaves_a_woken_tenant_its_route(ends_first: bool) -> None:
     world = await before(STOPPING)
-    operation = (await world.tenant()).operation
-    number = await call_number(STOPPING, "close_route")
-    stop = world.worker.faults.stall(number)
-    late_stop = asyncio.create_task(world.do(Activity.STOP, operation))
+    operation, [late, other] = (await world.tenant()).operation, world.workers
+    stop = late.faults.stall_next("close_route")
+    stopping = asyncio.create_task(world.do(Activity.STOP, operation))
     await asyncio.wait_for(stop.reached.wait(), 5)
     await world.do(Activity.STOP, operation, worker=1)
-    waking = await world.wake(worker=1)
-    await world.do(Activity.APPLY, waking, worker=1)
-    world.workers[1].faults.reset()
-    opened = world.workers[1].faults.stall(await call_number(WAKING, "open_route"), after=True)
-    wake = asyncio.create_task(world.do(Activity.AWAIT, waking, worker=1))
+    wake = await world.wake(worker=1)
+    await world.do(Activity.APPLY, wake, worker=1)
+    opened = other.faults.stall_next("open_route", after=True)
+    waking = asyncio.create_task(world.do(Activity.AWAIT, wake, worker=1))
     await asyncio.wait_for(opened.reached.wait(), 5)
-    stop.release()  # after the route was opened, and before the tenant is recorded as active
-    await late_stop
-    opened.release()
-    assert (await wake).verdict is Verdict.RETRY
+    # The route is deleted after it was opened, and before the tenant is recorded as active.
+    again = late.faults.stall_next("apply")
+    stop.release()
+    await asyncio.wait_for(again.reached.wait(), 5)
+    if ends_first:
+        opened.release()
+        assert (await waking).verdict is Verdict.DONE
+        again.release()
+    else:
+        again.release()
+        await stopping
+        opened.release()
+        assert (await waking).verdict is Verdict.RETRY  # it has to wait for the pods, and open the route, again
+    await stopping
     await world.run()
     assert (await world.tenant()).state is TenantState.ACTIVE
+    assert await violations(world) == []
+
+
+async def test_a_route_opened_again_too_late_is_deleted() -> None:
+    world = await before(STOPPING)
+    operation, late = (await world.tenant()).operation, world.worker
+    stop = late.faults.stall_next("close_route")
+    stopping = asyncio.create_task(world.do(Activity.STOP, operation))
+    await asyncio.wait_for(stop.reached.wait(), 5)
+    world.workers = world.workers[1:]
+    await world.run()
+    await world.wake()
+    await world.run()
+    opening = late.faults.stall_next("open_route")
+    stop.release()
+    await asyncio.wait_for(opening.reached.wait(), 5)
+    await world.sleep()
+    await world.run()
+    assert (await world.tenant()).state is TenantState.HIBERNATED
+    opening.release()
+    await stopping
     assert await violations(world) == []
