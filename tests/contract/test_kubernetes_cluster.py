@@ -118,11 +118,7 @@ async def test_a_stopped_tenant_starts_again_with_its_volume(administered: Admin
         await cluster.stop(namespace)
         assert await cluster.wait_until_stopped(namespace, timeout=20) == ""
     assert await cluster.replicas(namespace) == {"product": 0}
-<<<<<<< HEAD
     assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=3)).ready
-=======
-    assert not (await cluster.wait_until_ready(namespace, PRODUCT, timeout=2)).ready
->>>>>>> route
     assert set(await by_hand.versions(namespace)) == objects_before
     await cluster.apply(objects, is_new=False)
     assert (await cluster.wait_until_ready(namespace, PRODUCT, timeout=20)).ready
