@@ -1,4 +1,4 @@
-"""`./berth demo`: many signups at the same time, and a check of Kubernetes and the tables afterwards."""
+"""`./berth demo`: many signups at once, one tenant that sleeps and wakes, and a check of Kubernetes and the tables."""
 
 import asyncio
 import json
@@ -55,8 +55,9 @@ async def demo(tenants: int, *, as_json: bool) -> int:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await _run(api, report, tenants, console)
-                await _check(stack, operators, report, tenants)
                 await _open(stack, api, report, ("demo-001", 200), (f"demo-{tenants:03}", 404))
+                await _sleep_and_wake(stack, api, operators, report, "demo-001")
+                await _check(stack, operators, report, tenants)
         except (AssertionError, TimeoutError, ProblemError) as error:
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
         console.print("\nstopping the stack …")
@@ -80,6 +81,15 @@ async def _run(api: Api, report: Report, tenants: int, console: Console) -> None
         deletion = await api.call("DELETE", f"tenants/{slugs[-1]}")
         await _follow(api, report, f"{slugs[-1]} (delete)", deletion)
         watcher.cancel()
+
+
+async def _sleep_and_wake(stack: Stack, api: Api, operators: Api, report: Report, slug: str) -> None:
+    """Put a tenant to sleep and wake it, and open its address after each."""
+    await _follow(api, report, f"{slug} (sleep)", await api.call("POST", f"tenants/{slug}/sleep"))
+    await _open(stack, api, report, (slug, 404))
+    report.failures += await violations(stack, operators)
+    await _follow(api, report, f"{slug} (wake)", await api.call("POST", f"tenants/{slug}/wake"))
+    await _open(stack, api, report, (slug, 200))
 
 
 async def _refresh(live: Live, report: Report) -> None:
@@ -122,7 +132,8 @@ async def _check(stack: Stack, operators: Api, report: Report, tenants: int) -> 
     report.expect(states == expected, f"tenants are {states}, not {expected}")
     async with TableServiceClient.from_connection_string(stack.tables_connection) as tables:
         rows = [row async for row in tables.get_table_client("latency").list_entities()]
-    report.expect(len(rows) == tenants + 2, f"there are {len(rows)} latency rows, not {tenants + 2}")
+    ended = tenants + 4  # signups, one of them without an image; a deletion, a hibernation and a wake
+    report.expect(len(rows) == ended, f"there are {len(rows)} latency rows, not {ended}")
 
 
 async def _open(stack: Stack, api: Api, report: Report, *expected: tuple[str, int]) -> None:
@@ -150,6 +161,7 @@ def _as_json(report: Report, tenants: int, *, seconds: float) -> dict[str, Any]:
     rows: list[Json] = [
         {
             "tenant": name,
+            "kind": operation["kind"],
             "state": operation["state"],
             "reason": operation["reason"],
             "seconds": {step["name"]: step["seconds"] for step in operation["steps"] if step["seconds"] is not None},
@@ -157,7 +169,7 @@ def _as_json(report: Report, tenants: int, *, seconds: float) -> dict[str, Any]:
         for name, operation in sorted(report.operations.items())
     ]
     provisioned: list[dict[str, float]] = [
-        row["seconds"] for row in rows if row["state"] == "succeeded" and "start" in row["seconds"]
+        row["seconds"] for row in rows if (row["kind"], row["state"]) == ("provision", "succeeded")
     ]
     return {
         "tenants": tenants,
@@ -181,7 +193,7 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 def _print(output: dict[str, Any], console: Console) -> None:
     console.print("steps: place chooses a cluster, apply creates the Kubernetes objects, start waits for the pod\n")
     table = Table(title="operations, seconds per step")
-    steps = (*STEPS, "remove")
+    steps = (*STEPS, "stop", "remove")
     for column in ("tenant", "state", *steps):
         table.add_column(column, justify="right" if column in steps else "left")
     for row in output["operations"]:

@@ -34,7 +34,7 @@ async def served(read: Callable[[], Awaitable[Json]], deadline: float) -> RouteS
 async def delete_route(client: KubernetesClient, namespace: str) -> None:
     """Delete the route in an instance's namespace, if there is one; raises NotServed without the Gateway API."""
     with contextlib.suppress(NotFound):
-        await client.request("DELETE", f"{ROUTES.format(namespace)}/{ROUTE_NAME}")
+        await client.request("DELETE", f"{ROUTES.format(namespace)}/{ROUTE_NAME}", retry_conflict=True)
 
 
 async def missing_for_routes(

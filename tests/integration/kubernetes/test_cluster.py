@@ -196,5 +196,5 @@ async def test_ownership_costs_a_new_tenant_no_request(
         return sorted(each["verb"] for each in ours if each["verb"] not in ("list", "watch"))
 
     assert await verbs() == ["patch"] * 11
-    assert await verbs() == ["get", *["patch"] * 32]  # again, as after a lost response: each is looked at first
+    assert await verbs() == ["get", *["patch"] * 22]  # again, as after a lost response: each is looked at first
     await cluster.remove(namespace_name(value.instance), timeout=30)
