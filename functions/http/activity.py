@@ -9,8 +9,8 @@ from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import json_response, slug_of
-from functions.http.responses import RecordedActivity, RecordedBatch
 from functions.http.route import BODY_PROBLEMS, TENANT, USUAL_PROBLEMS, Response, Route
+from functions.http.tenant_responses import RecordedActivity, RecordedBatch
 from functions.http.validation import read
 from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.dormancy import Window

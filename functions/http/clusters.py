@@ -5,11 +5,11 @@ import re
 import azure.functions as func
 
 from functions.current import container
+from functions.http.cluster_responses import Cluster, ClusterList, RegisteredCluster
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import json_response
 from functions.http.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
-from functions.http.responses import Cluster, ClusterList, RegisteredCluster
 from functions.http.route import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
 from functions.http.validation import read
 from shared.domain.clusters import ClusterName

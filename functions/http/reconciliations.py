@@ -3,9 +3,9 @@
 import azure.functions as func
 
 from functions.current import container
+from functions.http.cluster_responses import FindingPage
 from functions.http.endpoint import endpoint
 from functions.http.replying import json_response, page_of
-from functions.http.responses import FindingPage
 from functions.http.route import LIMIT, NEXT, USUAL_PROBLEMS, Parameter, Route, ok
 from shared.domain.reconciliation import FindingState
 

@@ -14,7 +14,6 @@ from functions.http.endpoint import endpoint, request_path
 from functions.http.problems import Kind
 from functions.http.replying import actor_of, json_response, page_of
 from functions.http.requests import SweepBegin, SweepSwitch
-from functions.http.responses import Sweep, SweepDecision, SweepDecisionPage, SweepPage, SweepsEnabled
 from functions.http.route import (
     ACTOR,
     BODY_PROBLEMS,
@@ -28,6 +27,7 @@ from functions.http.route import (
     Route,
     ok,
 )
+from functions.http.sweep_responses import Sweep, SweepDecision, SweepDecisionPage, SweepPage, SweepsEnabled
 from functions.http.validation import read
 from shared.domain.dormancy import Outcome
 

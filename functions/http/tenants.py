@@ -8,7 +8,7 @@ from functions.http import requests
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import accepted, actor_of, caller_of, json_response, page_of, slug_of
-from functions.http.responses import AuditPage, Dormancy, Policy, Signal, Slug, TenantDetail, TenantPage
+from functions.http.responses import Slug
 from functions.http.route import (
     ACCEPTED,
     ACTOR,
@@ -22,6 +22,7 @@ from functions.http.route import (
     Route,
     ok,
 )
+from functions.http.tenant_responses import AuditPage, Dormancy, Policy, Signal, TenantDetail, TenantPage
 from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
 from shared.domain import tenants

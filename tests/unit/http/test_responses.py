@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from functions.http import responses
+from functions.http import responses, tenant_responses
 from functions.http.problems import Kind, Problem
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId
@@ -65,7 +65,9 @@ def test_a_tenant() -> None:
         cluster=ClusterName("weu-1"),
         observed=Observed(ready=True, message="ready", at=NOW),
     )
-    assert json.loads(responses.Tenant.of(tenant, [new_cluster("one"), new_cluster("weu-1")]).model_dump_json()) == {
+    assert json.loads(
+        tenant_responses.Tenant.of(tenant, [new_cluster("one"), new_cluster("weu-1")]).model_dump_json()
+    ) == {
         "slug": "acme",
         "state": "active",
         "plan": "trial",

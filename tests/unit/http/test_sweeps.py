@@ -11,7 +11,7 @@ import pytest
 
 from functions.http import sweeps
 from functions.http.csv_table import csv_of
-from functions.http.responses import SweepDecision
+from functions.http.sweep_responses import SweepDecision
 from shared.domain import dormancy
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Action
