@@ -1,5 +1,6 @@
 """Timers."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 
@@ -14,6 +15,9 @@ from shared.events import log_event
 bp = df.Blueprint()
 logger = logging.getLogger(__name__)
 
+SWEEP_TRIES = 5
+SWEEP_PAUSE = 60.0  # seconds between two tries; the Functions host ends a function after 600, by host.json
+
 
 @bp.timer_trigger(schedule="%BERTH_RECOVERY_SCHEDULE%", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
@@ -26,7 +30,7 @@ async def recover(timer: func.TimerRequest, client: df.DurableFunctionsClient) -
 
 @bp.timer_trigger(schedule="45 * * * * *", arg_name="timer", run_on_startup=False)
 async def find_lost_instances(timer: func.TimerRequest) -> None:
-    """Find active tenants whose namespace was removed, every minute."""
+    """Find tenants, active or asleep, whose namespace was removed, every minute."""
     await _until_next_time("looking for lost instances", container().lost_instances.run())
 
 
@@ -43,7 +47,14 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient)
 @bp.durable_client_input(client_name="client")
 async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
     """Start the nightly sweep, which puts dormant tenants to sleep."""
-    await container().sweeps.start_nightly(container().workflows(client))
+    for _ in range(SWEEP_TRIES):
+        try:
+            return await container().sweeps.start_nightly(container().workflows(client))
+        except Transient as error:  # the next time would be tomorrow
+            log_event(logger, "sweep not started yet", level=logging.WARNING, cause=str(error))
+        await asyncio.sleep(SWEEP_PAUSE)
+    log_event(logger, "no sweep tonight", level=logging.ERROR)
+    return None
 
 
 @bp.timer_trigger(schedule="0 */5 * * * *", arg_name="timer", run_on_startup=False)

@@ -126,6 +126,8 @@ class Admission:
     async def awaken(self, tenant: Tenant) -> bool:
         """Give a tenant that is woken its share and a slot, or a place in the queue; return whether it has a slot.
 
+        While its cluster does not respond it is queued, until slot repair finds that the cluster does again.
+
         Raises Conflict when its operation has ended, or when somebody else changed its reservation.
         """
         cluster, operation = tenant.cluster, tenant.operation
@@ -140,7 +142,7 @@ class Admission:
                 tenant.instance,
                 operation.id,
                 weight=plan_of(self._plans, tenant.plan).weight,
-                max_starting=self._slots.all,
+                max_starting=0 if await self._breakers.is_open(cluster) else self._slots.all,
                 unless_changed=held,
             )
             if state is None:

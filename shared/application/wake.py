@@ -70,5 +70,6 @@ class Wake:
         running = (await existing_tenant(self._tenants, slug)).value.operation
         if running.is_open and running.rules.after_cancel is rules_of(OperationKind.WAKE).after_success:
             with suppress(Conflict):  # it has just ended
-                return await self._cancel.cancel(running.id, caller, workflows)
+                # Without the key, which would stand for the hibernation then, and give it again instead of a wake.
+                return await self._cancel.cancel(running.id, Caller(caller.actor), workflows)
         return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save)

@@ -84,7 +84,8 @@ class Decision:
 def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, now: datetime) -> Decision:
     """Decide whether a tenant is put to sleep.
 
-    No tenant is while anything was seen of it within `idle_days`, nor in the first `never_active_days` of its instance.
+    No tenant is while anything was seen of it within `idle_days`, nor within `idle_days` after it was woken, nor in the
+    first `never_active_days` of its instance.
     So an activity never brings the date forward: who has used a tenant once gets no less time than who has not.
 
     Args:
@@ -106,6 +107,9 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         idle_at = last_activity_at + timedelta(days=policy.idle_days) + MARGIN
         if idle_at >= due_at:
             due_at, threshold_days = idle_at, policy.idle_days
+    awake_at = tenant.state_since + timedelta(days=policy.idle_days)  # woken, too: by somebody who may come later
+    if awake_at > due_at:
+        due_at, threshold_days = awake_at, policy.idle_days
     if policy.keep_awake_until is not None:
         due_at = max(due_at, policy.keep_awake_until)
 

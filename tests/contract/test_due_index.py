@@ -122,3 +122,13 @@ async def test_what_changed_meanwhile_stays(tenants: TableTenantRepository, inde
     await index.move([(each, ACTIVE_AT + 2 * DAY) for each in (changed, moved, other)])
     found = {each.slug: each.key[4:12] for each in await due(index, *slugs, until=ACTIVE_AT + 9 * DAY)}
     assert found == {changed.slug: "20240228", moved.slug: "20240229", other.slug: "20240301"}
+
+
+async def test_a_row_changed_within_its_minute_stays(tenants: TableTenantRepository, index: TableDueIndex) -> None:
+    stored = await activate(tenants)
+    (read,) = await due(index, stored.value.slug)
+    later = replace(stored.value, changed_at=ACTIVE_AT + timedelta(seconds=1))
+    await save_transition(tenants, stored.with_value(later), before="active", reason="another policy")
+    await index.move([(read, ACTIVE_AT)])
+    (found,) = await due(index, stored.value.slug)
+    assert found.since == later.changed_at

@@ -251,6 +251,18 @@ async def test_wakes_wait_for_slots_and_room_before_signups(
     assert await workers[0].sums(cluster.name) == Sums(3, 3, 0, 1, 1, instances=4)
 
 
+async def test_a_waiting_wake_that_ends_sleeps_again(
+    workers: list[TableReservationRepository], cluster: Cluster
+) -> None:
+    sleeping = await asleep(workers[0], cluster, ACME)
+    assert await wake(workers[1], cluster, sleeping, count=0) is ReservationState.WAKING
+    await workers[2].release_slot(cluster.name, ACME, WAKE)
+    assert await workers[0].sums(cluster.name) == Sums(instances=1)
+    held = await workers[1].find(cluster.name, ACME)
+    assert held is not None
+    assert held.state is ReservationState.ASLEEP
+
+
 async def test_wakes_of_one_moment_share_a_write(faulty: FaultyTables, faults: Faults, cluster: Cluster) -> None:
     reservations = TableReservationRepository(faulty, SystemClock())
     sleeping = [await asleep(reservations, cluster, each) for each in new_instances(10)]

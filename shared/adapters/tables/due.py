@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
 from shared.adapters.tables.rows import read_or_skip
-from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert, Write
+from shared.adapters.tables.storage import Delete, Replace, Row, TableStorage, Upsert, Write
 from shared.adapters.tables.tenants import TABLE, due_row
 from shared.application.ports.due import DuePage, DueTenant
 from shared.domain.slugs import Slug
@@ -66,7 +66,7 @@ def _writes(due: DueTenant, at: datetime | None) -> list[Write]:
     old: Row = {"PartitionKey": keys.shard(due.slug), "RowKey": due.key}
     new = None if at is None else due_row(due.slug, due.since, at)
     if new is not None and new["RowKey"] == due.key:
-        return [Upsert(new)]
+        return [Replace(new, due.etag)]
     return [Delete(old, due.etag), *([] if new is None else [Upsert(new)])]
 
 

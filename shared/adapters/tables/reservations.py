@@ -150,8 +150,10 @@ class TableReservationRepository:
         """Let an instance that no longer starts for an operation hold its share only; again changes nothing."""
 
         def held(before: Reservation) -> Reservation:
-            is_its_own = before.operation_id == operation_id and before.state.is_pending
-            return replace(before, state=ReservationState.HELD) if is_its_own else before
+            if before.operation_id != operation_id or not before.state.is_pending:
+                return before
+            is_waking = before.state is ReservationState.WAKING  # it has no share yet
+            return replace(before, state=ReservationState.ASLEEP if is_waking else ReservationState.HELD)
 
         await self._change(cluster, instance, held)
 

@@ -304,3 +304,41 @@ async def test_a_wake_of_a_dead_cluster_waits_for_it() -> None:
     await world.timers()
     operation = await assert_ended(world, TenantState.ACTIVE, OperationState.SUCCEEDED)
     assert operation.kind is OperationKind.WAKE
+
+
+async def test_a_keyed_wake_survives_the_end_of_a_hibernation() -> None:
+    world = await new_world(workers=2)
+    await world.active()
+    await world.sleep()
+    stall = world.worker.faults.stall_next("get tenants", after=True)
+    wake = asyncio.create_task(world.worker.wake.wake(ACME, KEYED, world.workflows))
+    await asyncio.wait_for(stall.reached.wait(), 5)
+    both, world.workers = world.workers, world.workers[1:]
+    await world.run()  # the hibernation ends meanwhile
+    world.workers = both
+    stall.release()
+    begun = await wake
+    assert isinstance(begun, Operation)
+    assert begun.kind is OperationKind.WAKE
+    await world.run()
+    assert (await world.tenant()).state is TenantState.ACTIVE
+
+
+async def test_a_wake_waits_for_its_cluster() -> None:
+    world = await new_world()
+    before = await world.asleep()
+    world.kubernetes[before.cluster].away = Unreachable("away")
+    for _ in range(2):
+        await world.timers()  # the second failed check opens the breaker
+    world.clock.advance(10)
+    await world.wake()
+    await world.run(until=world.clock.monotonic() + 1200)
+    assert (await world.tenant()).state is TenantState.WAKING
+    world.kubernetes[before.cluster].away = None
+    world.clock.advance(60)
+    await world.timers()
+    world.clock.advance(60)
+    await world.timers()
+    await world.run()
+    assert (await world.tenant()).state is TenantState.ACTIVE
+    assert await violations(world) == []

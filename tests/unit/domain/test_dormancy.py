@@ -261,3 +261,11 @@ def test_a_reason_is_one_line_with_its_numbers(case: Case) -> None:
     assert decision.reason
     assert "\n" not in decision.reason
     assert decision.threshold_days in (policy.idle_days, policy.never_active_days)
+
+
+def test_a_woken_tenant_gets_its_idle_days_again() -> None:
+    woken = replace(ACTIVE, state_since=NOW - timedelta(hours=1))
+    signal = watching(NOW - 29 * DAY)
+    decision = decided(signal, tenant=woken)
+    assert (decision.outcome, decision.due_at) == (Outcome.KEEP, woken.state_since + 7 * DAY)
+    assert decided(signal, tenant=replace(woken, state_since=NOW - 8 * DAY)).outcome is Outcome.HIBERNATE
