@@ -110,10 +110,10 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
-    show.add_argument("--tenants", type=_positive, default=25, help="number of signups (default: 25)")
+    show.add_argument("--tenants", type=_two_or_more, default=25, help="number of signups, at least 2 (default: 25)")
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
-    up.add_argument("--port", type=int, default=0, help="port of the API (default: a free port)")
+    up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (default: 1)")
     up.add_argument(
         "--redelivery",
@@ -161,6 +161,20 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _two_or_more(text: str) -> int:
+    number = int(text)
+    if number < 2:  # the demo deletes one tenant, and puts another one to sleep
+        raise argparse.ArgumentTypeError("must be at least 2")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
     return number
 
 

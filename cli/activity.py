@@ -24,5 +24,7 @@ async def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(result, indent=2))
     else:
-        console().print("recorded" if result["recorded"] else "activity of the same minutes is recorded already")
+        console().print(
+            "recorded" if result["recorded"] else "nothing new: activity of that time, or later, is recorded already"
+        )
     return 0

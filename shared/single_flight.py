@@ -33,7 +33,7 @@ class SingleFlight[T]:
         except TimeoutError as error:
             if not scope.expired():
                 raise
-            raise Transient("no time is left to wait for it") from error
+            raise Transient("there was no response in time") from error
 
     async def _run(self) -> T:
         async with self._lock:

@@ -189,7 +189,7 @@ class RecordedActivity(ResponseBody):
     tenant: str
     """The slug."""
     recorded: bool
-    """False if activity of the same minutes is recorded already."""
+    """False if activity of these minutes, or later, is recorded already."""
 
 
 class RejectedEntry(ResponseBody):

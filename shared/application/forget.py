@@ -122,9 +122,13 @@ class Forget:
                 f"{slug} is not forgotten: its cluster {name} responds, so {action} instead; "
                 "if that does not end, forget it then"
             )
-        now = self._clock.now()
-        since = breaker.since if breaker else now
-        if age(since, now) < MIN_SILENCE_SECONDS:
+        if breaker is None:
+            raise Conflict(
+                f"{slug} is not forgotten: its cluster {name} does not respond at this moment, which may pass. If that "
+                "lasts, its breaker opens after two checks in a row, and 10 minutes later the tenant can be forgotten"
+            )
+        since = breaker.since
+        if age(since, self._clock.now()) < MIN_SILENCE_SECONDS:
             again = since + timedelta(seconds=MIN_SILENCE_SECONDS)
             raise Conflict(
                 f"{slug} is not forgotten: its cluster {name} has not responded since {_time(since)}, which may pass; "

@@ -133,7 +133,9 @@ class Sweeps:
         if not self._settings.enabled:
             raise Conflict("sweeps are switched off by BERTH_SWEEP_ENABLED; a dry run is possible")
         if not control.enabled:
-            raise Conflict("sweeps are switched off; switch them on by PATCH /api/sweeps, or start a dry run")
+            raise Conflict(
+                "sweeps are switched off; switch them on by PATCH /api/sweeps (./berth sweep --on), or start a dry run"
+            )
 
     def _new(self, make_id: Callable[[datetime], SweepId], *, dry_run: bool, actor: str) -> SweepStart:
         now = self._clock.now()

@@ -144,15 +144,16 @@ class KubernetesClient:
                         self._limits.pop(method, None)
 
         policy = RetryPolicy(total, RESPONSE_TIMEOUT, max_attempts=math.inf if retry else 1)
+        level = logging.WARNING if retry else logging.INFO  # what is not retried is often only a question
         try:
             return await with_retry(attempt, policy, dependency="kubernetes")
         except Transient as error:
             if isinstance(error.__cause__, Forbidden):
-                _log_refusal(method, path, error.__cause__)
+                _log_refusal(method, path, error.__cause__, level)
                 raise error.__cause__ from None
             raise
         except Permanent as error:
-            _log_refusal(method, path, error)
+            _log_refusal(method, path, error, level)
             raise
 
     async def items(self, path: str, query: Query, *, accept: str = JSON) -> AsyncIterator[Json]:
@@ -259,8 +260,8 @@ def _no_response(seconds: float) -> NoResponse:
     )
 
 
-def _log_refusal(method: str, path: str, error: Permanent) -> None:
-    log_event(logger, "kubernetes refused", level=logging.WARNING, method=method, path=path, cause=str(error))
+def _log_refusal(method: str, path: str, error: Permanent, level: int) -> None:
+    log_event(logger, "kubernetes refused", level=level, method=method, path=path, cause=str(error))
 
 
 def _yaml(body: Mapping[str, Any]) -> bytes:

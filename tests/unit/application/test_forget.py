@@ -165,7 +165,7 @@ async def test_a_cluster_must_be_silent_for_ten_minutes() -> None:
     world = await new_world()
     before = await world.active()
     world.kubernetes[ONE].away = GONE
-    with pytest.raises(Conflict, match="has not responded since 2026-02-28 12:00:02 UTC"):
+    with pytest.raises(Conflict, match="does not respond at this moment, which may pass"):
         await forget(world)
     assert (await world.cluster()).breaker is None
     for _ in range(2):
