@@ -190,8 +190,13 @@ class ActivitySettings(_Section):
         'sum_over_time(up{job=~".*gateway.*"}[10m])'
         " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
     )
-    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway; 0 if a counter began
-    anew, because what it counted last was lost. Too few, or no element, is a gap."""
+    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway, which names its cluster
+    by the label `BERTH_ACTIVITY_CLUSTER_LABEL`; 0 if a counter began anew, because what it counted last was lost. Too
+    few, or a cluster without an element, is a gap for that cluster's tenants."""
+    cluster_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "cluster"
+    """The label by which each element of the coverage query names its cluster, as it is registered. Azure Monitor puts
+    `cluster`, the name of the AKS cluster, on every series. Where that is another name, translate it in the query with
+    `label_replace`. Elements without the label count only while a single cluster is registered."""
     scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
     """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
     ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0

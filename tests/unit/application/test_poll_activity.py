@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.adapters.tables.activity import TableActivityRepository
+from shared.adapters.tables.reservations import TABLE
+from shared.application.dormancy import Dormancy
 from shared.application.poll_activity import MAX_STEPS, STEP, PollActivity
 from shared.application.ports.metrics import Result, Sample
 from shared.domain.clusters import ClusterState
-from shared.domain.dormancy import Window
+from shared.domain.dormancy import Outcome, Window
 from shared.domain.slugs import Slug
 from shared.errors import Transient
 from shared.settings import ActivitySettings
-from tests.support.builders import new_cluster
+from tests.support.builders import PLANS, new_cluster
 from tests.support.world import World, new_world
 
 SETTINGS = ActivitySettings(prometheus_url="http://prometheus")
@@ -27,19 +29,21 @@ class FakeMetrics:
 
     Attributes:
         used: The requests of a range by namespace, at a moment.
-        scrapes: How many scrapes of each gateway worked, at a moment.
+        scrapes: How many scrapes of each gateway worked, at a moment, by cluster; of one that has no label, for "".
         complete: Whether nothing is left out.
         asked: The moments of which it was asked for activity.
     """
 
     used: Callable[[datetime], dict[str, float]] = lambda _: {}
-    scrapes: Callable[[datetime], list[float]] = lambda _: [20.0, 19.0]
+    scrapes: Callable[[datetime], dict[str, list[float]]] = lambda _: {"one": [20.0], "two": [20.0, 19.0]}
     complete: bool = True
     asked: list[datetime] = field(default_factory=list[datetime])
 
     async def query(self, promql: str, at: datetime) -> Result:
         if promql == SETTINGS.coverage_query:
-            return Result([Sample({"pod": "gateway"}, each) for each in self.scrapes(at)], self.complete)
+            named = [({"cluster": name} if name else {}, some) for name, some in self.scrapes(at).items()]
+            found = [Sample({"pod": "gateway", **labels}, each) for labels, some in named for each in some]
+            return Result(found, self.complete)
         assert promql == SETTINGS.activity_query
         self.asked.append(at)
         samples = [Sample({"destination_service_namespace": name}, each) for name, each in self.used(at).items()]
@@ -50,8 +54,13 @@ async def polled(metrics: FakeMetrics, settings: ActivitySettings = SETTINGS) ->
     """Return a world with a tenant on the second of two clusters, and what asks the metrics of it."""
     world = await new_world(clusters=[new_cluster("one", state=ClusterState.CORDONED), new_cluster("two")])
     await world.active()
+    return world, polling(world, metrics, settings)
+
+
+def polling(world: World, metrics: FakeMetrics, settings: ActivitySettings = SETTINGS) -> PollActivity:
+    """Return what asks the metrics of a world."""
     worker = world.worker
-    poll = PollActivity(
+    return PollActivity(
         metrics=metrics,
         record=worker.record_activity,
         activity=TableActivityRepository(world.storage),
@@ -60,15 +69,14 @@ async def polled(metrics: FakeMetrics, settings: ActivitySettings = SETTINGS) ->
         clock=world.clock,
         settings=settings,
     )
-    return world, poll
 
 
 async def namespace(world: World) -> str:
     return f"tenant-{(await world.tenant()).instance}"
 
 
-async def window(world: World) -> Window | None:
-    found = await TableActivityRepository(world.storage).find_watch("prometheus", "")
+async def window(world: World, cluster: str = "two") -> Window | None:
+    found = await TableActivityRepository(world.storage).find_watch("prometheus", cluster)
     return found and found.value.window
 
 
@@ -150,15 +158,103 @@ async def test_a_gap_is_not_vouched_for(scrapes: list[float]) -> None:
     await poll.run()
     own = await namespace(world)
     before = await window(world)
-    metrics.scrapes, metrics.used = lambda _: scrapes, lambda _: {own: 1.0}
+    metrics.scrapes, metrics.used = lambda _: {"one": [20.0], "two": scrapes}, lambda _: {own: 1.0}
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == before
     assert await last_activity(world) == metrics.asked[-1]  # what was seen counts all the same
-    metrics.scrapes = lambda at: scrapes if at == metrics.asked[1] else [20.0]
+    assert await window(world, "one") == Window(metrics.asked[0] - STEP, metrics.asked[-1])
+    gap = metrics.asked[-1]
+    metrics.scrapes = lambda at: {"one": [20.0], "two": scrapes if at == gap else [20.0]}
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == Window(metrics.asked[-1] - STEP, metrics.asked[-1])
+
+
+async def test_a_cluster_without_metrics_is_unknown() -> None:
+    world = await new_world(clusters=[new_cluster("one"), new_cluster("two")])
+    away, other = await world.active(), await world.active("other")
+    assert away.cluster != other.cluster
+    poll = polling(world, FakeMetrics(scrapes=lambda _: {other.cluster: [20.0]}))
+    activity = TableActivityRepository(world.storage)
+    dormancy = Dormancy(activity=activity, plans=PLANS, clock=world.clock, settings=SETTINGS)
+    for _ in range(15 * 12):
+        world.clock.advance((MAX_STEPS * STEP).total_seconds())
+        await poll.run()
+    decisions = [(await dormancy.status(each)).decision for each in (away, other)]
+    assert [each and each.outcome for each in decisions] == [Outcome.UNKNOWN, Outcome.HIBERNATE]
+
+
+@pytest.mark.parametrize(("clusters", "is_watched"), [(["one"], True), (["one", "two"], False)])
+async def test_only_a_single_cluster_needs_no_label(clusters: list[str], is_watched: bool) -> None:
+    world = await new_world(clusters=[new_cluster(each) for each in clusters])
+    await polling(world, FakeMetrics(scrapes=lambda _: {"": [20.0, 19.0]})).run()
+    assert [await window(world, each) is not None for each in clusters] == [is_watched for _ in clusters]
+
+
+async def test_a_label_names_one_cluster_only() -> None:
+    world = await new_world(clusters=[new_cluster("one")])
+    await polling(world, FakeMetrics(scrapes=lambda _: {"three": [20.0]})).run()
+    assert await window(world, "one") is None
+    labelled = SETTINGS.model_copy(update={"cluster_label": "pod"})
+    world = await new_world(clusters=[new_cluster("gateway"), new_cluster("two")])
+    await polling(world, FakeMetrics(), labelled).run()
+    assert await window(world, "gateway") is not None
+    assert await window(world, "two") is None
+
+
+async def test_a_cluster_away_does_not_repeat_the_others() -> None:
+    metrics = FakeMetrics()
+    world, poll = await polled(metrics)
+    await poll.run()
+    metrics.scrapes = lambda _: {"one": [20.0]}
+    for _ in range(2):
+        world.clock.advance((MAX_STEPS * STEP).total_seconds())
+        await poll.run()
+    metrics.asked.clear()
+    world.clock.advance(STEP.total_seconds())
+    await poll.run()
+    assert len(metrics.asked) == 1
+    metrics.scrapes = FakeMetrics.scrapes
+    world.clock.advance(STEP.total_seconds())
+    await poll.run()
+    assert await window(world) == Window(metrics.asked[-1] - STEP, metrics.asked[-1])
+
+
+async def test_metrics_that_arrive_late_fill_a_clusters_gap() -> None:
+    metrics = FakeMetrics()
+    world, poll = await polled(metrics)
+    await poll.run()
+    metrics.scrapes = lambda _: {"one": [20.0]}
+    for _ in range(6):
+        world.clock.advance(STEP.total_seconds())
+        await poll.run()
+    metrics.scrapes = FakeMetrics.scrapes
+    world.clock.advance(STEP.total_seconds())
+    await poll.run()
+    assert await window(world) == await window(world, "one") == Window(metrics.asked[0] - STEP, metrics.asked[-1])
+
+
+async def test_reads_of_reservations_are_as_many_as_clusters() -> None:
+    world = await new_world(clusters=[new_cluster("one", capacity=50), new_cluster("two", capacity=50)])
+    slugs = [f"tenant{number}" for number in range(12)]
+    for each in slugs:
+        await world.sign_up(each)
+    await world.run()
+    names = [f"tenant-{(await world.tenant(each)).instance}" for each in slugs] + ["tenant-0000000000"]
+    metrics = FakeMetrics(used=lambda _: dict.fromkeys(names, 1.0))
+    poll = polling(world, metrics)
+    for _ in range(2):  # what was read in the first run is known in the second, but for a namespace of nobody
+        world.worker.faults.reset()
+        await poll.run()
+        # The reservations on each of the two clusters, and the registrations, if they are not known any more.
+        calls = [each for each in world.worker.faults.calls if each.endswith(TABLE)]
+        assert set(calls) == {f"query {TABLE}"}
+        assert 2 <= len(calls) <= 3
+        world.clock.advance((6 * STEP).total_seconds())
+    assert len(metrics.asked) == 7
+    activity = TableActivityRepository(world.storage)
+    assert all([await activity.find(Slug(each)) for each in slugs])
 
 
 async def test_an_incomplete_result_is_not_vouched_for() -> None:
