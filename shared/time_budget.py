@@ -12,7 +12,17 @@ _end: ContextVar[float] = ContextVar("time_budget", default=math.inf)  # in the 
 @contextlib.contextmanager
 def time_budget(seconds: float) -> Generator[None]:
     """Let everything within this context share so many seconds, or what is left of the budget around it if less."""
-    token = _end.set(min(_end.get(), asyncio.get_running_loop().time() + seconds))
+    with fresh_time_budget(min(seconds, time_left())):
+        yield
+
+
+@contextlib.contextmanager
+def fresh_time_budget(seconds: float) -> Generator[None]:
+    """Let everything within this context share so many seconds, whatever is left of the budget around it.
+
+    It is for what has to be done after all, such as undoing a change that came late.
+    """
+    token = _end.set(asyncio.get_running_loop().time() + seconds)
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ autoscaler adds, `denied-SECONDS` for a registry that denies its image so long. 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from secrets import token_hex
@@ -35,6 +35,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import KIND, Workload, status_of
 from shared.errors import BerthError, NotFound, Permanent, Transient, WrongRegistration
+from shared.time_budget import time_left
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
 from tests.support.faults import Faults
@@ -326,7 +327,10 @@ class FakeCluster:
 
 
 class FaultyCluster:
-    """Implements `shared.application.ports.clusters.KubernetesCluster` on another one, with one worker's faults."""
+    """Implements `shared.application.ports.clusters.KubernetesCluster` on another one, with one worker's faults.
+
+    As the real one does, it sends nothing when the time budget is over, except `check`.
+    """
 
     def __init__(self, cluster: KubernetesCluster, faults: Faults) -> None:
         self._cluster = cluster
@@ -334,65 +338,68 @@ class FaultyCluster:
 
     async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects."""
-        await self._faults.call("apply", lambda: self._cluster.apply(objects, is_new=is_new))
+        await self._request("apply", lambda: self._cluster.apply(objects, is_new=is_new))
 
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
         """Return the status of a namespace's workloads."""
-        return await self._faults.call(
+        return await self._request(
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
 
     async def replicas(self, namespace: str) -> Mapping[str, int]:
         """Return how many pods each workload is to have."""
-        return await self._faults.call("replicas", lambda: self._cluster.replicas(namespace))
+        return await self._request("replicas", lambda: self._cluster.replicas(namespace))
 
     async def stop(self, namespace: str) -> None:
         """Let the workloads have no pods."""
-        await self._faults.call("stop", lambda: self._cluster.stop(namespace))
+        await self._request("stop", lambda: self._cluster.stop(namespace))
 
     async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
         """Return what is left of the pods."""
-        return await self._faults.call(
+        return await self._request(
             "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
         """Apply a route."""
-        return await self._faults.call("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
+        return await self._request("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
 
     async def close_route(self, namespace: str) -> None:
         """Delete a route."""
-        await self._faults.call("close_route", lambda: self._cluster.close_route(namespace))
+        await self._request("close_route", lambda: self._cluster.close_route(namespace))
 
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         """Remove a namespace."""
-        await self._faults.call(
-            "remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
-        )
+        await self._request("remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept))
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
-        return await self._faults.call("tenant namespaces", self._cluster.tenant_namespaces)
+        return await self._request("tenant namespaces", self._cluster.tenant_namespaces)
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there."""
-        return await self._faults.call("has namespace", lambda: self._cluster.has_namespace(namespace))
+        return await self._request("has namespace", lambda: self._cluster.has_namespace(namespace))
 
     async def removed_namespaces(self, position: str) -> RemovedNamespaces:
         """Return which namespaces were removed."""
-        return await self._faults.call("removed namespaces", lambda: self._cluster.removed_namespaces(position))
+        return await self._request("removed namespaces", lambda: self._cluster.removed_namespaces(position))
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that nothing uses any more."""
-        return await self._faults.call("left volumes", self._cluster.left_volumes)
+        return await self._request("left volumes", self._cluster.left_volumes)
 
     async def uid(self) -> str:
         """Return its uid."""
-        return await self._faults.call("uid", self._cluster.uid)
+        return await self._request("uid", self._cluster.uid)
 
     async def check(self) -> str:
         """Return its uid if it answers."""
         return await self._faults.call("check", self._cluster.check)
+
+    async def _request[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        if time_left() <= 0:
+            raise Transient("no time is left for it")
+        return await self._faults.call(name, attempt)
 
 
 class FakeConnections:

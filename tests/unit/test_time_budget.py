@@ -1,11 +1,11 @@
-"""Time budgets: shared by all within, never extended by one inside another."""
+"""Time budgets: shared by all within, not extended by one inside another, unless that is a fresh one."""
 
 import asyncio
 import math
 
 from shared.errors import Transient
 from shared.single_flight import SingleFlight
-from shared.time_budget import time_budget, time_left
+from shared.time_budget import fresh_time_budget, time_budget, time_left
 from tests.support.instant_loop import run_instantly
 
 
@@ -23,6 +23,19 @@ def test_a_budget_ends_and_is_never_extended_by_one_within() -> None:
         return [*found, time_left()]
 
     assert run_instantly(nested()) == [math.inf, 20, 0, 13, math.inf]
+
+
+def test_a_fresh_budget_counts_when_none_is_left() -> None:
+    async def nested() -> list[float]:
+        with time_budget(10):
+            await asyncio.sleep(20)
+            found = [time_left()]
+            with fresh_time_budget(30):
+                await asyncio.sleep(5)
+                found.append(time_left())
+            return [*found, time_left()]
+
+    assert run_instantly(nested()) == [0, 25, 0]
 
 
 def test_concurrent_calls_share_a_budget() -> None:

@@ -37,7 +37,7 @@ ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one 
 KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
-LAST_SECONDS = 2.0  # of a time budget, in which a removal only finds out what is left
+LAST_SECONDS = 2.0  # of a time budget, which waiting leaves to find out what is left
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
@@ -140,7 +140,7 @@ class KubernetesApiCluster:
             left = pods_of_workloads((await self._client.request("GET", PODS.format(namespace)))["items"])
             return not left
 
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = asyncio.get_running_loop().time() + min(timeout, time_left() - LAST_SECONDS)
         return "" if await _poll(has_stopped, deadline) else _not_stopped(left[0])
 
     async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:

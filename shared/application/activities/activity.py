@@ -1,10 +1,11 @@
 """What all activities share: reading the open operation's tenant, undoing what came late, errors as outcomes."""
 
+import asyncio
 import contextlib
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import final
@@ -33,7 +34,7 @@ from shared.domain.workloads import with_replicas, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
 from shared.events import log_context, log_event
 from shared.settings import Settings
-from shared.time_budget import time_budget
+from shared.time_budget import fresh_time_budget, time_budget, time_left
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,9 @@ DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
 PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
 REFUSED_PAUSE_SECONDS = 30.0
-REMOVE_TIMEOUT = 9.0  # seconds
+REMOVE_TIMEOUT = 9.0  # seconds of one attempt to remove; then what is left is reported, and it is tried again
+UNDO_SECONDS = 60.0  # in which a late change is to be undone
+UNDO_ATTEMPT_SECONDS = 15.0  # of one attempt: an apply, and two waits of the default progress interval
 MAX_SETTLES = 5  # times that the record may change while one activity follows it
 CONFLICT_PAUSE_SECONDS = 0.1  # short: somebody changed the tenant, perhaps to cancel, and it only has to be read again
 
@@ -81,7 +84,7 @@ class OperationActivity(ABC):
     async def run(self, work: Work, workflows: Workflows) -> Outcome:
         """Do the work and return its outcome; an expected error is an outcome too.
 
-        All that it asks of Kubernetes shares one time budget.
+        All that it asks of Kubernetes shares one time budget, except what undoes a late change.
 
         Args:
             work: What to do.
@@ -141,6 +144,23 @@ class OperationActivity(ABC):
             cluster: Where.
             running: Whether its pods run after the change.
         """
+        known: bool | None = running
+
+        async def attempt() -> Tenant:
+            nonlocal known
+            before, known = known, None  # what an attempt that fails leaves behind is not known
+            return await self._follow_record(changed, cluster, running=before)
+
+        return await self._undo_in_time(changed, attempt)
+
+    async def _follow_record(self, changed: Tenant, cluster: KubernetesCluster, *, running: bool | None) -> Tenant:
+        """Make an instance agree with the record, and return the recorded tenant.
+
+        Args:
+            changed: The tenant whose instance was changed, as it was then.
+            cluster: Where.
+            running: Whether its pods run, or None if that is not known.
+        """
         namespace = namespace_name(changed.instance)
         for _ in range(MAX_SETTLES):
             stored = await self._tenants.get(changed.slug)
@@ -149,9 +169,10 @@ class OperationActivity(ABC):
                 log_event(logger, "applied objects removed: the operation ended", cluster=changed.cluster)
                 await cluster.remove(namespace, timeout=REMOVE_TIMEOUT)
                 return fresh
-            if fresh.may_run(changed.instance) is running:
+            wanted = fresh.may_run(changed.instance)
+            if wanted is running:
                 return fresh
-            running = not running
+            running = wanted
             log_event(logger, "late change undone", cluster=changed.cluster, running=running)
             if not running:
                 await cluster.close_route(namespace)
@@ -165,6 +186,46 @@ class OperationActivity(ABC):
             elif not await self._is_noted(stored):
                 running = False  # it may have become active just now, without a route
         raise Transient(f"tenant {changed.slug} is changing too fast")
+
+    async def _undo_in_time[T](self, changed: Tenant, undo: Callable[[], Awaitable[T]]) -> T:
+        """Undo a late change in time of its own, and return the result.
+
+        The change may be late because the worker stalled or a webhook did not answer: then the activity's own time is
+        over. And if the operation has ended, no later call undoes it. So it is tried again here for a while.
+
+        Args:
+            changed: The tenant whose instance was changed, as it was then.
+            undo: One attempt, which looks at the record first.
+        """
+        with fresh_time_budget(UNDO_SECONDS):
+            while True:
+                try:
+                    with time_budget(UNDO_ATTEMPT_SECONDS):
+                        return await undo()
+                except BerthError as error:
+                    if await self._goes_on(changed):
+                        raise
+                    if not isinstance(error, (Transient, Forbidden, Conflict)) or time_left() <= PAUSE_SECONDS:
+                        log_event(
+                            logger,
+                            "late change not undone",
+                            level=logging.ERROR,
+                            instance=changed.instance,
+                            cluster=changed.cluster,
+                            cause=str(error),
+                        )
+                        raise
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _goes_on(self, changed: Tenant) -> bool:
+        """Whether a tenant's operation does what it did when it changed the instance: then its next call settles it."""
+        try:
+            fresh = (await self._tenants.get(changed.slug)).value
+        except BerthError:
+            return False  # nobody knows
+        before, now = changed.operation, fresh.operation
+        is_same = (now.id, now.is_aborting, fresh.instance) == (before.id, before.is_aborting, changed.instance)
+        return is_same and now.is_open
 
     async def _is_noted(self, tenant: Stored[Tenant]) -> bool:
         """Whether a tenant that is starting is told that its pods were started anew and that its route was deleted.

@@ -116,10 +116,14 @@ class AwaitTenant(OperationActivity):
 
         Whoever ended or turned round its operation may have deleted the route before it was applied.
         """
-        fresh = (await self._tenants.get(awaited.slug)).value
-        if not fresh.may_run(awaited.instance):
-            log_event(logger, "late route deleted", cluster=awaited.cluster)
-            await cluster.close_route(namespace_name(awaited.instance))
+
+        async def close() -> None:
+            fresh = (await self._tenants.get(awaited.slug)).value
+            if not fresh.may_run(awaited.instance):
+                log_event(logger, "late route deleted", cluster=awaited.cluster)
+                await cluster.close_route(namespace_name(awaited.instance))
+
+        await self._undo_in_time(awaited, close)
 
     def _is_cancelled(self, operation: Operation) -> bool:
         """Whether there is no need to wait any longer."""

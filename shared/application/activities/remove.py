@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.activities.activity import DONE, ENDED, REMOVE_TIMEOUT, OperationActivity
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
@@ -17,8 +17,6 @@ from shared.errors import Conflict, NotFound, NotOurs, Permanent
 from shared.events import log_event
 
 logger = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 9.0  # of one attempt to remove, then what is left is reported; it is retried until nothing is
 
 
 class RemoveTenant(OperationActivity):
@@ -52,7 +50,7 @@ class RemoveTenant(OperationActivity):
             try:
                 await cluster.remove(
                     namespace_name(value.instance),
-                    timeout=TIMEOUT_SECONDS,
+                    timeout=REMOVE_TIMEOUT,
                     record_kept=partial(self._record_kept, tenant),
                 )
             except NotOurs as error:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from shared.adapters.kubernetes import client
 from shared.adapters.kubernetes.access import connect
-from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.cluster import LAST_SECONDS, KubernetesApiCluster
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.domain.clusters import KubeconfigAccess
 from shared.errors import BerthError, Forbidden, Transient, Unreachable
@@ -217,6 +217,15 @@ async def test_calls_share_the_budget_around_them(clusters: Clusters) -> None:
         error, seconds = await timed(both())
     assert isinstance(error, Transient)
     assert seconds < 2
+
+
+async def test_waiting_for_pods_to_stop_leaves_time_to_say_so(clusters: Clusters) -> None:
+    async def respond(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"items": [{**pod(ready=True), "spec": {}}]})
+
+    async with clusters(respond) as (cluster, _):
+        with time_budget(LAST_SECONDS + 0.3):
+            assert "product-0 has not stopped" in await cluster.wait_until_stopped(NAMESPACE, timeout=60)
 
 
 async def test_a_refusal_that_repeats_is_shown_in_time(clusters: Clusters) -> None:
