@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import httpx
@@ -110,11 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
-    show.add_argument("--tenants", type=_two_or_more, default=25, help="number of signups, at least 2 (default: 25)")
+    # The demo deletes one tenant, and puts another one to sleep.
+    show.add_argument("--tenants", type=_at_least(2), default=25, help="number of signups, at least 2 (default: 25)")
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
-    up.add_argument("--workers", type=_positive, default=1, help="number of processes that run the app (default: 1)")
+    up.add_argument("--workers", type=_at_least(1), default=1, help="number of processes that run the app (default: 1)")
     up.add_argument(
         "--redelivery",
         type=_seconds,
@@ -157,17 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        found = int(text)
+        if found < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}")
+        return found
 
-
-def _two_or_more(text: str) -> int:
-    number = int(text)
-    if number < 2:  # the demo deletes one tenant, and puts another one to sleep
-        raise argparse.ArgumentTypeError("must be at least 2")
     return number
 
 

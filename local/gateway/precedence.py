@@ -24,13 +24,6 @@ class Entry:
     backend: BackendRef | None
 
 
-def covers(pattern: str, host: str) -> bool:
-    """Whether a hostname, exact or `*.suffix`, stands for a host; a wildcard stands for one label or more."""
-    if pattern.startswith("*."):
-        return host.endswith(pattern[1:]) and len(host) >= len(pattern)
-    return pattern in (ANY, host)
-
-
 def intersection(one: str, other: str) -> str | None:
     """Return the hostname of all hosts that two hostnames both stand for, or None if there are none."""
     for wide, narrow in ((one, other), (other, one)):

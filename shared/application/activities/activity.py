@@ -178,10 +178,11 @@ class OperationActivity(ABC):
                 await cluster.close_route(namespace)
                 await cluster.stop(namespace)
                 continue
-            await cluster.apply(await self._objects(changed), is_new=False)
+            objects = await self._objects(changed)
+            await cluster.apply(objects, is_new=False)
             if not fresh.is_starting:  # nobody waits for it
                 seconds = self._settings.provisioning.progress_interval
-                await cluster.wait_until_ready(namespace, workloads_of(await self._objects(changed)), timeout=seconds)
+                await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=seconds)
                 await cluster.open_route(await self._route(changed), timeout=seconds)
             elif not await self._is_noted(stored):
                 running = False  # it may have become active just now, without a route

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.gateway.precedence import ANY, Entry, RouteTable, covers, intersection
+from local.gateway.precedence import ANY, Entry, RouteTable, intersection
 from local.gateway.resources import PathMatch
 
 LABELS = st.sampled_from(["a", "b", "c"])
@@ -17,6 +17,13 @@ ENTRIES = st.builds(
     rule=st.integers(0, 2),
     backend=st.none(),
 )
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a hostname, exact or `*.suffix`, stands for a host; a wildcard stands for one label or more."""
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) >= len(pattern)
+    return pattern in (ANY, host)
 
 
 def entry(hostname: str, *, route: str = "a", path: str = "/", exact: bool = False, day: int = 1) -> Entry:
