@@ -6,11 +6,11 @@ autoscaler adds, `denied-SECONDS` for a registry that denies its image so long. 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, final, override
 from uuid import uuid4
 
 from local.gateway.process import NAME, NAMESPACE
@@ -28,7 +28,7 @@ from shared.domain.clusters import (
 )
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import ROUTE_NAME, RouteStatus
 from shared.domain.slugs import Slug
@@ -249,6 +249,25 @@ class FakeCluster:
         await self._answer()
         return self._found()
 
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        """Return the workloads of this berth's instances."""
+        await self._answer()
+        return [
+            FoundWorkload(each.instance, replicas_of(manifest))
+            for each in self._found()
+            for (kind, _), manifest in self.namespaces[namespace_name(each.instance)].objects.items()
+            if kind == KIND
+        ]
+
+    async def tenant_routes(self) -> Set[InstanceId]:
+        """Return which of this berth's instances have a route."""
+        await self._answer()
+        return {
+            each.instance
+            for each in self._found()
+            if (ROUTE, ROUTE_NAME) in self.namespaces[namespace_name(each.instance)].objects
+        }
+
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
         await self._answer()
@@ -326,8 +345,9 @@ class FakeCluster:
         return replace(found, adding_node=kind == "node" and not ready)
 
 
-class FaultyCluster:
-    """Implements `shared.application.ports.clusters.KubernetesCluster` on another one, with one worker's faults.
+@final
+class FaultyCluster(KubernetesCluster):
+    """A cluster as one worker reaches it, with that worker's faults.
 
     As the real one does, it sends nothing when the time budget is over, except `check`.
     """
@@ -336,64 +356,72 @@ class FaultyCluster:
         self._cluster = cluster
         self._faults = faults
 
+    @override
     async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
-        """Apply objects."""
         await self._request("apply", lambda: self._cluster.apply(objects, is_new=is_new))
 
+    @override
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
-        """Return the status of a namespace's workloads."""
         return await self._request(
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
 
+    @override
     async def replicas(self, namespace: str) -> Mapping[str, int]:
-        """Return how many pods each workload is to have."""
         return await self._request("replicas", lambda: self._cluster.replicas(namespace))
 
+    @override
     async def stop(self, namespace: str) -> None:
-        """Let the workloads have no pods."""
         await self._request("stop", lambda: self._cluster.stop(namespace))
 
+    @override
     async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
-        """Return what is left of the pods."""
         return await self._request(
             "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
+    @override
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
-        """Apply a route."""
         return await self._request("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
 
+    @override
     async def close_route(self, namespace: str) -> None:
-        """Delete a route."""
         await self._request("close_route", lambda: self._cluster.close_route(namespace))
 
+    @override
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
-        """Remove a namespace."""
         await self._request("remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept))
 
+    @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
-        """Return the namespaces of this berth's instances."""
         return await self._request("tenant namespaces", self._cluster.tenant_namespaces)
 
+    @override
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        return await self._request("tenant workloads", self._cluster.tenant_workloads)
+
+    @override
+    async def tenant_routes(self) -> Set[InstanceId]:
+        return await self._request("tenant routes", self._cluster.tenant_routes)
+
+    @override
     async def has_namespace(self, namespace: str) -> bool:
-        """Whether a namespace is there."""
         return await self._request("has namespace", lambda: self._cluster.has_namespace(namespace))
 
+    @override
     async def removed_namespaces(self, position: str) -> RemovedNamespaces:
-        """Return which namespaces were removed."""
         return await self._request("removed namespaces", lambda: self._cluster.removed_namespaces(position))
 
+    @override
     async def left_volumes(self) -> Sequence[LeftVolume]:
-        """Return the volumes that nothing uses any more."""
         return await self._request("left volumes", self._cluster.left_volumes)
 
+    @override
     async def uid(self) -> str:
-        """Return its uid."""
         return await self._request("uid", self._cluster.uid)
 
+    @override
     async def check(self) -> str:
-        """Return its uid if it answers."""
         return await self._faults.call("check", self._cluster.check)
 
     async def _request[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
