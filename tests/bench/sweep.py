@@ -31,7 +31,7 @@ from tests.bench.counted import CollectedRows, CountedTables, CountedWorkflows
 from tests.bench.goals import Goal, judged
 from tests.bench.scale import MEGABYTE, PART, empty_tables, tables_of
 from tests.support.builders import new_settings, new_tenant
-from tests.support.fake_cluster import FakeTemplates
+from tests.support.fake_templates import FakeTemplates
 from tests.support.sweeping import ACTIVITY, DAY, SOURCE
 from tests.support.world import Worker
 

@@ -28,7 +28,8 @@ from shared.domain.operations import OperationId
 from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_cluster
 from tests.support.clock import START, FakeClock
-from tests.support.fake_cluster import FakeCluster, FakeConnections
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.repositories import clusters_on, register

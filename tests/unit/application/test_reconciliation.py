@@ -14,7 +14,7 @@ from shared.domain.slugs import Slug
 from shared.errors import Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import TENANT_SETTINGS, new_cluster, new_settings
-from tests.support.fake_cluster import FakeNamespace
+from tests.support.fake_namespace import FakeNamespace
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")

@@ -11,7 +11,7 @@ from shared.domain.clusters import ClusterName, KubeconfigAccess
 from shared.domain.lifecycle import StepName, TenantState
 from shared.errors import Transient, Unreachable, WrongRegistration
 from tests.support.builders import PRODUCT, new_cluster
-from tests.support.fake_cluster import FakeConnections
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.repositories import clusters_on, register
 from tests.support.world import PORTAL, World, new_world, violations
