@@ -14,7 +14,7 @@ from local.ports import Ports
 from local.processes import Processes
 from local.table_server import responds
 
-CLASS, NAMESPACE, NAME = "simulated", "gateway", "tenants"
+CLASS, NAMESPACE, NAME, LISTENER = "simulated", "gateway", "tenants", "https"
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,7 +57,7 @@ class GatewayProcess:
         """Return its class and its gateway, whose routes come from the namespaces of berth."""
         allowed = {"from": "Selector", "selector": {"matchLabels": {"app.kubernetes.io/managed-by": "berth"}}}
         listener = {
-            "name": "https",
+            "name": LISTENER,
             "protocol": "HTTPS",
             "port": self.https_port,
             "hostname": f"*.{self.domain}",
