@@ -1,4 +1,4 @@
-"""The waiting room of a local cluster: the objects that an operator applies, and the real Caddy in place of their pods."""
+"""The waiting room of a local cluster: the objects that an operator applies, and Caddy in place of their pods."""
 
 import shutil
 import sysconfig
@@ -70,27 +70,26 @@ async def serve_waiting_room(
     )
 
 
-async def start_waiting_room(processes: Processes, ports: Ports, plane: ControlPlane, app: str) -> None:
-    """Apply the waiting room to a control plane, and serve it with one Caddy; raises StackError.
+async def apply_waiting_room(plane: ControlPlane, app: str, *, port: int) -> None:
+    """Apply the waiting room to a control plane as its operator does; raises StackError.
 
     Args:
-        processes: What runs it.
-        ports: Where to take its ports from.
         plane: The control plane.
         app: The HOST:PORT of the Functions host.
+        port: Where the Caddy listens to which the gateway leads.
     """
-    port = ports.take()
-    await serve_waiting_room(
-        processes,
-        f"{plane.name}-waiting-room",
-        domain=plane.gateway.domain,
-        app=app,
-        port=port,
-        health_port=ports.take(),
-    )
     directory = plane.directory / OBJECTS
-    shutil.copytree(FILES, directory)
+    shutil.copytree(FILES, directory, dirs_exist_ok=True)
     lines = [f"{name}={value}\n" for name, value in parameters(plane, app).items()]
     (directory / "parameters.env").write_text("".join(lines), encoding="utf-8")
     await kubectl(plane, "apply", "--server-side", "-k", str(directory))
-    await kubectl(plane, "annotate", "service", OBJECTS, "-n", OBJECTS, f"{ADDRESS}=127.0.0.1:{port}")
+    address = f"{ADDRESS}=127.0.0.1:{port}"
+    await kubectl(plane, "annotate", "service", OBJECTS, "-n", OBJECTS, address, "--overwrite")
+
+
+async def start_waiting_room(processes: Processes, ports: Ports, plane: ControlPlane, app: str) -> None:
+    """Apply the waiting room to a control plane, and serve it with one Caddy; raises StackError."""
+    port = ports.take()
+    where = {"domain": plane.gateway.domain, "app": app}
+    await serve_waiting_room(processes, f"{plane.name}-waiting-room", **where, port=port, health_port=ports.take())
+    await apply_waiting_room(plane, app, port=port)

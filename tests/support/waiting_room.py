@@ -16,9 +16,9 @@ from tests.support.fake_api_server import FakeApiServer, Respond
 
 DOMAIN = "rooms.localhost"
 HOST = f"acme.{DOMAIN}"
-BROWSER = {  # as arguments of `fetch`
+BROWSER = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
-    "User_Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",
 }
 VISIT = {
     "host": HOST,
@@ -75,10 +75,16 @@ class WaitingRoom:
     respond: Respond = field(default_factory=told)
 
     async def fetch(
-        self, path: str = "/", *, method: str = "GET", host: str = HOST, content: bytes | None = None, **headers: str
+        self,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        host: str = HOST,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
     ) -> httpx.Response:
-        """Send a request as the gateway passes it on. In header names an underscore stands for a hyphen."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()} | {"Host": host}
+        """Send a request as the gateway passes it on."""
+        sent = {**(headers or {}), "Host": host}
         async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
             return await http.request(method, self.url + path, headers=sent, content=content)
 

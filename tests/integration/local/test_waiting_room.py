@@ -13,7 +13,7 @@ from local.ports import Ports
 from local.processes import Processes
 from tests.support.waiting_room import BROWSER, DOMAIN, HOST, VISIT, WaitingRoom, problem, told, waiting_room
 
-SECRET = "hunter2"  # noqa: S105 - what must not get out
+SECRET = "hunter2"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ PAGE, PROBLEM = "text/html; charset=utf-8", "application/problem+json"
 
 
 async def test_a_browser_gets_the_page_and_wakes_the_tenant(room: WaitingRoom) -> None:
-    response = await room.fetch("/deep/link?tab=2", **BROWSER)
+    response = await room.fetch("/deep/link?tab=2", headers=BROWSER)
     is_waiting(response, PAGE)
     assert "/.berth/visit" in response.text
     assert [(each.method, each.path) for each in room.asked] == [("POST", f"/api/visits/{HOST}")]
@@ -57,7 +57,9 @@ async def test_a_browser_gets_the_page_and_wakes_the_tenant(room: WaitingRoom) -
 async def test_a_program_gets_json_and_wakes_the_tenant(room: WaitingRoom) -> None:
     for method, path in [("GET", "/"), ("POST", "/login"), ("PUT", "/a"), ("DELETE", "/a"), ("PATCH", "/a.b/c")]:
         room.asked.clear()
-        response = await room.fetch(path, method=method, Accept="*/*", Authorization="Bearer x", User_Agent="curl/8")
+        response = await room.fetch(
+            path, method=method, headers={"Accept": "*/*", "Authorization": "Bearer x", "User-Agent": "curl/8"}
+        )
         is_waiting(response, PROBLEM)
         assert response.json()["status"] == 503
         assert [each.method for each in room.asked] == ["POST"]
@@ -65,42 +67,42 @@ async def test_a_program_gets_json_and_wakes_the_tenant(room: WaitingRoom) -> No
 
 @pytest.mark.parametrize("path", ["/api/orders", "/api/"])
 async def test_an_api_gets_json_in_a_browser_too(room: WaitingRoom, path: str) -> None:
-    is_waiting(await room.fetch(path, **BROWSER), PROBLEM)
+    is_waiting(await room.fetch(path, headers=BROWSER), PROBLEM)
     assert [each.method for each in room.asked] == ["POST"]
 
 
 @pytest.mark.parametrize(
     "headers",
     [
-        {"User_Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"},
-        {"User_Agent": "facebookexternalhit/1.1"},
-        {"User_Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"},
-        {"User_Agent": "Mozilla/5.0 (compatible; bingbot/2.0)"},
-        {"User_Agent": "WhatsApp/2.23"},
-        {"User_Agent": "Mozilla/5.0 (Windows NT 6.1) SkypeUriPreview Preview/0.5"},
-        {"User_Agent": "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)"},
-        {"Sec_Purpose": "prefetch"},
-        {"Sec_Purpose": "prefetch;prerender"},
+        {"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"},
+        {"User-Agent": "facebookexternalhit/1.1"},
+        {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"},
+        {"User-Agent": "Mozilla/5.0 (compatible; bingbot/2.0)"},
+        {"User-Agent": "WhatsApp/2.23"},
+        {"User-Agent": "Mozilla/5.0 (Windows NT 6.1) SkypeUriPreview Preview/0.5"},
+        {"User-Agent": "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)"},
+        {"Sec-Purpose": "prefetch"},
+        {"Sec-Purpose": "prefetch;prerender"},
         {"Purpose": "prefetch"},
     ],
     ids=lambda headers: next(iter(headers.values()))[:24],
 )
 async def test_robots_and_prefetches_wake_nobody(room: WaitingRoom, headers: dict[str, str]) -> None:
-    is_waiting(await room.fetch("/", **BROWSER | headers), PAGE)
-    await room.fetch("/.berth/visit", method="POST", **BROWSER | headers)
+    is_waiting(await room.fetch("/", headers=BROWSER | headers), PAGE)
+    await room.fetch("/.berth/visit", method="POST", headers=BROWSER | headers)
     assert [each.method for each in room.asked] == ["GET", "GET"]
 
 
 @pytest.mark.parametrize("phone", ["CUBOT X18", "CUBOT_P20"])
 async def test_a_phone_with_bot_in_its_name_is_no_robot(room: WaitingRoom, phone: str) -> None:
     agent = f"Mozilla/5.0 (Linux; Android 9; {phone}) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36"
-    await room.fetch("/", **BROWSER | {"User_Agent": agent})
+    await room.fetch("/", headers=BROWSER | {"User-Agent": agent})
     assert [each.method for each in room.asked] == ["POST"]
 
 
 @pytest.mark.parametrize("path", ["/app.js", "/A.CSS", "/i/logo.png?v=1", "/favicon.ico", "/robots.txt", "/x.webp"])
 async def test_the_parts_of_a_page_wake_nobody(room: WaitingRoom, path: str) -> None:
-    is_waiting(await room.fetch(path, **BROWSER), PROBLEM)
+    is_waiting(await room.fetch(path, headers=BROWSER), PROBLEM)
     assert [each.method for each in room.asked] == ["GET"]
 
 
@@ -110,11 +112,11 @@ async def test_the_parts_of_a_page_wake_nobody(room: WaitingRoom, path: str) -> 
         ("HEAD", "/", {}),
         ("OPTIONS", "/", {}),
         ("GET", "/.well-known/security", {}),
-        ("GET", "/photo", {"Sec_Fetch_Dest": "image"}),
+        ("GET", "/photo", {"Sec-Fetch-Dest": "image"}),
     ],
 )
 async def test_a_mere_look_wakes_nobody(room: WaitingRoom, method: str, path: str, headers: dict[str, str]) -> None:
-    response = await room.fetch(path, method=method, **headers)
+    response = await room.fetch(path, method=method, headers=headers)
     assert (response.status_code, response.headers["retry-after"]) == (503, "3")
     assert [each.method for each in room.asked] == ["GET"]
 
@@ -123,11 +125,11 @@ async def test_the_app_hears_the_host_and_nothing_else(room: WaitingRoom) -> Non
     headers = {
         "Cookie": f"session={SECRET}",
         "Authorization": f"Bearer {SECRET}",
-        "X_Forwarded_For": "192.0.2.1",
-        "X_Forwarded_Host": "other.example.com",
-        "X_Functions_Key": SECRET,
+        "X-Forwarded-For": "192.0.2.1",
+        "X-Forwarded-Host": "other.example.com",
+        "X-Functions-Key": SECRET,
         "Referer": f"https://{HOST}/{SECRET}",
-        "Content_Type": "application/x-www-form-urlencoded",
+        "Content-Type": "application/x-www-form-urlencoded",
     }
     body = f"password={SECRET}".encode()
     for method, path in [
@@ -135,8 +137,8 @@ async def test_the_app_hears_the_host_and_nothing_else(room: WaitingRoom) -> Non
         ("GET", f"/?{SECRET}"),
         ("POST", f"/.berth/visit?{SECRET}"),
     ]:
-        await room.fetch(path, method=method, content=body, **headers)
-    await room.fetch("/a.js", method="GET", content=body, **headers)
+        await room.fetch(path, method=method, content=body, headers=headers)
+    await room.fetch("/a.js", method="GET", content=body, headers=headers)
     assert len(room.asked) == 4
     for each in room.asked:
         assert each.path == f"/api/visits/{HOST}"
@@ -159,7 +161,8 @@ async def test_a_body_in_chunks_stays_here_too(room: WaitingRoom) -> None:
 
 async def test_the_log_has_no_path_query_or_header(room: WaitingRoom, processes: Processes) -> None:
     await room.fetch(
-        f"/{SECRET}?key={SECRET}", Cookie=SECRET, Authorization=SECRET, Referer=SECRET, User_Agent="seen/1"
+        f"/{SECRET}?key={SECRET}",
+        headers={"Cookie": SECRET, "Authorization": SECRET, "Referer": SECRET, "User-Agent": "seen/1"},
     )
     log = processes.log(room.name)
     entries = [json.loads(line) for line in await asyncio.to_thread(lambda: log.read_text().splitlines())]
@@ -170,11 +173,11 @@ async def test_the_log_has_no_path_query_or_header(room: WaitingRoom, processes:
 
 async def test_an_unknown_host_gets_404(room: WaitingRoom) -> None:
     room.respond = problem(404)
-    is_unknown(await room.fetch("/", **BROWSER), PAGE)
+    is_unknown(await room.fetch("/", headers=BROWSER), PAGE)
     is_unknown(await room.fetch("/", method="POST"), PROBLEM)
     is_unknown(await room.fetch("/app.js"), PROBLEM)
     is_unknown(await room.fetch("/.berth/visit"), PROBLEM)
-    assert (await room.fetch("/", method="HEAD", **BROWSER)).status_code == 404
+    assert (await room.fetch("/", method="HEAD", headers=BROWSER)).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -185,13 +188,13 @@ async def test_an_unknown_host_gets_404(room: WaitingRoom) -> None:
     ],
 )
 async def test_the_app_is_not_asked_for_a_host_that_cannot_be(room: WaitingRoom, host: str) -> None:
-    is_unknown(await room.fetch("/", host=host, **BROWSER), PAGE)
+    is_unknown(await room.fetch("/", host=host, headers=BROWSER), PAGE)
     is_unknown(await room.fetch("/.berth/visit", host=host), PROBLEM)
     assert room.asked == []
 
 
 async def test_the_host_is_the_one_of_the_request_without_port(room: WaitingRoom) -> None:
-    await room.fetch("/", host=f"beta.{DOMAIN}:8443", X_Forwarded_Host=HOST, **BROWSER)
+    await room.fetch("/", host=f"beta.{DOMAIN}:8443", headers=BROWSER | {"X-Forwarded-Host": HOST})
     assert [each.path for each in room.asked] == [f"/api/visits/beta.{DOMAIN}"]
 
 
@@ -204,7 +207,7 @@ async def test_an_app_without_an_answer_delays_nobody_for_long(room: WaitingRoom
 
     room.respond = hang
     began = time.monotonic()
-    is_waiting(await room.fetch("/", **BROWSER), PAGE, "5")
+    is_waiting(await room.fetch("/", headers=BROWSER), PAGE, "5")
     assert time.monotonic() - began < 4
 
 
@@ -217,22 +220,22 @@ async def test_an_app_that_fails_is_no_404(room: WaitingRoom) -> None:
 
     for respond in (problem(500), problem(503), problem(401), foreign_404, drops):
         room.respond = respond
-        is_waiting(await room.fetch("/", **BROWSER), PAGE, "5")
+        is_waiting(await room.fetch("/", headers=BROWSER), PAGE, "5")
         is_waiting(await room.fetch("/", method="POST"), PROBLEM, "5")
         is_waiting(await room.fetch("/.berth/visit"), PROBLEM, "5")
 
 
 async def test_an_app_that_is_down_is_no_404(processes: Processes, ports: Ports) -> None:
     async with waiting_room(processes, ports, app=f"127.0.0.1:{ports.take()}") as room:
-        is_waiting(await room.fetch("/", **BROWSER), PAGE, "5")
+        is_waiting(await room.fetch("/", headers=BROWSER), PAGE, "5")
         is_waiting(await room.fetch("/", method="POST"), PROBLEM, "5")
         is_waiting(await room.fetch("/.berth/visit"), PROBLEM, "5")
-        is_unknown(await room.fetch("/", host="other.example.com", **BROWSER), PAGE)
+        is_unknown(await room.fetch("/", host="other.example.com", headers=BROWSER), PAGE)
 
 
 async def test_too_many_requests_wait_as_long_as_the_app_says(room: WaitingRoom) -> None:
     room.respond = problem(429, **{"Retry-After": "17"})
-    is_waiting(await room.fetch("/", **BROWSER), PAGE, "17")
+    is_waiting(await room.fetch("/", headers=BROWSER), PAGE, "17")
     response = await room.fetch("/.berth/visit")
     assert (response.status_code, response.headers["retry-after"]) == (429, "17")
 
@@ -248,5 +251,5 @@ async def test_the_page_hears_what_the_app_says(room: WaitingRoom) -> None:
 
 
 async def test_ranges_and_validators_change_nothing(room: WaitingRoom) -> None:
-    for headers in ({"Range": "bytes=0-3"}, {"If_None_Match": "*"}, {"If_Match": '"x"'}):
-        is_waiting(await room.fetch("/", **BROWSER | headers), PAGE)
+    for headers in ({"Range": "bytes=0-3"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}):
+        is_waiting(await room.fetch("/", headers=BROWSER | headers), PAGE)
