@@ -1,7 +1,9 @@
 """The waiting room's Caddyfile in the real Caddy: who gets what, who wakes a tenant, and what the app hears."""
 
 import asyncio
+import html
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -253,3 +255,14 @@ async def test_the_page_hears_what_the_app_says(room: WaitingRoom) -> None:
 async def test_ranges_and_validators_change_nothing(room: WaitingRoom) -> None:
     for headers in ({"Range": "bytes=0-3"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}):
         is_waiting(await room.fetch("/", headers=BROWSER | headers), PAGE)
+
+
+async def test_the_page_refreshes_itself_with_the_same_query(room: WaitingRoom) -> None:
+    response = await room.fetch('/a?tab=2&q="><script>alert(1)</script>{{env "HOME"}}', headers=BROWSER)
+    [refresh] = re.findall(r'<meta http-equiv="refresh" content="5; url=([^"]*)">', response.text)
+    query = html.unescape(refresh)
+    assert query.startswith("?tab=2&q=")
+    assert httpx.URL(room.url).join(query).query == httpx.URL(str(response.url)).query
+    assert "<script>alert" not in response.text
+    room.respond = problem(500)
+    assert '; url=?x=1">' in (await room.fetch("/a?x=1", headers=BROWSER)).text
