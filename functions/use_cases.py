@@ -47,6 +47,7 @@ from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
+from shared.application.visits import Visits
 from shared.application.wake import Wake
 from shared.domain.plans import Plans
 from shared.domain.workflow import Activity
@@ -135,6 +136,7 @@ class UseCases:
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
+        self.visits = Visits(tenants=tenants, clusters=clusters, admission=admission, wake=self.wake, clock=clock)
         self.forget = Forget(
             tenants=tenants,
             clusters=clusters,
