@@ -2,6 +2,7 @@
 
 import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,15 @@ class GatewayProcess:
         """Where its counters are."""
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
-    async def fetch(self, url: str) -> httpx.Response:
+    async def fetch(self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Request an address of one of its hosts, which no name server has to know."""
         target = httpx.URL(url)
         tls = ssl.create_default_context(cafile=str(self.authority))
         async with httpx.AsyncClient(trust_env=False, verify=tls, timeout=10) as http:
-            return await http.get(
+            return await http.request(
+                method,
                 target.copy_with(host="127.0.0.1", port=self.https_port),
-                headers={"Host": target.host},
+                headers={**(headers or {}), "Host": target.host},
                 extensions={"sni_hostname": target.host},
             )
 

@@ -160,6 +160,7 @@ async def test_without_javascript_it_refreshes_itself(room: WaitingRoom, browser
         await expect(page.locator("noscript p")).to_contain_text("tries again every five seconds")
         await expect(page.locator("noscript p")).to_be_visible()
         await expect(page.get_by_role("progressbar")).to_be_hidden()
+        await expect(page.get_by_text(HOST)).to_be_visible()
         await product_answers(page)
         await expect(page.get_by_role("heading")).to_have_text("The product", timeout=15_000)
         assert page.url == WANTED.partition("#")[0]
