@@ -120,6 +120,7 @@ class Reconciliation:
                 connection = await self._connections.connect(cluster.name)
                 return ClusterContents(
                     cluster=cluster.name,
+                    at=await connection.time(),
                     namespaces=await connection.tenant_namespaces(),
                     volumes=await connection.left_volumes(),
                     reservations=await self._reservations.all(cluster.name),

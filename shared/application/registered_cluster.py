@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
@@ -86,6 +87,11 @@ class RegisteredCluster:
         """Remove a namespace with all in it."""
         async with self._recognised() as cluster:
             await cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
+
+    async def time(self) -> datetime:
+        """Return the API server's own time."""
+        async with self._recognised() as cluster:
+            return await cluster.time()
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""

@@ -133,10 +133,12 @@ def first_seen(finding: Finding, now: datetime) -> RecordedFinding:
 class ClusterContents:
     """What one cluster has, and its reservations. It must be read before the tenants are.
 
-    Whatever it shows was then recorded before, so that it is never taken for something without a tenant.
+    Whatever it shows was then recorded before, so that it is never taken for something without a tenant. `at` is the
+    cluster's own time right before: berth's clock may differ from that by which the namespaces and volumes are dated.
     """
 
     cluster: ClusterName
+    at: datetime
     namespaces: Sequence[FoundNamespace]
     volumes: Sequence[LeftVolume]
     reservations: Sequence[Reservation]
@@ -160,14 +162,14 @@ def compare(
         contents: What the cluster has.
         tenants: All tenants that have an instance, by its id, read after the contents.
         forgotten_instances: The instances that operators have forgotten.
-        now: The time at which the contents were read.
+        now: The time at which the contents were read, by berth's clock.
     """
     cluster = contents.cluster
     reserved = {each.instance for each in contents.reservations}
     present = {each.instance for each in contents.namespaces}
     known = tenants.keys() | reserved
     for each in contents.namespaces:
-        if each.instance in known or not _is_old(each.created_at, now):
+        if each.instance in known or not _is_old(each.created_at, contents.at):
             continue
         if each.instance in forgotten_instances:
             yield forgotten(cluster, each.instance, each.slug)
@@ -184,7 +186,7 @@ def compare(
             text = f"the instance {each.instance} sleeps, and has its share of the capacity still"
             yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
     for each in contents.volumes:
-        if each.instance not in known | present and _is_old(each.since, now):
+        if each.instance not in known | present and _is_old(each.since, contents.at):
             text = f"the volume {each.name} of the former instance {each.instance} is {each.phase} and not deleted"
             yield Finding(FindingKind.VOLUME, cluster, each.name, text)
     there = {each.instance for each in contents.namespaces if not each.is_being_removed}
