@@ -116,6 +116,7 @@ class Reconciliation:
                 connection = await self._connections.connect(cluster.name)
                 return ClusterContents(
                     cluster=cluster.name,
+                    at=await connection.time(),
                     namespaces=await connection.tenant_namespaces(),
                     workloads=await connection.tenant_workloads(),
                     routes=await connection.tenant_routes() if cluster.gateway else None,

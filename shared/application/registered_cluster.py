@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, final, override
 
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
@@ -88,6 +89,11 @@ class RegisteredCluster(KubernetesCluster):
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         async with self._recognised() as cluster:
             await cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
+
+    @override
+    async def time(self) -> datetime:
+        async with self._recognised() as cluster:
+            return await cluster.time()
 
     @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:

@@ -153,11 +153,13 @@ def first_seen(finding: Finding, now: datetime) -> RecordedFinding:
 class ClusterContents:
     """What one cluster has, and its reservations. It must be read before the tenants are.
 
-    Whatever it shows was then recorded before, so that it is never taken for something without a tenant. `routes` are
-    the instances that have one, or None on a cluster that is registered without a gateway.
+    Whatever it shows was then recorded before, so that it is never taken for something without a tenant. `at` is the
+    cluster's own time right before: berth's clock may differ from that by which the namespaces and volumes are dated.
+    `routes` are the instances that have one, or None on a cluster that is registered without a gateway.
     """
 
     cluster: ClusterName
+    at: datetime
     namespaces: Sequence[FoundNamespace]
     workloads: Sequence[FoundWorkload]
     routes: Collection[InstanceId] | None
@@ -183,7 +185,7 @@ def compare(
         contents: What the cluster has.
         tenants: All tenants that have an instance, by its id, read after the contents.
         forgotten_instances: The instances that operators have forgotten.
-        now: The time at which the contents were read.
+        now: The time at which the contents were read, by berth's clock.
     """
     yield from _of_no_tenant(contents, tenants, forgotten_instances, now)
     here = {
@@ -214,7 +216,7 @@ def _of_no_tenant(
     cluster = contents.cluster
     known = tenants.keys() | {each.instance for each in contents.reservations}
     for each in contents.namespaces:
-        if each.instance in known or not _is_old(each.created_at, now):
+        if each.instance in known or not _is_old(each.created_at, contents.at):
             continue
         if each.instance in forgotten_instances:
             yield forgotten(cluster, each.instance, each.slug)
@@ -228,7 +230,7 @@ def _of_no_tenant(
             yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
     present = {each.instance for each in contents.namespaces}
     for each in contents.volumes:
-        if each.instance not in known | present and _is_old(each.since, now):
+        if each.instance not in known | present and _is_old(each.since, contents.at):
             text = f"the volume {each.name} of the former instance {each.instance} is {each.phase} and not deleted"
             yield Finding(FindingKind.VOLUME, cluster, each.name, text)
 

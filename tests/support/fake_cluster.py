@@ -6,6 +6,7 @@ What pods do is in fake_namespace.py. Waiting moves the fake clock.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import replace
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import final, override
 from uuid import uuid4
@@ -50,6 +51,7 @@ class FakeCluster:
         volumes: What is left of removed claims.
         retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
+        behind: By how much its own clock is behind.
         kept_removals: How many of the last removals it remembers.
         identity: Its uid.
         missing: What a probe says that it lacks.
@@ -64,6 +66,7 @@ class FakeCluster:
         self.volumes: list[LeftVolume] = []
         self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
+        self.behind = timedelta()
         self.kept_removals = 1000
         self.stop_seconds = 1.0
         self._known: dict[str, FoundNamespace] = {}
@@ -93,7 +96,7 @@ class FakeCluster:
                     ensure_ours(found, self._owner, kind)
             elif kind != "Namespace" or not is_new:
                 raise NotFound(f"there is no namespace {name}")
-            namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
+            namespace = self.namespaces.setdefault(name, FakeNamespace(await self.time()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
@@ -184,7 +187,12 @@ class FakeCluster:
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
         if self.namespaces.pop(namespace, None) is not None and namespace in self.retained:
             instance = InstanceId(namespace.removeprefix(NAMESPACE_PREFIX))
-            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", self._clock.now()))
+            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", await self.time()))
+
+    async def time(self) -> datetime:
+        """Return its own time."""
+        await self._answer()
+        return self._clock.now() - self.behind
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
@@ -306,6 +314,10 @@ class FaultyCluster(KubernetesCluster):
     @override
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
         await self._request("remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept))
+
+    @override
+    async def time(self) -> datetime:
+        return await self._request("time", self._cluster.time)
 
     @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any
 
 from shared.adapters.kubernetes.apply import FIELD_MANAGER, NO_DRY_RUN, PATHS, Apply, path_of
@@ -217,6 +218,11 @@ class KubernetesApiCluster:
         if not await _poll(is_gone, deadline):
             left = refusal or _remaining(state, await self._one_pod(namespace))
             raise Transient(f"the namespace {namespace} is still being removed: {left}")
+
+    async def time(self) -> datetime:
+        """Return the API server's own time, to the second."""
+        await self._client.request("GET", KUBE_SYSTEM)
+        return self._client.date
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""

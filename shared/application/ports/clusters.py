@@ -1,6 +1,7 @@
 """Clusters: the registrations and breakers, and the connections to the API servers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
@@ -109,6 +110,10 @@ class KubernetesCluster(Protocol):
         Raises Transient if it is still there after `timeout` seconds; and, before anything is deleted, NotOurs if it
         is not this berth's, and Permanent if the cluster forbids it or a volume claim in it is of somebody else.
         """
+        ...
+
+    async def time(self) -> datetime:
+        """Return the API server's own time, to the second: by it, and not by berth's clock, its objects have an age."""
         ...
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:

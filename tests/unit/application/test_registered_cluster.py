@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[RegisteredCluster], Coroutine[Any, Any, object]]] = {
     "apply": lambda cluster: cluster.apply([]),
     "wait": lambda cluster: cluster.wait_until_ready("tenant-x", PRODUCT, timeout=1),
     "remove": lambda cluster: cluster.remove("tenant-x", timeout=1),
+    "time": lambda cluster: cluster.time(),
     "namespaces": lambda cluster: cluster.tenant_namespaces(),
     "volumes": lambda cluster: cluster.left_volumes(),
     "uid": lambda cluster: cluster.uid(),
