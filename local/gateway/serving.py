@@ -57,7 +57,7 @@ class Source:
 
 
 class RequestCounter:
-    """Counts requests as Istio's gateways do, in `istio_requests_total`, and its own seconds in `envoy_server_uptime`."""
+    """Counts requests as Istio's gateways do, in `istio_requests_total`, and says in `envoy_server_uptime` how old it is."""
 
     def __init__(self, source: Source) -> None:
         disable_created_metrics()
