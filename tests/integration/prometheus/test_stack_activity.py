@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from cli.api import Api, Json
 from local.stack import Stack
@@ -15,6 +16,7 @@ from tests.support.polling import until
 from tests.support.prometheus import prometheus
 
 
+@pytest.mark.timeout(240)  # it starts a stack of its own
 async def test_a_visit_is_seen_in_the_tenants_document(tmp_path: Path) -> None:
     clock = SteppedClock(tmp_path / "clock")
     urls: list[str] = []
