@@ -84,11 +84,12 @@ async def _run(api: Api, report: Report, tenants: int, console: Console) -> None
 
 
 async def _sleep_and_wake(stack: Stack, api: Api, operators: Api, report: Report, slug: str) -> None:
-    """Put a tenant to sleep and wake it, and open its address after each."""
+    """Put a tenant to sleep, and open its address: the waiting room wakes it, and then it is there again."""
     await _follow(api, report, f"{slug} (sleep)", await api.call("POST", f"tenants/{slug}/sleep"))
-    await _open(stack, api, report, (slug, 404))
     report.failures += await violations(stack, operators)
-    await _follow(api, report, f"{slug} (wake)", await api.call("POST", f"tenants/{slug}/wake"))
+    await _open(stack, api, report, (slug, 503))
+    tenant = await api.call("GET", f"tenants/{slug}")
+    await _follow(api, report, f"{slug} (wake)", await api.call("GET", f"operations/{tenant['operation']}"))
     await _open(stack, api, report, (slug, 200))
 
 
@@ -140,7 +141,7 @@ async def _open(stack: Stack, api: Api, report: Report, *expected: tuple[str, in
     """Open tenants' addresses through the gateway, as their users do, and compare the statuses."""
     gateway = stack.control_plane.gateway
     for slug, status in expected:
-        tenant = await api.call("GET", f"tenants/{slug}")
+        tenant = await api.call("GET", f"tenants/{slug}")  # before it is opened, which may wake it
         url = tenant["url"] or f"https://{slug}.{gateway.domain}"  # a deleted tenant has no address any more
         page = await gateway.fetch(url)
         report.opened.append(f"curl {url} -> {page.status_code}, {slug} is {tenant['state']}")

@@ -32,6 +32,8 @@ from shared.application.dependencies import Dependency, DependencyChecks
 from shared.application.dormancy import Dormancy
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
+from shared.application.instance_changes import InstanceChanges
+from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
@@ -47,6 +49,7 @@ from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
+from shared.application.visits import Visits
 from shared.application.wake import Wake
 from shared.domain.plans import Plans
 from shared.domain.workflow import Activity
@@ -100,6 +103,9 @@ class UseCases:
             clock=clock,
             settings=settings.provisioning,
         )
+        changes = InstanceChanges(
+            tenants=tenants, clusters=clusters, templates=templates, clock=clock, settings=settings.provisioning
+        )
         start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
         self.signup = Signup(
             tenants=tenants,
@@ -135,6 +141,7 @@ class UseCases:
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
+        self.visits = Visits(tenants=tenants, clusters=clusters, admission=admission, wake=self.wake, clock=clock)
         self.forget = Forget(
             tenants=tenants,
             clusters=clusters,
@@ -182,6 +189,13 @@ class UseCases:
             connections=connections,
             admission=admission,
             lost_instances=lost_instances,
+            instance_repair=InstanceRepair(
+                tenants=tenants,
+                connections=connections,
+                changes=changes,
+                clock=clock,
+                seconds=settings.kubernetes.total_timeout,
+            ),
             clock=clock,
             settings=settings.reconciliation,
         )
@@ -191,9 +205,8 @@ class UseCases:
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),
-            clusters=clusters,
             connections=connections,
-            templates=templates,
+            changes=changes,
             admission=admission,
             breakers=breakers,
             clock=clock,

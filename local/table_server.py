@@ -1,6 +1,7 @@
 """Azurite's table server, which stands in for Azure Table Storage."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -35,7 +36,7 @@ def connection_string(endpoint: str) -> str:
     return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};TableEndpoint={endpoint};"
 
 
-async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
+async def start_azurite(processes: Processes, ports: Ports, environment: Mapping[str, str] | None = None) -> Azurite:
     """Start a table server with no data, whose log has one line for each request; raises StackError."""
     azurite = Azurite(ports.take())
     command = [
@@ -52,7 +53,7 @@ async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
     async def ready() -> bool:
         return await responds(azurite.endpoint)
 
-    await processes.start("azurite", command, ready=ready)
+    await processes.start("azurite", command, ready=ready, environment=environment)
     return azurite
 
 

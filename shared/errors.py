@@ -84,6 +84,10 @@ class QueueFull(Transient):
     """The queue of signups is full; `retry_after` says when to send the request again."""
 
 
+class TooMany(Transient):
+    """Too many requests of one kind come at once; `retry_after` says when to send this one again."""
+
+
 class Permanent(BerthError):
     """It will not work however often it is tried: refused, invalid, forbidden."""
 

@@ -78,7 +78,7 @@ def ok(description: str, content: Any, *headers: Header, media_type: str = "appl
 
 WAIT = Annotated[int, Field(ge=1)]
 RETRY_AFTER = Header("Retry-After", WAIT, "Seconds after which to send the same request again.")
-RETRY_AFTER_KINDS = frozenset({Kind.QUEUE_FULL, Kind.UNAVAILABLE})
+RETRY_AFTER_KINDS = frozenset({Kind.QUEUE_FULL, Kind.TOO_MANY_REQUESTS, Kind.UNAVAILABLE})
 POLL_AFTER = "Seconds after which to poll the operation again"
 
 TENANT = Parameter("path", "slug", Slug, "The tenant's slug.")

@@ -57,7 +57,7 @@ class Source:
 
 
 class RequestCounter:
-    """Counts requests in `istio_requests_total`, as Istio's gateways do, and its seconds in `envoy_server_uptime`."""
+    """Counts requests as Istio's gateways do, in `istio_requests_total`, and its seconds in `envoy_server_uptime`."""
 
     def __init__(self, source: Source) -> None:
         disable_created_metrics()

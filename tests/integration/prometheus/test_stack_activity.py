@@ -3,22 +3,19 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
 
 from cli.api import Api, Json
 from local.stack import Stack
-from tests.faults.clock import SteppedClock
 from tests.support.builders import signup_body
 from tests.support.polling import until
 from tests.support.prometheus import prometheus
 
 
 @pytest.mark.timeout(240)  # it starts a stack of its own
-async def test_a_visit_is_seen_in_the_tenants_document(tmp_path: Path) -> None:
-    clock = SteppedClock(tmp_path / "clock")
+async def test_a_visit_is_seen_in_the_tenants_document() -> None:
     urls: list[str] = []
     async with AsyncExitStack() as exits:
 
@@ -26,9 +23,9 @@ async def test_a_visit_is_seen_in_the_tenants_document(tmp_path: Path) -> None:
             gateways = {stack.control_plane.gateway.metrics_url: "local"}
             server = await exits.enter_async_context(prometheus(stack.processes, stack.ports, gateways))
             urls.append(server.url)
-            return {"BERTH_ACTIVITY_PROMETHEUS_URL": server.url, **clock.environment}
+            return {"BERTH_ACTIVITY_PROMETHEUS_URL": server.url}
 
-        stack = await exits.enter_async_context(Stack(before_host=start_prometheus))
+        stack = await exits.enter_async_context(Stack(clock=True, before_host=start_prometheus))
         api = await exits.enter_async_context(Api(stack.api_url, stack.function_key))
         http = await exits.enter_async_context(httpx.AsyncClient(trust_env=False))
 
@@ -57,7 +54,8 @@ async def test_a_visit_is_seen_in_the_tenants_document(tmp_path: Path) -> None:
             return bool((await http.get(f"{urls[0]}/api/v1/query", params=query)).json()["data"]["result"])
 
         await until(is_scraped)
-        clock.step(420)  # else the step of 5 minutes with the visit would have to end first
+        assert stack.clock is not None
+        stack.clock.move(timedelta(minutes=7))  # else the step of 5 minutes with the visit would have to end first
 
         async def is_seen() -> bool:
             headers = {"x-functions-key": stack.master_key}

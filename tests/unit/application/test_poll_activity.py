@@ -181,7 +181,7 @@ async def test_a_cluster_without_metrics_is_unknown() -> None:
     for _ in range(15 * 12):
         world.clock.advance((MAX_STEPS * STEP).total_seconds())
         await poll.run()
-    decisions = [(await dormancy.status(each)).decision for each in (away, other)]
+    decisions = [(await dormancy.status(each.slug)).decision for each in (away, other)]
     assert [each and each.outcome for each in decisions] == [Outcome.UNKNOWN, Outcome.HIBERNATE]
 
 
