@@ -29,17 +29,12 @@ from shared.settings import PROMETHEUS, ActivitySettings
 logger = logging.getLogger(__name__)
 
 STEP = timedelta(minutes=5)  # of the queries
-DELAY = timedelta(minutes=2)
+DELAY = timedelta(minutes=2)  # after which all samples have arrived
 MAX_STEPS = 24  # of one run: two hours
 
 
 class PollActivity:
-    """Asks the metrics which tenants were used.
-
-    Args:
-        step: How long a step is. The queries reach back over two of them.
-        delay: After which all samples of a step have arrived.
-    """
+    """Asks the metrics which tenants were used."""
 
     def __init__(
         self,
@@ -51,8 +46,6 @@ class PollActivity:
         reservations: ReservationRepository,
         clock: Clock,
         settings: ActivitySettings,
-        step: timedelta = STEP,
-        delay: timedelta = DELAY,
     ) -> None:
         self._metrics = metrics
         self._record = record
@@ -61,8 +54,6 @@ class PollActivity:
         self._reservations = reservations
         self._clock = clock
         self._settings = settings
-        self._length = step
-        self._delay = delay
         self._slugs: dict[InstanceId, Slug] = {}  # as last read; an instance never has another tenant
 
     async def run(self) -> None:
@@ -78,14 +69,14 @@ class PollActivity:
             Permanent: The metrics refuse berth's identity or a query.
         """
         clusters = [each.name for each in await self._clusters.registered()]
-        last = self._aligned(self._clock.now() - self._delay)
-        earliest = last - MAX_STEPS * self._length
+        last = _aligned(self._clock.now() - DELAY)
+        earliest = last - MAX_STEPS * STEP
         watches = [each for each in await self._activity.watches() if each.source == PROMETHEUS]
         ends = [each.window.until for each in watches if each.cluster in clusters]
-        begin = min((end for end in ends if end > earliest), default=earliest if ends else last - self._length)
+        begin = min((end for end in ends if end > earliest), default=earliest if ends else last - STEP)
         strangers: set[InstanceId] = set()
-        for number in range(1, max(0, (last - begin) // self._length) + 1):
-            await self._step(begin + number * self._length, clusters, strangers)
+        for number in range(1, max(0, (last - begin) // STEP) + 1):
+            await self._step(begin + number * STEP, clusters, strangers)
 
     async def _step(self, at: datetime, clusters: Sequence[ClusterName], strangers: set[InstanceId]) -> None:
         """Record the activity of the step that ends at a moment."""
@@ -99,7 +90,7 @@ class PollActivity:
         named = [(self._cluster_of(each, clusters), each.value) for each in gateways.samples]
         covered = _covered(named) & {*clusters} if used.complete and gateways.complete else set[ClusterName]()
         for cluster in covered:
-            await self._record.record_all(PROMETHEUS, [], cluster=cluster, watched=Window(at - self._length, at))
+            await self._record.record_all(PROMETHEUS, [], cluster=cluster, watched=Window(at - STEP, at))
         gaps = sorted({*clusters} - covered)
         if gaps:
             log_event(
@@ -138,10 +129,11 @@ class PollActivity:
             strangers.update(unknown - self._slugs.keys())
         return [self._slugs[each] for each in instances if each in self._slugs]
 
-    def _aligned(self, moment: datetime) -> datetime:
-        """Return the end of the last whole step, the same in all workers."""
-        seconds = self._length.total_seconds()
-        return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
+
+def _aligned(moment: datetime) -> datetime:
+    """Return the end of the last whole step, the same in all workers."""
+    seconds = STEP.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
 
 
 def _covered(gateways: Sequence[tuple[ClusterName, float]]) -> set[ClusterName]:
