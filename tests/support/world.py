@@ -127,6 +127,11 @@ class World:
     _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
     _turn: int = 0
 
+    def add_worker(self) -> Worker:
+        """Add one more worker, and return it."""
+        self.workers.append(Worker(self.storage, self.kubernetes, self.clock, self.settings, self.templates))
+        return self.workers[-1]
+
     @property
     def worker(self) -> Worker:
         """The first worker, for tests that need only one."""
