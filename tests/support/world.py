@@ -127,10 +127,9 @@ class World:
     _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
     _turn: int = 0
 
-    def add_worker(self) -> Worker:
-        """Add one more worker, and return it."""
-        self.workers.append(Worker(self.storage, self.kubernetes, self.clock, self.settings, self.templates))
-        return self.workers[-1]
+    def new_worker(self) -> Worker:
+        """Return one more worker, to which the driver gives nothing."""
+        return Worker(self.storage, self.kubernetes, self.clock, self.settings, self.templates)
 
     @property
     def worker(self) -> Worker:
