@@ -129,6 +129,10 @@ class World:
     _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
     _turn: int = 0
 
+    def new_worker(self) -> Worker:
+        """Return one more worker, to which the driver gives nothing."""
+        return Worker(self.storage, self.kubernetes, self.clock, self.settings, self.templates)
+
     @property
     def worker(self) -> Worker:
         """The first worker, for tests that need only one."""
