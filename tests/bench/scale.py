@@ -189,7 +189,7 @@ async def empty_tables() -> AsyncGenerator[Azurite]:
     """Run a table server without data."""
     ports, processes = Ports(), Processes()
     try:
-        yield await start_azurite(processes, ports)
+        yield await start_azurite(processes, ports, in_memory=True)
     finally:
         await processes.close()
         ports.release()
