@@ -23,7 +23,8 @@ from shared.errors import BerthError, Conflict, Transient
 from shared.settings import ReconciliationSettings
 from tests.support.before_activity import PROVISIONING, SLEEPING, Situation, before, calls_of, name_of
 from tests.support.builders import new_cluster, new_settings
-from tests.support.fake_cluster import FakeNamespace, FakeTemplates, replicas_of
+from tests.support.fake_cluster import FakeNamespace, replicas_of
+from tests.support.fake_templates import FakeTemplates
 from tests.support.world import PORTAL, World, new_world, violations
 
 ACME, ONE = Slug("acme"), ClusterName("one")
