@@ -121,7 +121,11 @@ class UseCases:
         self.change_policy = ChangePolicy(tenants=tenants, start=start, clock=clock)
         activity = TableActivityRepository(tables)
         self.record_activity = RecordActivity(
-            activity=activity, tenants=tenants, reservations=reservations, clock=clock
+            activity=activity,
+            tenants=tenants,
+            reservations=reservations,
+            clock=clock,
+            settings=settings.activity,
         )
         self.poll_activity = (
             None

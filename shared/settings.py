@@ -173,6 +173,10 @@ class ActivitySettings(_Section):
     While it is empty, no tenant is put to sleep."""
     fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
     """Seconds after which a source that has reported nothing more is away."""
+    max_gap_seconds: Annotated[int, Field(ge=0, le=86400)] = 1800
+    """Seconds for which a source may be blind, as it is for 15 minutes when a gateway restarts, without the idle days
+    of all its tenants beginning anew. All such gaps together may be 0.5 % of the time. What came only in a gap is not
+    seen. 0 forgives none."""
 
     prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
     """Address of a Prometheus that scrapes the gateways of all clusters, before /api/v1; empty for none. It is the

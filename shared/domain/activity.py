@@ -9,6 +9,8 @@ from shared.domain.slugs import Slug
 
 RESOLUTION = timedelta(minutes=5)
 """Activity of one tenant is recorded once in so long, whoever reports it (vCluster and JupyterHub do so too)."""
+GAP_SHARE = 0.005
+"""The share of a watch that gaps may have which are forgiven: 50 minutes of a week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +37,30 @@ class TenantActivity:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The last time in which a source has watched all tenants of a cluster, or of all clusters, without a gap.
+    """The last time in which a source has watched all tenants of a cluster, or of all clusters.
 
-    A source that watches all clusters has an empty `cluster`.
+    A source that watches all clusters has an empty `cluster`. `gaps` is how much of the window it did not watch.
     """
 
     source: str
     cluster: str
     window: Window
+    gaps: timedelta = timedelta(0)
 
-    def followed_by(self, later: Window) -> "Watch":
+    def followed_by(self, later: Window, max_gap: timedelta = timedelta(0)) -> "Watch":
         """Return what is recorded after another report.
 
-        A window that touches the one before extends it. After a gap the later one is what counts, and one of before
-        the gap changes nothing, however late it comes.
+        A window that touches the one before extends it. So does one after a gap of at most `max_gap`, if gaps remain
+        the `GAP_SHARE` of all: else each restart of a gateway would let the idle days of all tenants begin anew. After
+        a longer gap the later one is what counts, and one of before the gap changes nothing, however late it comes.
         """
         earlier = self.window
-        if later.since <= earlier.until and earlier.since <= later.until:
-            later = Window(min(earlier.since, later.since), max(earlier.until, later.until))
-        elif later.until < earlier.until:
-            later = earlier
-        return replace(self, window=later)
+        whole = Window(min(earlier.since, later.since), max(earlier.until, later.until))
+        gap = max(later.since - earlier.until, earlier.since - later.until, timedelta(0))
+        gaps = self.gaps + gap
+        if not gap or (gap <= max_gap and gaps <= GAP_SHARE * (whole.until - whole.since)):
+            return replace(self, window=whole, gaps=gaps)
+        return self if later.until < earlier.until else replace(self, window=later, gaps=timedelta(0))
 
 
 def is_ahead(moment: datetime, now: datetime) -> bool:

@@ -19,7 +19,7 @@ from tests.support.clock import START
 from tests.support.world import PORTAL, World, new_world
 
 ACME, ONE = Slug("acme"), ClusterName("one")
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 WATCHED = Window(START - MINUTE, START)
 
 
@@ -176,6 +176,15 @@ async def test_nothing_is_vouched_for_that_is_not_recorded() -> None:
     rejected = await record("gateway", [late], cluster=NO_CLUSTER, watched=WATCHED)
     assert rejected == [Rejection(0, AHEAD)]
     assert await watches(world) == []
+
+
+async def test_a_short_gap_does_not_end_a_long_watch() -> None:
+    world = await used()
+    now = world.clock.now()
+    for since, until in ((-600 * HOUR, -HOUR), (-HOUR + 30 * MINUTE, now - now)):
+        window = Window(now + since, now + until)
+        await world.worker.record_activity.record_all("gateway", [], cluster=NO_CLUSTER, watched=window)
+    assert [(each.window.since, each.gaps) for each in await watches(world)] == [(now - 600 * HOUR, 30 * MINUTE)]
 
 
 async def test_a_watch_grows_and_ends_at_a_gap() -> None:

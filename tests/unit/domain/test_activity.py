@@ -63,5 +63,34 @@ def test_no_minute_is_vouched_for_that_nobody_watched(reports: list[tuple[int, i
     assert all(any(minute in each for each in watched) for minute in range(first, end))
 
 
+WEEK = 7 * 24 * 60
+
+
+@pytest.mark.parametrize(
+    ("since", "is_forgiven"),
+    [(WEEK + 15, True), (WEEK + 30, True), (WEEK + 31, False)],  # the longest is 30 minutes
+)
+def test_a_short_gap_after_a_long_watch_is_forgiven(since: int, is_forgiven: bool) -> None:
+    later = window(since, since + 5)
+    watch = Watch("gateway", "", window(0, WEEK)).followed_by(later, 30 * MINUTE)
+    assert watch.window == (window(0, since + 5) if is_forgiven else later)
+
+
+def test_a_source_that_comes_and_goes_is_not_forgiven() -> None:
+    watch, longest = Watch("gateway", "", window(0, 60)), timedelta(0)
+    for hour in range(1, 24 * 30):  # ten minutes of each hour are missing
+        watch = watch.followed_by(window(60 * hour + 10, 60 * hour + 60), 30 * MINUTE)
+        longest = max(longest, watch.window.until - watch.window.since)
+    assert longest == 50 * MINUTE
+
+
+def test_weekly_gaps_are_forgiven_for_a_year() -> None:
+    watch = Watch("gateway", "", window(0, WEEK))
+    for week in range(1, 52):
+        watch = watch.followed_by(window(WEEK * week + 15, WEEK * (week + 1)), 30 * MINUTE)
+    assert watch.window == window(0, 52 * WEEK)
+    assert watch.gaps == 51 * 15 * MINUTE
+
+
 def test_a_clock_may_be_a_little_ahead() -> None:
     assert [is_ahead(START + late, START) for late in (-MINUTE, MARGIN, MARGIN + MINUTE)] == [False, False, True]
