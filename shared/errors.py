@@ -34,10 +34,10 @@ class Unfit(Conflict):
 
     Args:
         message: Which one, for a person.
-        missing: Everything that it lacks, each as a sentence.
+        missing: Everything that it lacks, each as the location in the request and a sentence.
     """
 
-    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *missing: tuple[str, str]) -> None:
         super().__init__(message)
         self.missing = missing
 

@@ -84,7 +84,7 @@ def problem_of(error: BerthError) -> Problem:
             return Problem(Kind.NO_ROOM, detail)
         case Unfit():
             detail = f"{error}. Fix everything that `errors` names and send the request again."
-            return Problem(Kind.CLUSTER_UNFIT, detail, tuple(("/access", each) for each in error.missing))
+            return Problem(Kind.CLUSTER_UNFIT, detail, error.missing)
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))
         case Transient():

@@ -57,6 +57,8 @@ class ClusterRegistry:
         """
         name = registration.name
         found = await self._probe(registration)
+        missing = [("/access", each) for each in found.missing]
+        missing += [("/gateway", each) for each in found.gateway_problems]
         for _ in range(MAX_TRIES):
             try:
                 stored = await self._clusters.get(name)
@@ -64,8 +66,8 @@ class ClusterRegistry:
                 before, etag = None, ""
             else:
                 before, etag = stored.value, stored.etag
-            if found.missing and (before is None or not _is_used_as(before, registration)):
-                raise Unfit(f"cluster {name} was not registered", found.missing)
+            if missing and (before is None or not _is_used_as(before, registration)):
+                raise Unfit(f"cluster {name} was not registered", *missing)
             after = Cluster(
                 name=name,
                 region=registration.region,
@@ -96,7 +98,7 @@ class ClusterRegistry:
                 await self._clusters.save(Stored(after, etag), claims_uid=is_new)
             except Conflict:
                 continue
-            return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
+            return (await self._clusters.get(name)).value, (*(text for _, text in missing), *found.warnings)
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def change(

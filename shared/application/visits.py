@@ -20,7 +20,7 @@ from shared.application.ports.workflows import Workflows
 from shared.application.wake import Wake
 from shared.domain.slugs import Slug
 from shared.domain.visits import BACKOFF_SECONDS, RETRY_SECONDS, Answer, answer_for, has_address, split_host
-from shared.errors import BerthError, NotFound, TooMany, Transient
+from shared.errors import BerthError, NoRoom, NotFound, Permanent, TooMany, Transient
 from shared.events import log_event
 from shared.single_flight import SingleFlight
 
@@ -96,7 +96,7 @@ class Visits:
         if self._is_old(host) or (wanted_by is not None and _can_wake(host)):
             host.wanted_by = wanted_by or host.wanted_by
             await host.look()
-        if isinstance(host.found, TooMany):  # remembered, it would push out those that are
+        if isinstance(host.found, TooMany):  # a flood of these must not push out the hosts of tenants
             self._hosts.pop(host.name, None)
         if isinstance(host.found, Answer):
             return host.found
@@ -113,7 +113,7 @@ class Visits:
             await self._wake.wake(host.slug, VISITOR, wanted_by)
         except BerthError as error:
             log_event(logger, "visit woke nobody", level=logging.WARNING, tenant=host.slug, cause=str(error))
-            wait = RETRY_SECONDS if isinstance(error, Transient) else BACKOFF_SECONDS
+            wait = BACKOFF_SECONDS if isinstance(error, NoRoom | Permanent) else RETRY_SECONDS
             host.refused_until = self._clock.monotonic() + wait
         await self._find(host)
 

@@ -44,12 +44,14 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 class Probe:
     """What a probe found on a cluster: its uid, what it lacks for provisioning, and what else an operator should know.
 
-    `uid` is empty if it could not be read; then `missing` says why.
+    `uid` is empty if it could not be read; then `missing` says why. What is wrong with its gateway is apart, because
+    another field of the registration names that.
     """
 
     uid: str
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    gateway_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

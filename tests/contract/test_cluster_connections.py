@@ -71,12 +71,13 @@ def connected(request: pytest.FixtureRequest) -> Connected:
 
 async def test_a_probe_finds_a_cluster_that_lacks_nothing(connected: Connected) -> None:
     probe = await connected.connections.probe(ACCESS, GATEWAY, LOCAL.domain)
-    assert (probe.uid, probe.missing) == (connected.uid, ())
+    assert (probe.uid, probe.missing, probe.gateway_problems) == (connected.uid, (), ())
 
 
 async def test_a_probe_looks_for_the_gateway(connected: Connected) -> None:
     probe = await connected.connections.probe(ACCESS, replace(GATEWAY, name="nobody"), LOCAL.domain)
-    assert (probe.uid, probe.missing) == (connected.uid, ("there is no gateway gateway/nobody",))
+    assert (probe.uid, probe.missing) == (connected.uid, ())
+    assert probe.gateway_problems == ("there is no gateway gateway/nobody",)
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ async def test_registrations_are_kept_for_seconds(storage: TableStorage, cluster
     assert late in await here.registered()
 
 
-@pytest.mark.parametrize("column", [{"state": "drained"}, {"access": "{"}, {"schema_version": 99}])
+@pytest.mark.parametrize("column", [{"state": "drained"}, {"access": "{"}, {"schema_version": 99}, {"uid": None}])
 async def test_an_unreadable_registration_stops_no_list(
     workers: list[TableClusterRepository],
     storage: TableStorage,
@@ -248,7 +248,8 @@ async def test_an_unreadable_registration_stops_no_list(
 ) -> None:
     other = await register(workers[0], new_cluster("c" + new_instance_id()))
     row, _ = await storage.get(TABLE, "cluster", cluster.name)
-    await storage.transact(TABLE, [Upsert({**row, **column})])
+    changed = {name: value for name, value in {**row, **column}.items() if value is not None}
+    await storage.transact(TABLE, [Upsert(changed)])
     before = rows.skipped_rows[TABLE]
     for found in (await workers[0].list(), await workers[1].registered()):
         names = {each.name for each in found}

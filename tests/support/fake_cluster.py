@@ -259,8 +259,8 @@ class FakeCluster:
     async def probe(self, gateway: GatewayRef, domain: str) -> Probe:
         """Return what it lacks."""
         given = f"{gateway.namespace}/{gateway.name}"
-        missing = () if given == self.gateway_name else (f"there is no gateway {given}",)
-        return Probe(await self.uid(), (*self.missing, *missing), self.warnings)
+        problems = () if given == self.gateway_name else (f"there is no gateway {given}",)
+        return Probe(await self.uid(), self.missing, self.warnings, problems)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)

@@ -57,7 +57,7 @@ async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, dom
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), (*dns, *confinement, *waiting))
+    return Probe(uid, (*rights, *unread, *storage, *priorities), (*dns, *confinement, *waiting), tuple(routes))
 
 
 async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:

@@ -171,7 +171,7 @@ def _cluster(row: Row) -> Cluster:
         access=_ACCESS.validate_json(row["access"]),
         domain=row.get("domain", ""),  # a registration of before there were routes has neither
         gateway=_GATEWAY.validate_json(row.get("gateway", "null")),
-        uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
+        uid=str(row["uid"]),
         max_instances=int(row["max_instances"]) or None,
     )
 

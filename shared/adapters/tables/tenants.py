@@ -193,7 +193,7 @@ def tenant_of(row: Row) -> Tenant:
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
-    policy = _POLICY.validate_json(row.get("policy", "{}"))
+    policy = _POLICY.validate_json(row["policy"])
     replicas = _REPLICAS.validate_json(row["replicas"])
     columns = {**row, "operation": operation, "observed": observed, "policy": policy, "replicas": replicas}
     names = Tenant.__dataclass_fields__

@@ -47,6 +47,7 @@ async def test_berths_own_role_lacks_nothing(probe_as: ProbeAs) -> None:
     await until(is_confined)
     found = await probe_as(BERTH, storage_class="simulated")
     assert (found.missing, found.warnings) == ((), (*NO_DNS, *NO_ROOM))
+    assert found.gateway_problems == ()
     assert found.uid
 
 
@@ -110,7 +111,7 @@ async def test_a_missing_priority_class_is_named(probe_as: ProbeAs) -> None:
 
 async def test_a_gateway_that_cannot_serve_tenants_is_named(probe_as: ProbeAs) -> None:
     found = await probe_as(BERTH, gateway=replace(GATEWAY, name="nobody"))
-    assert found.missing == ("there is no gateway gateway/nobody",)
+    assert (found.missing, found.gateway_problems) == ((), ("there is no gateway gateway/nobody",))
 
 
 async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeAs) -> None:

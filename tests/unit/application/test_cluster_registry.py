@@ -73,7 +73,7 @@ async def test_what_is_missing_keeps_a_new_cluster_out() -> None:
     world.kubernetes[SPARE].missing, world.kubernetes[SPARE].warnings = ("no storage", "no rights"), ("no DNS",)
     with pytest.raises(Unfit, match="cluster new was not registered") as refused:
         await world.worker.registry.register(registration())
-    assert refused.value.missing == ("no storage", "no rights")
+    assert refused.value.missing == (("/access", "no storage"), ("/access", "no rights"))
     with pytest.raises(NotFound):
         await world.cluster("new")
 
@@ -96,7 +96,7 @@ async def test_a_gateway_that_is_not_there_is_refused() -> None:
     for wrong in (registration(gateway=gone), replace(same, gateway=gone)):
         with pytest.raises(Unfit) as refused:
             await world.worker.registry.register(wrong)
-        assert refused.value.missing == ("there is no gateway gateway/other",)
+        assert refused.value.missing == (("/gateway", "there is no gateway gateway/other"),)
     assert await world.cluster() == before
     world.kubernetes[ONE].gateway_name = "gateway/renamed"
     unchanged = replace(same, gateway=before.gateway, state=ClusterState.CORDONED)
@@ -115,7 +115,7 @@ async def test_a_new_cluster_must_accept_berth(error: BerthError) -> None:
     world.kubernetes[SPARE].away = error
     with pytest.raises(Unfit) as refused:
         await world.worker.registry.register(registration())
-    assert refused.value.missing == (str(error),)
+    assert refused.value.missing == (("/access", str(error)),)
 
 
 async def test_a_silent_cluster_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ async def test_a_silent_cluster_is_refused_in_time(monkeypatch: pytest.MonkeyPat
     world.worker.faults.stall(1)
     with pytest.raises(Unfit) as refused:
         await world.worker.registry.register(registration())
-    assert refused.value.missing == ("no response within 0.05 s",)
+    assert refused.value.missing == (("/access", "no response within 0.05 s"),)
 
 
 async def test_a_dead_cluster_can_be_registered_again() -> None:

@@ -106,8 +106,8 @@ def test_no_room_says_what_the_operators_can_do() -> None:
 
 
 def test_all_that_a_cluster_lacks_is_named() -> None:
-    problem = problem_of(Unfit("cluster one was not registered", ("it has no storage", "berth may not list pods")))
-    assert problem.errors == (("/access", "it has no storage"), ("/access", "berth may not list pods"))
+    missing = ("/access", "it has no storage"), ("/gateway", "there is no gateway a/b")
+    assert problem_of(Unfit("cluster one was not registered", *missing)).errors == missing
 
 
 def test_an_unknown_error_keeps_its_text() -> None:
