@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ async def browser(caddy: WaitingRoom) -> AsyncIterator[Visitor]:
 
 
 @asynccontextmanager
-async def opened(browser: Visitor, *, width: int = 1280, javascript: bool = True) -> AsyncIterator[Page]:
+async def opened(browser: Visitor, *, width: int = 1280, javascript: bool = True) -> AsyncGenerator[Page]:
     """Give the page as it is for somebody who opens a tenant that sleeps; it must break no rule of its own policy."""
     page = await browser.page(width=width, javascript=javascript)
     broken: list[str] = []
