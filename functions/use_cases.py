@@ -32,6 +32,8 @@ from shared.application.dependencies import Dependency, DependencyChecks
 from shared.application.dormancy import Dormancy
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
+from shared.application.instance_changes import InstanceChanges
+from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
@@ -100,6 +102,9 @@ class UseCases:
             plans=plans,
             clock=clock,
             settings=settings.provisioning,
+        )
+        changes = InstanceChanges(
+            tenants=tenants, clusters=clusters, templates=templates, clock=clock, settings=settings.provisioning
         )
         start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
         self.signup = Signup(
@@ -184,6 +189,13 @@ class UseCases:
             connections=connections,
             admission=admission,
             lost_instances=lost_instances,
+            instance_repair=InstanceRepair(
+                tenants=tenants,
+                connections=connections,
+                changes=changes,
+                clock=clock,
+                seconds=settings.kubernetes.total_timeout,
+            ),
             clock=clock,
             settings=settings.reconciliation,
         )
@@ -193,9 +205,8 @@ class UseCases:
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),
-            clusters=clusters,
             connections=connections,
-            templates=templates,
+            changes=changes,
             admission=admission,
             breakers=breakers,
             clock=clock,

@@ -180,27 +180,28 @@ class ActivitySettings(_Section):
     berth's identity needs the role Monitoring Data Reader."""
     activity_query: Annotated[str, Field(min_length=1)] = (
         "sum by (destination_service_namespace) ("
-        "(increase(istio_requests_total[10m]) and istio_requests_total offset 10m)"
-        " or (istio_requests_total unless istio_requests_total offset 10m))"
+        "last_over_time(istio_requests_total[10m]) - last_over_time(istio_requests_total[10m] offset 10m) >= 0"
+        " or last_over_time(istio_requests_total[10m]))"
     )
-    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element. A new counter counts
-    as a whole, because it begins with the first request. Leave out here, by labels, what is no use of a tenant: probes,
-    monitors, berth's own requests."""
+    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element: by how much each
+    counter is higher than it was 10 minutes ago. One that is new, or lower, counts as a whole, because it began with
+    the first request. (`increase` would miss that one, and extrapolate the others.) Leave out here, by labels, what is
+    no use of a tenant: probes and monitors."""
     coverage_query: Annotated[str, Field(min_length=1)] = (
-        'sum_over_time(up{job=~".*gateway.*"}[10m])'
-        " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
+        '(resets(envoy_server_uptime{job=~".*gateway.*"}[15m]) == bool 0'
+        ' and last_over_time(envoy_server_uptime{job=~".*gateway.*"}[5m]))'
+        ' or 0 * last_over_time(up{job=~".*gateway.*"}[10m])'
     )
-    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway, which names its cluster
-    by the label `BERTH_ACTIVITY_CLUSTER_LABEL`; 0 if a counter began anew, because what it counted last was lost. Too
-    few, or a cluster without an element, is a gap for that cluster's tenants."""
+    """PromQL for where no request of the last 5 minutes is lost, one element for each gateway, which names its cluster
+    by the label `BERTH_ACTIVITY_CLUSTER_LABEL`: 1 if a scrape of it worked and it was not restarted; else 0, because
+    what it counted last is not known. A 0, or a cluster without an element, is a gap for that cluster's tenants."""
     cluster_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "cluster"
     """The label by which each element of the coverage query names its cluster, as it is registered. Azure Monitor puts
     `cluster`, the name of the AKS cluster, on every series. Where that is another name, translate it in the query with
     `label_replace`. Elements without the label count only while a single cluster is registered."""
-    scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
-    """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
     ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor."""
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor. Allow for one
+    more than it makes: scrapes do not divide the time evenly."""
 
     @property
     def required(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from local.setup.parts import (
     kubernetes_binaries,
     python_environment,
 )
-from local.setup.parts_for_tests import browser, deployed_packages
+from local.setup.parts_for_tests import browser, deployed_packages, prometheus
 from local.setup.progress import make_all
 from local.signals import interrupt_on_signals
 
@@ -59,10 +59,11 @@ def main(arguments: Sequence[str]) -> None:
             packages = deployed_packages(project, cache)
             parts.append(packages)
             variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
-            if not os.environ.get("BERTH_CHROMIUM"):
-                chromium = browser(project, cache)
-                parts.append(chromium)
-                variables["BERTH_CHROMIUM"] = str(chromium.slot.path / chromium.slot.product)
+            for name, part in (("BERTH_CHROMIUM", browser), ("BERTH_PROMETHEUS", prometheus)):
+                if not os.environ.get(name):
+                    made = part(project, cache)
+                    parts.append(made)
+                    variables[name] = str(made.slot.path / made.slot.product)
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
         interrupt_on_signals()  # which stops the tools

@@ -10,20 +10,21 @@ from pathlib import Path
 
 from local.setup.cache import Slot, cache_key
 from local.setup.jobs import Job, SetupError
-from local.setup.tools import compile_packages, find_go, install_from_npm, make_environment
+from local.setup.tools import (
+    GO_OPTIONS,
+    compile_packages,
+    compile_programs,
+    find_go,
+    go_environment,
+    install_from_npm,
+    make_environment,
+)
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 GATEWAY_KINDS = ("gatewayclasses", "gateways", "httproutes")  # of the Gateway API, those that berth and its stack use
 PIP = "pip follows its own settings: PIP_INDEX_URL, HTTPS_PROXY, or PIP_NO_INDEX=1 and PIP_FIND_LINKS=DIRECTORY"
 NPM = "npm follows its own settings: npm_config_registry, HTTPS_PROXY, .npmrc"
 GO = "Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w"
-_GO_SETTINGS = {
-    "GOFLAGS": "-modcacherw",  # else the module cache could not be removed
-    "GOTOOLCHAIN": "local",
-    "GOWORK": "off",
-    "CGO_ENABLED": "0",  # no C compiler needed
-    "GOGC": "400",  # quicker, for up to 2 GB of memory
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +83,13 @@ def kubernetes_binaries(project: Path, cache: Path) -> Part:
     """Return the control plane's programs, compiled from Go modules at the versions that go.mod pins."""
     source = project / "local/kubernetes/build"
     files = (source / "go.mod", source / "go.sum")
-    # without debug information there is a third less to write
-    options = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={link_flags(files[0].read_text())}")
+    options = (*GO_OPTIONS, f"-ldflags={link_flags(files[0].read_text())}")
     path = cache / "kubernetes" / cache_key(*(file.read_bytes() for file in files), *options)
 
     def build(job: Job, directory: Path) -> None:
-        work = directory / "work"
-        if not (directory / "bin").exists():
-            work.mkdir(exist_ok=True)
-            for file in files:
-                shutil.copy(file, work)
-            _compile(job, work, options)
-            (work / "bin/server").rename(work / "bin/etcd")
-            (work / "bin").rename(directory / "bin")
-        job.begin("removing Go's caches")
-        shutil.rmtree(work, ignore_errors=True)
+        compile_programs(job, source, directory, options)
+        if (server := directory / "bin/server").exists():
+            server.rename(server.with_name("etcd"))
 
     ways = (
         f"BERTH_KUBE_BINARIES=DIRECTORY takes programs you have and compiles none: {' '.join(BINARIES)}",
@@ -122,7 +115,7 @@ def gateway_api(project: Path, cache: Path) -> Part:
         go = find_go(job, directory / "toolchain")
         job.begin("fetching the Go module")
         # An exact version in go.sum: Go checks the contents against its hash.
-        job.run([go, "mod", "download"], lambda _: False, work, _go_environment(work))
+        job.run([go, "mod", "download"], lambda _: False, work, go_environment(work))
         (found,) = (work / "modules").glob("sigs.k8s.io/gateway-api@*/config/crd/standard")
         definitions = directory / "definitions"
         shutil.rmtree(definitions, ignore_errors=True)
@@ -150,40 +143,3 @@ def link_flags(module: str) -> str:
     values = {"gitVersion": version[1], "gitMajor": version[2], "gitMinor": version[3], "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(["-s -w", *(f"-X {package}.{name}={values[name]}" for package in packages for name in values)])
-
-
-def _go_environment(work: Path) -> dict[str, str]:
-    """Return Go's settings, with all that it keeps in `work`."""
-    directories = {"GOCACHE": "built", "GOMODCACHE": "modules", "GOPATH": "path", "GOTMPDIR": "tmp"}
-    return _GO_SETTINGS | {name: str(work / directory) for name, directory in directories.items()}
-
-
-def _compile(job: Job, work: Path, options: tuple[str, ...]) -> None:
-    """Compile into work/bin. All that Go keeps stays in `work`: to go on from, and to remove in the end."""
-    shutil.rmtree(work / "tmp", ignore_errors=True)
-    (work / "tmp").mkdir()
-    go = find_go(job, work / "toolchain")
-    environment = _go_environment(work)
-    packages = set[str]()
-
-    def listed(line: str) -> bool:
-        if " " not in line:  # else it is a download or an error
-            packages.add(line)
-        return line in packages or line.startswith("go: downloading ")
-
-    job.begin("fetching Go modules")
-    job.run([go, "list", "-deps", "tool"], listed, work, environment)
-
-    with (work / "compiled").open("a+") as log:  # Go names only what a run compiles; this knows the earlier runs too
-        log.seek(0)
-        compiled = set(log.read().split())
-
-        def built(line: str) -> bool:
-            if known := line in packages:
-                compiled.add(line)
-                print(line, file=log, flush=True)
-                job.advance(len(compiled), len(packages))
-            return known
-
-        job.begin("compiling")
-        job.run([go, "build", "-v", *options, "-o", "bin/", "tool"], built, work, environment)

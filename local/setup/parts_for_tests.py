@@ -1,4 +1,4 @@
-"""The parts that only the tests need: what the deployment package installs, and a browser."""
+"""The parts that only the tests need: what the deployment package installs, a browser and Prometheus."""
 
 import os
 import shutil
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from local.setup.cache import Slot, cache_key
 from local.setup.jobs import Job, SetupError
-from local.setup.parts import NPM, PIP, Part
-from local.setup.tools import compile_packages, install_from_npm, make_environment
+from local.setup.parts import GO, NPM, PIP, Part
+from local.setup.tools import GO_OPTIONS, compile_packages, compile_programs, install_from_npm, make_environment
 
 _UNPACK = """
 import { inflate } from "@sparticuz/chromium";
@@ -61,3 +61,16 @@ def browser(project: Path, cache: Path) -> Part:
         f"{PIP} (for Node >= 22)",
     )
     return Part("Browser", Slot(cache / "browser" / cache_key(*files, _UNPACK), "unpacked/chromium"), build, ways)
+
+
+def prometheus(project: Path, cache: Path) -> Part:
+    """Return Prometheus without its service discoveries, compiled from its Go module at the version of go.mod."""
+    source = project / "tests/setup/prometheus"
+    files = [(source / name).read_bytes() for name in ("go.mod", "go.sum")]
+    options = (*GO_OPTIONS, "-ldflags=-s -w", "-tags=remove_all_sd")  # these are a third of its packages
+
+    def build(job: Job, directory: Path) -> None:
+        compile_programs(job, source, directory, options)
+
+    ways = ("BERTH_PROMETHEUS=PROGRAM takes a Prometheus 3 that you have", GO, f"{PIP} (for Go >= 1.26)")
+    return Part("Prometheus", Slot(cache / "prometheus" / cache_key(*files, *options), "bin/prometheus"), build, ways)

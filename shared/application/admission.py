@@ -12,7 +12,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
@@ -151,16 +151,31 @@ class Admission:
             return not state.is_waiting
         return not held.state.is_waiting
 
-    async def put_to_sleep(self, tenant: Tenant, workflows: Workflows) -> None:
-        """Take the slot and the share of a tenant that sleeps, and start the next; again changes nothing."""
-        held = await self._reservations.find(tenant.cluster, tenant.instance)
+    async def settle_reservation(self, tenant: Tenant, workflows: Workflows) -> None:
+        """Let the reservation of a tenant at rest be as its state asks, and start the next; again changes nothing.
+
+        A tenant that sleeps has its place only. One that is active gets its share back, or its whole reservation,
+        however full its cluster is: it runs there already. A slot that it still has is left to `release_slot`.
+        """
+        cluster, instance = tenant.cluster, tenant.instance
+        held = await self._reservations.find(cluster, instance)
         # Read after the reservation, which a wake changes after it was recorded: nothing is taken from a later one.
         fresh = (await self._tenants.get(tenant.slug)).value
-        if held is None or fresh.operation.is_open or fresh.state is not TenantState.HIBERNATED:
+        if fresh.operation.is_open or not fresh.state.has_instance or not fresh.is_on(cluster, instance):
             return
-        if fresh.is_on(tenant.cluster, tenant.instance):
-            await self._reservations.sleep(tenant.cluster, tenant.instance, fresh.operation.id, unless_changed=held)
-            await self.start_next(tenant.cluster, workflows)
+        operation_id = fresh.operation.id
+        if held is not None and fresh.state is TenantState.HIBERNATED:
+            after = replace(held, operation_id=operation_id, state=ReservationState.ASLEEP)
+        elif held is None or held.state is ReservationState.ASLEEP:
+            state = ReservationState.HELD if fresh.state is TenantState.ACTIVE else ReservationState.ASLEEP
+            weight = plan_of(self._plans, fresh.plan).weight
+            after = Reservation(instance, operation_id, weight, state, self._clock.now())
+        else:
+            return
+        await self._reservations.replace(cluster, held, after)
+        if held is None and not (await self._tenants.get(tenant.slug)).value.is_on(cluster, instance):
+            await self._reservations.release(cluster, instance)  # it was deleted meanwhile
+        await self.start_next(cluster, workflows)
 
     async def ensure_it_can_fit(self, tenant: Tenant) -> None:
         """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""

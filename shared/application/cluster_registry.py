@@ -89,10 +89,11 @@ class ClusterRegistry:
                     "domain, or delete its tenants first"
                 )
             # A registration that is a second one already may still be changed: its operator has to cordon one of them.
-            if found.uid and (before is None or before.uid != found.uid):
+            is_new = bool(found.uid) and (before is None or before.uid != found.uid)
+            if is_new:
                 await self._ensure_unregistered(name, found.uid)
             try:
-                await self._clusters.save(Stored(after, etag))
+                await self._clusters.save(Stored(after, etag), claims_uid=is_new)
             except Conflict:
                 continue
             return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
@@ -128,7 +129,10 @@ class ClusterRegistry:
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def _ensure_unregistered(self, name: ClusterName, uid: str) -> None:
-        """Return if no other registration leads to a cluster: its capacity would count twice. Raises Conflict."""
+        """Return if no other registration leads to a cluster: its capacity would count twice. Raises Conflict.
+
+        One that comes at the same moment is found by the claim of the uid, and here at the next try.
+        """
         for other in await self._clusters.list():
             if other.name != name and other.uid == uid:
                 raise Conflict(

@@ -1,15 +1,17 @@
 """A registered cluster, recognised before anything is done there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, final, override
 
 from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
 from shared.domain.clusters import Cluster, ClusterAccess
+from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
 from shared.domain.workloads import Workload
 from shared.errors import Conflict, Transient, Unreachable, WrongRegistration
@@ -18,8 +20,9 @@ from shared.single_flight import SingleFlight
 type Open = Callable[[ClusterAccess], Awaitable[KubernetesCluster]]
 
 
-class RegisteredCluster:
-    """Implements `KubernetesCluster` on what is behind a registration, if that is the registered cluster.
+@final
+class RegisteredCluster(KubernetesCluster):
+    """What is behind a registration, if that is the registered cluster.
 
     Its uid is compared before the first call, with each check, and again after a call that got no response, because
     another cluster may respond after that. Where none is recorded yet, it is recorded: registrations of earlier
@@ -47,73 +50,88 @@ class RegisteredCluster:
         same = not self._uid or not registration.uid or self._uid == registration.uid
         return same and self._access == registration.access
 
+    @override
     async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
-        """Apply a tenant's objects."""
         async with self._recognised() as cluster:
             await cluster.apply(objects, is_new=is_new)
 
+    @override
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
-        """Return the status of a namespace's workloads."""
         async with self._recognised() as cluster:
             return await cluster.wait_until_ready(namespace, workloads, timeout=timeout)
 
+    @override
     async def replicas(self, namespace: str) -> Mapping[str, int]:
-        """Return how many pods each workload in a namespace is to have."""
         async with self._recognised() as cluster:
             return await cluster.replicas(namespace)
 
+    @override
     async def stop(self, namespace: str) -> None:
-        """Let the workloads in a namespace have no pods."""
         async with self._recognised() as cluster:
             await cluster.stop(namespace)
 
+    @override
     async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
-        """Return nothing as soon as no workload has a pod, or what is left."""
         async with self._recognised() as cluster:
             return await cluster.wait_until_stopped(namespace, timeout=timeout)
 
+    @override
     async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
-        """Apply a tenant's route and return its status."""
         async with self._recognised() as cluster:
             return await cluster.open_route(route, timeout=timeout)
 
+    @override
     async def close_route(self, namespace: str) -> None:
-        """Delete a tenant's route."""
         async with self._recognised() as cluster:
             await cluster.close_route(namespace)
 
+    @override
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
-        """Remove a namespace with all in it."""
         async with self._recognised() as cluster:
             await cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
 
+    @override
+    async def time(self) -> datetime:
+        async with self._recognised() as cluster:
+            return await cluster.time()
+
+    @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
-        """Return the namespaces of this berth's instances."""
         async with self._recognised() as cluster:
             return await cluster.tenant_namespaces()
 
+    @override
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        async with self._recognised() as cluster:
+            return await cluster.tenant_workloads()
+
+    @override
+    async def tenant_routes(self) -> Set[InstanceId]:
+        async with self._recognised() as cluster:
+            return await cluster.tenant_routes()
+
+    @override
     async def has_namespace(self, namespace: str) -> bool:
-        """Whether a namespace is there and not being removed."""
         async with self._recognised() as cluster:
             return await cluster.has_namespace(namespace)
 
+    @override
     async def removed_namespaces(self, position: str) -> RemovedNamespaces:
-        """Return which namespaces of this berth were removed since a position."""
         async with self._recognised() as cluster:
             return await cluster.removed_namespaces(position)
 
+    @override
     async def left_volumes(self) -> Sequence[LeftVolume]:
-        """Return the volumes that nothing uses any more."""
         async with self._recognised() as cluster:
             return await cluster.left_volumes()
 
+    @override
     async def uid(self) -> str:
-        """Return the cluster's uid."""
         async with self._recognised() as cluster:
             return await cluster.uid()
 
+    @override
     async def check(self) -> str:
-        """Return the cluster's uid if it responds and is the registered one."""
         cluster = await self._connected()
         with self._forgotten_if_unreachable():
             found = await cluster.check()

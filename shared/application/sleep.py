@@ -31,9 +31,11 @@ class Sleep:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation.created_at)
             before = stored.value
             tenant = stored.with_value(before.begin(operation, operation.created_at))
+            self._start.ensure_in_time(
+                operation.created_at
+            )  # after that, because joining another request is never late
             await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
             return True
 

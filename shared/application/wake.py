@@ -47,9 +47,9 @@ class Wake:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation.created_at)
             before, now = stored.value, operation.created_at
             tenant = before.begin(operation, now)
+            self._start.ensure_in_time(now)  # after that, because joining the wake of another request is never late
             await self._admission.ensure_it_can_fit(tenant)
             message = f"queued on {tenant.cluster}"
             tenant = replace(tenant, operation=tenant.operation.placed(tenant.cluster, tenant.instance, now, message))

@@ -1,8 +1,10 @@
 """Tenants' routes: what a gateway says of one, and what a gateway needs so that it can take them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from shared.domain.pod_status import PodStatus
 
 KIND = "HTTPRoute"
 ROUTE_NAME = "product"  # of the one route in an instance's namespace
@@ -54,6 +56,13 @@ def _status_at(route: Json, wanted: Json) -> RouteStatus:
         if all(said.get(kind, {}).get("status") == "True" for kind in _NEEDED):
             return RouteStatus(True)
     return RouteStatus(False, message="the gateway has not taken the tenant's route yet")
+
+
+def with_route(status: PodStatus, route: RouteStatus) -> PodStatus:
+    """Return the status of a tenant whose pods are ready, and whose route has a status."""
+    if route.serving:
+        return status
+    return replace(status, ready=False, reason=route.reason, message=route.message, doubtful=route.refused)
 
 
 def waiting_room_problem(route: Json, *, namespace: str, name: str, domain: str) -> str:

@@ -25,6 +25,11 @@ class Observed:
     at: datetime
 
 
+def observed_asleep(now: datetime) -> Observed:
+    """Return what is observed of a tenant whose pods have stopped."""
+    return Observed(ready=False, message="asleep: it has no pod", at=now)
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """A customer's entry.

@@ -20,7 +20,8 @@ from shared.errors import NotFound, WrongRegistration
 from shared.settings import KubernetesSettings
 from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS, new_cluster
 from tests.support.clock import FakeClock
-from tests.support.fake_cluster import FakeCluster, FakeConnections
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.memory_tables import MemoryTables

@@ -13,18 +13,19 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import product
 
 from cli.api import Json, ProblemError
+from local.clock import MovableClock
 from tests.faults import faults
-from tests.faults.clock import SteppedClock
 from tests.faults.scenarios import SCENARIOS, TIMEOUT_SECONDS, retry, send_until_accepted
 from tests.support.builders import new_slug, signup_body
 from tests.support.fault_proxy import FaultProxy
 from tests.support.stack import ProxiedStack
 
 SERVICES = ("kubernetes", "tables")
-CLOCK_STEPS = (300, -300, 23 * 3600, -23 * 3600)  # seconds; under a day, after which idempotency keys are forgotten
+CLOCK_STEPS = (1 / 12, -1 / 12, 23, -23)  # hours; under a day, after which idempotency keys are forgotten
 CONFLICT = 409
 LONG_OUTAGE_SECONDS = 60.0
 STRIKE_SECONDS = 10.0  # within which a signup makes any of its writes
@@ -57,7 +58,7 @@ class Round:
     """The environment of a round: the stack, the host's clock, random numbers, and a number that is another in each."""
 
     stack: ProxiedStack
-    clock: SteppedClock
+    clock: MovableClock
     writes: Writes
     source: random.Random
     number: int
@@ -304,10 +305,10 @@ async def _crash(current: Round) -> None:
 
 
 async def _step_clock(current: Round) -> None:
-    seconds = CLOCK_STEPS[current.number % len(CLOCK_STEPS)]
+    step = timedelta(hours=CLOCK_STEPS[current.number % len(CLOCK_STEPS)])
 
     async def step_clock() -> None:
-        current.clock.step(seconds)
+        current.clock.step(step)
 
     await _under(current, _soon(current, step_clock))
 

@@ -32,7 +32,9 @@ from shared.domain.workflow import Activity, Outcome, Work
 from shared.settings import Settings
 from tests.support.builders import PLANS, new_cluster, new_settings
 from tests.support.clock import FakeClock
-from tests.support.fake_cluster import FakeCluster, FakeConnections, FakeTemplates
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_connections import FakeConnections
+from tests.support.fake_templates import FakeTemplates
 from tests.support.fake_workflows import FakeWorkflows
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
@@ -126,6 +128,10 @@ class World:
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
     _turn: int = 0
+
+    def new_worker(self) -> Worker:
+        """Return one more worker, to which the driver gives nothing."""
+        return Worker(self.storage, self.kubernetes, self.clock, self.settings, self.templates)
 
     @property
     def worker(self) -> Worker:

@@ -315,6 +315,7 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
         master_key="M",
         workers=1,
         redelivery=redelivery,
+        has_clock=shown,
         control_plane=SimpleNamespace(gateway=gateway),
     )
     stack.welcome(cast("Stack", running))
@@ -322,7 +323,7 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
     assert '{"slug":"first",' in text
     assert "acme" not in text
     assert ("\nredelivery     60 s\n" in text) is shown
-    assert ("redelivery" in text) is shown
+    assert ("redelivery" in text) is ("./berth clock +8d" in text) is shown
     assert "curl --cacert /pki/ca.crt --connect-to ::127.0.0.1:8443 https://first.local.berth.localhost\n" in text
 
 

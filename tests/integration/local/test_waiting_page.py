@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ WANTED = f"http://{HOST}/deep/link?tab=2&q=a%20b#part"
 
 
 @pytest.fixture(scope="module")
-async def caddy(processes: Processes, ports: Ports) -> AsyncIterator[WaitingRoom]:
+async def caddy(processes: Processes, ports: Ports) -> AsyncGenerator[WaitingRoom]:
     async with waiting_room(processes, ports) as held:
         yield held
 
@@ -34,7 +34,7 @@ def room(caddy: WaitingRoom) -> WaitingRoom:
 
 
 @pytest.fixture(scope="module")
-async def browser(caddy: WaitingRoom) -> AsyncIterator[Visitor]:
+async def browser(caddy: WaitingRoom) -> AsyncGenerator[Visitor]:
     port = httpx.URL(caddy.url).port
     assert port is not None
     async with visitor(GatewayProcess(DOMAIN, 9, port, 9, Path())) as held:

@@ -1,17 +1,29 @@
 """Random histories: whatever callers, clocks and the task hub do, everything ends and nothing is left behind."""
 
-from dataclasses import dataclass
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, NotFound, QueueFull
-from tests.support.builders import new_cluster
+from shared.domain.workflow import Activity, Outcome
+from shared.errors import Conflict, NotFound
+from tests.support.faults import Stall
 from tests.support.world import PORTAL, World, new_world, violations
 
 SLUGS = ("ann-1", "bob-1", "cat-1")
 VERSIONS = ("1.0.0", "missing-1", "slow-1", "never-ready-1")
+
+# What the activities of an operation change on a cluster.
+CHANGES = {
+    OperationKind.PROVISION: [(Activity.APPLY, "apply"), (Activity.AWAIT, "open_route"), (Activity.REMOVE, "remove")],
+    OperationKind.HIBERNATE: [(Activity.STOP, "stop"), (Activity.STOP, "close_route"), (Activity.RESUME, "apply")],
+    OperationKind.WAKE: [(Activity.APPLY, "apply"), (Activity.AWAIT, "open_route"), (Activity.STOP, "stop")],
+    OperationKind.DELETE: [(Activity.REMOVE, "remove")],
+}
 
 slugs = st.sampled_from(SLUGS)
 workers = st.integers(0, 1)
@@ -63,6 +75,20 @@ class Recover:
     worker: int
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """An operation begins, and a worker stalls before a change; others end the operation, and do what comes next.
+
+    If `dies`, all changes that stall are made then, and their workers stop for good.
+    """
+
+    what: str
+    steps: int
+    change: int
+    then: list[str]
+    dies: bool
+
+
 type Event = SignUp | Ask | Drive | Move | Again | Recover
 
 versions = st.sampled_from(VERSIONS)
@@ -106,20 +132,62 @@ async def happen(world: World, event: Event) -> None:
             await world.timers(worker=worker)
 
 
+@dataclass(slots=True)
+class Dying:
+    """Workers that stall, each with its last call and the one that it never makes."""
+
+    stalled: list[tuple[asyncio.Task[Outcome], Stall, Stall]] = field(
+        default_factory=list[tuple[asyncio.Task[Outcome], Stall, Stall]]
+    )
+
+    async def begin(self, world: World, change: int) -> None:
+        operation = (await world.tenant("ann-1")).operation
+        activity, name = CHANGES[operation.kind][change % len(CHANGES[operation.kind])]
+        worker = world.new_worker()
+        last = worker.faults.stall_next(name)
+        task = asyncio.create_task(worker.activities[activity].run(world.work(operation), world.workflows))
+        await last.reached_or_done(task)
+        self.stalled.append((task, last, worker.faults.stall(len(worker.faults.calls) + 1)))
+
+    async def die(self) -> None:
+        for task, last, never in self.stalled:
+            last.release()
+            await never.reached_or_done(task)
+            task.cancel()
+        self.stalled.clear()
+
+
+asked = st.sampled_from(["turn", "turn", "turn", "cancel", "retry", "delete"])
+rounds = st.builds(Round, asked, st.integers(0, 1), st.integers(0, 2), st.lists(asked, max_size=2), st.booleans())
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(events, min_size=5, max_size=30))
-async def test_every_history_ends_and_leaves_nothing(history: list[Event]) -> None:
-    clusters = [new_cluster(capacity=1), new_cluster("two", capacity=1)]
-    world = await new_world(workers=2, clusters=clusters, max_concurrent=1, max_queued=2)
-    for event in history:
-        try:
-            await happen(world, event)
-        except (Conflict, NotFound, QueueFull):
-            continue  # refused, which is right
-        assert await violations(world, at_rest=False) == []
-    for _ in range(6):  # recovery's timer: what it ended and has not yet started again can make others wait
-        await world.run(until=world.clock.monotonic() + 600)
-        world.clock.advance(600)
+@given(st.lists(rounds, min_size=1, max_size=6))
+async def test_every_crash_is_repaired(history: list[Round]) -> None:
+    world, dying = await new_world(workers=2), Dying()
+    await world.active("ann-1")
+
+    async def ask(what: str) -> None:
+        if what == "turn":
+            what = "sleep" if (await world.tenant("ann-1")).state is TenantState.ACTIVE else "wake"
+        with suppress(Conflict, NotFound):  # refused, which is right
+            await happen(world, Ask(what, "ann-1", "1.0.0", worker=0))
+
+    for each in history:
+        await ask(each.what)
+        await world.run(steps=each.steps)
+        await dying.begin(world, each.change)
+        await world.run()
+        for what in each.then:
+            await ask(what)
+            await world.run()
+        if each.dies:
+            await dying.die()
+    await dying.die()
+    for _ in range(2):
+        world.clock.advance(3600)
         await world.timers()
-    await world.run()
+        await world.run()
+        await world.worker.reconciliation.run(world.workflows)
+        await world.run()
     assert await violations(world) == []

@@ -1,6 +1,7 @@
 """Reconciliation: findings of each kind, and the repair of the second one, with everything that must prevent it."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -14,7 +15,7 @@ from shared.domain.slugs import Slug
 from shared.errors import Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import TENANT_SETTINGS, new_cluster, new_settings
-from tests.support.fake_cluster import FakeNamespace
+from tests.support.fake_namespace import FakeNamespace
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
@@ -34,7 +35,8 @@ def orphan(world: World, slug: str = "acme", *, owner: str = TENANT_SETTINGS.own
     name = namespace_name(instance)
     labels = {OWNER: owner, INSTANCE: instance, SLUG: slug}
     manifest = {"kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    world.kubernetes[ONE].namespaces[name] = FakeNamespace(world.clock.now(), {("Namespace", name): manifest})
+    made_at = world.clock.now() - world.kubernetes[ONE].behind
+    world.kubernetes[ONE].namespaces[name] = FakeNamespace(made_at, {("Namespace", name): manifest})
     return instance
 
 
@@ -130,6 +132,29 @@ async def test_a_left_volume_is_only_reported() -> None:
         assert await run(world) == [("volume", "open", "pvc-1")]
     volumes.clear()
     assert await run(world) == [("volume", "gone", "pvc-1")]
+
+
+@pytest.mark.parametrize("behind", [timedelta(days=8), timedelta(days=-8)], ids=["behind", "ahead"])
+async def test_ages_are_told_by_the_clusters_own_clock(behind: timedelta) -> None:
+    world = await new_world()
+    cluster = world.kubernetes[ONE]
+    cluster.behind = behind
+    instance = orphan(world)
+    cluster.volumes.append(LeftVolume("pvc-1", InstanceId("removed"), "Released", world.clock.now() - behind))
+    world.clock.advance(HOUR - 1)
+    assert await run(world) == []
+    world.clock.advance(1)
+    assert set(await run(world)) == {("orphan", "open", instance), ("volume", "open", "pvc-1")}
+
+
+async def test_a_jump_of_the_clock_makes_nothing_old() -> None:
+    world = await new_world()
+    instance = orphan(world)
+    for _ in range(3):
+        world.clock.advance(8 * 24 * HOUR)
+        world.kubernetes[ONE].behind += timedelta(days=8)  # where no time has passed
+        assert await run(world) == []
+    assert namespace_name(instance) in world.kubernetes[ONE].namespaces
 
 
 async def test_the_kill_switch_only_reports() -> None:

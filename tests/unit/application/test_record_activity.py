@@ -125,7 +125,7 @@ async def test_the_next_instance_does_not_inherit() -> None:
     await world.run()
     world.clock.advance(40 * 24 * 3600)
     tenant = await world.active()
-    status = await world.worker.dormancy.status(tenant)
+    status = await world.worker.dormancy.status(ACME)
     assert [each.last_activity_at for each in status.signals] == []
     await report(world)
     found = await activity(world)

@@ -11,7 +11,7 @@ from shared.domain.clusters import ClusterName, KubeconfigAccess
 from shared.domain.lifecycle import StepName, TenantState
 from shared.errors import Transient, Unreachable, WrongRegistration
 from tests.support.builders import PRODUCT, new_cluster
-from tests.support.fake_cluster import FakeConnections
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.repositories import clusters_on, register
 from tests.support.world import PORTAL, World, new_world, violations
@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[RegisteredCluster], Coroutine[Any, Any, object]]] = {
     "apply": lambda cluster: cluster.apply([]),
     "wait": lambda cluster: cluster.wait_until_ready("tenant-x", PRODUCT, timeout=1),
     "remove": lambda cluster: cluster.remove("tenant-x", timeout=1),
+    "time": lambda cluster: cluster.time(),
     "namespaces": lambda cluster: cluster.tenant_namespaces(),
     "volumes": lambda cluster: cluster.left_volumes(),
     "uid": lambda cluster: cluster.uid(),

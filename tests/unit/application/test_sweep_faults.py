@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from shared.adapters.tables.keys import shard
+from shared.application.advance_sweep import PAGE
 from shared.domain.dormancy import Outcome
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import new_operation
@@ -65,6 +67,20 @@ async def test_a_call_that_breaks_off_is_made_good() -> None:
             assert sorted(fleet.begun) == DORMANT, f"call {number} failed"
         else:
             assert await ended_well(fleet, sweep) == [], f"call {number} failed"
+
+
+async def test_a_page_that_breaks_off_between_its_parts_counts_once() -> None:
+    slugs = [slug for slug in (Slug(f"t{number:04}") for number in range(20 * PAGE)) if shard(slug) == "0"][:60]
+    for number in range(2, 5):  # the heartbeat is the first write, the parts of the page are the next two
+        fleet = await new_fleet(slugs, allocated=10_000)
+        writes = iter(range(1, 1000))
+        sweep = await fleet.start()
+        fleet.worker.faults.away = lambda name, writes=writes, number=number: (
+            Transient("on purpose") if name == "transact sweeps" and next(writes) == number else None
+        )
+        sweep = await fleet.run(sweep)
+        assert sweep.outcomes == {Outcome.HIBERNATE: len(slugs)}, f"write {number} failed"
+        assert sorted(fleet.begun) == sorted(await fleet.decisions(sweep)) == slugs
 
 
 async def test_a_lost_response_is_made_good() -> None:
@@ -182,7 +198,7 @@ async def test_a_late_call_puts_no_woken_tenant_to_sleep() -> None:
 async def test_what_was_read_long_ago_is_read_again() -> None:
     fleet = await new_fleet(["acme"])
     sweep = await fleet.start()
-    fleet.worker.faults.away = lambda name: fleet.clock.advance(3) if name == "get tenants" else None
+    fleet.worker.faults.away = lambda name: fleet.clock.advance(6) if name == "query sources" else None
     for _ in range(3):
         assert not (await fleet.worker.advance.run(sweep.id, fleet.workflows)).ended
     assert fleet.begun == []
