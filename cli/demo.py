@@ -44,7 +44,9 @@ async def demo(tenants: int, *, as_json: bool) -> int:
     """Run the demo and return the exit code: 0 only if all checks passed."""
     console = new_console(stderr=as_json)
     began = time.monotonic()
-    console.print("starting the stack: Azurite, task hub, Kubernetes control plane, gateway, Functions host …")
+    console.print(
+        "starting the stack: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …"
+    )
     async with (
         Stack() as stack,
         Api(stack.api_url, stack.function_key) as api,

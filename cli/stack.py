@@ -32,7 +32,7 @@ async def up(port: int, workers: int, redelivery: float, *, clock: bool) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
-    print("starting: Azurite, task hub, Kubernetes control plane, gateway, Functions host …", flush=True)
+    print("starting: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …", flush=True)
     async with Stack(port=port, workers=workers, redelivery=redelivery, clock=clock) as stack:
         announce(stack)
         welcome(stack)

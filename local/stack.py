@@ -1,4 +1,4 @@
-"""The embedded stack: table server, task hub, control planes and Functions host, together."""
+"""The embedded stack: table server, task hub, control planes, their waiting rooms and Functions host, together."""
 
 import asyncio
 import contextlib

@@ -57,7 +57,14 @@ async def test_a_browser_gets_the_page_and_wakes_the_tenant(room: WaitingRoom) -
 
 
 async def test_a_program_gets_json_and_wakes_the_tenant(room: WaitingRoom) -> None:
-    for method, path in [("GET", "/"), ("POST", "/login"), ("PUT", "/a"), ("DELETE", "/a"), ("PATCH", "/a.b/c")]:
+    for method, path in [
+        ("GET", "/"),
+        ("POST", "/login"),
+        ("PUT", "/a"),
+        ("DELETE", "/a.png"),
+        ("PATCH", "/a.b/c"),
+        ("GET", "/orders.json"),
+    ]:
         room.asked.clear()
         response = await room.fetch(
             path, method=method, headers={"Accept": "*/*", "Authorization": "Bearer x", "User-Agent": "curl/8"}
@@ -102,7 +109,9 @@ async def test_a_phone_with_bot_in_its_name_is_no_robot(room: WaitingRoom, phone
     assert [each.method for each in room.asked] == ["POST"]
 
 
-@pytest.mark.parametrize("path", ["/app.js", "/A.CSS", "/i/logo.png?v=1", "/favicon.ico", "/robots.txt", "/x.webp"])
+@pytest.mark.parametrize(
+    "path", ["/app.js", "/A.CSS", "/i/logo.png?v=1", "/favicon.ico", "/robots.txt", "/sitemap_index.xml"]
+)
 async def test_the_parts_of_a_page_wake_nobody(room: WaitingRoom, path: str) -> None:
     is_waiting(await room.fetch(path, headers=BROWSER), PROBLEM)
     assert [each.method for each in room.asked] == ["GET"]
@@ -254,7 +263,12 @@ async def test_the_page_hears_what_the_app_says(room: WaitingRoom) -> None:
 
 async def test_ranges_and_validators_change_nothing(room: WaitingRoom) -> None:
     for headers in ({"Range": "bytes=0-3"}, {"If-None-Match": "*"}, {"If-Match": '"x"'}):
-        is_waiting(await room.fetch("/", headers=BROWSER | headers), PAGE)
+        page = await room.fetch("/", headers=BROWSER | headers)
+        is_waiting(page, PAGE)
+        assert page.text.endswith("</html>\n")
+        answer = await room.fetch("/app.js", headers=headers)
+        is_waiting(answer, PROBLEM)
+        assert answer.json()["status"] == 503
 
 
 async def test_the_page_refreshes_itself_with_the_same_query(room: WaitingRoom) -> None:

@@ -89,7 +89,7 @@ async def test_a_namespace_with_requests_is_an_active_tenant() -> None:
     metrics = FakeMetrics()
     world, poll = await polled(metrics)
     own = await namespace(world)
-    metrics.used = lambda _: {own: 3.0, "tenant-0000000000": 5.0, "kube-system": 9.0, "": 1.0}
+    metrics.used = lambda _: {own: 3.0, "tenant-0000000000": 5.0, "waiting-room": 9.0, "": 1.0}
     await poll.run()
     [at] = metrics.asked
     assert timedelta(minutes=2) <= world.clock.now() - at < timedelta(minutes=7)
