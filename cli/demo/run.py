@@ -5,6 +5,7 @@ import json
 import time
 from datetime import UTC, datetime
 
+import httpx
 from azure.data.tables.aio import TableServiceClient
 from rich.console import Console
 
@@ -36,7 +37,7 @@ async def demo(tenants: int, *, as_json: bool) -> int:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 await _run(stack, api, operators, report, Fleet(tenants), night, console)
-        except (AssertionError, TimeoutError, ProblemError) as error:
+        except (AssertionError, TimeoutError, ProblemError, httpx.HTTPError) as error:
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
         console.print("\nstopping the stack …")
     seconds = time.monotonic() - began
@@ -60,12 +61,13 @@ async def _run(
 
     console.print(
         f"\n3. it is {night:%H:%M}: a timer starts the nightly sweep, which puts to sleep what nobody uses\n"
-        f"  at most {100 * MAX_SHARE:g} % of the fleet here, {100 * DEFAULT_SHARE:g} % by default: if more look dormant, "
-        "the signals are more likely wrong"
+        f"  at most {100 * MAX_SHARE:g} % of the fleet here, {100 * DEFAULT_SHARE:g} % by default: "
+        "if more look dormant, the signals are more likely wrong"
     )
     await follow_sweep(operators, report, fleet, console)
-    if not report.failures:
-        report.print_sweep(console, (fleet.busy[0], fleet.paid, fleet.idle[0], fleet.idle[-1]))
+    if report.failures:
+        return
+    report.print_sweep(console, (fleet.busy[0], fleet.paid, fleet.idle[0], fleet.idle[-1]))
     report.failures += await violations(stack, operators)
 
     console.print("\n4. two of them are woken")
