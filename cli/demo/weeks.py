@@ -89,13 +89,13 @@ async def pass_two_weeks(stack: Stack, api: Api, fleet: Fleet, night: datetime, 
         for page in await asyncio.gather(*(gateway.fetch(f"https://{slug}.{gateway.domain}") for slug in slugs)):
             page.raise_for_status()
         await agent.report()
-        console.print(f"  {clock.now():%Y-%m-%d %H:%M}  {len(slugs)} tenants are opened: {who}")
+        console.print(f"  {clock.now():%Y-%m-%d %H:%M}  opened through the gateway: {who}")
 
     console.print("  each time, an agent counts the requests at the gateway, and reports to berth who was used")
     await use([*fleet.busy, fleet.paid, *fleet.idle[:-1]], f"all but {fleet.idle[-1]}")
     for to in (clock.now() + WEEK, night - BEFORE_SWEEP):
         clock.move(to)
-        await use(fleet.busy, f"{fleet.busy[0]} to {fleet.busy[-1]}")
+        await use(fleet.busy, " to ".join((fleet.busy[0], *fleet.busy[1:][-1:])))
     clock.move(night)
 
 
