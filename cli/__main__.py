@@ -13,7 +13,8 @@ import httpx
 
 from cli import activity, clock, clusters, kubectl, stack, sweep, tenants
 from cli.api import ProblemError
-from cli.demo import demo
+from cli.demo.fleet import MIN_TENANTS
+from cli.demo.run import demo
 from cli.running import NoStackError, TargetError, running
 from local.clock import ClockError
 from local.processes import StackError
@@ -114,9 +115,17 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(fail=command.error)  # so that an error prints the usage of the command
         return command
 
-    show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
-    # The demo deletes one tenant, and puts another one to sleep.
-    show.add_argument("--tenants", type=_at_least(2), default=25, help="number of signups, at least 2 (default: 25)")
+    show = add(
+        "demo",
+        "start a stack, sign up many tenants at the same time, let two weeks pass until most sleep, wake two, check "
+        "Kubernetes and the tables, stop",
+    )
+    show.add_argument(
+        "--tenants",
+        type=_at_least(MIN_TENANTS),
+        default=25,
+        help=f"number of signups, at least {MIN_TENANTS} (default: 25)",
+    )
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
