@@ -15,6 +15,7 @@ from cli.demo.report import Report
 from local.stack import Stack
 
 SOURCE = "gateway"
+REQUESTS = "istio_requests"  # the counter, which ends in _total
 WEEK = timedelta(days=7)
 BEFORE_SWEEP = timedelta(minutes=5)
 SWEEP_AT = time(2, 30, tzinfo=UTC)
@@ -73,7 +74,7 @@ class Agent:
             text = (await http.get(self._gateway.metrics_url)).text
         counts = Counter[str]()
         for family in text_string_to_metric_families(text):
-            for sample in family.samples:
+            for sample in family.samples if family.name == REQUESTS else ():
                 namespace = sample.labels["destination_service_namespace"]
                 if namespace.startswith("tenant-"):
                     counts[namespace] += round(sample.value)

@@ -4,7 +4,7 @@ What pods do is in fake_namespace.py. Waiting moves the fake clock.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -202,21 +202,12 @@ class FakeCluster:
     async def tenant_workloads(self) -> Sequence[FoundWorkload]:
         """Return the workloads of this berth's instances."""
         await self._answer()
-        return [
-            FoundWorkload(each.instance, replicas_of(manifest))
-            for each in self._found()
-            for (kind, _), manifest in self.namespaces[namespace_name(each.instance)].objects.items()
-            if kind == KIND
-        ]
+        return [FoundWorkload(instance, replicas_of(each)) for instance, each in self._own(KIND)]
 
     async def tenant_routes(self) -> Set[InstanceId]:
         """Return which of this berth's instances have a route."""
         await self._answer()
-        return {
-            each.instance
-            for each in self._found()
-            if (ROUTE, ROUTE_NAME) in self.namespaces[namespace_name(each.instance)].objects
-        }
+        return {instance for instance, each in self._own(ROUTE) if each["metadata"]["name"] == ROUTE_NAME}
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
@@ -241,6 +232,14 @@ class FakeCluster:
                 instance, slug = InstanceId(labels[INSTANCE]), Slug(labels.get(SLUG, ""))
                 found.append(FoundNamespace(instance, slug, namespace.created_at, is_being_removed=False))
         return found
+
+    def _own(self, wanted: str) -> Iterator[tuple[InstanceId, Manifest]]:
+        """Yield the objects of a kind that are this berth's, each with its instance."""
+        for found in self._found():
+            for (kind, _), manifest in self.namespaces[namespace_name(found.instance)].objects.items():
+                labels = manifest["metadata"].get("labels", {})
+                if kind == wanted and (labels.get(OWNER), labels.get(INSTANCE)) == (self._owner, found.instance):
+                    yield found.instance, manifest
 
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""

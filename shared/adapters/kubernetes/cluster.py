@@ -36,6 +36,7 @@ from shared.time_budget import time_budget, time_left
 
 logger = logging.getLogger(__name__)
 
+POLL_REQUESTS = 3  # that `wait_until_ready` sends at most when it looks beside the watch: pods, namespace, events
 KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
@@ -102,7 +103,7 @@ class KubernetesApiCluster:
 
         status = await self._pods.wait(namespace, decided, timeout=min(timeout, time_left()))
         if status is None:
-            if not self._rate_limit.is_free(namespace):
+            if not self._rate_limit.has_room(namespace, POLL_REQUESTS):
                 return status_of_all(self._pods.pods(namespace))
             # The watch may have gone silent.
             status = status_of_all((await self._ask(namespace, PODS.format(namespace)))["items"])

@@ -12,9 +12,10 @@ class RateLimit:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}  # when the next one would come if all came evenly
 
-    def is_free(self, namespace: str) -> bool:
-        """Whether the last requests about a namespace are so long ago that a whole burst of them may come."""
-        return self._due.get(namespace, 0.0) <= asyncio.get_running_loop().time()
+    def has_room(self, namespace: str, requests: int) -> bool:
+        """Whether so many requests about a namespace could be sent at once now."""
+        now = asyncio.get_running_loop().time()
+        return self._due.get(namespace, now) <= now + (BURST - requests) * SECONDS
 
     async def wait(self, namespace: str) -> None:
         """Return when the next request about a namespace may be sent."""

@@ -195,6 +195,7 @@ async def test_a_call_ends_within_its_total_timeout(clusters: Clusters) -> None:
         lambda cluster: cluster.remove(NAMESPACE, timeout=60),
         lambda cluster: cluster.time(),
         lambda cluster: cluster.tenant_namespaces(),
+        lambda cluster: cluster.tenant_routes(),
         lambda cluster: cluster.left_volumes(),
     ]
 
