@@ -7,9 +7,9 @@ machine does slows both down:
 - floor: from setting the replicas of its StatefulSet to 1 by hand until a watch says that its pod is ready: the time
   that Kubernetes itself takes.
 
-Then, on the second stack, many ask to wake one tenant at once, and last many tenants are woken at once. Those that sleep
-beside it have a namespace and a StatefulSet of 0 pods on the API server, and all rows in the tables. Pods become ready
-at once.
+Then, on the second stack, many ask to wake one tenant at once, and last many tenants are woken at once. Those that
+sleep beside it have a namespace and a StatefulSet of 0 pods on the API server, and all rows in the tables. Pods become
+ready at once.
 """
 
 import argparse
