@@ -134,7 +134,8 @@ class AdvanceSweep:
     async def _begin(self, sweep_id: SweepId) -> Stored[Sweep] | None:
         """Write a heartbeat, and compare its time with that of the tables; a sweep is refused if they differ.
 
-        Return the sweep after that, or None if there is none.
+        Return the sweep after that, or None if there is none. One that only decides changes no tenant: so it is enough
+        to find out here whether it is to stop.
         """
         stored = await self._sweeps.find(sweep_id)
         if stored is None or not stored.value.is_open:
@@ -143,21 +144,25 @@ class AdvanceSweep:
         saved = await self._sweeps.save(stored.with_value(stored.value.with_heartbeat(before)))
         written_at = await self._sweeps.written_at(sweep_id)
         problem = clock_problem(stored.value, before, written_at, self._clock.now())
-        return await self._end(saved, SweepState.REFUSED, problem) if problem else saved
+        if problem:
+            return await self._end(saved, SweepState.REFUSED, problem)
+        reason = await self._why_stop(stored.value) if stored.value.state is SweepState.DECIDING else ""
+        return await self._end(saved, SweepState.STOPPED, reason) if reason else saved
+
+    async def _why_stop(self, sweep: Sweep) -> str:
+        """Return why a sweep must not go on, or nothing."""
+        reason = (await self._sweeps.control()).value.why_stop(sweep.start)
+        if not (reason or sweep.start.dry_run or self._settings.enabled):
+            reason = "sweeps were switched off by BERTH_SWEEP_ENABLED"
+        if not reason and sweep.is_overdue(self._clock.now()):
+            reason = "it had not ended after 20 hours"
+        return reason
 
     async def _step(
         self, stored: Stored[Sweep], watches: Sequence[Watch], workflows: Workflows
     ) -> tuple[Stored[Sweep], float]:
         """Do one page or one round of hibernations; return the sweep after it, and the seconds to wait."""
-        sweep = stored.value
-        reason = (await self._sweeps.control()).value.why_stop(sweep.start)
-        if not (reason or sweep.start.dry_run or self._settings.enabled):
-            reason = "sweeps were switched off by BERTH_SWEEP_ENABLED"
-        if reason:
-            return await self._end(stored, SweepState.STOPPED, reason), 0.0
-        if sweep.is_overdue(self._clock.now()):
-            return await self._end(stored, SweepState.STOPPED, "it had not ended after 20 hours"), 0.0
-        if sweep.state is SweepState.DECIDING:
+        if stored.value.state is SweepState.DECIDING:
             return await self._decide(stored, watches), 0.0
         return await self._act(stored, workflows)
 
@@ -254,6 +259,9 @@ class AdvanceSweep:
     async def _act(self, stored: Stored[Sweep], workflows: Workflows) -> tuple[Stored[Sweep], float]:
         """See how the hibernations go on, and begin as many as there is room for."""
         sweep = stored.value
+        reason = await self._why_stop(sweep)
+        if reason:
+            return await self._end(stored, SweepState.STOPPED, reason), 0.0
         to_act = await self._sweeps.to_act(sweep.id)
         if not to_act:
             return await self._end(stored, SweepState.DONE), 0.0

@@ -67,9 +67,10 @@ class Wake:
                 log_event(logger, "no slot yet", cluster=tenant.cluster, cause=str(error))
                 return True  # its orchestration asks for one again
 
-        running = (await existing_tenant(self._tenants, slug)).value.operation
+        found = await existing_tenant(self._tenants, slug)
+        running = found.value.operation
         if running.is_open and running.rules.after_cancel is rules_of(OperationKind.WAKE).after_success:
             with suppress(Conflict):  # it has just ended
                 # Without the key, which would stand for the hibernation then, and give it again instead of a wake.
                 return await self._cancel.cancel(running.id, Caller(caller.actor), workflows)
-        return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save)
+        return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save, found=found)

@@ -236,7 +236,7 @@ async def test_the_cost_follows_what_is_due() -> None:
     calls = fleet.worker.faults.calls
     assert calls.count("query tenants") == 50 + 16  # each tenant with its activity, and the index of each shard
     assert calls.count("get tenants") == 0
-    assert len(calls) <= 50 + 4 * 16 + 24  # each shard has a page of its own
+    assert len(calls) <= 50 + 3 * 16 + 24  # each shard has a page of its own
 
 
 async def test_a_full_page_costs_little_beside_its_tenants() -> None:
@@ -247,8 +247,8 @@ async def test_a_full_page_costs_little_beside_its_tenants() -> None:
         await fleet.add(slug, idle_days=1)
     fleet.worker.faults.reset()
     assert (await fleet.swept()).outcomes == {Outcome.KEEP: PAGE}
-    # Beside each tenant: its page, what all sweeps share, the decisions, and twice the new due dates.
-    assert len(fleet.worker.faults.calls) <= PAGE + 5 + 16 + 24
+    # Beside each tenant: its page, the decisions, and twice the new due dates.
+    assert len(fleet.worker.faults.calls) <= PAGE + 4 + 16 + 24
 
 
 async def test_a_page_of_dormant_tenants_is_written_in_parts() -> None:
