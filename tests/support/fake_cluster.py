@@ -45,6 +45,8 @@ KINDS = {
     *("Service", "StatefulSet", "NetworkPolicy"),
 }
 CRASH_LIMIT = 3
+OBJECTS = 6
+"""How many objects of a tenant the fake templates make, without its route."""
 
 _NOT_FOUND = {"reason": "ErrImagePull", "message": "the registry responded: manifest unknown: not found"}
 _WAITING: Mapping[str, Mapping[str, Any]] = {
@@ -443,7 +445,7 @@ class FakeConnections:
 
 
 class FakeTemplates:
-    """Implements `shared.application.ports.clusters.TenantTemplates` with four objects and a route for each tenant."""
+    """Implements `shared.application.ports.clusters.TenantTemplates` with some objects and a route for each tenant."""
 
     def __init__(self) -> None:
         self.error: Permanent | None = None
@@ -458,6 +460,12 @@ class FakeTemplates:
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
+            {
+                "kind": "Secret",
+                "metadata": {"name": "tenant", "namespace": namespace, "labels": labels},
+                "stringData": {"key": f"of {tenant.instance}"},
+            },
+            {"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace, "labels": labels}},
             {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",

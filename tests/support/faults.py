@@ -38,6 +38,7 @@ class Faults:
     Attributes:
         calls: The names of all calls so far, such as `get tenants` or `apply`.
         away: Says of each call's name with which error it fails, or None.
+        turn: Waits until a call may be made.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Faults:
         """Forget all faults and count from 1 again."""
         self.calls: list[str] = []
         self.away: Callable[[str], BerthError | None] = lambda _: None
+        self.turn: Callable[[], Awaitable[None]] | None = None
         self._stalls: dict[int, Stall] = {}
         self._named: dict[str, Stall] = {}
         self._errors: dict[int, BerthError] = {}
@@ -75,6 +77,8 @@ class Faults:
 
     async def call[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make a call with the faults that are meant for it."""
+        if self.turn is not None:
+            await self.turn()
         self.calls.append(name)
         number = len(self.calls)
         stall = self._stalls.get(number) or self._named.pop(name, None)
