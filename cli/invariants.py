@@ -21,15 +21,16 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     """Return each broken rule as a sentence; an empty list means that all rules hold.
 
     No operation is open. An active tenant has all its objects, a ready pod, a volume, one reservation, and one route
-    that leads its address to it; one that sleeps has no pod and no route, and all else; a failed or deleted one has
-    none of these, save the reservation of one that has lost its instance. The sums on each cluster are those of its
-    reservations and within its capacity.
+    that leads its address to it; one that sleeps has no pod, is to have none, has no route, and has all else; a failed
+    or deleted one has none of these, save the reservation of one that has lost its instance. The sums on each cluster
+    are those of its reservations and within its capacity.
 
     Args:
         stack: The running stack.
         operators: A client of its API with the master key.
     """
     objects: Counter[str] = Counter()  # each of these by instance
+    replicas: Counter[str] = Counter()
     pods: set[str] = set()
     ready: set[str] = set()
     routes: dict[str, list[Json]] = {}
@@ -49,6 +50,7 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
                 each["kind"] != "PersistentVolumeClaim" or "volumeName" in each["spec"]
             ):
                 objects[instance] += 1
+                replicas[instance] += each["spec"]["replicas"] if each["kind"] == "StatefulSet" else 0
         persistent = json.loads(await kubectl(plane, "get", "persistentvolumes", "-o", "json"))["items"]
         volumes |= {each["spec"]["claimRef"]["namespace"].removeprefix("tenant-") for each in persistent}
     async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
@@ -70,6 +72,8 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
             broken.append(f"{slug} is {state} with {objects[instance]} of {OBJECTS} objects")
         if state == "active" and instance not in ready:
             broken.append(f"{slug} is active without a ready pod")
+        if (replicas[instance] > 0) is not (state == "active"):
+            broken.append(f"{slug} is {state}, and its workloads are to have {replicas[instance]} pods")
         if state == "hibernated" and instance in pods:
             broken.append(f"{slug} is hibernated and has a pod")
         if instance not in volumes:

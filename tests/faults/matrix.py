@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.faults import sweep
 from tests.faults.cases import Case, Round, cases, count_writes
 from tests.faults.clock import SteppedClock
 from tests.faults.faults import DidNotStrikeError
@@ -36,6 +37,7 @@ KILLED = re.compile(r"\S+ ERROR +host +worker process \d+ ended with code -9\b")
 ENVIRONMENT = {
     "BERTH_KUBERNETES_ATTEMPT_TIMEOUT": "2",
     "BERTH_TABLES_ATTEMPT_TIMEOUT": "2",
+    **sweep.SETTINGS,
 }
 
 

@@ -76,7 +76,6 @@ class History(RuleBasedStateMachine):
         self.world: World
         self.stalled: list[tuple[Stall, asyncio.Task[Any]]] = []
         self.unsettled = False  # somebody failed, and timers have not made it good yet
-        self.has_forgotten = False
         self.kept: dict[InstanceId, Kept] = {}
         self.forgotten: set[InstanceId] = set()
         self.unreported: list[tuple[str, Any]] = []  # visits that the source has seen and not told yet
@@ -180,7 +179,7 @@ class History(RuleBasedStateMachine):
             before = await self.world.tenant(slug)
             await self.world.workers[worker].forget.forget(Slug(slug), "on purpose", PORTAL, self.world.workflows)
             self.forgotten.add(before.instance)
-            self.has_forgotten = self.unsettled = True
+            self.unsettled = True
 
         self._call(worker, forget, Fault())
 
@@ -439,15 +438,14 @@ class History(RuleBasedStateMachine):
             await self.world.timers(worker=number % 2)
             await self._end_sweep()
             await self.world.run(until=self.world.clock.monotonic() + 600)
-            if self.has_forgotten:
-                await self.world.worker.reconciliation.run(self.world.workflows)
             found = await violations(self.world)
             if not found:
                 break
+            await self.world.worker.reconciliation.run(self.world.workflows)
             if number == ROUNDS // 2:
                 await self._resize(10)  # a wake waits for room, for as long as that takes
         assert not found, found
-        self.unsettled = self.has_forgotten = False
+        self.unsettled = False
         for slug in SLUGS:
             try:
                 tenant = await self.world.tenant(slug)
