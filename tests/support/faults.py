@@ -51,6 +51,8 @@ class Faults:
         self.turn: Callable[[], Awaitable[None]] | None = None
         self._stalls: dict[int, Stall] = {}
         self._named: dict[str, Stall] = {}
+        self._nth: Stall | None = None
+        self._matching: tuple[Callable[[str], bool], int] = (lambda _: False), 0
         self._errors: dict[int, BerthError] = {}
         self._lost: set[int] = set()
 
@@ -63,6 +65,12 @@ class Faults:
         """Let the next call of a name wait before it is done, or after."""
         self._named[name] = Stall(after)
         return self._named[name]
+
+    def stall_nth(self, matches: Callable[[str], bool], number: int, *, after: bool = False) -> Stall:
+        """Let the n-th call whose name matches wait before it is done, or after."""
+        self._matching = matches, number
+        self._nth = Stall(after)
+        return self._nth
 
     def fail(self, number: int, error: BerthError) -> None:
         """Let a call fail without being done."""
@@ -81,7 +89,7 @@ class Faults:
             await self.turn()
         self.calls.append(name)
         number = len(self.calls)
-        stall = self._stalls.get(number) or self._named.pop(name, None)
+        stall = self._stalls.get(number) or self._named.pop(name, None) or self._matched(name)
         if stall is not None and not stall.after:
             await stall.wait()
         error = self._errors.get(number) or self.away(name)
@@ -97,3 +105,10 @@ class Faults:
         finally:
             if stall is not None and stall.after:
                 await stall.wait()
+
+    def _matched(self, name: str) -> Stall | None:
+        matches, left = self._matching
+        if not matches(name):
+            return None
+        self._matching = matches, left - 1
+        return self._nth if left == 1 else None
