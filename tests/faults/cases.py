@@ -18,6 +18,7 @@ from itertools import product
 from cli.api import Json, ProblemError
 from tests.faults import faults
 from tests.faults.clock import SteppedClock
+from tests.faults.history import History
 from tests.faults.requests import TIMEOUT_SECONDS, send_until_accepted
 from tests.faults.scenarios import SCENARIOS, nothing, retry, start_endless_signup
 from tests.support.builders import new_slug, signup_body
@@ -121,6 +122,7 @@ def cases() -> Iterator[Case]:
     yield Case("cluster full", _fill_cluster)
     yield Case("API server and etcd crash", _crash)
     yield Case("clock stepped", _step_clock)
+    yield Case("a random history", _random_history)
 
 
 async def _prepare(stack: ProxiedStack, slugs: Mapping[str, Sequence[str]]) -> None:
@@ -316,6 +318,11 @@ async def _step_clock(current: Round) -> None:
         current.clock.step(seconds)
 
     await _under(current, _soon(current, step_clock))
+
+
+async def _random_history(current: Round) -> None:
+    """Some seconds of everything; another history in each round, and the same again with the same seed."""
+    await History(current.stack, current.source).run()
 
 
 @asynccontextmanager
