@@ -16,6 +16,10 @@ class Conflict(BerthError):
     """The state of the thing does not allow the change, or somebody else changed it first."""
 
 
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed the thing after it was read. Read again, it may still allow the change."""
+
+
 class NoRoom(Conflict):
     """No cluster can take the tenant.
 

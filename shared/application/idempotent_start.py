@@ -16,7 +16,7 @@ from shared.domain.lifecycle import OperationKind, rules_of
 from shared.domain.operations import Operation, OperationId, age, new_operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
-from shared.errors import Conflict, KeyReused, NoRoom, NotFound, QueueFull, Transient
+from shared.errors import ChangedMeanwhile, Conflict, KeyReused, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_context, log_event
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,9 @@ class IdempotentStart:
             slug: The tenant.
             caller: Who asks.
             workflows: Where the orchestration is started.
-            save: Writes the tenant with the operation, and returns whether it may start now; one that waits for a slot
-                is started by whoever gives it one. Raises what the caller is to get if that is not allowed.
+            save: Reads the tenant, writes it with the operation, and returns whether that may start now; one that
+                waits for a slot is started by whoever gives it one. Raises what the caller is to get if that is not
+                allowed. It is called again if somebody else changed the tenant in between.
         """
         operation = new_operation(kind, slug, actor=caller.actor, now=self._clock.now())
         held_id = await self.claim(caller, operation.id)
@@ -77,17 +78,21 @@ class IdempotentStart:
                 return known
             # The first request with this key is still running, or failed at this point: continue with its operation.
             operation = replace(operation, id=held_id)
-        try:
-            with log_context(tenant=slug, operation=operation.id):  # a refusal is logged too
-                may_start = await save(operation)
-        except (QueueFull, Conflict, NotFound):
-            known = await self._find(operation.id) if caller.key else None
-            if known is None:
-                raise
-            return known  # another request with this key was faster
-        if may_start:
-            await self.start(operation, workflows)
-        return operation
+        for _ in range(MAX_TRIES):
+            try:
+                with log_context(tenant=slug, operation=operation.id):  # a refusal is logged too
+                    may_start = await save(operation)
+            except (QueueFull, Conflict, NotFound) as error:
+                known = await self._find(operation.id) if caller.key else None
+                if known is not None:
+                    return known  # another request with this key was faster
+                if not isinstance(error, ChangedMeanwhile):
+                    raise
+                continue
+            if may_start:
+                await self.start(operation, workflows)
+            return operation
+        raise Conflict(f"{slug} is changing too fast; send the request again")
 
     async def begin_once(
         self,

@@ -38,7 +38,8 @@ async def save_transition(
         ends_operation: Whether this ends it.
 
     Raises:
-        Conflict: Somebody else wrote the row since it was read, it exists and should not, or the operation was begun.
+        ChangedMeanwhile: Somebody else wrote the row since it was read, it exists and should not, or the operation was
+            begun.
     """
     value = tenant.value
     entry = AuditEntry(

@@ -20,6 +20,8 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
+MAX_TRIES = 10  # against hibernations that begin and end at the same moment
+
 
 class Wake:
     """Takes requests to wake."""
@@ -67,10 +69,22 @@ class Wake:
                 log_event(logger, "no slot yet", cluster=tenant.cluster, cause=str(error))
                 return True  # its orchestration asks for one again
 
-        found = await existing_tenant(self._tenants, slug)
-        running = found.value.operation
-        if running.is_open and running.rules.after_cancel is rules_of(OperationKind.WAKE).after_success:
-            with suppress(Conflict):  # it has just ended
-                # Without the key, which would stand for the hibernation then, and give it again instead of a wake.
-                return await self._cancel.cancel(running.id, Caller(caller.actor), workflows)
-        return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save, found=found)
+        for _ in range(MAX_TRIES):
+            found = await existing_tenant(self._tenants, slug)
+            running = found.value.operation
+            if _can_be_turned_round(running):
+                with suppress(Conflict):  # it has just ended
+                    # Without the key, which would stand for the hibernation then, and give it again instead of a wake.
+                    return await self._cancel.cancel(running.id, Caller(caller.actor), workflows)
+            try:
+                return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save, found=found)
+            except Conflict:
+                fresh = (await existing_tenant(self._tenants, slug)).value.operation
+                if not _can_be_turned_round(fresh):  # else it has just begun
+                    raise
+        raise Conflict(f"{slug} is changing too fast; send the request again")
+
+
+def _can_be_turned_round(operation: Operation) -> bool:
+    """Whether an operation is open that ends with an active tenant if it is cancelled."""
+    return operation.is_open and operation.rules.after_cancel is rules_of(OperationKind.WAKE).after_success

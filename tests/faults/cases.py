@@ -19,7 +19,9 @@ from itertools import product
 from cli.api import Json, ProblemError
 from local.clock import MovableClock
 from tests.faults import faults
-from tests.faults.scenarios import SCENARIOS, TIMEOUT_SECONDS, retry, send_until_accepted
+from tests.faults.history import History
+from tests.faults.requests import TIMEOUT_SECONDS, send_until_accepted
+from tests.faults.scenarios import SCENARIOS, nothing, retry, start_endless_signup
 from tests.support.builders import new_slug, signup_body
 from tests.support.fault_proxy import FaultProxy
 from tests.support.stack import ProxiedStack
@@ -33,7 +35,7 @@ FOR_A_WHILE, ENDED, NEXT_ENDED = "for a while", "until it ended", "until the nex
 CANCELLED = "provision and cancel"
 # Each operation while a worker is stopped, and until when. The next one after a deletion would be refused.
 STOPS = (
-    *product(("provision", "cancel"), (FOR_A_WHILE, ENDED, NEXT_ENDED)),
+    *product(("provision", "cancel", "hibernate", "wake", "sweep"), (FOR_A_WHILE, ENDED, NEXT_ENDED)),
     *product(("delete",), (FOR_A_WHILE, ENDED)),
     (CANCELLED, NEXT_ENDED),
 )
@@ -41,11 +43,14 @@ KILLED_PARTS = ("host", "task-hub", "host and task-hub")
 SHORT_KILLS = {
     ("host", "provision", "kubernetes", "before"),
     ("host", "delete", "tables", "after"),
+    ("host", "hibernate", "kubernetes", "after"),
+    ("host", "sweep", "tables", "before"),
+    ("task-hub", "wake", "tables", "before"),
     ("task-hub", "cancel", "tables", "before"),
     ("host and task-hub", "provision", "tables", "after"),
 }
 SHORT_KILLED_WORKERS = {("provision", "tables", "after")}
-SHORT_STOPS = {("provision", NEXT_ENDED, "tables", "before")}
+SHORT_STOPS = {("provision", NEXT_ENDED, "tables", "before"), ("hibernate", NEXT_ENDED, "kubernetes", "before")}
 SHORT_ERRORS = {("kubernetes", "503", 1.0), ("tables", "500", 0.3)}
 
 type Fault = AbstractAsyncContextManager[None]
@@ -118,12 +123,13 @@ def cases() -> Iterator[Case]:
     yield Case("cluster full", _fill_cluster)
     yield Case("API server and etcd crash", _crash)
     yield Case("clock stepped", _step_clock)
+    yield Case("a random history", _random_history)
 
 
 async def _prepare(stack: ProxiedStack, slugs: Mapping[str, Sequence[str]]) -> None:
     for name, group in slugs.items():
         await asyncio.gather(*(SCENARIOS[name].prepare(stack, slug) for slug in group))
-        if name == "delete":
+        if SCENARIOS[name].prepare not in (nothing, start_endless_signup):
             await stack.at_rest()  # so that no write of the preparation is counted below
     stack.reset()
 
@@ -188,7 +194,7 @@ def _stop_worker(scenario: str, until: str, service: str, edge: str) -> Callable
             else:
                 await _act(current.stack, {scenario: [slug]})
             if until == NEXT_ENDED:
-                await _act_next(current.stack, slug)
+                await _act_next(current.stack, slug, scenario)
 
     return case
 
@@ -209,11 +215,13 @@ async def _cancel_at(stack: ProxiedStack, slug: str, stopped: faults.StoppedWork
     assert ended["state"] in ("cancelled", "succeeded"), ended["reason"]
 
 
-async def _act_next(stack: ProxiedStack, slug: str) -> None:
-    """Delete an active tenant, or provision a cancelled one again."""
+async def _act_next(stack: ProxiedStack, slug: str, scenario: str) -> None:
+    """Wake a tenant that sleeps, put a woken one to sleep, delete any other, or provision a cancelled one again."""
     tenant = await send_until_accepted(stack, "GET", f"tenants/{slug}")
-    if tenant["state"] == "active":
-        await _act(stack, {"delete": [slug]})
+    if tenant["state"] == "hibernated":
+        await _act(stack, {"wake": [slug]})
+    elif tenant["state"] == "active":
+        await _act(stack, {"hibernate" if scenario == "wake" else "delete": [slug]})
     else:
         operation = await retry(stack, slug)
         assert operation["state"] == "succeeded", f"retry {operation['state']}: {operation['reason']}"
@@ -311,6 +319,11 @@ async def _step_clock(current: Round) -> None:
         current.clock.step(step)
 
     await _under(current, _soon(current, step_clock))
+
+
+async def _random_history(current: Round) -> None:
+    """Some seconds of everything; another history in each round, and the same again with the same seed."""
+    await History(current.stack, current.source).run()
 
 
 @asynccontextmanager

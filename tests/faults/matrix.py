@@ -21,6 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from local.clock import new_clock
+from tests.faults import sweep
 from tests.faults.cases import Case, Round, cases, count_writes
 from tests.faults.faults import DidNotStrikeError
 from tests.support.stack import ProxiedStack, proxied_stack
@@ -37,6 +38,7 @@ KILLED = re.compile(r"\S+ ERROR +host +worker process \d+ ended with code -9\b")
 ENVIRONMENT = {
     "BERTH_KUBERNETES_ATTEMPT_TIMEOUT": "2",
     "BERTH_TABLES_ATTEMPT_TIMEOUT": "2",
+    **sweep.SETTINGS,
 }
 
 

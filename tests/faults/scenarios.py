@@ -3,32 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from secrets import token_hex
 
-import httpx
-
-from cli.api import Json, ProblemError
+from cli.api import Json
+from tests.faults import sweep
+from tests.faults.requests import TIMEOUT_SECONDS, send_until_accepted
 from tests.support.builders import signup_body
-from tests.support.stack import CALLER_TIMEOUT_SECONDS, ProxiedStack
-
-RETRY_STATUSES = (429, 502, 503)  # 502 of the host, for a worker that ended
-TIMEOUT_SECONDS = 180.0  # of one operation, with the fault
-
-
-async def send_until_accepted(stack: ProxiedStack, method: str, path: str, body: Json | None = None) -> Json:
-    """Repeat a request with one idempotency key until it succeeds; raises ProblemError for a status without retry."""
-    key = token_hex(8)
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while True:
-            try:
-                async with asyncio.timeout(CALLER_TIMEOUT_SECONDS):
-                    return await stack.api.call(method, path, body, headers={"Idempotency-Key": key})
-            except ProblemError as error:
-                if error.status not in RETRY_STATUSES:
-                    raise
-            except (httpx.HTTPError, TimeoutError):
-                pass  # the host is down, or the response was lost
-            await asyncio.sleep(0.2)
+from tests.support.stack import ProxiedStack
 
 
 async def provision(stack: ProxiedStack, slug: str) -> Json:
@@ -54,6 +34,22 @@ async def retry(stack: ProxiedStack, slug: str) -> Json:
     return await stack.ended(operation, seconds=TIMEOUT_SECONDS)
 
 
+async def put_to_sleep(stack: ProxiedStack, slug: str) -> Json:
+    return await _until_begun(stack, f"tenants/{slug}/sleep", "hibernated")
+
+
+async def wake(stack: ProxiedStack, slug: str) -> Json:
+    return await _until_begun(stack, f"tenants/{slug}/wake", "active")
+
+
+async def _until_begun(stack: ProxiedStack, path: str, state: str) -> Json:
+    """Ask for what needs no key, and return its operation at its end; the response of the first request may be lost."""
+    begun = await send_until_accepted(stack, "POST", path)
+    if begun.get("state") == state:  # the tenant: a request without a response has begun it, and it has ended
+        begun = {"id": begun["operation"]}
+    return await stack.ended(begun, seconds=TIMEOUT_SECONDS)
+
+
 async def nothing(stack: ProxiedStack, slug: str) -> None:
     pass
 
@@ -61,6 +57,17 @@ async def nothing(stack: ProxiedStack, slug: str) -> None:
 async def create_tenant(stack: ProxiedStack, slug: str) -> None:
     operation = await stack.ended(await stack.sign_up(slug))
     assert operation["state"] == "succeeded", operation["reason"]
+
+
+async def create_sleeping_tenant(stack: ProxiedStack, slug: str) -> None:
+    await create_tenant(stack, slug)
+    operation = await put_to_sleep(stack, slug)
+    assert operation["state"] == "succeeded", operation["reason"]
+
+
+async def create_dormant_tenant(stack: ProxiedStack, slug: str) -> None:
+    await create_tenant(stack, slug)
+    await sweep.let_weeks_pass(stack, slug)
 
 
 async def start_endless_signup(stack: ProxiedStack, slug: str) -> None:
@@ -84,5 +91,9 @@ class Scenario:
 SCENARIOS: Mapping[str, Scenario] = {
     "provision": Scenario(nothing, provision, frozenset({"succeeded"})),
     "delete": Scenario(create_tenant, delete, frozenset({"succeeded"})),
+    "hibernate": Scenario(create_tenant, put_to_sleep, frozenset({"succeeded"})),
+    "wake": Scenario(create_sleeping_tenant, wake, frozenset({"succeeded"})),
+    # A sweep in which the clock jumped is refused, and the tenant stays awake.
+    "sweep": Scenario(create_dormant_tenant, sweep.sweep, frozenset({"succeeded", "refused"})),
     "cancel": Scenario(start_endless_signup, cancel, frozenset({"cancelled"})),
 }

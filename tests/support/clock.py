@@ -26,3 +26,23 @@ class FakeClock:
     def step(self, seconds: float) -> None:
         """Set the time of day, as an operator or NTP does; no time passes."""
         self._now += timedelta(seconds=seconds)
+
+
+class WorkerClock:
+    """The clock of one worker: another one, which it may be ahead of.
+
+    Implements `shared.application.ports.clock.Clock`.
+
+    Attributes:
+        ahead: By how much.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.ahead = timedelta()
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.ahead
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""What a tenant is made of in memory: the fewest objects that the activities tell apart."""
+"""What a tenant is made of in memory."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,12 @@ from shared.domain.tenants import Tenant
 from shared.errors import Permanent
 from tests.support.builders import TENANT_SETTINGS
 
+OBJECTS = 6
+"""How many objects of a tenant the fake templates make, without its route."""
+
 
 class FakeTemplates:
-    """Implements `shared.application.ports.clusters.TenantTemplates` with four objects and a route for each tenant."""
+    """Implements `shared.application.ports.clusters.TenantTemplates` with some objects and a route for each tenant."""
 
     def __init__(self) -> None:
         self.error: Permanent | None = None
@@ -29,6 +32,12 @@ class FakeTemplates:
         return [
             {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
             {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
+            {
+                "kind": "Secret",
+                "metadata": {"name": "tenant", "namespace": namespace, "labels": labels},
+                "stringData": {"key": f"of {tenant.instance}"},
+            },
+            {"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace, "labels": labels}},
             {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
             {
                 "kind": "StatefulSet",

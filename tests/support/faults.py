@@ -38,6 +38,7 @@ class Faults:
     Attributes:
         calls: The names of all calls so far, such as `get tenants` or `apply`.
         away: Says of each call's name with which error it fails, or None.
+        turn: Waits until a call may be made.
     """
 
     def __init__(self) -> None:
@@ -47,8 +48,11 @@ class Faults:
         """Forget all faults and count from 1 again."""
         self.calls: list[str] = []
         self.away: Callable[[str], BerthError | None] = lambda _: None
+        self.turn: Callable[[], Awaitable[None]] | None = None
         self._stalls: dict[int, Stall] = {}
         self._named: dict[str, Stall] = {}
+        self._nth: Stall | None = None
+        self._matching: tuple[Callable[[str], bool], int] = (lambda _: False), 0
         self._errors: dict[int, BerthError] = {}
         self._lost: set[int] = set()
 
@@ -61,6 +65,12 @@ class Faults:
         """Let the next call of a name wait before it is done, or after."""
         self._named[name] = Stall(after)
         return self._named[name]
+
+    def stall_nth(self, matches: Callable[[str], bool], number: int, *, after: bool = False) -> Stall:
+        """Let the n-th call whose name matches wait before it is done, or after."""
+        self._matching = matches, number
+        self._nth = Stall(after)
+        return self._nth
 
     def fail(self, number: int, error: BerthError) -> None:
         """Let a call fail without being done."""
@@ -75,9 +85,11 @@ class Faults:
 
     async def call[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make a call with the faults that are meant for it."""
+        if self.turn is not None:
+            await self.turn()
         self.calls.append(name)
         number = len(self.calls)
-        stall = self._stalls.get(number) or self._named.pop(name, None)
+        stall = self._stalls.get(number) or self._named.pop(name, None) or self._matched(name)
         if stall is not None and not stall.after:
             await stall.wait()
         error = self._errors.get(number) or self.away(name)
@@ -93,3 +105,10 @@ class Faults:
         finally:
             if stall is not None and stall.after:
                 await stall.wait()
+
+    def _matched(self, name: str) -> Stall | None:
+        matches, left = self._matching
+        if not matches(name):
+            return None
+        self._matching = matches, left - 1
+        return self._nth if left == 1 else None

@@ -25,5 +25,10 @@ class _InstantLoop(asyncio.SelectorEventLoop):
 
 def run_instantly[T](work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that waits for nothing but time, on a loop whose time starts at 0."""
-    with asyncio.Runner(loop_factory=_InstantLoop) as runner:
+    with instant_runner() as runner:
         return runner.run(work)
+
+
+def instant_runner() -> asyncio.Runner:
+    """Return what runs one coroutine after another on such a loop."""
+    return asyncio.Runner(loop_factory=_InstantLoop)

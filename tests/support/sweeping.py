@@ -13,7 +13,8 @@ from shared.adapters.tables.sweeps import TableSweepRepository
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.advance_sweep import AdvanceSweep
 from shared.application.dormancy import Dormancy
-from shared.application.idempotent_start import Caller
+from shared.application.idempotent_start import LATE_SECONDS, Caller
+from shared.application.ports.clock import Clock
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
@@ -24,13 +25,14 @@ from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Window
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind
-from shared.domain.operations import Operation, OperationId, OperationState, new_operation, slug_of
+from shared.domain.operations import Operation, OperationId, OperationState, age, new_operation, slug_of
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Sweep, SweepDecision, SweepId
 from shared.domain.tenants import AuditEntry, Tenant
+from shared.errors import Transient
 from shared.settings import ActivitySettings, SweepSettings
 from tests.support.builders import PLANS, new_cluster, new_tenant
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, WorkerClock
 from tests.support.fake_workflows import FakeWorkflows
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
@@ -54,7 +56,7 @@ class FakeHibernations:
     """
 
     tenants: TenantRepository
-    clock: FakeClock
+    clock: Clock
     refuses: dict[str, Exception]
     keys: dict[str, Operation]
     before: Callable[[], Awaitable[None]] | None = None
@@ -68,7 +70,10 @@ class FakeHibernations:
             raise self.refuses[slug]
         if caller.key in self.keys:
             return self.keys[caller.key]
+        asked_at = self.clock.now()
         before = await self.tenants.get(slug)
+        if age(asked_at, self.clock.now()) > LATE_SECONDS:
+            raise Transient("the request was held up on its way")
         operation = new_operation(OperationKind.HIBERNATE, slug, actor=caller.actor, now=self.clock.now())
         tenant = before.with_value(before.value.begin(operation, self.clock.now()))
         await save_transition(
@@ -79,14 +84,14 @@ class FakeHibernations:
 
 
 class SweepWorker:
-    """One worker process: its own repositories and faults."""
+    """One worker process: its own repositories, clock and faults."""
 
     def __init__(
         self, fleet: "Fleet", storage: TableStorage, settings: SweepSettings, activity: ActivitySettings
     ) -> None:
         self.faults = Faults()
         tables = FaultyTables(storage, self.faults)
-        clock = fleet.clock
+        self.clock = clock = WorkerClock(fleet.clock)
         self.tenants = tenants = TableTenantRepository(tables)
         self.records = TableSweepRepository(tables)
         known = TableActivityRepository(tables)

@@ -4,7 +4,7 @@ The driver runs the real orchestrators against the real activities. Timers move 
 minutes ends within milliseconds.
 """
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,10 +31,10 @@ from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
 from shared.settings import Settings
 from tests.support.builders import PLANS, new_cluster, new_settings
-from tests.support.clock import FakeClock
+from tests.support.clock import FakeClock, WorkerClock
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_connections import FakeConnections
-from tests.support.fake_templates import FakeTemplates
+from tests.support.fake_templates import OBJECTS, FakeTemplates
 from tests.support.fake_workflows import FakeWorkflows
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
@@ -113,6 +113,7 @@ class World:
     """All of it. `await new_world(...)` makes one.
 
     Attributes:
+        clocks: Those of the workers, each of which can be set.
         delivered: Every activity that was run, in order, to be delivered once more.
         outcomes: What the activities returned.
     """
@@ -124,6 +125,7 @@ class World:
     templates: FakeTemplates
     workflows: FakeWorkflows
     workers: list[Worker]
+    clocks: Sequence[WorkerClock]
     delivered: list[ActivityCall] = field(default_factory=list[ActivityCall])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     _running: dict[str, _Orchestration] = field(default_factory=dict[str, _Orchestration])
@@ -213,6 +215,13 @@ class World:
         """Run an activity that was run before, as a task hub does that lost its result."""
         return await self.workers[worker].activities[call.activity].run(call.work, self.workflows)
 
+    def waiting(self) -> list[ActivityCall]:
+        """Return the activities that the orchestrations wait for at this moment, to be delivered to any worker."""
+        self._adopt()
+        now = self.clock.monotonic()
+        running = self._running.values()
+        return [each.waits_for for each in running if each.due <= now and isinstance(each.waits_for, ActivityCall)]
+
     async def run(self, *, steps: int = MAX_STEPS, until: float = float("inf")) -> None:
         """Run all orchestrations to their ends, or that many steps, or until the clock's monotonic time.
 
@@ -292,6 +301,7 @@ async def new_world(
     clusters: Iterable[Cluster] = (),
     settings: Settings | None = None,
     templates: TenantTemplates | None = None,
+    tables: Callable[[Callable[[], datetime]], MemoryTables] = MemoryTables,
     **provisioning: Any,
 ) -> World:
     """Return a world with its clusters registered; by default one cluster that holds ten trials.
@@ -301,20 +311,22 @@ async def new_world(
         clusters: The clusters.
         settings: All settings.
         templates: Instead of the fake ones.
+        tables: Makes the table storage, from its clock.
         provisioning: Without `settings`: fields of the provisioning section.
     """
     settings = settings or new_settings(**provisioning)
     clock, fake_templates = FakeClock(), FakeTemplates()
-    storage = MemoryTables(clock.now)
+    storage = tables(clock.now)
     registered = list(clusters) or [new_cluster()]
     kubernetes = {cluster.name: FakeCluster(clock) for cluster in registered}
-    held = [Worker(storage, kubernetes, clock, settings, templates or fake_templates) for _ in range(workers)]
+    clocks = [WorkerClock(clock) for _ in range(workers)]
+    held = [Worker(storage, kubernetes, each, settings, templates or fake_templates) for each in clocks]
     for cluster in registered:
         uid = kubernetes[cluster.name].identity
         await held[0].clusters.save(Stored(replace(cluster, uid=uid)))
     for each in held:
         each.faults.reset()
-    return World(settings, clock, storage, kubernetes, fake_templates, FakeWorkflows(), held)
+    return World(settings, clock, storage, kubernetes, fake_templates, FakeWorkflows(), held, clocks)
 
 
 async def violations(world: World, *, at_rest: bool = True) -> list[str]:
@@ -352,7 +364,7 @@ async def violations(world: World, *, at_rest: bool = True) -> list[str]:
             if reservation.get("PartitionKey") != f"on:{tenant.cluster}" or reservation["state"] != expected:
                 found.append(f"{slug} is {tenant.state} on {tenant.cluster} with the reservation {reservation}")
             objects = homes[instance].objects if instance in homes else {}
-            if len(objects.keys() - {(ROUTE, ROUTE_NAME)}) != 4:
+            if len(objects.keys() - {(ROUTE, ROUTE_NAME)}) != OBJECTS:
                 found.append(f"{slug} is {tenant.state} without all of its objects")
             elif bool(homes[instance].tag) is not awake:
                 found.append(f"{slug} is {tenant.state} {'without' if awake else 'with'} a pod")

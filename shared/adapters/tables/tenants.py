@@ -33,7 +33,7 @@ from shared.domain.operations import Operation, slug_of
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
-from shared.errors import Conflict, NotFound
+from shared.errors import ChangedMeanwhile, Conflict, NotFound
 
 TABLE = "tenants"
 
@@ -82,7 +82,7 @@ class TableTenantRepository:
         begins_operation: bool = False,
         ends_operation: bool = False,
     ) -> Stored[Tenant]:
-        """Write a tenant with its operation, its index row and an audit entry, all or nothing; raises Conflict."""
+        """Write a tenant, its operation, its index row and an audit entry, or nothing; raises ChangedMeanwhile."""
         value, write_id = tenant.value, token_hex(8)
         writes: list[Write] = [create_or_replace({**_tenant_row(value), "write_id": write_id}, tenant.etag)]
         if audit is not None:
@@ -101,7 +101,7 @@ class TableTenantRepository:
         except (Conflict, NotFound) as error:
             row, etag = await self._written(value.slug)
             if row.get("write_id") != write_id:
-                raise Conflict(f"tenant {value.slug} was changed by somebody else") from error
+                raise ChangedMeanwhile(f"tenant {value.slug} was changed by somebody else") from error
             return Stored(value, etag)  # the write was done, only its response was lost
         return Stored(value, etags[0])
 

@@ -65,8 +65,8 @@ class TenantRepository(Protocol):
         `begins_operation` says that this write is the first of the tenant's operation, and `ends_operation` that it
         ends the one that was open until now.
 
-        Raises Conflict when somebody else wrote the row since it was read, when it exists and should not, or when an
-        operation begins that was begun before.
+        Raises ChangedMeanwhile when somebody else wrote the row since it was read, when it exists and should not, or
+        when an operation begins that was begun before.
         """
         ...
 

@@ -1,10 +1,11 @@
 """A sweep that breaks off anywhere, runs in two workers, or is delivered late: nothing is repeated or left out."""
 
 import asyncio
+import itertools
 
 import pytest
 
-from shared.adapters.tables.keys import shard
+from shared.adapters.tables import keys
 from shared.application.advance_sweep import PAGE
 from shared.domain.dormancy import Outcome
 from shared.domain.lifecycle import OperationKind, TenantState
@@ -70,7 +71,7 @@ async def test_a_call_that_breaks_off_is_made_good() -> None:
 
 
 async def test_a_page_that_breaks_off_between_its_parts_counts_once() -> None:
-    slugs = [slug for slug in (Slug(f"t{number:04}") for number in range(20 * PAGE)) if shard(slug) == "0"][:60]
+    slugs = [slug for slug in (Slug(f"t{number:04}") for number in range(20 * PAGE)) if keys.shard(slug) == "0"][:60]
     for number in range(2, 5):  # the heartbeat is the first write, the parts of the page are the next two
         fleet = await new_fleet(slugs, allocated=10_000)
         writes = iter(range(1, 1000))
@@ -204,3 +205,76 @@ async def test_what_was_read_long_ago_is_read_again() -> None:
     assert fleet.begun == []
     fleet.worker.faults.reset()
     assert (await fleet.run(sweep)).actions == {Action.HIBERNATED: 1}
+
+
+def slugs_of_one_shard(count: int) -> list[str]:
+    numbered = (f"t{number:05}" for number in itertools.count())
+    return list(itertools.islice((each for each in numbered if keys.shard(Slug(each)) == "7"), count))
+
+
+async def test_a_worker_that_dies_at_any_page_is_replaced() -> None:
+    slugs = slugs_of_one_shard(2 * PAGE + 1)
+    number = 0
+    while True:
+        number += 1
+        fleet = await new_fleet(workers=2)
+        for slug in slugs:
+            await fleet.add(slug, idle_days=2)
+        sweep = await fleet.start()
+        dying, other = fleet.workers
+        dying.faults.reset()
+        stall = dying.faults.stall_nth(is_of_a_page, number, after=number % 2 == 0)
+        fleet.workers = [dying]
+        running = asyncio.create_task(fleet.run(sweep))
+        await stall.reached_or_done(running)
+        if running.done():
+            break
+        running.cancel()
+        await asyncio.wait([running])
+        fleet.workers = [other]
+        sweep = await fleet.run(sweep)
+        assert (sweep.state, sweep.outcomes) == (SweepState.DONE, {Outcome.KEEP: len(slugs)}), f"it died at {number}"
+        assert sorted(await fleet.decisions(sweep)) == slugs
+    assert number > 3 * 3  # three pages, each with a query, its decisions and its due dates
+
+
+def is_of_a_page(call: str) -> bool:
+    """Whether a call reads or writes a page, and not one of its tenants."""
+    return call not in ("get tenants", "get sweeps")
+
+
+async def late_by_a_night(number: int, *, after: bool) -> None:
+    """Let a worker stall until the next night's sweep has ended, and what was put to sleep was woken before."""
+    fleet, sweep = await small_fleet()
+    slow, other = fleet.workers
+    stall = slow.faults.stall(number, after=after)
+    fleet.workers = [slow]
+    late = asyncio.create_task(fleet.run(sweep))
+    await stall.reached_or_done(late)
+    fleet.workers = [other]
+    await fleet.run(sweep)
+    for slug in DORMANT:
+        stored = await fleet.tenants.get(Slug(slug))
+        if stored.value.state is TenantState.HIBERNATED:
+            now = fleet.clock.now()
+            woken = stored.value.begin(
+                new_operation(OperationKind.WAKE, Slug(slug), actor="portal", now=now), now
+            ).succeed(now, quarantine=DAY)
+            await fleet.tenants.save(stored.with_value(woken))
+        await fleet.used(slug)
+    fleet.clock.advance(86400)
+    await fleet.watch()
+    await fleet.swept()
+    before = sorted(fleet.begun)
+    stall.release()
+    await late
+    for each in (slow, other):  # and both are given the work of the first night once more
+        assert (await each.advance.run(sweep.id, fleet.workflows)).ended
+    assert sorted(fleet.begun) == before, f"it went on after call {number}"
+    awake = {(await fleet.tenants.get(Slug(slug))).value.state for slug in DORMANT}
+    assert awake == {TenantState.ACTIVE}, f"it went on after call {number}"
+
+
+async def test_a_worker_that_is_late_by_a_night_harms_nothing() -> None:
+    for number in range(1, await count_of_calls() + 1):
+        await late_by_a_night(number, after=number % 2 == 0)

@@ -1,4 +1,4 @@
-"""Random histories: whatever callers, clocks and the task hub do, everything ends and nothing is left behind."""
+"""Workers that die between a change of an instance and the look at the record after it: reconciliation repairs that."""
 
 import asyncio
 from contextlib import suppress
@@ -14,8 +14,7 @@ from shared.errors import Conflict, NotFound
 from tests.support.faults import Stall
 from tests.support.world import PORTAL, World, new_world, violations
 
-SLUGS = ("ann-1", "bob-1", "cat-1")
-VERSIONS = ("1.0.0", "missing-1", "slow-1", "never-ready-1")
+SLUG = Slug("ann-1")
 
 # What the activities of an operation change on a cluster.
 CHANGES = {
@@ -24,55 +23,6 @@ CHANGES = {
     OperationKind.WAKE: [(Activity.APPLY, "apply"), (Activity.AWAIT, "open_route"), (Activity.STOP, "stop")],
     OperationKind.DELETE: [(Activity.REMOVE, "remove")],
 }
-
-slugs = st.sampled_from(SLUGS)
-workers = st.integers(0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class SignUp:
-    slug: str
-    version: str
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A cancellation, a retry, a deletion, or a request to sleep or to wake."""
-
-    what: str
-    slug: str
-    version: str
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Time passes, or the clock is set."""
-
-    seconds: float
-    stepped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """An earlier activity is delivered once more."""
-
-    number: int
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recover:
-    """Recovery runs; before it, the task hub may have been lost."""
-
-    lost: bool
-    worker: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,49 +39,6 @@ class Round:
     dies: bool
 
 
-type Event = SignUp | Ask | Drive | Move | Again | Recover
-
-versions = st.sampled_from(VERSIONS)
-events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(SignUp, slugs, versions, workers),
-    st.builds(Ask, st.sampled_from(["cancel", "retry", "sleep", "wake", "delete"]), slugs, versions, workers),
-    st.builds(Drive, st.integers(1, 12)),
-    st.builds(Move, st.sampled_from([1.0, 61.0, 301.0, 31 * 86400.0]), st.just(False)),
-    st.builds(Move, st.sampled_from([-3600.0, -61.0, 3600.0]), st.just(True)),
-    st.builds(Again, st.integers(0, 50), workers),
-    st.builds(Recover, st.booleans(), workers),
-)
-
-
-async def happen(world: World, event: Event) -> None:
-    match event:
-        case SignUp(slug, version, worker):
-            await world.sign_up(slug, worker=worker, version=version)
-        case Ask(what, slug, version, worker):
-            chosen = world.workers[worker]
-            if what == "cancel":
-                await world.cancel((await world.tenant(slug)).operation, worker=worker)
-            elif what == "sleep":
-                await chosen.sleep.sleep(Slug(slug), PORTAL, world.workflows)
-            elif what == "wake":
-                await chosen.wake.wake(Slug(slug), PORTAL, world.workflows)
-            elif what == "retry":
-                await chosen.retry.retry(Slug(slug), version, PORTAL, world.workflows)
-            else:
-                await chosen.delete.delete(Slug(slug), PORTAL, world.workflows)
-        case Drive(steps):
-            await world.run(steps=steps)
-        case Move(seconds, stepped):
-            (world.clock.step if stepped else world.clock.advance)(seconds)
-        case Again(number, worker):
-            if world.delivered:
-                await world.deliver_again(world.delivered[number % len(world.delivered)], worker=worker)
-        case Recover(lost, worker):
-            if lost:
-                world.workflows.running.clear()
-            await world.timers(worker=worker)
-
-
 @dataclass(slots=True)
 class Dying:
     """Workers that stall, each with its last call and the one that it never makes."""
@@ -141,7 +48,7 @@ class Dying:
     )
 
     async def begin(self, world: World, change: int) -> None:
-        operation = (await world.tenant("ann-1")).operation
+        operation = (await world.tenant(SLUG)).operation
         activity, name = CHANGES[operation.kind][change % len(CHANGES[operation.kind])]
         worker = world.new_worker()
         last = worker.faults.stall_next(name)
@@ -165,13 +72,24 @@ rounds = st.builds(Round, asked, st.integers(0, 1), st.integers(0, 2), st.lists(
 @given(st.lists(rounds, min_size=1, max_size=6))
 async def test_every_crash_is_repaired(history: list[Round]) -> None:
     world, dying = await new_world(workers=2), Dying()
-    await world.active("ann-1")
+    await world.active(SLUG)
 
     async def ask(what: str) -> None:
+        worker, workflows, tenant = world.worker, world.workflows, await world.tenant(SLUG)
         if what == "turn":
-            what = "sleep" if (await world.tenant("ann-1")).state is TenantState.ACTIVE else "wake"
+            what = "sleep" if tenant.state is TenantState.ACTIVE else "wake"
         with suppress(Conflict, NotFound):  # refused, which is right
-            await happen(world, Ask(what, "ann-1", "1.0.0", worker=0))
+            match what:
+                case "cancel":
+                    await world.cancel(tenant.operation)
+                case "sleep":
+                    await worker.sleep.sleep(SLUG, PORTAL, workflows)
+                case "wake":
+                    await worker.wake.wake(SLUG, PORTAL, workflows)
+                case "retry":
+                    await worker.retry.retry(SLUG, "1.0.0", PORTAL, workflows)
+                case _:
+                    await worker.delete.delete(SLUG, PORTAL, workflows)
 
     for each in history:
         await ask(each.what)

@@ -1,0 +1,140 @@
+"""The truth about a fleet that only a test knows, and what must never happen by it.
+
+It does not ask berth's rule. Who was active is what sources have told berth, and what they can never tell it; since
+when a tenant is awake is when that was written. So it finds a tenant that was put to sleep in use, whoever is to blame.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from shared.adapters.tables.storage import Create, Row, Write
+from shared.domain.instances import InstanceId
+from shared.domain.policy import NO_OVERRIDE, PolicyOverride
+from tests.support.memory_tables import MemoryTables
+
+IDLE_DAYS, NEVER_ACTIVE_DAYS = 7, 14  # as the plans promise
+EXEMPT_PLANS = {"standard"}
+FRESH = timedelta(minutes=30)  # how old the last word of a source may be
+TOLERANCE = timedelta(minutes=10)  # the clocks of two workers, 4 minutes off each, and some seconds of work
+MAX_LOOK_AGE = timedelta(seconds=30)  # of what an action is based on
+
+CALL: ContextVar[object] = ContextVar("call")
+"""The call of a worker that the present task belongs to."""
+
+
+@dataclass(slots=True)
+class Truth:
+    """What really happened.
+
+    Attributes:
+        now: The correct time.
+        uses: When each tenant was used, as far as berth has been told.
+        unseen: When each was used while the source was silent, of which berth is never told.
+        policies: What each tenant was promised; one that is not certain is missing.
+        watched_since: Since when the source of activity has missed nothing.
+        silent_since: Since when it is silent.
+    """
+
+    now: Callable[[], datetime]
+    watched_since: datetime
+    silent_since: datetime | None = None
+    uses: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
+    unseen: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
+    policies: dict[str, PolicyOverride] = field(default_factory=dict[str, PolicyOverride])
+    _states: dict[str, str] = field(default_factory=dict[str, str])
+    _plans: dict[str, str] = field(default_factory=dict[str, str])
+    _awake_since: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _began: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _instances: dict[str, str] = field(default_factory=dict[str, str])
+
+    def note(self, slug: str, row: Row) -> None:
+        """Take note of a tenant's row as it is written."""
+        if row["state"] == "active" and self._states.get(slug) != "active":
+            self._awake_since[slug] = self.now()
+            self._began.setdefault(row["instance"], self.now())
+        self._states[slug], self._plans[slug], self._instances[slug] = row["state"], row["plan"], row["instance"]
+
+    def why_awake(self, slug: str) -> list[str]:
+        """Return all reasons why a sweep must not put a tenant to sleep now."""
+        now, policy = self.now(), self.policies.get(slug, NO_OVERRIDE)
+        idle = timedelta(days=policy.idle_days or IDLE_DAYS)
+        never_active = timedelta(days=policy.never_active_days or NEVER_ACTIVE_DAYS)
+        began = self._began.get(self._instances.get(slug, ""), now)
+        exempt = self._plans.get(slug) in EXEMPT_PLANS if policy.exempt is None else policy.exempt
+        found: list[str] = []
+        if self._states.get(slug) != "active":
+            found.append(f"it is {self._states.get(slug)}")
+        if any(now - each < idle for each in self.uses.get(slug, ())):
+            found.append(f"it was used at {max(self.uses[slug])}")
+        # What nobody can know yet is no reason: it is as a visit right after the tenant was put to sleep.
+        if any(FRESH + TOLERANCE < now - each < idle for each in self.unseen.get(slug, ())):
+            found.append(f"it was used at {max(self.unseen[slug])} while the source was silent")
+        if now - self._awake_since.get(slug, now) < idle - TOLERANCE:
+            found.append(f"it is awake since {self._awake_since.get(slug)}")
+        if now - began < never_active - TOLERANCE:
+            found.append(f"its instance became active at {began}")
+        if exempt:
+            found.append("it is exempt")
+        if policy.keep_awake_until is not None and now < policy.keep_awake_until - TOLERANCE:
+            found.append(f"it is to stay awake until {policy.keep_awake_until}")
+        if self.silent_since is not None and now - self.silent_since > FRESH + TOLERANCE:
+            found.append(f"the source is silent since {self.silent_since}")
+        if self.watched_since > max(now - idle, began):
+            found.append(f"the source has watched only since {self.watched_since}")
+        return found
+
+
+class WitnessTables(MemoryTables):
+    """Table storage that notes what is read and written.
+
+    Attributes:
+        truth: What really happened.
+        false_sleeps: Each tenant that a sweep began to put to sleep though there was a reason not to when it last read
+            its activity.
+        sleeps: How often each sweep has begun to put each tenant to sleep.
+        deletions: The instances whose deletion has begun.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        super().__init__(now)
+        self.truth = Truth(now, watched_since=now())
+        self.false_sleeps: list[str] = []
+        self.sleeps: Counter[tuple[str, str]] = Counter()
+        self.deletions: set[InstanceId] = set()
+        self._looks: dict[tuple[object, str], tuple[datetime, list[str]]] = {}
+
+    async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
+        """Return a row, and note what was true when an activity was read."""
+        try:
+            return await super().get(table, partition, row)
+        finally:
+            kind, _, slug = row.partition(":")
+            if kind == "activity":
+                self._looks[CALL.get(None), slug] = self.truth.now(), self.truth.why_awake(slug)
+
+    async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:
+        """Make writes, and note them."""
+        etags = await super().transact(table, writes)
+        for write in writes:
+            kind, _, name = str(write.row["RowKey"]).partition(":")
+            if kind == "operation" and isinstance(write, Create):
+                self._note_begin(json.loads(write.row["operation"]))
+            elif kind == "tenant" and table == "tenants":
+                self.truth.note(name, write.row)
+        return etags
+
+    def _note_begin(self, operation: Row) -> None:
+        slug, actor = operation["slug"], operation["actor"]
+        if operation["kind"] == "delete":
+            self.deletions.add(operation["instance"])
+        if operation["kind"] != "hibernate" or not actor.startswith("sweep-"):
+            return
+        self.sleeps[actor, slug] += 1
+        looked_at, reasons = self._looks.get((CALL.get(None), slug), (self.truth.now(), ["nobody has looked at it"]))
+        if self.truth.now() - looked_at > MAX_LOOK_AGE:
+            reasons = [*reasons, f"what is known of it was read at {looked_at}"]
+        self.false_sleeps += [f"{actor} put {slug} to sleep at {self.truth.now()}, but {each}" for each in reasons]
