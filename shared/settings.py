@@ -158,11 +158,12 @@ class RetentionSettings(_Section):
 
 
 class ReconciliationSettings(_Section):
-    """What happens to what is on the clusters and in no record."""
+    """What happens to what does not match between the clusters and the records."""
 
     repair: bool = True
-    """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
-    later. With `false` they are only reported."""
+    """Whether what does not match is repaired: pods and routes that are not as their tenant's state asks at once,
+    namespaces and reservations when they are found for the second time, an hour later. With `false` it is only
+    reported."""
 
 
 class ActivitySettings(_Section):

@@ -122,3 +122,5 @@ ACCEPTED = Response(
 BODY_PROBLEMS = (Kind.TOO_LARGE, Kind.MEDIA_TYPE)
 # Of every route that has input to validate and uses the tables, the task hub or the settings.
 USUAL_PROBLEMS = (Kind.INVALID_REQUEST, Kind.INTERNAL, Kind.DEPENDENCY_REFUSED, Kind.UNAVAILABLE)
+# Of every route that begins an operation on a tenant that is there, or cancels one.
+OPERATION_PROBLEMS = (Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS)

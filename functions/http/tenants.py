@@ -16,6 +16,7 @@ from functions.http.route import (
     KEY,
     LIMIT,
     NEXT,
+    OPERATION_PROBLEMS,
     TENANT,
     USUAL_PROBLEMS,
     Parameter,
@@ -148,15 +149,7 @@ async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
         body=requests.Retry,
         body_required=False,
         responses=(ACCEPTED,),
-        problems=(
-            *BODY_PROBLEMS,
-            Kind.KEY_REUSED,
-            Kind.NOT_FOUND,
-            Kind.CONFLICT,
-            Kind.NO_ROOM,
-            Kind.QUEUE_FULL,
-            *USUAL_PROBLEMS,
-        ),
+        problems=(*BODY_PROBLEMS, *OPERATION_PROBLEMS, Kind.NO_ROOM, Kind.QUEUE_FULL),
     )
 )
 async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -173,7 +166,7 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
         summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", TenantDetail)),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+        problems=OPERATION_PROBLEMS,
     )
 )
 async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -189,7 +182,7 @@ async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctions
         summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", TenantDetail)),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+        problems=(*OPERATION_PROBLEMS, Kind.NO_ROOM),
     )
 )
 async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -205,7 +198,7 @@ async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunction
         summary="Start to remove a tenant",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED,),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+        problems=OPERATION_PROBLEMS,
     )
 )
 async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:

@@ -69,13 +69,14 @@ class InstanceChanges:
 
     async def start(self, tenant: Tenant, cluster: KubernetesCluster) -> PodStatus:
         """Start the pods of an instance that is there, wait a moment for them, and open the route all the same."""
-        await cluster.apply(await self.objects(tenant), is_new=False)
-        return await self.open(tenant, cluster)
+        objects = await self.objects(tenant)
+        await cluster.apply(objects, is_new=False)
+        return await self.open(tenant, objects, cluster)
 
-    async def open(self, tenant: Tenant, cluster: KubernetesCluster) -> PodStatus:
+    async def open(self, tenant: Tenant, objects: Sequence[Manifest], cluster: KubernetesCluster) -> PodStatus:
         """Wait a moment for an instance's pods, and open its route all the same; return what became of both."""
-        seconds, workloads = self._settings.progress_interval, workloads_of(await self.objects(tenant))
-        status = await cluster.wait_until_ready(namespace_name(tenant.instance), workloads, timeout=seconds)
+        namespace, seconds = namespace_name(tenant.instance), self._settings.progress_interval
+        status = await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=seconds)
         route = await cluster.open_route(await self.route(tenant), timeout=seconds)
         return with_route(status, route) if status.ready else status
 

@@ -94,7 +94,8 @@ class InstanceRepair:
     async def _open(self, tenant: Tenant, cluster: KubernetesCluster) -> Observed:
         try:
             with time_budget(self._seconds):
-                return _observed(await self._changes.open(tenant, cluster))
+                objects = await self._changes.objects(tenant)
+                return _observed(await self._changes.open(tenant, objects, cluster))
         finally:
             await self._changes.close_unless_running(tenant, cluster)
 

@@ -277,10 +277,5 @@ def is_settled(tenant: Tenant, now: datetime) -> bool:
     return tenant.state.has_instance and not tenant.operation.is_open and _is_old(tenant.changed_at, now)
 
 
-def is_asleep(tenant: Tenant, now: datetime) -> bool:
-    """Whether a tenant has been asleep for an hour, and no operation changes that."""
-    return tenant.state is TenantState.HIBERNATED and is_settled(tenant, now)
-
-
 def _is_old(since: datetime, now: datetime) -> bool:
     return age(since, now) >= MIN_AGE_SECONDS

@@ -11,6 +11,7 @@ from shared.domain.clusters import ClusterState
 from shared.domain.placement import candidates
 from shared.errors import (
     BerthError,
+    ChangedMeanwhile,
     Conflict,
     Forbidden,
     Invalid,
@@ -34,6 +35,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     BerthError: (500, Kind.INTERNAL),
     NotFound: (404, Kind.NOT_FOUND),
     Conflict: (409, Kind.CONFLICT),
+    ChangedMeanwhile: (409, Kind.CONFLICT),
     Unfit: (409, Kind.CLUSTER_UNFIT),
     NoRoom: (409, Kind.NO_ROOM),
     KeyReused: (422, Kind.KEY_REUSED),
