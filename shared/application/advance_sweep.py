@@ -56,10 +56,13 @@ MAX_INTERVAL = timedelta(days=30)
 class Hibernations(Protocol):
     """Puts tenants to sleep: the ordinary operation."""
 
-    async def sleep(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation | Tenant:
+    async def sleep(
+        self, slug: Slug, caller: Caller, workflows: Workflows, *, unless_changed: Tenant | None = None
+    ) -> Operation | Tenant:
         """Start to put an active tenant to sleep, and return the operation; or the tenant, if it sleeps already.
 
-        Raises NotFound, and Conflict while another operation is running on it or when its state does not allow it.
+        Raises NotFound, and Conflict while another operation is running on it, when its state does not allow it, or
+        when it is not any more as it was decided on.
         """
         ...
 
@@ -314,7 +317,7 @@ class AdvanceSweep:
                 return decision  # this was held up, and what was read may be out of date: next time
             # With a key: a call that is held up from here on begins nothing that was begun and has ended meanwhile.
             caller = Caller(sweep.id, f"{sweep.id}:{decision.slug}", "sweep")
-            begun = await self._hibernations.sleep(decision.slug, caller, workflows)
+            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=tenant)
             if isinstance(begun, Tenant):
                 return _kept(decision, f"it is {begun.state} already")
             operation = begun

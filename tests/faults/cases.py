@@ -161,6 +161,9 @@ def _kill(part: str, scenario: str, service: str, edge: str) -> Callable[[Round]
         moment = faults.WriteMoment(slug, number, edge)
         async with faults.kill(current.stack, current.proxy(service), part, moment):
             await _act(current.stack, {scenario: [slug]})
+        if len(part.split(" and ")) > 1 and scenario in ("hibernate", "sweep"):
+            # Nobody is left who would give its share back, until reconciliation does or its next operation has ended.
+            await _act(current.stack, {"wake": [slug]})
 
     return case
 

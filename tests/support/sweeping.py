@@ -29,7 +29,7 @@ from shared.domain.operations import Operation, OperationId, OperationState, age
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Sweep, SweepDecision, SweepId
 from shared.domain.tenants import AuditEntry, Tenant
-from shared.errors import Transient
+from shared.errors import Conflict, Transient
 from shared.settings import ActivitySettings, SweepSettings
 from tests.support.builders import PLANS, new_cluster, new_tenant
 from tests.support.clock import FakeClock, WorkerClock
@@ -61,7 +61,9 @@ class FakeHibernations:
     keys: dict[str, Operation]
     before: Callable[[], Awaitable[None]] | None = None
 
-    async def sleep(self, slug: Slug, caller: Caller, workflows: Workflows) -> Operation:
+    async def sleep(
+        self, slug: Slug, caller: Caller, workflows: Workflows, *, unless_changed: Tenant | None = None
+    ) -> Operation:
         """Begin the operation of a caller's key once."""
         if self.before is not None:
             before, self.before = self.before, None
@@ -74,6 +76,8 @@ class FakeHibernations:
         before = await self.tenants.get(slug)
         if age(asked_at, self.clock.now()) > LATE_SECONDS:
             raise Transient("the request was held up on its way")
+        if unless_changed is not None and before.value.changed_at != unless_changed.changed_at:
+            raise Conflict(f"{slug} was changed after it was decided on")
         operation = new_operation(OperationKind.HIBERNATE, slug, actor=caller.actor, now=self.clock.now())
         tenant = before.with_value(before.value.begin(operation, self.clock.now()))
         await save_transition(

@@ -36,11 +36,13 @@ class Truth:
         unseen: When each was used while the source was silent, of which berth is never told.
         policies: What each tenant was promised; one that is not certain is missing.
         watched_since: Since when the source of activity has missed nothing.
+        reported_since: Since when it has said so.
         silent_since: Since when it is silent.
     """
 
     now: Callable[[], datetime]
     watched_since: datetime
+    reported_since: datetime
     silent_since: datetime | None = None
     uses: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
     unseen: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
@@ -83,8 +85,8 @@ class Truth:
             found.append(f"it is to stay awake until {policy.keep_awake_until}")
         if self.silent_since is not None and now - self.silent_since > FRESH + TOLERANCE:
             found.append(f"the source is silent since {self.silent_since}")
-        if self.watched_since > max(now - idle, began):
-            found.append(f"the source has watched only since {self.watched_since}")
+        if self.reported_since > max(now - idle, began):
+            found.append(f"the source has watched only since {self.reported_since}")
         return found
 
 
@@ -101,7 +103,7 @@ class WitnessTables(MemoryTables):
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__(now)
-        self.truth = Truth(now, watched_since=now())
+        self.truth = Truth(now, watched_since=now(), reported_since=now())
         self.false_sleeps: list[str] = []
         self.sleeps: Counter[tuple[str, str]] = Counter()
         self.deletions: set[InstanceId] = set()

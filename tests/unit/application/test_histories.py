@@ -61,10 +61,8 @@ class Kept:
 slugs = st.sampled_from(SLUGS)
 workers = st.integers(0, 1)
 versions = st.sampled_from(["1.0.0", "1.0.0", "slow-1", "missing-1", "never-ready-1"])
-faults = st.one_of(
-    st.just(Fault()),
-    st.builds(Fault, st.sampled_from(["die", "stall", "lose", "fail"]), st.integers(1, 14), st.booleans()),
-)
+failures = st.builds(Fault, st.sampled_from(["die", "stall", "lose", "fail"]), st.integers(1, 14), st.booleans())
+faults = st.just(Fault()) | failures
 
 
 class History(RuleBasedStateMachine):
@@ -81,11 +79,16 @@ class History(RuleBasedStateMachine):
         self.unreported: list[tuple[str, Any]] = []  # visits that the source has seen and not told yet
 
     @initialize(
-        capacity=st.sampled_from([1, 10]), skew=st.sampled_from([0, 240, -240]), idle=st.sampled_from([0, 1, 8, 20])
+        capacity=st.sampled_from([1, 10]),
+        skew=st.sampled_from([0, 240, -240]),
+        idle=st.sampled_from([0, 1, 8, 20]),
+        stop_seconds=st.sampled_from([1, 20]),
     )
-    def begin(self, capacity: int, skew: int, idle: int) -> None:
+    def begin(self, capacity: int, skew: int, idle: int, stop_seconds: int) -> None:
         """All tenants are active since three weeks, and each was used in that time."""
         self._run(self._begin(capacity, skew, idle))
+        for cluster in self.world.kubernetes.values():
+            cluster.stop_seconds = stop_seconds
 
     async def _begin(self, capacity: int, skew: int, idle: int) -> None:
         self.world = await new_world(
@@ -94,7 +97,7 @@ class History(RuleBasedStateMachine):
             settings=new_settings(max_concurrent=1, max_queued=2).model_copy(
                 update={
                     "activity": ActivitySettings(required_sources=SOURCE),
-                    "sweep": SweepSettings(schedule="0 30 2 * * *", max_share=1, concurrency=2),
+                    "sweep": SweepSettings(schedule="0 30 2 * * *", max_share=1, concurrency=1),
                 }
             ),
             tables=WitnessTables,
@@ -236,7 +239,7 @@ class History(RuleBasedStateMachine):
     def drive(self, steps: int) -> None:
         self._run(self.world.run(steps=steps))
 
-    @rule(number=st.integers(0, 5), worker=workers, fault=faults)
+    @rule(number=st.integers(0, 5), worker=workers, fault=failures)
     def deliver(self, number: int, worker: int, fault: Fault) -> None:
         """The next activity of an operation is delivered, and its result is lost: it will be delivered again."""
 
@@ -298,6 +301,38 @@ class History(RuleBasedStateMachine):
 
         self.world.clock.advance(days * DAY)
         self._call(worker, sweep, fault)
+
+    @rule(slug=slugs, number=st.integers(1, 60), what=st.sampled_from(["use", "use", "exempt", "wake", "delete"]))
+    def meet_a_sweep(self, slug: str, number: int, what: str) -> None:
+        """Something else happens to a tenant while a part of a sweep is done: before any of its requests."""
+        swept, other = self.world.workers
+
+        async def meanwhile() -> None:
+            match what:
+                case "use":
+                    await self._use(slug, 1, None)
+                case "exempt":
+                    await other.change_policy.change(Slug(slug), PolicyOverride(exempt=True), "operator")
+                    self.storage.truth.policies[slug] = PolicyOverride(exempt=True)
+                case "wake":
+                    await other.wake.wake(Slug(slug), PORTAL, self.world.workflows)
+                case _:
+                    await other.delete.delete(Slug(slug), PORTAL, self.world.workflows)
+
+        async def sweep() -> None:
+            await swept.sweeps.start_nightly(self.world.workflows)
+            swept.faults.reset()
+            stall = swept.faults.stall(number)
+            CALL.set(object())
+            part = asyncio.create_task(self._advance_sweep(0, -1))
+            await stall.reached_or_done(part)
+            try:
+                await meanwhile()
+            finally:
+                stall.release()
+                await part
+
+        self._call(0, sweep, Fault())
 
     @rule(number=st.sampled_from([-1, -1, -2]), worker=workers, fault=faults)
     def advance_sweep(self, number: int, worker: int, fault: Fault) -> None:
@@ -423,6 +458,7 @@ class History(RuleBasedStateMachine):
             truth.uses.setdefault(slug, []).append(at)
         self.unreported.clear()
         await record.record_all(SOURCE, [], cluster=ClusterName(""), watched=Window(truth.watched_since, now))
+        truth.reported_since = truth.watched_since
 
     async def _settle(self) -> None:
         """Let everything come to an end: nobody stalls, the clusters respond, and the timers run for a while."""
@@ -502,5 +538,5 @@ def kept_of(tenant: Tenant, home: FakeNamespace) -> Kept:
 
 TestHistories = History.TestCase
 TestHistories.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

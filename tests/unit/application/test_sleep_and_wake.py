@@ -9,6 +9,7 @@ from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation, OperationState
+from shared.domain.policy import PolicyOverride
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import ROUTE_NAME
 from shared.domain.slugs import Slug
@@ -259,6 +260,17 @@ async def test_only_a_tenant_that_may_is_put_to_sleep_or_woken() -> None:
         await world.wake()
     with pytest.raises(Conflict, match="acme is failed; only active tenants can be put to sleep"):
         await world.sleep()
+
+
+async def test_who_decided_on_another_state_puts_nobody_to_sleep() -> None:
+    world = await new_world()
+    decided_on = await world.active()
+    world.clock.advance(1)
+    await world.worker.change_policy.change(ACME, PolicyOverride(exempt=True), "operator")
+    with pytest.raises(Conflict, match="acme was changed after it was decided on"):
+        await world.worker.sleep.sleep(ACME, PORTAL, world.workflows, unless_changed=decided_on)
+    await world.worker.sleep.sleep(ACME, PORTAL, world.workflows, unless_changed=await world.tenant())
+    await assert_ended(world, TenantState.HIBERNATED, OperationState.SUCCEEDED)
 
 
 async def test_a_wake_is_not_disturbed_by_a_sleep() -> None:

@@ -13,6 +13,7 @@ from shared.domain.activity import Watch
 from shared.domain.dormancy import Outcome, Window
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import OperationState
+from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Action, SweepState
 from shared.errors import Conflict, Permanent
@@ -21,6 +22,7 @@ from tests.support.sweeping import ACTIVITY, DAY, SOURCE, Fleet, new_fleet
 from tests.support.world import PORTAL, new_world, violations
 
 TRIAL_SAVES = 13.42
+EXEMPT = PolicyOverride(exempt=True)
 
 
 async def actions(fleet: Fleet) -> dict[str, Action]:
@@ -136,6 +138,19 @@ async def test_an_operation_before_its_turn_keeps_a_tenant() -> None:
     fleet.refuses["acme"] = Conflict("acme is busy: operation acme.1 (delete) is running")
     found = (await fleet.decisions(await fleet.swept()))["acme"]
     assert (found.action, found.note) == (Action.KEPT, "acme is busy: operation acme.1 (delete) is running")
+
+
+async def test_a_policy_that_comes_at_the_last_moment_holds() -> None:
+    fleet = await new_fleet(["acme"])
+
+    async def exempt() -> None:
+        stored = await fleet.tenants.get(Slug("acme"))
+        at = stored.value.changed_at + timedelta(milliseconds=1)
+        await fleet.tenants.save(stored.with_value(replace(stored.value, policy=EXEMPT, changed_at=at)))
+
+    fleet.worker.hibernations.before = exempt
+    found = (await fleet.decisions(await fleet.swept()))["acme"]
+    assert (found.action, found.note, fleet.begun) == (Action.KEPT, "acme was changed after it was decided on", [])
 
 
 @pytest.mark.parametrize("error", [Permanent("the row was refused"), ValueError("on purpose")])
