@@ -317,7 +317,7 @@ class AdvanceSweep:
                 return decision  # this was held up, and what was read may be out of date: next time
             # With a key: a call that is held up from here on begins nothing that was begun and has ended meanwhile.
             caller = Caller(sweep.id, f"{sweep.id}:{decision.slug}", "sweep")
-            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=tenant)
+            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=status.tenant)
             if isinstance(begun, Tenant):
                 return _kept(decision, f"it is {begun.state} already")
             operation = begun
