@@ -38,7 +38,8 @@ from tests.support.world import Worker
 SIZES = (1000, 10_000, 100_000)
 DUE = 5000  # of these at most
 MAX_REQUESTS = 1.1  # of the tables, for one tenant that is due: one read, and its part of the pages and of the start
-MAX_CPU_MS = 5.0  # for one tenant that is due: azure-data-tables needs a millisecond for each row
+# For one tenant that is due. On an idle machine azure-data-tables needs 0.7 ms for its read and 0.7 for its writes.
+MAX_CPU_MS = 3.0
 MAX_IDLE_SECONDS = 5.0  # of a night with nothing due
 MAX_MEMORY = 200.0  # MB
 
