@@ -6,10 +6,11 @@ when a tenant is awake is when that was written. So it finds a tenant that was p
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, override
 
 from shared.adapters.tables.storage import Create, Row, Write
 from shared.domain.instances import InstanceId
@@ -109,14 +110,16 @@ class WitnessTables(MemoryTables):
         self.deletions: set[InstanceId] = set()
         self._looks: dict[tuple[object, str], tuple[datetime, list[str]]] = {}
 
-    async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
-        """Return a row, and note what was true when an activity was read."""
-        try:
-            return await super().get(table, partition, row)
-        finally:
-            kind, _, slug = row.partition(":")
-            if kind == "activity":
-                self._looks[CALL.get(None), slug] = self.truth.now(), self.truth.why_awake(slug)
+    @override
+    async def query(
+        self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
+    ) -> AsyncIterator[tuple[Row, str]]:
+        """Yield the rows that match, and note what was true when a tenant and its activity were read."""
+        async for each in super().query(table, where, parameters, page_size=page_size):
+            yield each
+        if "activity" in parameters:
+            slug = parameters["tenant"].removeprefix("tenant:")
+            self._looks[CALL.get(None), slug] = self.truth.now(), self.truth.why_awake(slug)
 
     async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:
         """Make writes, and note them."""
@@ -125,7 +128,7 @@ class WitnessTables(MemoryTables):
             kind, _, name = str(write.row["RowKey"]).partition(":")
             if kind == "operation" and isinstance(write, Create):
                 self._note_begin(json.loads(write.row["operation"]))
-            elif kind == "tenant" and table == "tenants":
+            elif kind == "tenant" and table == "tenants" and "state" in write.row:  # an activity has none
                 self.truth.note(name, write.row)
         return etags
 

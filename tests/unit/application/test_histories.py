@@ -96,7 +96,9 @@ class History(RuleBasedStateMachine):
             clusters=[new_cluster(capacity=10), new_cluster("two", capacity=10)],
             settings=new_settings(max_concurrent=1, max_queued=2).model_copy(
                 update={
-                    "activity": ActivitySettings(required_sources=SOURCE),
+                    "activity": ActivitySettings(
+                        required_sources=SOURCE, max_gap_seconds=0
+                    ),  # forgiven gaps may hide a use
                     "sweep": SweepSettings(schedule="0 30 2 * * *", max_share=1, concurrency=1),
                 }
             ),
