@@ -1,7 +1,7 @@
 """Two things that workers do at the same time, in an order of their calls that a test chooses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain, repeat
 from random import Random
 from typing import Any
@@ -67,23 +67,19 @@ async def interleaved(
     return list(await asyncio.gather(*tasks, return_exceptions=True)), (turns[0].calls, turns[1].calls)
 
 
-def schedules(calls: tuple[int, int], *, count: int, seed: str) -> Iterator[Schedule]:
-    """Yield orders of so many calls: each in which one is interrupted once by all of the other, and random ones.
+def schedules(calls: tuple[int, int], *, count: int, seed: str) -> Sequence[Schedule]:
+    """Return orders of so many calls: those in which one is interrupted once by all of the other, and random ones.
 
     Args:
         calls: How many calls each makes without the other.
-        count: How many orders in all.
-        seed: Of the random ones.
+        count: How many orders at most; one in five is a random one.
+        seed: Of the random numbers.
     """
     one, two = calls
-    chosen: dict[Schedule, None] = {}
-    for number in range(one + 1):
-        chosen[(0,) * number + (1,) * two] = None
-    for number in range(1, two):
-        chosen[(1,) * number + (0,) * one] = None
     source = Random(seed)
-    for _ in range(max(0, count - len(chosen))):
-        order = [0] * one + [1] * two
-        source.shuffle(order)
-        chosen[tuple(order)] = None
-    yield from chosen
+    interrupted = [(0,) * number + (1,) * two for number in range(one + 1)]
+    interrupted += [(1,) * number + (0,) * one for number in range(1, two)]
+    if len(interrupted) > count * 4 // 5:
+        interrupted = source.sample(interrupted, count * 4 // 5)
+    mixed = [0] * one + [1] * two
+    return [*interrupted, *(tuple(source.sample(mixed, len(mixed))) for _ in range(count // 5))]

@@ -32,7 +32,7 @@ from tests.support.sweeping import ACTIVITY, DAY, SOURCE
 from tests.support.world import PORTAL, World, new_world, violations
 
 ACME = Slug("acme")
-SCHEDULES = 20  # orders of each pair
+SCHEDULES = 12  # orders of each pair
 ROUNDS = 5  # of timers that make good what was left behind
 ALL = 999  # more calls than any request makes
 PROBLEMS = (Path(__file__).parents[3] / "docs/problems.md").read_text()
