@@ -1,7 +1,7 @@
 """Prices: what a unit costs in a region and since when, and what a use of it costs.
 
 Amounts and costs are decimals. What is held for a time, such as a machine or a disk, is charged by the hour: a month
-has 730 hours, as Azure reckons, so a month of 31 days costs a little more than the amount for a month.
+has 730 hours, as Azure counts, so a month of 31 days costs a little more than the amount for a month.
 
 A cost of time is the difference of two values: what the same use would have cost from 1970 to its end, and from 1970 to
 its start, each rounded to 12 decimal digits, half to even. So the costs of two intervals that touch add up to the cost

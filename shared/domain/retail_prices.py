@@ -41,7 +41,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class RetailRow:
-    """One row of the list; `unit` is None for one that berth does not reckon in."""
+    """One row of the list, with the names of `Meter`; `unit` is None for one that berth does not know."""
 
     service: str
     product: str
@@ -51,6 +51,7 @@ class RetailRow:
     tier: Decimal
     region: str
     currency: str
+    meter_id: str
     unit: Unit | None
     amount: Decimal
     kind: str

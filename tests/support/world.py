@@ -30,7 +30,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
 from shared.settings import Settings
-from tests.support.builders import PLANS, new_cluster, new_settings
+from tests.support.builders import PLANS, PRICES, new_cluster, new_settings
 from tests.support.clock import FakeClock
 from tests.support.fake_cluster import FakeCluster, FakeConnections, FakeTemplates
 from tests.support.fake_workflows import FakeWorkflows
@@ -59,6 +59,7 @@ class Worker(UseCases):
         super().__init__(
             settings,
             plans=PLANS,
+            prices=PRICES,
             tables=FaultyTables(storage, faults),
             clock=clock,
             connect=lambda clusters: FakeConnections(clusters, kubernetes, faults),
