@@ -9,6 +9,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.prices import TablePriceRepository
 from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
@@ -39,9 +40,12 @@ from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
 from shared.application.ports.metrics import Metrics
+from shared.application.ports.prices import RetailPrices
+from shared.application.price_books import PriceBooks
 from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
+from shared.application.refresh_prices import RefreshPrices
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
@@ -52,6 +56,7 @@ from shared.application.tenant_history import TenantHistory
 from shared.application.visits import Visits
 from shared.application.wake import Wake
 from shared.domain.plans import Plans
+from shared.domain.retail_prices import PriceDocument
 from shared.domain.workflow import Activity
 from shared.settings import Settings
 
@@ -66,11 +71,13 @@ class UseCases:
     Args:
         settings: All settings.
         plans: All plans.
+        prices: The prices that are deployed.
         tables: Where the records are.
         clock: The present time.
         connect: Makes the connections to the registered clusters.
         templates: What a tenant is made of.
         metrics: The fleet's metrics, if there are any.
+        retail: Azure's public price list, if it may be asked.
     """
 
     def __init__(
@@ -78,11 +85,13 @@ class UseCases:
         settings: Settings,
         *,
         plans: Plans,
+        prices: PriceDocument,
         tables: Tables,
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
         templates: TenantTemplates,
         metrics: Metrics | None = None,
+        retail: RetailPrices | None = None,
     ) -> None:
         self.settings = settings
         self.plans = plans
@@ -138,6 +147,15 @@ class UseCases:
                 reservations=reservations,
                 clock=clock,
                 settings=settings.activity,
+            )
+        )
+        found_prices = TablePriceRepository(tables)
+        self.price_books = PriceBooks(document=prices, prices=found_prices)
+        self.refresh_prices = (
+            None
+            if retail is None
+            else RefreshPrices(
+                document=prices, prices=found_prices, retail=retail, clock=clock, settings=settings.prices
             )
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)

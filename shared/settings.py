@@ -234,6 +234,21 @@ class SweepSettings(_Section):
     """How many tenants one sweep may put to sleep, however many there are; if more look dormant, it refuses too."""
 
 
+class PricesSettings(_Section):
+    """Where the prices come from that costs are computed with, besides the document shared/prices.yaml."""
+
+    schedule: Annotated[str, Field(min_length=1)]
+    """When the prices are refreshed, as an NCRONTAB expression such as `0 23 4 * * *`, at 04:23 UTC. The Functions host
+    reads it."""
+    refresh: bool = False
+    """Whether Azure's public price list is asked at all. With `false` the prices are those of the document, and those
+    that were found before."""
+    api_url: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] = "https://prices.azure.com/api/retail/prices"
+    """Address of Azure's public price list, which wants no sign-in."""
+    max_factor: Annotated[float, Field(gt=1, le=1000)] = 5.0
+    """How many times as high or as low as before a price may be; beyond that it is not taken, and logged."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
@@ -273,6 +288,7 @@ class Settings(BaseSettings):
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     activity: ActivitySettings = ActivitySettings()
     sweep: SweepSettings = Field(default={}, validate_default=True)
+    prices: PricesSettings = Field(default={}, validate_default=True)
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 
