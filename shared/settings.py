@@ -176,7 +176,7 @@ class ActivitySettings(_Section):
     """Seconds after which a source that has reported nothing more is away."""
     max_gap_seconds: Annotated[int, Field(ge=0, le=86400)] = 1800
     """Seconds for which a source may be blind, as it is for 15 minutes when a gateway restarts, without the idle days
-    of all its tenants beginning anew. All such gaps together may be 0.5 % of the time. What came only in a gap is not
+    of all its tenants beginning anew. All such gaps together may be 2 % of any week. What came only in a gap is not
     seen. 0 forgives none."""
 
     prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
@@ -185,13 +185,17 @@ class ActivitySettings(_Section):
     berth's identity needs the role Monitoring Data Reader."""
     activity_query: Annotated[str, Field(min_length=1)] = (
         "sum by (destination_service_namespace) ("
-        "last_over_time(istio_requests_total[10m]) - last_over_time(istio_requests_total[10m] offset 10m) >= 0"
+        "istio_requests_total and timestamp(istio_requests_total)"
+        " > on (job, cluster, instance) group_left () (timestamp(envoy_server_uptime) - envoy_server_uptime)"
+        " and on (job, cluster, instance) envoy_server_uptime < 1200"
+        " or last_over_time(istio_requests_total[10m]) - last_over_time(istio_requests_total[10m] offset 10m) >= 0"
         " or last_over_time(istio_requests_total[10m]))"
     )
     """PromQL for the requests of the last 10 minutes by namespace, the one label of each element: by how much each
     counter is higher than it was 10 minutes ago. One that is new, or lower, counts as a whole, because it began with
-    the first request. (`increase` would miss that one, and extrapolate the others.) Leave out here, by labels, what is
-    no use of a tenant: probes and monitors."""
+    the first request, and so do those of a gateway that runs for less than 20 minutes, because they may be as high as
+    before. (`increase` would miss the first request, and extrapolate the others.) Leave out here, by labels, what is no
+    use of a tenant: probes and monitors."""
     coverage_query: Annotated[str, Field(min_length=1)] = (
         '(resets(envoy_server_uptime{job=~".*gateway.*"}[15m]) == bool 0'
         ' and last_over_time(envoy_server_uptime{job=~".*gateway.*"}[5m]))'
@@ -205,8 +209,8 @@ class ActivitySettings(_Section):
     `cluster`, the name of the AKS cluster, on every series. Where that is another name, translate it in the query with
     `label_replace`. Elements without the label count only while a single cluster is registered."""
     ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor. Allow for one
-    more than it makes: scrapes do not divide the time evenly."""
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor. Allow for those
+    of 20 minutes and one more: so many a gateway counts that has just been started."""
 
     @property
     def required(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
 from shared.settings import (
+    ActivitySettings,
     IdempotencySettings,
     PricesSettings,
     ProvisioningSettings,
@@ -92,6 +93,7 @@ def new_settings(**provisioning: Any) -> Settings:
         tables=TableSettings(connection=SecretStr("AccountName=none")),
         provisioning=ProvisioningSettings(**provisioning),
         recovery=RecoverySettings(schedule="0 * * * * *"),
+        activity=ActivitySettings(max_gap_seconds=0),
         sweep=SweepSettings(schedule="0 30 2 * * *"),
         prices=PricesSettings(schedule="0 23 4 * * *"),
         idempotency=IdempotencySettings(),

@@ -118,20 +118,19 @@ async def test_minutes_without_a_scrape_are_a_gap(replay: Replay) -> None:
 async def test_a_restart_is_a_gap_and_loses_nothing_after(replay: Replay) -> None:
     history = GatewayHistory(requests={"acme": [2, 3, 4, 23], "other": [2, 22.05]}, began=(-60, 22.1))
     seen = await replay(history)
-    assert seen.used == {"acme": [5, 10, 25, 30], "other": [5, 10]}
+    assert seen.used == {"acme": [5, 10, 25, 30, 35, 40], "other": [5, 10]}
     assert seen.gaps == {"one": [25, 30, 35]}
 
 
-async def test_a_counter_that_is_as_high_as_before_a_restart(replay: Replay) -> None:
+async def test_a_counter_as_high_as_before_a_restart_is_seen(replay: Replay) -> None:
     seen = await replay(GatewayHistory(requests={"acme": [2, 23]}, began=(-60, 22.1)))
-    assert seen.used["acme"][:2] == [5, 10]
-    assert seen.gaps == {"one": [25, 30, 35]}  # nobody can tell, so that nobody is idle
+    assert seen.used == {"acme": [5, 10, 25, 30, 35, 40], "other": []}
 
 
 async def test_a_new_gateway_makes_no_gap(replay: Replay) -> None:
     old = GatewayHistory(requests={"other": [2, 30]})
     seen = await replay(old, GatewayHistory(name="b", began=(22,), requests={"acme": [22.1]}))
-    assert seen.used == {"acme": [25, 30], "other": [5, 10, 35, 40]}
+    assert seen.used == {"acme": [25, 30, 35, 40], "other": [5, 10, 35, 40]}
     assert seen.gaps == {"one": []}
 
 
