@@ -210,7 +210,8 @@ class ActivitySettings(_Section):
     `label_replace`. Elements without the label count only while a single cluster is registered."""
     ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor. Allow for those
-    of 20 minutes and one more: so many a gateway counts that has just been started."""
+    of 20 minutes and one more: so many a gateway counts that has just been started. The waiting room has to recognise
+    the monitor by its `User-Agent`: else it wakes the tenant that it watches."""
 
     @property
     def required(self) -> frozenset[str]:

@@ -71,6 +71,7 @@ class WaitingRoom:
 
     url: str
     name: str
+    http: httpx.AsyncClient
     asked: list[Asked] = field(default_factory=list[Asked])
     respond: Respond = field(default_factory=told)
 
@@ -85,22 +86,22 @@ class WaitingRoom:
     ) -> httpx.Response:
         """Send a request as the gateway passes it on."""
         sent = {**(headers or {}), "Host": host}
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
-            return await http.request(method, self.url + path, headers=sent, content=content)
+        return await self.http.request(method, self.url + path, headers=sent, content=content)
 
 
 @asynccontextmanager
 async def waiting_room(processes: Processes, ports: Ports, *, app: str = "") -> AsyncGenerator[WaitingRoom]:
     """Run a waiting room, with a stand-in for the app unless the HOST:PORT of one is given."""
     port, name = ports.take(), f"waiting-room-{token_hex(3)}"
-    room = WaitingRoom(f"http://127.0.0.1:{port}", name)
+    http = httpx.AsyncClient(trust_env=False, timeout=20, limits=httpx.Limits())
+    room = WaitingRoom(f"http://127.0.0.1:{port}", name, http)
 
     async def respond(request: web.Request) -> web.StreamResponse:
         room.asked.append(Asked(request.method, request.raw_path, dict(request.headers), await request.read()))
         return await room.respond(request)
 
     server = FakeApiServer(respond)
-    async with server.serving():
+    async with http, server.serving():
         where = {"domain": DOMAIN, "app": app or server.url.removeprefix("http://")}
         await serve_waiting_room(processes, name, **where, port=port, health_port=ports.take())
         try:

@@ -16,6 +16,8 @@ from local.processes import Processes
 from tests.support.waiting_room import BROWSER, DOMAIN, HOST, VISIT, WaitingRoom, problem, told, waiting_room
 
 SECRET = "hunter2"
+AT_ONCE = 200
+"""How many requests to the app may be open."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,14 @@ async def test_an_api_gets_json_in_a_browser_too(room: WaitingRoom, path: str) -
         {"User-Agent": "WhatsApp/2.23"},
         {"User-Agent": "Mozilla/5.0 (Windows NT 6.1) SkypeUriPreview Preview/0.5"},
         {"User-Agent": "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)"},
+        {"User-Agent": "Edge Health Probe"},
+        {"User-Agent": "Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; Trident/5.0; AppInsights)"},
+        {"User-Agent": "Blackbox Exporter/0.27.0"},
+        {"User-Agent": "Datadog/Synthetics"},
+        {"User-Agent": "GoogleHC/1.0"},
+        {"User-Agent": "ELB-HealthChecker/2.0"},
+        {"User-Agent": "NewRelicPinger/1.0 (1234)"},
+        {"User-Agent": "Checkly/1.0 (https://www.checklyhq.com)"},
         {"Sec-Purpose": "prefetch"},
         {"Sec-Purpose": "prefetch;prerender"},
         {"Purpose": "prefetch"},
@@ -182,6 +192,20 @@ async def test_the_log_has_no_path_query_or_header(room: WaitingRoom, processes:
     assert SECRET not in await asyncio.to_thread(log.read_text)
 
 
+async def test_the_log_keeps_little_of_what_is_long(room: WaitingRoom, processes: Processes) -> None:
+    log = processes.log(room.name)
+    before = len(await asyncio.to_thread(log.read_bytes))
+    agent = "a" * 199 + "x" * 20_000
+    await room.fetch("/", host=f"{'h' * 20_000}.{DOMAIN}", headers={"User-Agent": agent})
+    await room.fetch("/", method="M" * 20_000)
+    written = (await asyncio.to_thread(log.read_bytes))[before:]
+    entries = [json.loads(line) for line in written.splitlines()]
+    [entry] = [each for each in entries if "user_agent" in each]
+    assert (entry["user_agent"], entry["request"]["host"]) == (agent[:200], "h" * 200)
+    assert {each["request"]["method"] for each in entries} == {"GET", "M" * 200}
+    assert max(map(len, written.splitlines())) < 2000
+
+
 async def test_an_unknown_host_gets_404(room: WaitingRoom) -> None:
     room.respond = problem(404)
     is_unknown(await room.fetch("/", headers=BROWSER), PAGE)
@@ -220,6 +244,29 @@ async def test_an_app_without_an_answer_delays_nobody_for_long(room: WaitingRoom
     began = time.monotonic()
     is_waiting(await room.fetch("/", headers=BROWSER), PAGE, "5")
     assert time.monotonic() - began < 4
+
+
+async def test_a_flood_gets_the_page_and_spares_a_slow_app(room: WaitingRoom) -> None:
+    full, go_on = asyncio.Event(), asyncio.Event()
+    respond = room.respond
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        if len(room.asked) == AT_ONCE:
+            full.set()
+        await go_on.wait()
+        return await respond(request)
+
+    room.respond = slow
+    questions = [asyncio.create_task(room.fetch("/.berth/visit")) for _ in range(AT_ONCE)]
+    await asyncio.wait_for(full.wait(), 10)
+    for page in await asyncio.gather(*(room.fetch("/", headers=BROWSER) for _ in range(100))):
+        is_waiting(page, PAGE, "5")
+    is_waiting(await room.fetch("/.berth/visit"), PROBLEM, "5")
+    assert len(room.asked) == AT_ONCE  # and all of them still wait
+    assert not any(each.done() for each in questions)
+    go_on.set()
+    assert {each.status_code for each in await asyncio.gather(*questions)} == {200}
+    is_waiting(await room.fetch("/", headers=BROWSER), PAGE)
 
 
 async def test_an_app_that_fails_is_no_404(room: WaitingRoom) -> None:
