@@ -5,7 +5,7 @@ Whoever changes an instance, an activity or reconciliation, looks at the record 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from shared.application.ports.clock import Clock
@@ -16,7 +16,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.routes import with_route
 from shared.domain.tenants import Tenant
-from shared.domain.workloads import with_replicas, workloads_of
+from shared.domain.workloads import Replicas, with_replicas, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, Transient
 from shared.events import log_event
 from shared.settings import ProvisioningSettings
@@ -58,14 +58,13 @@ class InstanceChanges:
         """Return a tenant's route."""
         return self._templates.route(tenant, await self._clusters.registration(tenant.cluster))
 
-    async def replicas(self, tenant: Tenant, cluster: KubernetesCluster) -> Mapping[str, int]:
-        """Return how many pods each workload is set to have; for one that is stopped, how many it is to have.
+    async def replicas(self, tenant: Tenant, cluster: KubernetesCluster) -> Replicas:
+        """Return how many pods each workload is to have and is set to have.
 
         Raises NotFound when somebody removed the namespace.
         """
         planned = {each.name: each.replicas for each in workloads_of(await self.objects(tenant))}
-        found = await cluster.replicas(namespace_name(tenant.instance))
-        return planned | {name: count for name, count in found.items() if count}
+        return Replicas(planned, await cluster.replicas(namespace_name(tenant.instance)))
 
     async def start(self, tenant: Tenant, cluster: KubernetesCluster) -> PodStatus:
         """Start the pods of an instance that is there, wait a moment for them, and open the route all the same."""

@@ -11,7 +11,6 @@ from shared.application.instance_changes import InstanceChanges
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, KubernetesCluster
 from shared.application.ports.tenants import TenantRepository
-from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import TenantState
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import Finding, FindingKind, is_settled
@@ -75,7 +74,7 @@ class InstanceRepair:
 
     async def _start(self, tenant: Tenant, cluster: KubernetesCluster) -> Observed:
         """Start the pods of a tenant again; workloads that run keep their number of pods."""
-        tenant = replace(tenant, replicas=await self._changes.replicas(tenant, cluster))
+        tenant = replace(tenant, replicas=(await self._changes.replicas(tenant, cluster)).wanted)
         try:
             with time_budget(self._seconds):
                 return _observed(await self._changes.start(tenant, cluster))
@@ -102,9 +101,7 @@ class InstanceRepair:
     async def _is_stopped(self, tenant: Tenant) -> bool:
         cluster = await self._connections.connect(tenant.cluster)
         with suppress(NotFound):  # without a namespace it is a lost instance
-            wanted = await self._changes.replicas(tenant, cluster)
-            found = await cluster.replicas(namespace_name(tenant.instance))
-            return any(count and not found.get(name) for name, count in wanted.items())
+            return (await self._changes.replicas(tenant, cluster)).is_stopped
         return False
 
     async def _observe(self, finding: Finding, observed: Observed, *, instead_of: str = "") -> None:

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 
 from shared.application.admission import Admission
 from shared.application.instance_repair import InstanceRepair
@@ -78,6 +77,9 @@ class Reconciliation:
         route that its state asks for. Orphaned namespaces are removed, and reservations released or changed, if they
         were found an hour before already. A cluster that does not respond is skipped: nothing is said about it.
 
+        What could not be confirmed, or is more than `MAX_RECORDED`, stays as it was recorded. If the time is over
+        before all is confirmed, everything does.
+
         Raises Transient when the tables do not respond; the next run tries again.
         """
         try:
@@ -92,17 +94,19 @@ class Reconciliation:
         tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
         before = await self._findings.open()
         forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
-        found: list[Finding] = []
-        for each in read:
-            if isinstance(each, Finding):
-                found.append(each)
-            else:
-                several = islice(compare(each, tenants, forgotten, now), MAX_RECORDED)
-                found += [one for one in several if await self._is_confirmed(one)]
-        if len(found) > MAX_RECORDED:
-            log_event(logger, "not all findings recorded", level=logging.ERROR, count=len(found))
+        found = [each for each in read if isinstance(each, Finding)]
         contents = [each for each in read if isinstance(each, ClusterContents)]
-        recorded = await self._record(found[:MAX_RECORDED], before, {each.cluster for each in contents}, now)
+        not_known: list[Finding] = []
+        for each in contents:
+            confirmed, others = await self._confirm(compare(each, tenants, forgotten, now))
+            found += confirmed
+            not_known += others
+        count = len(found) + len(not_known)
+        if count > MAX_RECORDED:
+            log_event(logger, "not all findings recorded", level=logging.ERROR, count=count)
+        not_known += found[MAX_RECORDED:]
+        read_clusters = {each.cluster for each in contents}
+        recorded = await self._record(found[:MAX_RECORDED], not_known, before, read_clusters, now)
         for each in contents:
             await self._record_lost(each, tenants, found)
         await self._repair_due(recorded, self._excess(found), workflows)
@@ -137,8 +141,20 @@ class Reconciliation:
             if not token:
                 return found
 
-    async def _is_confirmed(self, finding: Finding) -> bool:
-        """Whether the records of this moment say the same.
+    async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+        """Return those that are confirmed, and those of which that is not known, or that are too many."""
+        confirmed: list[Finding] = []
+        not_known: list[Finding] = []
+        for number, each in enumerate(findings):
+            is_confirmed = await self._is_confirmed(each) if number < MAX_RECORDED else None
+            if is_confirmed is None:
+                not_known.append(each)
+            elif is_confirmed:
+                confirmed.append(each)
+        return confirmed, not_known
+
+    async def _is_confirmed(self, finding: Finding) -> bool | None:
+        """Whether the records, and for pods the cluster, say the same at this moment; None if that is not known.
 
         A row that this version cannot read, which lists skip, says nothing: what it may own stays as it is.
         """
@@ -146,7 +162,7 @@ class Reconciliation:
             return await self._is_still_so(finding, await self._tenant_of(finding))
         except BerthError as error:
             log_event(logger, "finding not confirmed", level=logging.WARNING, text=finding.text, cause=str(error))
-            return False
+            return None
 
     async def _tenant_of(self, finding: Finding) -> Tenant | None:
         """Return the tenant of the slug that a finding names, as it is at this moment, or None if there is none."""
@@ -181,9 +197,17 @@ class Reconciliation:
         return set(excess)
 
     async def _record(
-        self, found: Sequence[Finding], open_before: Sequence[RecordedFinding], read: set[ClusterName], now: datetime
+        self,
+        found: Sequence[Finding],
+        not_known: Sequence[Finding],
+        open_before: Sequence[RecordedFinding],
+        read: set[ClusterName],
+        now: datetime,
     ) -> Sequence[RecordedFinding]:
-        """Record what was found, and what is gone from the clusters that were read; return the former."""
+        """Record what was found, and what is gone from the clusters that were read; return the former.
+
+        What is about an instance of which something is not known stays as it was recorded.
+        """
         before = {_key(each.finding): each for each in open_before}
         recorded: list[RecordedFinding] = []
         for finding in found:
@@ -192,7 +216,12 @@ class Reconciliation:
                 fields = {"kind": finding.kind, "cluster": finding.cluster, "text": finding.text}
                 log_event(logger, "found", level=logging.WARNING, **fields)
             recorded.append(earlier.seen_again(finding, now) if earlier else first_seen(finding, now))
-        gone = [each.ended(FindingState.GONE, now) for each in before.values() if each.finding.cluster in read]
+        stay = {(each.cluster, each.subject) for each in not_known}
+        gone = [
+            each.ended(FindingState.GONE, now)
+            for each in before.values()
+            if each.finding.cluster in read and (each.finding.cluster, each.finding.subject) not in stay
+        ]
         await self._findings.save([*recorded, *gone])
         for each in gone:
             if each.finding.kind.is_of_instance:

@@ -47,7 +47,7 @@ class StopTenant(OperationActivity):
             operation = operation.fail_step(now, work.reason)
         operation = operation.start_step(StepName.STOP, now, "stopping the pods; the volume stays")
         # What waking needs is recorded before anything is changed, and once: later it would be what was changed.
-        replicas = value.replicas or await self._changes.replicas(value, cluster)
+        replicas = value.replicas or (await self._changes.replicas(value, cluster)).wanted
         tenant = await self._tenants.save(tenant.with_value(replace(value, operation=operation, replicas=replicas)))
         left = ""
         if not undoes or operation.has_started(StepName.APPLY):

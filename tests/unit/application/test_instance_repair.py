@@ -267,6 +267,36 @@ async def test_a_repair_that_fails_is_shown_and_tried_again(state: TenantState, 
     assert await violations(world) == []
 
 
+async def test_what_cannot_be_confirmed_is_not_gone() -> None:
+    world = await new_world()
+    tenant = await world.active()
+    await stop(world, tenant)
+    world.worker.faults.away = lambda name: Transient("away") if name == "apply" else None
+    assert await reconcile(world) == [("stopped", "open")]
+    before = (await world.tenant()).observed
+    [recorded] = await world.worker.findings.open()
+    world.worker.faults.away = lambda name: Transient("away") if name == "replicas" else None
+    assert await reconcile(world) == [("stopped", "open")]
+    assert (await world.tenant()).observed == before
+    assert await world.worker.findings.open() == [recorded]
+    world.worker.faults.reset()
+    assert await reconcile(world) == [("stopped", "repaired")]
+    assert await violations(world) == []
+
+
+async def test_another_finding_of_the_instance_is_not_gone_then() -> None:
+    settings = new_settings().model_copy(update={"reconciliation": ReconciliationSettings(repair=False)})
+    world = await new_world(settings=settings)
+    tenant = await world.active()
+    await close_route(world, tenant)
+    assert await reconcile(world) == [("route", "open")]
+    before = (await world.tenant()).observed
+    await stop(world, tenant)
+    world.worker.faults.away = lambda name: Transient("away") if name == "replicas" else None
+    assert await reconcile(world) == [("route", "open")]
+    assert (await world.tenant()).observed == before
+
+
 async def test_a_route_that_is_refused_is_observed() -> None:
     world = await new_world()
     await close_route(world, await world.active())

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
-from shared.application.reconciliation import MAX_REPAIRS
+from shared.application.reconciliation import MAX_RECORDED, MAX_REPAIRS
 from shared.domain.clusters import Breaker, ClusterName
 from shared.domain.instances import InstanceId, namespace_name, new_instance_id
 from shared.domain.operations import new_operation_id
 from shared.domain.reconciliation import FindingKind, FindingState, LeftVolume
 from shared.domain.slugs import Slug
-from shared.errors import Transient
+from shared.errors import BerthError, Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import TENANT_SETTINGS, new_cluster, new_settings
 from tests.support.fake_namespace import FakeNamespace
@@ -251,6 +251,54 @@ async def test_a_row_that_cannot_be_read_protects_its_namespace() -> None:
         assert await run(world) == []
     assert namespace_name(tenant.instance) in world.kubernetes[ONE].namespaces
     assert (await world.cluster()).allocated == 1
+
+
+async def test_what_cannot_be_confirmed_keeps_its_hour() -> None:
+    world = await new_world()
+    orphaned, leaked = orphan(world), new_instance_id()
+    await leaked_reservation(world, leaked)
+    found = [("orphan", "open", orphaned), ("reservation", "open", leaked)]
+    world.clock.advance(HOUR)
+    assert await run(world) == found
+    world.clock.advance(HOUR)
+    world.worker.faults.away = lambda name: Transient("away") if name == "get tenants" else None
+    assert await run(world) == found
+    world.worker.faults.reset()
+    assert await run(world) == [(kind, "repaired", subject) for kind, _, subject in found]
+
+
+async def test_what_is_too_much_to_record_is_not_gone(caplog: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    instance = orphan(world)
+    world.clock.advance(HOUR)
+    assert await run(world) == [("orphan", "open", instance)]
+    namespaces = world.kubernetes[ONE].namespaces
+    for _ in range(MAX_RECORDED):
+        orphan(world)
+    namespaces[namespace_name(instance)] = namespaces.pop(namespace_name(instance))  # now it is the last one
+    world.clock.advance(HOUR)
+    await run(world)
+    world.clock.advance(HOUR)
+    await run(world)
+    assert len(await world.worker.findings.open()) == MAX_RECORDED + 1
+    assert f"not all findings recorded count={MAX_RECORDED + 1}" in caplog.messages
+
+
+async def test_a_run_without_time_says_nothing_is_gone() -> None:
+    world = await new_world()
+    instance = orphan(world)
+    world.clock.advance(HOUR)
+    assert await run(world) == [("orphan", "open", instance)]
+    world.worker.faults.reset()
+
+    def over(name: str) -> BerthError | None:
+        if name == "get tenants":  # while the findings are confirmed
+            raise TimeoutError
+        return None
+
+    world.worker.faults.away = over
+    assert await run(world) == [("orphan", "open", instance)]
+    assert "get tenants" in world.worker.faults.calls
 
 
 async def test_a_repair_that_fails_is_tried_again() -> None:
