@@ -73,7 +73,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._slots = Slots(all=settings.max_concurrent, for_signups=settings.signup_slots)
-        self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
+        self._queues: dict[ClusterName, tuple[float, Sequence[Reservation]]] = {}
         self._queue_locks: defaultdict[ClusterName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
@@ -138,7 +138,7 @@ class Admission:
             if fresh.id != operation.id or not fresh.is_open:
                 raise Conflict(f"operation {operation.id} has ended")
             state = await self._reservations.wake(
-                await self._registered(cluster),
+                await self._clusters.registration(cluster),
                 tenant.instance,
                 operation.id,
                 weight=plan_of(self._plans, tenant.plan).weight,
@@ -147,6 +147,8 @@ class Admission:
             )
             if state is None:
                 raise Conflict(f"the reservation of the instance {tenant.instance} was changed by somebody else")
+            if state.is_waiting:
+                self._queues.pop(cluster, None)
             log_event(logger, "reserved", cluster=cluster, instance=tenant.instance, state=state)
             return not state.is_waiting
         return not held.state.is_waiting
@@ -179,7 +181,7 @@ class Admission:
 
     async def ensure_it_can_fit(self, tenant: Tenant) -> None:
         """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""
-        cluster, weight = await self._registered(tenant.cluster), plan_of(self._plans, tenant.plan).weight
+        cluster, weight = await self._clusters.registration(tenant.cluster), plan_of(self._plans, tenant.plan).weight
         if weight > cluster.capacity:
             raise NoRoom(
                 f"{tenant.slug} needs a weight of {weight} on its cluster {cluster.name}, "
@@ -244,7 +246,7 @@ class Admission:
         """
         if await self._breakers.is_open(cluster):
             return
-        registered = await self._registered(cluster)
+        registered = await self._clusters.registration(cluster)
         handed = await self._reservations.hand_out(registered, slots=self._slots, fresh=fresh)
         await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
 
@@ -252,19 +254,22 @@ class Admission:
         """Return an operation's position in its cluster's queue, from 1, or None if it waits in none."""
         if operation.started_at is not None or not operation.is_open or not operation.cluster:
             return None
-        async with self._queue_locks[operation.cluster]:  # many ask at the same moment
-            now = self._clock.monotonic()
-            read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
-            if now - read_at > POSITION_SECONDS:
-                pending = await self._reservations.pending(operation.cluster)
-                queue = [each.operation_id for each in pending if each.state.is_waiting]
-                self._queues[operation.cluster] = now, queue
+        queue = [each.operation_id for each in await self._queue(operation.cluster)]
         return queue.index(operation.id) + 1 if operation.id in queue else None
 
-    async def _registered(self, name: ClusterName) -> Cluster:
-        """Return a cluster's registration, a few seconds old at most; raises NotFound."""
-        known = next((each for each in await self._clusters.registered() if each.name == name), None)
-        return known or (await self._clusters.get(name)).value
+    async def waking(self, cluster: ClusterName) -> int:
+        """Return how many wakes are queued for a cluster."""
+        return sum(each.state is ReservationState.WAKING for each in await self._queue(cluster))
+
+    async def _queue(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return a cluster's queue, two seconds old at most, and with all wakes that this worker has queued."""
+        async with self._queue_locks[cluster]:  # many ask at the same moment
+            now = self._clock.monotonic()
+            read_at, queue = self._queues.get(cluster, (float("-inf"), ()))
+            if now - read_at > POSITION_SECONDS:
+                queue = [each for each in await self._reservations.pending(cluster) if each.state.is_waiting]
+                self._queues[cluster] = now, queue
+        return queue
 
     async def _is_recorded(self, operation: Operation, placement: Placement) -> bool:
         try:

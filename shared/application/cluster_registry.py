@@ -83,8 +83,12 @@ class ClusterRegistry:
             # between. A signup still can: it counts in another partition, so no transaction has both. Its tenant is
             # then applied to the cluster that is registered by now, and what a worker may just have applied to the old
             # one fails when it is read. Every connection compares the uid, so none mistakes one for the other.
-            if before is not None and before.is_in_use and not _is_same(before, after):
-                raise Conflict(f"cluster {name} has tenants, and {_difference(before)}")
+            if before is not None and before.is_in_use and before.uid != after.uid:
+                raise Conflict(
+                    f"cluster {name} has tenants, and another cluster responds there than the one that they are on. "
+                    f"Register that one under another name; or first delete the tenants of {name}, or forget them if "
+                    "their cluster is gone"
+                )
             if before is not None and before.is_in_use and before.domain not in ("", after.domain):
                 raise Conflict(
                     f"cluster {name} has tenants, whose addresses are under {before.domain}. Register it with this "
@@ -155,29 +159,6 @@ class ClusterRegistry:
             return Probe("", (f"no response within {PROBE_SECONDS:g} s",))
         except BerthError as error:
             return Probe("", (str(error),))
-
-
-def _is_same(before: Cluster, after: Cluster) -> bool:
-    """Whether two registrations lead to the same cluster; without a uid, only the same address does."""
-    return before.uid == after.uid if before.uid else _address(before.access) == _address(after.access)
-
-
-def _address(access: ClusterAccess) -> str:
-    """Return what leads to a cluster: not its certificate authority, which is rotated."""
-    return access.context if isinstance(access, KubeconfigAccess) else access.server
-
-
-def _difference(before: Cluster) -> str:
-    """Return, in words, why a cluster is not taken for the one that a registration's tenants are on, and what to do."""
-    if not before.uid:
-        return (
-            "its uid is not recorded yet, by which it would be recognised at another address. Register it with its "
-            f"present address first ({_address(before.access)}), so that the uid is recorded"
-        )
-    return (
-        "another cluster responds there than the one that they are on. Register that one under another name; or first "
-        f"delete the tenants of {before.name}, or forget them if their cluster is gone"
-    )
 
 
 def _is_used_as(before: Cluster, registration: Registration) -> bool:

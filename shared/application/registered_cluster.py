@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, final, override
 
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
+from shared.application.ports.clusters import KubernetesCluster, RecordKept
 from shared.domain.clusters import Cluster, ClusterAccess
 from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
 from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
 from shared.domain.workloads import Workload
-from shared.errors import Conflict, Transient, Unreachable, WrongRegistration
+from shared.errors import Unreachable, WrongRegistration
 from shared.single_flight import SingleFlight
 
 type Open = Callable[[ClusterAccess], Awaitable[KubernetesCluster]]
@@ -25,21 +24,18 @@ class RegisteredCluster(KubernetesCluster):
     """What is behind a registration, if that is the registered cluster.
 
     Its uid is compared before the first call, with each check, and again after a call that got no response, because
-    another cluster may respond after that. Where none is recorded yet, it is recorded: registrations of earlier
-    versions have none.
+    another cluster may respond after that.
 
     Args:
         registration: The cluster as it is registered.
         open_cluster: Connects to what is there; raises WrongRegistration.
-        clusters: Where the uid is recorded.
     """
 
-    def __init__(self, registration: Cluster, open_cluster: Open, clusters: ClusterRepository) -> None:
+    def __init__(self, registration: Cluster, open_cluster: Open) -> None:
         self._name = registration.name
         self._access = registration.access
         self._uid = registration.uid
         self._open = open_cluster
-        self._clusters = clusters
         self._lock = asyncio.Lock()
         self._opened: KubernetesCluster | None = None
         self._is_recognised = False
@@ -47,8 +43,7 @@ class RegisteredCluster(KubernetesCluster):
 
     def is_for(self, registration: Cluster) -> bool:
         """Whether this is the connection for a registration, which may be some seconds old."""
-        same = not self._uid or not registration.uid or self._uid == registration.uid
-        return same and self._access == registration.access
+        return (self._uid, self._access) == (registration.uid, registration.access)
 
     @override
     async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
@@ -135,7 +130,7 @@ class RegisteredCluster(KubernetesCluster):
         cluster = await self._connected()
         with self._forgotten_if_unreachable():
             found = await cluster.check()
-            await self._compare(found)
+            self._compare(found)
             return found
 
     @asynccontextmanager
@@ -156,7 +151,7 @@ class RegisteredCluster(KubernetesCluster):
 
     async def _recognise(self) -> None:
         if not self._is_recognised:
-            await self._compare(await (await self._connected()).uid())
+            self._compare(await (await self._connected()).uid())
 
     async def _connected(self) -> KubernetesCluster:
         async with self._lock:
@@ -167,9 +162,7 @@ class RegisteredCluster(KubernetesCluster):
                     raise WrongRegistration(f"the registration of cluster {self._name} is wrong: {error}") from error
             return self._opened
 
-    async def _compare(self, found: str) -> None:
-        if not self._uid:
-            self._uid = await self._record(found)
+    def _compare(self, found: str) -> None:
         if found != self._uid:
             self._is_recognised = False
             raise WrongRegistration(
@@ -178,16 +171,3 @@ class RegisteredCluster(KubernetesCluster):
                 "its tenants"
             )
         self._is_recognised = True
-
-    async def _record(self, found: str) -> str:
-        """Return the uid that is recorded, which is the one found if none was."""
-        stored = await self._clusters.get(self._name)
-        if stored.value.access != self._access:
-            raise Transient(f"the registration of cluster {self._name} was just changed")
-        if stored.value.uid:
-            return stored.value.uid
-        try:
-            await self._clusters.save(stored.with_value(replace(stored.value, uid=found)))
-        except Conflict as error:
-            raise Transient(f"the registration of cluster {self._name} was just changed") from error
-        return found

@@ -13,6 +13,7 @@ from shared.domain.operations import Operation, OperationState, age, seconds_bet
 from shared.domain.slugs import Slug, check_slug
 from shared.domain.tenants import Tenant
 
+VISITOR = "visitor"  # the actor of a wake that a visit begins
 RETRY_SECONDS = 5  # after which a visitor asks again
 BACKOFF_SECONDS = 60  # after a wake that was no success, before a visit may start the next one
 MAX_HOST_LENGTH = 253  # characters, of any DNS name

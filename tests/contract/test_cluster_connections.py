@@ -114,9 +114,3 @@ async def test_nothing_is_applied_to_another_cluster(connected: Connected) -> No
     await register(connected.clusters, replace(connected.cluster, uid=connected.uid))
     namespaces = await (await connected.connections.connect(connected.cluster.name)).tenant_namespaces()
     assert tenant.instance not in {each.instance for each in namespaces}
-
-
-async def test_an_unrecorded_uid_is_recorded(connected: Connected) -> None:
-    await register(connected.clusters, connected.cluster)
-    await (await connected.connections.connect(connected.cluster.name)).check()
-    assert (await connected.clusters.get(connected.cluster.name)).value.uid == connected.uid

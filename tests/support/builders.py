@@ -77,6 +77,7 @@ def new_cluster(name: str = "one", **fields: Any) -> Cluster:
         "access": KubeconfigAccess(name),
         "domain": f"{name}.example.com",
         "gateway": GatewayRef("gateway", "tenants", "", "gateway"),
+        "uid": f"uid-of-{name}",
     }
     return Cluster(**(usual | fields))
 

@@ -29,7 +29,7 @@ class FakeConnections:
         registration = await self._repository.registration(name)
         held = self._registered.get(name)
         if held is None or not held.is_for(registration):
-            held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
+            held = self._registered[name] = RegisteredCluster(registration, self._open)
         return held
 
     async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:

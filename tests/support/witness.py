@@ -18,6 +18,7 @@ from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from tests.support.memory_tables import MemoryTables
 
 IDLE_DAYS, NEVER_ACTIVE_DAYS = 7, 14  # as the plans promise
+VISITED = timedelta(days=1)  # for a tenant that a visitor woke
 EXEMPT_PLANS = {"standard"}
 FRESH = timedelta(minutes=30)  # how old the last word of a source may be
 TOLERANCE = timedelta(minutes=10)  # the clocks of two workers, 4 minutes off each, and some seconds of work
@@ -51,6 +52,7 @@ class Truth:
     _states: dict[str, str] = field(default_factory=dict[str, str])
     _plans: dict[str, str] = field(default_factory=dict[str, str])
     _awake_since: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _woken_by_visitor: dict[str, bool] = field(default_factory=dict[str, bool])
     _began: dict[str, datetime] = field(default_factory=dict[str, datetime])
     _instances: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -58,6 +60,9 @@ class Truth:
         """Take note of a tenant's row as it is written."""
         if row["state"] == "active" and self._states.get(slug) != "active":
             self._awake_since[slug] = self.now()
+            operation = json.loads(row["operation"])
+            by_visitor = (operation["kind"], operation["actor"]) == ("wake", "visitor")
+            self._woken_by_visitor[slug] = by_visitor and self._states.get(slug) == "waking"
             self._began.setdefault(row["instance"], self.now())
         self._states[slug], self._plans[slug], self._instances[slug] = row["state"], row["plan"], row["instance"]
 
@@ -76,7 +81,8 @@ class Truth:
         # What nobody can know yet is no reason: it is as a visit right after the tenant was put to sleep.
         if any(FRESH + TOLERANCE < now - each < idle for each in self.unseen.get(slug, ())):
             found.append(f"it was used at {max(self.unseen[slug])} while the source was silent")
-        if now - self._awake_since.get(slug, now) < idle - TOLERANCE:
+        awake = VISITED if self._woken_by_visitor.get(slug) else idle
+        if now - self._awake_since.get(slug, now) < awake - TOLERANCE:
             found.append(f"it is awake since {self._awake_since.get(slug)}")
         if now - began < never_active - TOLERANCE:
             found.append(f"its instance became active at {began}")

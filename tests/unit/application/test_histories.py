@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from shared.application.idempotent_start import Caller
 from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Window
 from shared.domain.instances import InstanceId, namespace_name
@@ -22,6 +23,7 @@ from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
+from shared.domain.visits import VISITOR
 from shared.domain.workloads import KIND
 from shared.errors import Conflict, Invalid, NotFound, Transient, Unreachable
 from shared.settings import ActivitySettings, SweepSettings
@@ -131,7 +133,7 @@ class History(RuleBasedStateMachine):
         self._call(worker, sign_up, fault)
 
     @rule(
-        what=st.sampled_from(["sleep", "sleep", "wake", "wake", "cancel", "retry", "delete"]),
+        what=st.sampled_from(["sleep", "sleep", "wake", "wake", "open", "cancel", "retry", "delete"]),
         slug=slugs,
         version=versions,
         worker=workers,
@@ -148,6 +150,8 @@ class History(RuleBasedStateMachine):
                     await chosen.sleep.sleep(Slug(slug), PORTAL, workflows)
                 case "wake":
                     await chosen.wake.wake(Slug(slug), PORTAL, workflows)
+                case "open":
+                    await chosen.wake.wake(Slug(slug), Caller(VISITOR), workflows)
                 case "retry":
                     await chosen.retry.retry(Slug(slug), version, PORTAL, workflows)
                 case _:

@@ -9,17 +9,20 @@ import pytest
 from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.storage import Row
 from shared.application import visits
+from shared.application.idempotent_start import Caller
 from shared.application.ports.stored import Stored
-from shared.application.visits import FRESH_SECONDS, MAX_HOSTS, MAX_UNKNOWN, NOBODY
+from shared.application.visits import FRESH_SECONDS, MAX_HOSTS, MAX_UNKNOWN, MAX_WAKES, NOBODY
 from shared.domain.activity import Watch
 from shared.domain.dormancy import Window
 from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
-from shared.domain.visits import BACKOFF_SECONDS, RETRY_SECONDS, Answer, Message, VisitState
+from shared.domain.visits import BACKOFF_SECONDS, RETRY_SECONDS, VISITOR, Answer, Message, VisitState
 from shared.errors import BerthError, NotFound, Permanent, TooMany, Transient, Unreachable
+from shared.settings import ProvisioningSettings
 from tests.support.builders import new_cluster, new_settings
 from tests.support.sweeping import ACTIVITY, SOURCE
-from tests.support.world import World, new_world, violations
+from tests.support.world import PORTAL, World, new_world, violations
 
 ACME = "acme.one.example.com"
 DAY = timedelta(days=1)
@@ -216,7 +219,7 @@ async def test_strangers_learn_nothing_and_write_nothing() -> None:
     world = await new_world(clusters=[new_cluster(), new_cluster("two", region="other")])
     await world.asleep()
     await world.active("deleted")
-    await world.worker.delete.delete(Slug("deleted"), visits.VISITOR, world.workflows)
+    await world.worker.delete.delete(Slug("deleted"), Caller(VISITOR), world.workflows)
     assert await told(world, "deleted.one.example.com") == NOBODY  # it is about to be
     await world.run()
     pass_time(world, 10)
@@ -276,27 +279,90 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "MAX_HOSTS", 50)
     world = await new_world()
     await world.asleep()
-    remembered = world.worker.visits._hosts  # pyright: ignore[reportPrivateUsage]
+    known, others = world.worker.visits._known, world.worker.visits._others  # pyright: ignore[reportPrivateUsage]
+    await show(world)
     for number in range(200):
         pass_time(world, 0.1)
-        await show(world)
         with pytest.raises(NotFound):
             await show(world, f"nobody-{number}.one.example.com")
-    assert len(remembered) == 50
-    assert ACME in remembered  # asked for all the time
+    assert len(others) == 50
+    assert list(known) == [ACME]  # though it was asked for first
+    await world.worker.delete.delete(Slug("acme"), Caller("portal"), world.workflows)
     pass_time(world)
-    refused: list[str] = []
-    for number in range(300, 300 + 3 * MAX_UNKNOWN):
-        host = f"nobody-{number}.one.example.com"
-        try:
-            await show(world, host)
-        except TooMany:
-            refused.append(host)
-        except NotFound:
-            await show(world)
-    assert len(refused) == 2 * MAX_UNKNOWN
-    assert not remembered.keys() & set(refused)
-    assert ACME in remembered
+    with pytest.raises(NotFound):
+        await show(world)
+    assert not known
+    assert ACME in others
+
+
+async def test_of_many_tenants_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "MAX_HOSTS", 2)
+    world = await new_world()
+    hosts = [f"t-{number}.one.example.com" for number in range(3)]
+    for number in range(3):
+        await world.sign_up(f"t-{number}")
+    pass_time(world)
+    for host in hosts:
+        await show(world, host)
+        await show(world, hosts[0])
+    assert list(world.worker.visits._known) == [hosts[2], hosts[0]]  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_foreign_domain_costs_no_lookup() -> None:
+    world = await new_world()
+    await world.asleep()
+    pass_time(world)
+    world.worker.faults.reset()
+    for number in range(3 * MAX_UNKNOWN):
+        with pytest.raises(NotFound):
+            await visit(world, f"t-{number}.elsewhere.example.com")
+    assert "get tenants" not in world.worker.faults.calls
+    assert (await show(world)).state is VisitState.ASLEEP  # a first look
+
+
+async def test_a_known_tenant_is_looked_for_in_a_flood() -> None:
+    world = await new_world()
+    await world.asleep()
+    await show(world)
+    pass_time(world)
+    world.worker.faults.away = lambda _: Transient("table storage responded 503")
+    with pytest.raises(Transient):
+        await show(world)
+    world.worker.faults.reset()
+    pass_time(world)
+    for number in range(MAX_UNKNOWN):
+        with pytest.raises(NotFound):
+            await show(world, f"nobody-{number}.one.example.com")
+    assert (await show(world)).state is VisitState.ASLEEP
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_visits_queue_a_bounded_number_of_wakes(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProvisioningSettings().max_concurrent == MAX_WAKES
+    monkeypatch.setattr(visits, "MAX_WAKES", 3)
+    world = await new_world(max_concurrent=1)
+    slugs = [f"t-{number}" for number in range(10)]
+    for slug in slugs:
+        await world.asleep(slug)
+    pass_time(world, 60)
+    hosts = [f"{slug}.one.example.com" for slug in slugs]
+    if at_once:
+        answers = await asyncio.gather(*(visit(world, host) for host in hosts))
+    else:
+        answers = [await visit(world, host) for host in hosts]
+    opening = [each for each in answers if each.state is VisitState.OPENING]
+    refused = [each for each in answers if each not in opening]
+    assert len(opening) == (3 if at_once else 4)  # one of which has a slot, which is known if it was begun before
+    assert {(each.state, each.message, each.retry_after) for each in refused} == {
+        (VisitState.ASLEEP, Message.NOT_NOW, RETRY_SECONDS)
+    }
+    assert (await world.tenant("t-9")).state is TenantState.HIBERNATED
+    assert isinstance(
+        await world.worker.wake.wake(Slug("t-9"), PORTAL, world.workflows), Operation
+    )  # whoever has a key
+    await world.run()
+    pass_time(world, RETRY_SECONDS)
+    assert (await visit(world, hosts[8])).state is VisitState.OPENING
 
 
 async def test_who_goes_away_does_not_take_the_answer_along() -> None:
@@ -340,5 +406,6 @@ async def test_a_visit_is_no_activity_but_keeps_the_next_sweep_away() -> None:
     assert list(kept) == ["keep"]
     assert "it may sleep from" in kept["keep"]
     assert (await world.tenant()).state is TenantState.ACTIVE
-    world.clock.advance(8 * DAY.total_seconds())
+    assert "a visitor woke it 0.0 days ago" in kept["keep"]
+    world.clock.advance(DAY.total_seconds())
     assert list(await sweep()) == ["hibernate"]  # nobody came again
