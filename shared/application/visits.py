@@ -32,9 +32,7 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 1.0  # for which an answer is given to all who ask about the same host
 MAX_HOSTS = 10_000  # of tenants, and as many others, that a worker remembers; the longest not asked about go first
 MAX_UNKNOWN = 100  # hosts that a worker may look for in a second without finding a tenant
-MAX_WAKES = (
-    64  # queued for a cluster, or being begun, with which no visit wakes: as many as start there at once by default
-)
+MAX_WAKES = 64  # queued for a cluster or being begun: no visit adds to so many; as many start there at once by default
 NOBODY = "there is no tenant at this address"
 
 

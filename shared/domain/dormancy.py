@@ -21,8 +21,8 @@ from shared.domain.visits import VISITOR
 MARGIN = timedelta(minutes=15)
 """How far off a time may be: activity is recorded every 5 minutes at most, and the clocks of sources differ."""
 VISITED_DAYS = 1
-"""For which a tenant that a visitor woke stays awake without activity: anybody may have opened its address, or a
-robot. Who really uses it is seen by a source within minutes, and gives it the usual days."""
+"""For which a tenant that a visitor woke stays awake without activity: anybody may have opened its address, or
+a robot. Who really uses it is seen by a source within minutes, and gives it the usual days."""
 RECHECK = timedelta(hours=6)
 """After which to decide again on a tenant whose time has come, but which is busy or of which something is unknown."""
 
@@ -135,7 +135,7 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         return decision(Outcome.KEEP, f"it is to stay awake until {_moment(policy.keep_awake_until)}", due_at)
     found = _found(began, last_activity_at, seen_by, now)
     if _was_visited(tenant) and (last_activity_at is None or last_activity_at < tenant.state_since):
-        found = f"{found}, a visitor woke it {_days(tenant.state_since, now)} ago"
+        found = f"{found}, a visitor woke it {_days(tenant.state_since, now)} ago (which counts for {VISITED_DAYS} day)"
     if due_at > now:
         return decision(Outcome.KEEP, f"{found}; it may sleep from {_moment(due_at)} on", due_at)
     # One of which no activity is known may have had some before its sources began to watch: then both times count.

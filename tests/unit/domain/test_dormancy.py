@@ -288,7 +288,7 @@ def test_a_visitor_keeps_a_tenant_awake_for_a_day() -> None:
     assert (decision.outcome, decision.due_at) == (Outcome.KEEP, visited.state_since + DAY)
     assert decision.threshold_days == VISITED_DAYS == 1
     assert decision.reason == (
-        "it was last used 29.0 days ago (prometheus), a visitor woke it 0.5 days ago; "
+        "it was last used 29.0 days ago (prometheus), a visitor woke it 0.5 days ago (which counts for 1 day); "
         "it may sleep from 2026-04-30 00:00 UTC on"
     )
     decision = decided(signal, tenant=woken(NOW - 2 * DAY, VISITOR))
