@@ -37,7 +37,7 @@ async def let_weeks_pass(stack: ProxiedStack, slug: str) -> None:
     finally:
         await tables.close()
     watched = {"since": (now - 2 * WEEKS).isoformat(), "until": now.isoformat()}
-    await stack.api.call("POST", "activity", {"source": SOURCE, "watched": watched})
+    await send_until_accepted(stack, "POST", "activity", {"source": SOURCE, "watched": watched})
 
 
 async def sweep(stack: ProxiedStack, slug: str) -> Json:
