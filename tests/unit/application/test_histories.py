@@ -6,6 +6,7 @@ gives back what was there, and only a deletion removes data.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -249,6 +250,40 @@ class History(RuleBasedStateMachine):
                 await self.world.deliver_again(waiting[number % len(waiting)], worker=worker)
 
         self._call(worker, deliver, fault)
+
+    @rule(slug=slugs, number=st.integers(4, 14), after=st.booleans(), turns=st.integers(0, 2))
+    def overtake(self, slug: str, number: int, after: bool, turns: int) -> None:
+        """A worker stalls while it stops or starts a tenant; others end that, and do the opposite once or twice."""
+        slow, other = self.world.workers
+
+        async def turn() -> None:
+            tenant = await self.world.tenant(slug)
+            if tenant.state is TenantState.ACTIVE:
+                await other.sleep.sleep(Slug(slug), PORTAL, self.world.workflows)
+            else:
+                await other.wake.wake(Slug(slug), PORTAL, self.world.workflows)
+
+        async def overtake() -> None:
+            with suppress(Conflict):  # something is going on already
+                await turn()
+            waiting = [each for each in self.world.waiting() if each.work.slug == slug]
+            if not waiting:
+                return
+            slow.faults.reset()
+            stall = slow.faults.stall(number, after=after)
+            late = asyncio.create_task(self.world.deliver_again(waiting[0], worker=0))
+            await stall.reached_or_done(late)
+            slow.faults.reset()
+            for _ in range(turns):
+                await self.world.run(until=self.world.clock.monotonic() + 300)
+                with suppress(Conflict):
+                    await turn()
+            await self.world.run(until=self.world.clock.monotonic() + 300)
+            stall.release()
+            await late
+
+        self.unsettled = True
+        self._call(0, overtake, Fault())
 
     @rule(number=st.integers(0, 50), worker=workers)
     def deliver_late(self, number: int, worker: int) -> None:
