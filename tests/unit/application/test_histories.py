@@ -233,12 +233,12 @@ class History(RuleBasedStateMachine):
         truth = self.storage.truth
         self.world.clock.advance(1)
         if truth.silent_since is None:
-            truth.silent_since = self.world.clock.now()
+            truth.source_goes()
             for slug, at in self.unreported:
                 truth.unseen.setdefault(slug, []).append(at)
             self.unreported.clear()
         else:
-            truth.silent_since, truth.watched_since = None, self.world.clock.now()
+            truth.source_returns()
 
     # What time and workers do
 
