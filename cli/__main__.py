@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 
-from cli import activity, clusters, kubectl, stack, sweep, tenants
+from cli import activity, clock, clusters, kubectl, stack, sweep, tenants
 from cli.api import ProblemError
-from cli.demo import demo
+from cli.demo.fleet import MIN_TENANTS
+from cli.demo.run import demo
 from cli.running import NoStackError, TargetError, running
+from local.clock import ClockError
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
 from local.stack import ROOT
@@ -27,7 +29,7 @@ CHECKS: dict[str, list[str]] = {
     "tests": [sys.executable, "-m", "pytest"],
 }
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
-BENCHMARKS = ("burst", "scale", "sweep", "watch")  # besides the one without a name
+BENCHMARKS = ("burst", "scale", "sweep", "wake", "watch")  # besides the one without a name
 # More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time; tests of one
 # file share a stack.
 PARALLEL = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
@@ -39,17 +41,21 @@ def main(arguments: Sequence[str]) -> int:
         command = [*running().kubectl, *asyncio.run(kubectl.arguments(arguments[1:]))]
         os.execv(command[0], command)  # noqa: S606 - no shell wanted
     options, rest = _parser().parse_known_args(arguments)
+    if options.command == "clock" and not options.to and rest:
+        options.to = rest.pop(0)  # -1h, which is no option but cannot be done either
     if rest and options.command not in ("test", "bench"):
         options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
             return _run(demo(options.tenants, as_json=options.json))
         case "up":
-            return _run(stack.up(options.port, options.workers, options.redelivery))
+            return _run(stack.up(options.port, options.workers, options.redelivery, clock=options.clock))
         case "down":
             return stack.down()
         case "status":
             return _run(stack.status(as_json=options.json))
+        case "clock":
+            return clock.run(options)
         case "logs":
             return stack.logs(options.part, follow=options.follow)
         case "tenants":
@@ -109,9 +115,17 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(fail=command.error)  # so that an error prints the usage of the command
         return command
 
-    show = add("demo", "start a stack, sign up many tenants at the same time, check Kubernetes and the tables, stop")
-    # The demo deletes one tenant, and puts another one to sleep.
-    show.add_argument("--tenants", type=_at_least(2), default=25, help="number of signups, at least 2 (default: 25)")
+    show = add(
+        "demo",
+        "start a stack, sign up many tenants at the same time, let two weeks pass until most sleep, wake two, check "
+        "Kubernetes and the tables, stop",
+    )
+    show.add_argument(
+        "--tenants",
+        type=_at_least(MIN_TENANTS),
+        default=25,
+        help=f"number of signups, at least {MIN_TENANTS} (default: 25)",
+    )
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
@@ -124,8 +138,10 @@ def _parser() -> argparse.ArgumentParser:
         help="after how long the durable work of a worker that was killed or stopped is given to another one "
         "(default: 0, at once when it was killed; on Azure it is 60, as host.json says)",
     )
+    up.add_argument("--clock", action="store_true", help="let ./berth clock move the time of all its parts")
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
+    clock.add_arguments(add("clock", "show the clock of the running stack, or move it forward, if `up` had --clock"))
     logs = add("logs", "print the log of a part of the running stack")
     logs.add_argument(
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
@@ -152,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "measure provisioning and compare it with kubectl and with Kubernetes alone; `bench burst --signups N` sends N "
         "signups at the same time; `bench watch --pods N` measures what waiting costs on a cluster with N other pods; "
         "`bench scale --tenants N` what a request and the minute timer cost beside N tenants; "
-        "`bench sweep` what a sweep costs. These four take "
+        "`bench sweep` what a sweep costs; `bench wake` how long a wake takes. These five take "
         "`--check`, which exits with 1 when a goal is missed",
     )
     return parser
@@ -186,7 +202,7 @@ if __name__ == "__main__":
     try:
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
-    except (StackError, NoStackError, TargetError, ProblemError) as error:
+    except (StackError, NoStackError, TargetError, ClockError, ProblemError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")

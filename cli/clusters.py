@@ -132,8 +132,13 @@ def _max_instances(options: argparse.Namespace) -> Json:
 
 def _table(clusters: list[Json]) -> Table:
     columns = ("name", "region", "state", "capacity", "allocated", "free", "starting", "waiting", "waking", "instances")
-    table = Table(*columns, "responds", box=None)
+    table = Table(*columns, "max instances", "responds", box=None)
     for each in sorted(clusters, key=lambda cluster: cluster["name"]):
         breaker = each["breaker"]
-        table.add_row(*(str(each[column]) for column in columns), f"not since {breaker['since']}" if breaker else "yes")
+        limit = each["max_instances"]
+        table.add_row(
+            *(str(each[column]) for column in columns),
+            "no limit" if limit is None else str(limit),
+            f"not since {breaker['since']}" if breaker else "yes",
+        )
     return table

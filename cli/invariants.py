@@ -143,5 +143,5 @@ def _served_hosts(route: Json) -> list[str]:
 
 
 async def _listed(plane: ControlPlane) -> list[Json]:
-    selector = ["-l", "app.kubernetes.io/managed-by=berth"]
+    selector = ["-l", "berth.dev/owner"]
     return json.loads(await kubectl(plane, "get", _KINDS, "-A", *selector, "-o", "json"))["items"]

@@ -21,7 +21,10 @@ class TargetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How to reach a running stack. Only the user who started it may read the keys."""
+    """How to reach a running stack. Only the user who started it may read the keys.
+
+    `clock` is the file of its clock, if that can be moved.
+    """
 
     url: str
     function_key: str
@@ -30,6 +33,7 @@ class Running:
     directory: str
     parts: dict[str, int]
     workers: int
+    clock: str
     pid: int
     started: str
 
@@ -44,6 +48,7 @@ def announce(stack: Stack) -> None:
         directory=str(stack.processes.directory),
         parts=stack.processes.pids(),
         workers=stack.workers,
+        clock=str(stack.clock.file) if stack.has_clock else "",
         pid=os.getpid(),
         started=start_time(os.getpid()),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.api import Api
+from cli.clock import clock_of, shown
 from cli.output import console
 from cli.running import NoStackError, announce, running, withdraw
 from local.janitor import start_time
@@ -19,7 +20,7 @@ from local.stack import Stack
 DOWN_SECONDS = 30
 
 
-async def up(port: int, workers: int, redelivery: float) -> int:
+async def up(port: int, workers: int, redelivery: float, *, clock: bool) -> int:
     """Run the stack until Ctrl-C, SIGTERM, or until a part ends that cannot be started again."""
     try:
         running()
@@ -31,8 +32,8 @@ async def up(port: int, workers: int, redelivery: float) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
-    print("starting: Azurite, task hub, Kubernetes control plane, gateway, Functions host …", flush=True)
-    async with Stack(port=port, workers=workers, redelivery=redelivery) as stack:
+    print("starting: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …", flush=True)
+    async with Stack(port=port, workers=workers, redelivery=redelivery, clock=clock) as stack:
         announce(stack)
         welcome(stack)
         waiting = asyncio.create_task(ended.wait())
@@ -61,13 +62,21 @@ def down() -> int:
 async def status(*, as_json: bool) -> int:
     """Show the parts of the running stack and the dependency checks; 1 if it is not ready."""
     target = running()
+    now, ahead = clock_of(target)
     async with Api(target.url, target.master_key) as api:
         health = await api.call("GET", "dependencies")
         clusters = await api.all("clusters") if health["checks"]["tables"] == "ok" else []
     if as_json:
         print(
             json.dumps(
-                {"url": target.url, "parts": target.parts, "workers": target.workers, **health, "clusters": clusters},
+                {
+                    "url": target.url,
+                    "parts": target.parts,
+                    "workers": target.workers,
+                    "clock_ahead_seconds": round(ahead.total_seconds()),
+                    **health,
+                    "clusters": clusters,
+                },
                 indent=2,
             )
         )
@@ -79,7 +88,10 @@ async def status(*, as_json: bool) -> int:
     for name, result in health["checks"].items():
         checks.add_row(name, result)
     out = console()
-    out.print(f"API at {target.url}/api, worker processes: {target.workers}, files in {target.directory}\n")
+    out.print(f"API at {target.url}/api, worker processes: {target.workers}, files in {target.directory}")
+    if ahead:
+        out.print(f"clock: {shown(now, ahead)}")
+    out.print()
     out.print(table, "", checks)
     for cluster in clusters:
         out.print(
@@ -113,13 +125,14 @@ def welcome(stack: Stack) -> None:
     """Print how to reach a stack, and a first request."""
     body = '{"slug":"first","plan":"trial","region":"local","email":"owner@example.com","display_name":"First"}'
     redelivery = f"redelivery     {stack.redelivery:g} s\n" if stack.redelivery else ""
+    clock = "clock          can be moved: ./berth clock +8d\n" if stack.has_clock else ""
     print(
         f"""
 API            {stack.api_url}/api
 function key   {stack.function_key}
 master key     {stack.master_key}
 workers        {stack.workers}
-{redelivery}
+{redelivery}{clock}
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'

@@ -10,7 +10,9 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.durable import DurableWorkflows
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
 from shared.adapters.plans import load_plans
+from shared.adapters.prices import load_prices
 from shared.adapters.prometheus import Prometheus
+from shared.adapters.retail_prices import RetailPricesApi
 from shared.adapters.retry import RetryPolicy
 from shared.adapters.tables.connection import AzureTableStorage
 from shared.adapters.templates import YamlTenantTemplates
@@ -19,12 +21,17 @@ from shared.settings import Settings, TableSettings
 
 
 class Container(UseCases):
-    """The use cases on their real adapters, whose connections it holds; raises PlansError for a wrong document."""
+    """The use cases on their real adapters, whose connections it holds.
+
+    Raises:
+        PlansError: The document of plans is wrong.
+        PricesError: The document of prices is wrong.
+    """
 
     _connections: ClusterConnectionPool
 
     def __init__(self, settings: Settings) -> None:
-        plans = load_plans()
+        plans, prices = load_plans(), load_prices()
         # One for the tables and all clusters, because it holds connections and caches tokens.
         self._identity = DefaultAzureCredential()
         self._tables = _tables(settings.tables, self._identity)
@@ -44,14 +51,17 @@ class Container(UseCases):
         templates = YamlTenantTemplates(settings.tenants, plans)
         url = settings.activity.prometheus_url
         self._metrics = Prometheus(url, self._identity) if url else None
+        self._retail = RetailPricesApi(settings.prices.api_url) if settings.prices.refresh else None
         super().__init__(
             settings,
             plans=plans,
+            prices=prices,
             tables=self._tables,
             clock=clock,
             connect=connect,
             templates=templates,
             metrics=self._metrics,
+            retail=self._retail,
         )
 
     async def close(self) -> None:
@@ -60,6 +70,8 @@ class Container(UseCases):
         await self._tables.close()
         if self._metrics is not None:
             await self._metrics.close()
+        if self._retail is not None:
+            await self._retail.close()
         await self._identity.close()
 
     def workflows(self, client: DurableFunctionsClient) -> DurableWorkflows:

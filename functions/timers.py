@@ -65,6 +65,14 @@ async def poll_activity(timer: func.TimerRequest) -> None:
         await _until_next_time("asking the metrics", poll.run())
 
 
+@bp.timer_trigger(schedule="%BERTH_PRICES_SCHEDULE%", arg_name="timer", run_on_startup=False)
+async def refresh_prices(timer: func.TimerRequest) -> None:
+    """Ask Azure's price list which prices have changed, if that is allowed."""
+    refresh = container().refresh_prices
+    if refresh is not None:
+        await _until_next_time("refreshing the prices", refresh.run())
+
+
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:

@@ -9,6 +9,7 @@ from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.prices import TablePriceRepository
 from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.retention import TableOldRecords
@@ -32,14 +33,19 @@ from shared.application.dependencies import Dependency, DependencyChecks
 from shared.application.dormancy import Dormancy
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
+from shared.application.instance_changes import InstanceChanges
+from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
 from shared.application.ports.metrics import Metrics
+from shared.application.ports.prices import RetailPrices
+from shared.application.price_books import PriceBooks
 from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
+from shared.application.refresh_prices import RefreshPrices
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.signup import Signup
@@ -47,8 +53,10 @@ from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
+from shared.application.visits import Visits
 from shared.application.wake import Wake
 from shared.domain.plans import Plans
+from shared.domain.retail_prices import PriceDocument
 from shared.domain.workflow import Activity
 from shared.settings import Settings
 
@@ -63,11 +71,13 @@ class UseCases:
     Args:
         settings: All settings.
         plans: All plans.
+        prices: The prices that are deployed.
         tables: Where the records are.
         clock: The present time.
         connect: Makes the connections to the registered clusters.
         templates: What a tenant is made of.
         metrics: The fleet's metrics, if there are any.
+        retail: Azure's public price list, if it may be asked.
     """
 
     def __init__(
@@ -75,11 +85,13 @@ class UseCases:
         settings: Settings,
         *,
         plans: Plans,
+        prices: PriceDocument,
         tables: Tables,
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
         templates: TenantTemplates,
         metrics: Metrics | None = None,
+        retail: RetailPrices | None = None,
     ) -> None:
         self.settings = settings
         self.plans = plans
@@ -100,6 +112,9 @@ class UseCases:
             clock=clock,
             settings=settings.provisioning,
         )
+        changes = InstanceChanges(
+            tenants=tenants, clusters=clusters, templates=templates, clock=clock, settings=settings.provisioning
+        )
         start = IdempotentStart(tenants=tenants, keys=keys, clock=clock)
         self.signup = Signup(
             tenants=tenants,
@@ -115,7 +130,11 @@ class UseCases:
         self.change_policy = ChangePolicy(tenants=tenants, start=start, clock=clock)
         activity = TableActivityRepository(tables)
         self.record_activity = RecordActivity(
-            activity=activity, tenants=tenants, reservations=reservations, clock=clock
+            activity=activity,
+            tenants=tenants,
+            reservations=reservations,
+            clock=clock,
+            settings=settings.activity,
         )
         self.poll_activity = (
             None
@@ -130,11 +149,21 @@ class UseCases:
                 settings=settings.activity,
             )
         )
+        found_prices = TablePriceRepository(tables)
+        self.price_books = PriceBooks(document=prices, prices=found_prices)
+        self.refresh_prices = (
+            None
+            if retail is None
+            else RefreshPrices(
+                document=prices, prices=found_prices, retail=retail, clock=clock, settings=settings.prices
+            )
+        )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
+        self.visits = Visits(tenants=tenants, clusters=clusters, admission=admission, wake=self.wake, clock=clock)
         self.forget = Forget(
             tenants=tenants,
             clusters=clusters,
@@ -182,6 +211,13 @@ class UseCases:
             connections=connections,
             admission=admission,
             lost_instances=lost_instances,
+            instance_repair=InstanceRepair(
+                tenants=tenants,
+                connections=connections,
+                changes=changes,
+                clock=clock,
+                seconds=settings.kubernetes.total_timeout,
+            ),
             clock=clock,
             settings=settings.reconciliation,
         )
@@ -191,9 +227,8 @@ class UseCases:
         ports = ActivityPorts(
             tenants=tenants,
             latency=TableLatencyRepository(tables),
-            clusters=clusters,
             connections=connections,
-            templates=templates,
+            changes=changes,
             admission=admission,
             breakers=breakers,
             clock=clock,

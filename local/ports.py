@@ -1,6 +1,7 @@
 """Free loopback ports, never the same ones for two stacks on one machine."""
 
 import asyncio
+import errno
 import fcntl
 import random
 import socket
@@ -12,6 +13,10 @@ from typing import TextIO
 # its choice and its use.
 LOWEST, HIGHEST = 20_000, 29_999
 _LEASES = Path(tempfile.gettempdir()) / "berth-ports"
+
+
+class PortTakenError(Exception):
+    """Another program uses a port. The message says what to do."""
 
 
 class Ports:
@@ -43,6 +48,21 @@ class Ports:
             Path(lease.name).unlink(missing_ok=True)
             lease.close()
         self._leases.clear()
+
+
+def bind(port: int) -> socket.socket:
+    """Return a socket of loopback with that port, which does not listen yet; raises PortTakenError."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its last owner may have ended a moment ago
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError as error:
+        bound.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        text = f"port {port} is used by another program: end that program, or choose another port"
+        raise PortTakenError(text) from error
+    return bound
 
 
 async def listens(port: int) -> bool:

@@ -17,12 +17,13 @@ from local.janitor import start_time
 
 STOP_SECONDS = 8.0
 TAIL_LINES = 12
+ERROR = "error: "  # before the last line of a process that says itself what happened and what to do
 
 type Ready = Callable[[], Awaitable[bool]]
 
 
 class StackError(Exception):
-    """A part of the stack did not start, or ended by itself. The message has its name and the end of its log."""
+    """A part of the stack did not start, or ended. The message says what to do, and has the end of the part's log."""
 
 
 @dataclass
@@ -112,11 +113,18 @@ class Processes:
         ]
 
     def failure(self, name: str) -> StackError:
-        """Describe a service that ended or did not become ready."""
+        """Describe a service that ended or did not become ready: what happened, what to do, and the end of its log."""
         service = self._services[name]
+        lines = service.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
         code = service.process.poll()
-        how = "did not become ready" if code is None else f"ended with code {code}"
-        return StackError(f"{name} {how}. The end of its log:\n{_tail(service.log)}")
+        if code is None:
+            what = f"{name} was not ready within {service.seconds:g} s"
+            advice = "start it again when the machine is less busy; if that does not help, its log may say why"
+        elif lines and lines[-1].startswith(ERROR):
+            what, advice = f"{name} ended", lines[-1].removeprefix(ERROR)
+        else:
+            what, advice = f"{name} ended with code {code}", "remove the cause that its log names, and start it again"
+        return StackError("\n    ".join([f"{what}: {advice}. The last lines of its log:", *lines]))
 
     async def stop(self, name: str) -> None:
         """Send SIGTERM to a service, and SIGKILL if it has not ended after 8 seconds."""
@@ -167,8 +175,3 @@ class Processes:
             if service.process.poll() is not None or time.monotonic() > deadline:
                 raise self.failure(service.name)
             await asyncio.sleep(0.05)
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])

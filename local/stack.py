@@ -1,4 +1,4 @@
-"""The embedded stack: table server, task hub, control planes and Functions host, together."""
+"""The embedded stack: table server, task hub, control planes, their waiting rooms and Functions host, together."""
 
 import asyncio
 import contextlib
@@ -13,11 +13,13 @@ from typing import Any, Self
 
 import httpx
 
+from local.clock import MovableClock, new_clock
 from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, Options, start_control_plane
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
 from local.table_server import Azurite, responds, start_azurite
+from local.waiting_room import start_waiting_room
 
 ROOT = Path(__file__).parent.parent
 CAPACITY = 2000
@@ -31,6 +33,7 @@ APP_SETTINGS = {
     "BERTH_RECOVERY_SCHEDULE": "*/30 * * * * *",
     "BERTH_TENANTS_OWNER": OWNER,
     "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
+    "BERTH_PRICES_SCHEDULE": "0 23 4 * * *",
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_PROVISIONING_PROGRESS_INTERVAL": "2",
@@ -49,6 +52,7 @@ class Stack:
         workers: The number of worker processes that run the app.
         redelivery: After how many seconds the task hub gives the work of a worker or host that died or stalled to
             another one. Azure Storage does so after the visibility timeout in host.json.
+        clock: Whether the clock of the host, its workers, the task hub and the tables can be moved.
         before_host: Called when all parts but the host are running; returns more app settings, such as the address of a
             proxy.
 
@@ -65,6 +69,7 @@ class Stack:
         port: int = 0,
         workers: int = 1,
         redelivery: float = 0.0,
+        clock: bool = False,
         before_host: Callable[["Stack"], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
@@ -73,6 +78,7 @@ class Stack:
         self._port = port
         self.workers = workers
         self.redelivery = redelivery
+        self.has_clock = clock
         self._before_host = before_host
         self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
@@ -81,6 +87,7 @@ class Stack:
     _hub: int
     processes: Processes
     azurite: Azurite
+    clock: MovableClock  # only if it has one
     control_planes: dict[str, ControlPlane]
     failed: asyncio.Future[StackError]
 
@@ -117,6 +124,8 @@ class Stack:
     async def __aenter__(self) -> Self:
         self.failed = asyncio.get_running_loop().create_future()
         self.processes = Processes()
+        if self.has_clock:
+            self.clock = new_clock(self.processes.directory / "clock")
         self._port = self._port or self.ports.take()
         self._hub = self.ports.take()
         try:
@@ -149,7 +158,7 @@ class Stack:
 
     async def _start(self) -> None:
         self.azurite, _, planes = await asyncio.gather(
-            start_azurite(self.processes, self.ports),
+            start_azurite(self.processes, self.ports, self._clock_environment),
             self._start_task_hub(),
             asyncio.gather(
                 *(start_control_plane(self.processes, self.ports, name, self._options) for name in self._names)
@@ -158,15 +167,30 @@ class Stack:
         self.control_planes = {plane.name: plane for plane in planes}
         if self._before_host is not None:
             self._settings |= await self._before_host(self)
-        await self._start_host()
+        app = f"127.0.0.1:{self._port}"
+        rooms = (start_waiting_room(self.processes, self.ports, plane, app) for plane in planes)
+        await asyncio.gather(self._start_host(), *rooms)
+        self._check_clock()
         for plane in planes:
             await self._register(plane)
         self._watcher = asyncio.create_task(self._watch())
 
+    @property
+    def _clock_environment(self) -> Mapping[str, str]:
+        return self.clock.environment if self.has_clock else {}
+
+    def _check_clock(self) -> None:
+        pids = self.processes.pids()
+        for name in ("azurite", "task-hub", "host") if self.has_clock else ():
+            if not self.clock.is_followed_by(pids[name]):
+                raise StackError(
+                    f"{name} has not loaded libfaketime; start the stack without a clock that can be moved"
+                )
+
     async def _start_task_hub(self) -> None:
         command = [sys.executable, "-m", "local.task_hub", "--port", str(self._hub)]
         command += ["--redelivery", str(self.redelivery)]
-        environment = {"PYTHONPATH": str(ROOT)}
+        environment = {"PYTHONPATH": str(ROOT), **self._clock_environment}
         await self.processes.start("task-hub", command, ready=lambda: listens(self._hub), environment=environment)
 
     async def _start_host(self) -> None:
@@ -182,6 +206,7 @@ class Stack:
             "BERTH_TABLES_CONNECTION": self.tables_connection,
             "BERTH_TENANTS_SECRET_SEED": secrets.token_urlsafe(32),
             "BERTH_KUBERNETES_KUBECONFIG": str(config),
+            **self._clock_environment,
             **self._settings,
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]

@@ -1,6 +1,7 @@
 """Azurite's table server, which stands in for Azure Table Storage."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -35,24 +36,25 @@ def connection_string(endpoint: str) -> str:
     return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};TableEndpoint={endpoint};"
 
 
-async def start_azurite(processes: Processes, ports: Ports) -> Azurite:
-    """Start a table server with no data, whose log has one line for each request; raises StackError."""
+async def start_azurite(
+    processes: Processes, ports: Ports, environment: Mapping[str, str] | None = None, *, in_memory: bool = False
+) -> Azurite:
+    """Start a table server with no data, whose log has one line for each request; raises StackError.
+
+    With `in_memory` it saves nothing to the disk: of some 100,000 rows it cannot, because all of them are one string.
+    """
     azurite = Azurite(ports.take())
+    location = ("--inMemoryPersistence",) if in_memory else ("--location", str(processes.directory / "azurite"))
     command = [
         *(os.environ["BERTH_NODE"], os.environ["BERTH_AZURITE"]),
         *("--tableHost", "127.0.0.1", "--tablePort", str(azurite.port)),
-        *(
-            "--location",
-            str(processes.directory / "azurite"),
-            "--skipApiVersionCheck",
-            "--disableTelemetry",
-        ),
+        *(*location, "--skipApiVersionCheck", "--disableTelemetry"),
     ]
 
     async def ready() -> bool:
         return await responds(azurite.endpoint)
 
-    await processes.start("azurite", command, ready=ready)
+    await processes.start("azurite", command, ready=ready, environment=environment)
     return azurite
 
 

@@ -30,10 +30,11 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.testing import InMemoryOrchestrationBackend
 from durabletask.testing.in_memory_backend import ActivityWorkItem, OrchestrationInstance
 
+from local.clock import longest_sleep
+
 THREADS = 256  # each open stream and each wait for an instance holds one; they are started as they are needed
 KEEP_ENDED = 10_000
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-CLOCK_SECONDS = 60.0  # the longest sleep before the wall clock is read again: somebody may set it
 
 type Key = tuple[str, ...]
 
@@ -269,9 +270,9 @@ class TaskHub(InMemoryOrchestrationBackend):
     def _run_timers(self) -> None:
         with self._due:
             while True:
-                wait = self._timers[0][0] - time.time() if self._timers else CLOCK_SECONDS
+                wait = self._timers[0][0] - time.time() if self._timers else longest_sleep()
                 if wait > 0:
-                    self._due.wait(min(wait, CLOCK_SECONDS))
+                    self._due.wait(min(wait, longest_sleep()))
                 else:
                     heapq.heappop(self._timers)[2]()
 

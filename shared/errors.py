@@ -38,10 +38,10 @@ class Unfit(Conflict):
 
     Args:
         message: Which one, for a person.
-        missing: Everything that it lacks, each as a sentence.
+        missing: Everything that it lacks, each as the location in the request and a sentence.
     """
 
-    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *missing: tuple[str, str]) -> None:
         super().__init__(message)
         self.missing = missing
 
@@ -86,6 +86,10 @@ class WrongRegistration(Unreachable):
 
 class QueueFull(Transient):
     """The queue of signups is full; `retry_after` says when to send the request again."""
+
+
+class TooMany(Transient):
+    """Too many requests of one kind come at once; `retry_after` says when to send this one again."""
 
 
 class Permanent(BerthError):

@@ -158,11 +158,12 @@ class RetentionSettings(_Section):
 
 
 class ReconciliationSettings(_Section):
-    """What happens to what is on the clusters and in no record."""
+    """What happens to what does not match between the clusters and the records."""
 
     repair: bool = True
-    """Whether namespaces and reservations of no tenant are removed when they are found for the second time, an hour
-    later. With `false` they are only reported."""
+    """Whether what does not match is repaired: pods and routes that are not as their tenant's state asks at once,
+    namespaces and reservations when they are found for the second time, an hour later. With `false` it is only
+    reported."""
 
 
 class ActivitySettings(_Section):
@@ -173,6 +174,10 @@ class ActivitySettings(_Section):
     While it is empty, no tenant is put to sleep."""
     fresh_seconds: Annotated[int, Field(ge=60, le=86400)] = 1800
     """Seconds after which a source that has reported nothing more is away."""
+    max_gap_seconds: Annotated[int, Field(ge=0, le=86400)] = 1800
+    """Seconds for which a source may be blind, as it is for 15 minutes when a gateway restarts, without the idle days
+    of all its tenants beginning anew. All such gaps together may be 2 % of any week. What came only in a gap is not
+    seen. 0 forgives none."""
 
     prometheus_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#@]+)?$")] = ""
     """Address of a Prometheus that scrapes the gateways of all clusters, before /api/v1; empty for none. It is the
@@ -180,27 +185,33 @@ class ActivitySettings(_Section):
     berth's identity needs the role Monitoring Data Reader."""
     activity_query: Annotated[str, Field(min_length=1)] = (
         "sum by (destination_service_namespace) ("
-        "(increase(istio_requests_total[10m]) and istio_requests_total offset 10m)"
-        " or (istio_requests_total unless istio_requests_total offset 10m))"
+        "istio_requests_total and timestamp(istio_requests_total)"
+        " > on (job, cluster, instance) group_left () (timestamp(envoy_server_uptime) - envoy_server_uptime)"
+        " and on (job, cluster, instance) envoy_server_uptime < 1200"
+        " or last_over_time(istio_requests_total[10m]) - last_over_time(istio_requests_total[10m] offset 10m) >= 0"
+        " or last_over_time(istio_requests_total[10m]))"
     )
-    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element. A new counter counts
-    as a whole, because it begins with the first request. Leave out here, by labels, what is no use of a tenant: probes,
-    monitors, berth's own requests."""
+    """PromQL for the requests of the last 10 minutes by namespace, the one label of each element: by how much each
+    counter is higher than it was 10 minutes ago. One that is new, or lower, counts as a whole, because it began with
+    the first request, and so do those of a gateway that runs for less than 20 minutes, because they may be as high as
+    before. (`increase` would miss the first request, and extrapolate the others.) Leave out here, by labels, what is no
+    use of a tenant: probes and monitors."""
     coverage_query: Annotated[str, Field(min_length=1)] = (
-        'sum_over_time(up{job=~".*gateway.*"}[10m])'
-        " * scalar(sum(resets(istio_requests_total[10m])) == bool 0 or vector(1))"
+        '(resets(envoy_server_uptime{job=~".*gateway.*"}[15m]) == bool 0'
+        ' and last_over_time(envoy_server_uptime{job=~".*gateway.*"}[5m]))'
+        ' or 0 * last_over_time(up{job=~".*gateway.*"}[10m])'
     )
-    """PromQL for the scrapes of the last 10 minutes that worked, one element for each gateway, which names its cluster
-    by the label `BERTH_ACTIVITY_CLUSTER_LABEL`; 0 if a counter began anew, because what it counted last was lost. Too
-    few, or a cluster without an element, is a gap for that cluster's tenants."""
+    """PromQL for where no request of the last 5 minutes is lost, one element for each gateway, which names its cluster
+    by the label `BERTH_ACTIVITY_CLUSTER_LABEL`: 1 if a scrape of it worked and it was not restarted; else 0, because
+    what it counted last is not known. A 0, or a cluster without an element, is a gap for that cluster's tenants."""
     cluster_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")] = "cluster"
     """The label by which each element of the coverage query names its cluster, as it is registered. Azure Monitor puts
     `cluster`, the name of the AKS cluster, on every series. Where that is another name, translate it in the query with
     `label_replace`. Elements without the label count only while a single cluster is registered."""
-    scrape_seconds: Annotated[int, Field(ge=5, le=120)] = 30
-    """Seconds between two scrapes of a gateway (Azure Monitor's default is 30)."""
     ignore_requests: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor."""
+    """Requests in 10 minutes up to which a tenant does not count as used, such as those of a monitor. Allow for those
+    of 20 minutes and one more: so many a gateway counts that has just been started. The waiting room has to recognise
+    the monitor by its `User-Agent`: else it wakes the tenant that it watches."""
 
     @property
     def required(self) -> frozenset[str]:
@@ -226,6 +237,21 @@ class SweepSettings(_Section):
     idle."""
     max_tenants: Annotated[int, Field(ge=1, le=10_000)] = 500
     """How many tenants one sweep may put to sleep, however many there are; if more look dormant, it refuses too."""
+
+
+class PricesSettings(_Section):
+    """Where the prices come from that costs are computed with, besides the document shared/prices.yaml."""
+
+    schedule: Annotated[str, Field(min_length=1)]
+    """When the prices are refreshed, as an NCRONTAB expression such as `0 23 4 * * *`, at 04:23 UTC. The Functions host
+    reads it."""
+    refresh: bool = False
+    """Whether Azure's public price list is asked at all. With `false` the prices are those of the document, and those
+    that were found before."""
+    api_url: Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$")] = "https://prices.azure.com/api/retail/prices"
+    """Address of Azure's public price list, which wants no sign-in."""
+    max_factor: Annotated[float, Field(gt=1, le=1000)] = 5.0
+    """How many times as high or as low as before a price may be; beyond that it is not taken, and logged."""
 
 
 class TenantSettings(_Section):
@@ -267,6 +293,7 @@ class Settings(BaseSettings):
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     activity: ActivitySettings = ActivitySettings()
     sweep: SweepSettings = Field(default={}, validate_default=True)
+    prices: PricesSettings = Field(default={}, validate_default=True)
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

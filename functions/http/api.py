@@ -1,6 +1,6 @@
 """All routes of the API: importing a module registers its routes."""
 
-from functions.http import activity, clusters, health, operations, reconciliations, reference, sweeps, tenants
+from functions.http import activity, clusters, health, operations, reconciliations, reference, sweeps, tenants, visits
 from functions.http.endpoint import ROUTES, bp
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "reference",
     "sweeps",
     "tenants",
+    "visits",
 ]

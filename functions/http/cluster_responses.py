@@ -102,16 +102,18 @@ class Finding(ResponseBody):
     """Something on a cluster that does not match the records, or the reverse."""
 
     kind: FindingKind
-    """`orphan`: a namespace of no tenant's instance. `forgotten`: one that an operator has forgotten. `missing`: an
-    active tenant's namespace is not there. `reservation`: one of no tenant. `volume`: it is left of a removed instance
-    and not deleted; berth never deletes it. `skipped`: the cluster was not compared."""
+    """`orphan`: a namespace of no tenant's instance. `forgotten`: one that an operator has forgotten. `missing`: the
+    namespace of a tenant, active or asleep, is not there. `stopped`: an active tenant has a workload without pods.
+    `route`: an active tenant has no route. `running`: a tenant that sleeps has pods or a route. `reservation`: it is of
+    no tenant, or not as its tenant's state asks. `volume`: it is left of a removed instance and not deleted; berth
+    never deletes it. `skipped`: the cluster was not compared."""
     cluster: str
     subject: str
     """The instance, or the volume's name; empty for a whole cluster."""
     slug: str
     """The tenant that it was for; empty if that is not known."""
     state: FindingState
-    """`open`: still so. `repaired`: berth removed or released it. `gone`: it ended without berth."""
+    """`open`: still so. `repaired`: by berth. `gone`: it ended without berth."""
     text: str
     first_seen: Moment
     last_seen: Moment

@@ -13,6 +13,7 @@ from functions.http.route import (
     ACTOR,
     KEY,
     OPERATION,
+    OPERATION_PROBLEMS,
     POLL_AFTER,
     USUAL_PROBLEMS,
     WAIT,
@@ -52,7 +53,7 @@ async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
         summary="Ask an operation to end and to undo what it did; asking again is safe",
         parameters=(OPERATION, KEY, ACTOR),
         responses=(ACCEPTED,),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+        problems=OPERATION_PROBLEMS,
     )
 )
 async def cancel_operation(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:

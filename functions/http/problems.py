@@ -13,6 +13,7 @@ from shared.errors import (
     NotFound,
     Permanent,
     QueueFull,
+    TooMany,
     Transient,
     Unfit,
 )
@@ -34,6 +35,7 @@ class Kind(Enum):
     TOO_LARGE = ("too-large", 413, "The body is too large")
     MEDIA_TYPE = ("media-type", 415, "The body is not JSON")
     QUEUE_FULL = ("queue-full", 429, "The queue of signups is full")
+    TOO_MANY_REQUESTS = ("too-many-requests", 429, "Too many requests at once")
     INTERNAL = ("internal", 500, "Something went wrong in berth")
     DEPENDENCY_REFUSED = ("dependency-refused", 502, "A service that berth depends on refused this")
     UNAVAILABLE = ("unavailable", 503, "Not possible at the moment")
@@ -82,18 +84,27 @@ def problem_of(error: BerthError) -> Problem:
             return Problem(Kind.NO_ROOM, detail)
         case Unfit():
             detail = f"{error}. Fix everything that `errors` names and send the request again."
-            return Problem(Kind.CLUSTER_UNFIT, detail, tuple(("/access", each) for each in error.missing))
+            return Problem(Kind.CLUSTER_UNFIT, detail, error.missing)
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))
         case Transient():
             wait = max(1, round(error.retry_after or DEFAULT_RETRY_AFTER))
             detail = f"{error}. Send the same request again in {wait} s."
-            kind = Kind.QUEUE_FULL if isinstance(error, QueueFull) else Kind.UNAVAILABLE
-            return Problem(kind, detail, headers={"Retry-After": str(wait)})
+            return Problem(_kind_of(error), detail, headers={"Retry-After": str(wait)})
         case Permanent():
             return Problem(Kind.DEPENDENCY_REFUSED, str(error))
         case _:
             return Problem(Kind.INTERNAL, INTERNAL)
+
+
+def _kind_of(error: Transient) -> Kind:
+    match error:
+        case QueueFull():
+            return Kind.QUEUE_FULL
+        case TooMany():
+            return Kind.TOO_MANY_REQUESTS
+        case _:
+            return Kind.UNAVAILABLE
 
 
 INTERNAL = "This is a bug in berth; see its log. Send the same request again; if it fails again, tell the operators."

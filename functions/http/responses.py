@@ -9,9 +9,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from functions.http import problems
-from shared.domain import operations
+from shared.domain import operations, visits
 from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import OperationState, StepState
+from shared.domain.visits import VisitState
 
 
 def _iso(moment: datetime) -> str:
@@ -127,6 +128,36 @@ class Slug(ResponseBody):
     free: bool
     reason: str
     """Why it is not free, as a sentence for the customer; else empty."""
+
+
+class Visit(ResponseBody):
+    """What somebody is told who opens the address of a tenant that has no route."""
+
+    host: str
+    state: VisitState
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """How much of the opening is done; 100 only when it is open."""
+    position: int | None
+    """Its place among those that wait for a slot, from 1; null when it does not wait."""
+    message: str
+    """The state in general words, for the visitor."""
+    elapsed_seconds: int | None
+    """For how long it has been woken or provisioned; null when it is not."""
+    retry_after: Annotated[int, Field(ge=1)]
+    """Seconds after which to ask again, as in the header."""
+
+    @classmethod
+    def of(cls, host: str, answer: visits.Answer) -> Self:
+        """Return an answer as visitors see it."""
+        return cls(
+            host=host,
+            state=answer.state,
+            percent=answer.percent,
+            position=answer.position,
+            message=answer.message,
+            elapsed_seconds=answer.elapsed_seconds,
+            retry_after=answer.retry_after,
+        )
 
 
 class Health(ResponseBody):

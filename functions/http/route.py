@@ -78,7 +78,7 @@ def ok(description: str, content: Any, *headers: Header, media_type: str = "appl
 
 WAIT = Annotated[int, Field(ge=1)]
 RETRY_AFTER = Header("Retry-After", WAIT, "Seconds after which to send the same request again.")
-RETRY_AFTER_KINDS = frozenset({Kind.QUEUE_FULL, Kind.UNAVAILABLE})
+RETRY_AFTER_KINDS = frozenset({Kind.QUEUE_FULL, Kind.TOO_MANY_REQUESTS, Kind.UNAVAILABLE})
 POLL_AFTER = "Seconds after which to poll the operation again"
 
 TENANT = Parameter("path", "slug", Slug, "The tenant's slug.")
@@ -122,3 +122,5 @@ ACCEPTED = Response(
 BODY_PROBLEMS = (Kind.TOO_LARGE, Kind.MEDIA_TYPE)
 # Of every route that has input to validate and uses the tables, the task hub or the settings.
 USUAL_PROBLEMS = (Kind.INVALID_REQUEST, Kind.INTERNAL, Kind.DEPENDENCY_REFUSED, Kind.UNAVAILABLE)
+# Of every route that begins an operation on a tenant that is there, or cancels one.
+OPERATION_PROBLEMS = (Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS)

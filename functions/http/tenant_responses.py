@@ -153,7 +153,7 @@ class Dormancy(ResponseBody):
     last_activity_at: Moment | None
     """By any source."""
     threshold_days: int | None
-    """The days of the policy that count."""
+    """The days that count: of the policy, or the one after a visit that woke it."""
     due_at: Moment | None
     """When it is hibernated if nobody uses it until then; null if it never is."""
     next_due: Moment | None

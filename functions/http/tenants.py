@@ -16,6 +16,7 @@ from functions.http.route import (
     KEY,
     LIMIT,
     NEXT,
+    OPERATION_PROBLEMS,
     TENANT,
     USUAL_PROBLEMS,
     Parameter,
@@ -25,7 +26,7 @@ from functions.http.route import (
 from functions.http.tenant_responses import AuditPage, Dormancy, Policy, Signal, TenantDetail, TenantPage
 from functions.http.validation import read
 from shared.application.ports.tenants import TenantFilter
-from shared.domain import tenants
+from shared.domain import slugs, tenants
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 
@@ -101,7 +102,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
-    return await _detail((await container().tenants.get(slug_of(req))).value)
+    return await _detail(slug_of(req))
 
 
 @endpoint(
@@ -119,7 +120,7 @@ async def set_tenant_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Set when one tenant counts as dormant; what is left out, or null, is as its plan says."""
     override = read(req, requests.PolicyOverride).to_domain()
     tenant = await container().change_policy.change(slug_of(req), override, actor_of(req))
-    return await _detail(tenant)
+    return await _detail(tenant.slug)
 
 
 @endpoint(
@@ -148,15 +149,7 @@ async def show_audit(req: func.HttpRequest) -> func.HttpResponse:
         body=requests.Retry,
         body_required=False,
         responses=(ACCEPTED,),
-        problems=(
-            *BODY_PROBLEMS,
-            Kind.KEY_REUSED,
-            Kind.NOT_FOUND,
-            Kind.CONFLICT,
-            Kind.NO_ROOM,
-            Kind.QUEUE_FULL,
-            *USUAL_PROBLEMS,
-        ),
+        problems=(*BODY_PROBLEMS, *OPERATION_PROBLEMS, Kind.NO_ROOM, Kind.QUEUE_FULL),
     )
 )
 async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -173,7 +166,7 @@ async def retry_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient)
         summary="Start to stop an active tenant; its volume stays. Asking again is safe, without a key too",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED, *ok("Nothing to do: the tenant sleeps already.", TenantDetail)),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+        problems=OPERATION_PROBLEMS,
     )
 )
 async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -189,7 +182,7 @@ async def put_tenant_to_sleep(req: func.HttpRequest, client: df.DurableFunctions
         summary="Start to run a tenant again that sleeps. However many ask, it is one operation, without a key too",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED, *ok("Nothing to do: the tenant is active already.", TenantDetail)),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, Kind.NO_ROOM, *USUAL_PROBLEMS),
+        problems=(*OPERATION_PROBLEMS, Kind.NO_ROOM),
     )
 )
 async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -205,7 +198,7 @@ async def start_to_wake_tenant(req: func.HttpRequest, client: df.DurableFunction
         summary="Start to remove a tenant",
         parameters=(TENANT, KEY, ACTOR),
         responses=(ACCEPTED,),
-        problems=(Kind.KEY_REUSED, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+        problems=OPERATION_PROBLEMS,
     )
 )
 async def delete_tenant_request(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
@@ -231,15 +224,15 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     body = read(req, requests.Forget)
     workflows = container().workflows(client)
     tenant = await container().forget.forget(slug_of(req), body.reason, caller_of(req, body), workflows)
-    return await _detail(tenant)
+    return await _detail(tenant.slug)
 
 
-async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
-    status, now = await container().dormancy.status(tenant), container().clock.now()
+async def _detail(slug: slugs.Slug) -> func.HttpResponse:
+    status, now = await container().dormancy.status(slug), container().clock.now()
     detail = TenantDetail.of(
-        tenant,
+        status.tenant,
         await container().clusters.registered(),
-        policy=status.policy and Policy.of(tenant, status.policy),
+        policy=status.policy and Policy.of(status.tenant, status.policy),
         activity=tuple(Signal.of(each, now) for each in status.signals),
         dormancy=status.decision and Dormancy.of(status.decision),
     )
@@ -249,4 +242,4 @@ async def _detail(tenant: tenants.Tenant) -> func.HttpResponse:
 async def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
     if isinstance(result, Operation):
         return accepted(result)
-    return await _detail(result)
+    return await _detail(result.slug)

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp
 from local.gateway.api_server import ApiServer
 from local.gateway.controller import Controller
 from local.gateway.serving import RequestCounter, Source, TenantHosts, counters, redirect_to
+from local.ports import PortTakenError, bind
+from local.processes import ERROR
 
 KEEP_ALIVE_SECONDS = 120  # longer than callers keep an idle connection, so that none is closed as they use it
 
@@ -27,21 +30,28 @@ class _Server(uvicorn.Server):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Follow the API server and serve until a signal."""
+    """Follow the API server and serve until a signal; raises PortTakenError."""
+    with contextlib.ExitStack() as stack:
+        ports = options.https_port, options.http_port, options.metrics_port
+        await _serve(options, [stack.enter_context(bind(port)) for port in ports])
+
+
+async def _serve(options: argparse.Namespace, listeners: list[socket.socket]) -> None:
     api = ApiServer(options.kubeconfig)
     controller = Controller(api)
     counter = RequestCounter(Source(options.name, options.namespace))
     hosts = TenantHosts(controller.find, counter)
     tls = {"certificate": str(options.certificate), "key": str(options.key)}
     servers = [
-        _server(hosts, options.https_port, **tls),
-        _server(redirect_to(options.https_port), options.http_port),
-        _server(counters(counter, controller.ready.is_set), options.metrics_port),
+        _server(hosts, **tls),
+        _server(redirect_to(options.https_port)),
+        _server(counters(counter, controller.ready.is_set)),
     ]
     ended = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, ended.set)
-    coroutines = [ended.wait(), controller.run(), *(each.serve() for each in servers)]
+    serving = [each.serve([listener]) for each, listener in zip(servers, listeners, strict=True)]
+    coroutines = [ended.wait(), controller.run(), *serving]
     works = [asyncio.create_task(each) for each in coroutines]
     done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
     for work in works:
@@ -53,12 +63,10 @@ async def serve(options: argparse.Namespace) -> None:
         work.result()  # raises what has ended one of them
 
 
-def _server(app: ASGIApp, port: int, **tls: str) -> _Server:
+def _server(app: ASGIApp, **tls: str) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            host="127.0.0.1",
-            port=port,
             access_log=False,
             log_config=None,
             lifespan="off",
@@ -86,7 +94,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
     for name in ("httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    asyncio.run(serve(parser.parse_args()))
+    try:
+        asyncio.run(serve(parser.parse_args()))
+    except PortTakenError as error:
+        raise SystemExit(f"{ERROR}{error}") from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from local.ports import Ports
 from local.processes import Processes
 from local.table_server import responds
 
-CLASS, NAMESPACE, NAME = "simulated", "gateway", "tenants"
+CLASS, NAMESPACE, NAME, LISTENER = "simulated", "gateway", "tenants", "https"
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,14 +39,15 @@ class GatewayProcess:
         """Where its counters are."""
         return f"http://127.0.0.1:{self.metrics_port}/metrics"
 
-    async def fetch(self, url: str) -> httpx.Response:
+    async def fetch(self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Request an address of one of its hosts, which no name server has to know."""
         target = httpx.URL(url)
         tls = ssl.create_default_context(cafile=str(self.authority))
         async with httpx.AsyncClient(trust_env=False, verify=tls, timeout=10) as http:
-            return await http.get(
+            return await http.request(
+                method,
                 target.copy_with(host="127.0.0.1", port=self.https_port),
-                headers={"Host": target.host},
+                headers={**(headers or {}), "Host": target.host},
                 extensions={"sni_hostname": target.host},
             )
 
@@ -57,7 +59,7 @@ class GatewayProcess:
         """Return its class and its gateway, whose routes come from the namespaces of berth."""
         allowed = {"from": "Selector", "selector": {"matchLabels": {"app.kubernetes.io/managed-by": "berth"}}}
         listener = {
-            "name": "https",
+            "name": LISTENER,
             "protocol": "HTTPS",
             "port": self.https_port,
             "hostname": f"*.{self.domain}",

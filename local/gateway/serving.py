@@ -2,11 +2,19 @@
 
 import html
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    disable_created_metrics,
+    generate_latest,
+)
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -49,13 +57,16 @@ class Source:
 
 
 class RequestCounter:
-    """Counts requests as Istio's gateways do, in `istio_requests_total`."""
+    """Counts requests as Istio's gateways do, in `istio_requests_total`, and its seconds in `envoy_server_uptime`."""
 
     def __init__(self, source: Source) -> None:
         disable_created_metrics()
         self._source = source
         self._registry = CollectorRegistry()
         self._requests = Counter("istio_requests", "Requests by destination.", LABELS, registry=self._registry)
+        began = time.monotonic()
+        uptime = Gauge("envoy_server_uptime", "Seconds since the start.", registry=self._registry)
+        uptime.set_function(lambda: int(time.monotonic() - began))
 
     def add(self, entry: Entry | None, status: int, flags: str) -> None:
         """Count a request, which `entry` took, or no route."""

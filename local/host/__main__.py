@@ -6,6 +6,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 from collections.abc import Coroutine, Generator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from local.host.http import read_keys, web_app
 from local.host.timers import Timers
 from local.host.worker import AppRefusedError, WorkerLostError
 from local.host.workers import Workers
+from local.ports import PortTakenError, bind
+from local.processes import ERROR
 from local.worker import log, protos
 
 KEEP_ALIVE_SECONDS = 120  # longer than callers keep an idle connection, so that none is closed as they use it
@@ -38,18 +41,17 @@ async def serve(
     """Run the host with its workers until a signal; what is running then gets five seconds."""
     app = App.read(directory)
     inputs = {"durableClient": protos.TypedData(string=client_configuration(app, task_hub))}
-    async with Workers(directory, count, inputs) as workers:
-        await _serve(app, workers, DurableWork(app, workers, task_hub, redelivery), port, keys)
+    with bind(port) as listener:
+        async with Workers(directory, count, inputs) as workers:
+            await _serve(app, workers, DurableWork(app, workers, task_hub, redelivery), listener, keys)
 
 
-async def _serve(app: App, workers: Workers, work: DurableWork, port: int, keys: dict[str, str]) -> None:
+async def _serve(app: App, workers: Workers, work: DurableWork, listener: socket.socket, keys: dict[str, str]) -> None:
     timers = Timers(workers)
     web = web_app(app, workers, keys, timers.fire)
     server = _Server(
         uvicorn.Config(
             web,
-            host="127.0.0.1",
-            port=port,
             access_log=False,
             log_config=None,
             backlog=4096,
@@ -61,9 +63,10 @@ async def _serve(app: App, workers: Workers, work: DurableWork, port: int, keys:
     ended = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, ended.set)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listener]))
     working = asyncio.create_task(_all(timers.run(), work.run(), ended.wait()))
-    logger.info("%s: %d functions on http://127.0.0.1:%d", app.directory.name, len(workers.functions), port)
+    where = listener.getsockname()[1]
+    logger.info("%s: %d functions on http://127.0.0.1:%d", app.directory.name, len(workers.functions), where)
     waiting = asyncio.create_task(ended.wait())
     await asyncio.wait([waiting, serving, working], return_when=asyncio.FIRST_COMPLETED)
     working.cancel()
@@ -103,8 +106,8 @@ def main() -> None:
         asyncio.run(
             serve(options.app.resolve(), options.port, options.task_hub, keys, count=count, redelivery=redelivery)
         )
-    except (AppRefusedError, SettingMissingError, WorkerLostError) as error:
-        raise SystemExit(f"{options.app}: {error}") from None
+    except (AppRefusedError, PortTakenError, SettingMissingError, WorkerLostError) as error:
+        raise SystemExit(f"{ERROR}{error}") from None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
-"""Timer triggers."""
+"""Timer triggers.
+
+As on Azure, a timer whose time passed while nobody could fire it, because the machine slept or its clock was moved, is
+fired once as soon as possible, as past due, however many times it has missed. One that is due more than once a minute,
+or without `useMonitor`, goes on at its next time instead: nothing records when it was due.
+"""
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -9,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
 
+from local.clock import longest_sleep
 from local.host.app import Function, substitute
 from local.host.worker import FunctionFailedError, WorkerLostError
 from local.host.workers import Workers
@@ -53,17 +60,15 @@ class Timers:
         requested = self._now[function.name]
         if function.trigger.get("runOnStartup"):
             requested.set()
-        due = next_time(schedule, datetime.now(UTC))
         while True:
-            wait = (due - datetime.now(UTC)).total_seconds()
-            try:
-                await asyncio.wait_for(requested.wait(), timeout=max(0.0, wait))
-                requested.clear()
-                late = False
-            except TimeoutError:
-                late = (datetime.now(UTC) - due).total_seconds() > LATE_SECONDS
-            await self._run(function, past_due=late)
             due = next_time(schedule, datetime.now(UTC))
+            await _wait(requested, due)
+            now = datetime.now(UTC)
+            if requested.is_set():
+                requested.clear()
+                await self._run(function, past_due=False)
+            elif next_time(schedule, due) > now or _is_monitored(function, schedule, due):
+                await self._run(function, past_due=(now - due).total_seconds() > LATE_SECONDS)
 
     async def _run(self, function: Function, *, past_due: bool) -> None:
         began = asyncio.get_running_loop().time()
@@ -75,6 +80,19 @@ class Timers:
             logger.warning("the worker of %s ended", function.name)
         else:
             logger.debug("%s ended in %.0f ms", function.name, (asyncio.get_running_loop().time() - began) * 1000)
+
+
+async def _wait(requested: asyncio.Event, due: datetime) -> None:
+    """Return when a timer is due or requested, at the latest a moment after the clock was moved beyond that."""
+    while not requested.is_set() and (left := (due - datetime.now(UTC)).total_seconds()) > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(requested.wait(), min(left, longest_sleep()))
+
+
+def _is_monitored(function: Function, schedule: str, due: datetime) -> bool:
+    """Whether Azure records when a timer is due."""
+    is_frequent = next_time(schedule, due) - due < timedelta(minutes=1)
+    return not is_frequent and function.trigger.get("useMonitor") is not False
 
 
 def next_time(schedule: str, after: datetime) -> datetime:

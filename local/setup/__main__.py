@@ -11,11 +11,11 @@ from local.setup.jobs import SetupError
 from local.setup.parts import (
     azurite,
     check_binaries,
-    deployed_packages,
     gateway_api,
     kubernetes_binaries,
     python_environment,
 )
+from local.setup.parts_for_tests import browser, deployed_packages, prometheus
 from local.setup.progress import make_all
 from local.signals import interrupt_on_signals
 
@@ -59,6 +59,11 @@ def main(arguments: Sequence[str]) -> None:
             packages = deployed_packages(project, cache)
             parts.append(packages)
             variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
+            for name, part in (("BERTH_CHROMIUM", browser), ("BERTH_PROMETHEUS", prometheus)):
+                if not os.environ.get(name):
+                    made = part(project, cache)
+                    parts.append(made)
+                    variables[name] = str(made.slot.path / made.slot.product)
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
         interrupt_on_signals()  # which stops the tools

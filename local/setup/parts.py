@@ -1,6 +1,5 @@
 """The parts: what each is made from, how it is made, and what helps when that fails."""
 
-import json
 import os
 import re
 import shutil
@@ -11,18 +10,21 @@ from pathlib import Path
 
 from local.setup.cache import Slot, cache_key
 from local.setup.jobs import Job, SetupError
-from local.setup.tools import find_go, find_node, make_environment
+from local.setup.tools import (
+    GO_OPTIONS,
+    compile_packages,
+    compile_programs,
+    find_go,
+    go_environment,
+    install_from_npm,
+    make_environment,
+)
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 GATEWAY_KINDS = ("gatewayclasses", "gateways", "httproutes")  # of the Gateway API, those that berth and its stack use
-_PIP = "pip follows its own settings: PIP_INDEX_URL, HTTPS_PROXY, or PIP_NO_INDEX=1 and PIP_FIND_LINKS=DIRECTORY"
-_GO_SETTINGS = {
-    "GOFLAGS": "-modcacherw",  # else the module cache could not be removed
-    "GOTOOLCHAIN": "local",
-    "GOWORK": "off",
-    "CGO_ENABLED": "0",  # no C compiler needed
-    "GOGC": "400",  # quicker, for up to 2 GB of memory
-}
+PIP = "pip follows its own settings: PIP_INDEX_URL, HTTPS_PROXY, or PIP_NO_INDEX=1 and PIP_FIND_LINKS=DIRECTORY"
+NPM = "npm follows its own settings: npm_config_registry, HTTPS_PROXY, .npmrc"
+GO = "Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,83 +59,42 @@ def python_environment(project: Path, cache: Path) -> Part:
 
     def build(job: Job, directory: Path) -> None:
         make_environment(job, directory, requirements)
-        _compile_packages(job, directory / "bin/python", directory / "lib")
+        compile_packages(job, directory / "bin/python", directory / "lib")
 
-    return Part("Python environment", Slot(path, "bin/python"), build, (_PIP,))
-
-
-def deployed_packages(project: Path, cache: Path) -> Part:
-    """Return what the deployment package installs, in `site-packages`: the product's own requirements alone."""
-    requirements = project / "requirements.txt"
-    path = cache / "package" / cache_key(requirements.read_bytes(), sys.version)
-
-    def build(job: Job, directory: Path) -> None:
-        packages, tool = directory / "site-packages", directory / "pip"
-        shutil.rmtree(packages, ignore_errors=True)
-        make_environment(job, tool, requirements, target=packages)
-        _compile_packages(job, tool / "bin/python", packages)
-        shutil.rmtree(tool)
-
-    return Part("Deployed packages", Slot(path, "site-packages"), build, (_PIP,))
+    return Part("Python environment", Slot(path, "bin/python"), build, (PIP,))
 
 
 def azurite(project: Path, cache: Path) -> Part:
     """Return Azurite, with a link `bin/node` to the Node that runs it."""
     source = project / "local/azurite"
-    lock = (source / "package-lock.json").read_bytes()
 
     def build(job: Job, directory: Path) -> None:
-        node, npm = find_node(job, directory / "node")
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, directory)
-        requests = 2 * len(json.loads(lock)["packages"])  # the lock has no addresses: npm asks for each, then fetches
-        answered = 0
-
-        def progress(line: str) -> bool:
-            nonlocal answered
-            if line.startswith("npm http fetch"):
-                answered += 1
-                job.advance(answered, requests)
-            return line.startswith(("npm http fetch", "npm error     at "))  # npm shows its stack
-
-        job.begin("installing with npm")
-        quick = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")  # else 70 s until it says "offline"
-        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=http")
-        search = f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        job.run([*npm, "ci", *options, *quick], progress, directory, {"PATH": search})
+        node = install_from_npm(job, source, directory)
         link = directory / "bin/node"
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(node)
 
-    ways = ("npm follows its own settings: npm_config_registry, HTTPS_PROXY, .npmrc", f"{_PIP} (for Node >= 22)")
-    return Part("Azurite", Slot(cache / "azurite" / cache_key(lock), "bin/node"), build, ways)
+    path = cache / "azurite" / cache_key((source / "package-lock.json").read_bytes())
+    return Part("Azurite", Slot(path, "bin/node"), build, (NPM, f"{PIP} (for Node >= 22)"))
 
 
 def kubernetes_binaries(project: Path, cache: Path) -> Part:
     """Return the control plane's programs, compiled from Go modules at the versions that go.mod pins."""
     source = project / "local/kubernetes/build"
     files = (source / "go.mod", source / "go.sum")
-    # without debug information there is a third less to write
-    options = ("-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={link_flags(files[0].read_text())}")
+    options = (*GO_OPTIONS, f"-ldflags={link_flags(files[0].read_text())}")
     path = cache / "kubernetes" / cache_key(*(file.read_bytes() for file in files), *options)
 
     def build(job: Job, directory: Path) -> None:
-        work = directory / "work"
-        if not (directory / "bin").exists():
-            work.mkdir(exist_ok=True)
-            for file in files:
-                shutil.copy(file, work)
-            _compile(job, work, options)
-            (work / "bin/server").rename(work / "bin/etcd")
-            (work / "bin").rename(directory / "bin")
-        job.begin("removing Go's caches")
-        shutil.rmtree(work, ignore_errors=True)
+        compile_programs(job, source, directory, options)
+        if (server := directory / "bin/server").exists():
+            server.rename(server.with_name("etcd"))
 
     ways = (
         f"BERTH_KUBE_BINARIES=DIRECTORY takes programs you have and compiles none: {' '.join(BINARIES)}",
-        "Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w",
-        f"{_PIP} (for Go >= 1.26)",
+        GO,
+        f"{PIP} (for Go >= 1.26)",
         "compiling takes 5 GB of disk and 2 GB of memory; 0.5 GB of disk stay in use",
     )
     return Part("Kubernetes binaries", Slot(path, "bin/kubectl"), build, ways)
@@ -154,7 +115,7 @@ def gateway_api(project: Path, cache: Path) -> Part:
         go = find_go(job, directory / "toolchain")
         job.begin("fetching the Go module")
         # An exact version in go.sum: Go checks the contents against its hash.
-        job.run([go, "mod", "download"], lambda _: False, work, _go_environment(work))
+        job.run([go, "mod", "download"], lambda _: False, work, go_environment(work))
         (found,) = (work / "modules").glob("sigs.k8s.io/gateway-api@*/config/crd/standard")
         definitions = directory / "definitions"
         shutil.rmtree(definitions, ignore_errors=True)
@@ -164,7 +125,7 @@ def gateway_api(project: Path, cache: Path) -> Part:
         for left in (work, directory / "toolchain"):
             shutil.rmtree(left, ignore_errors=True)
 
-    ways = ("Go follows its own settings: GOPROXY, HTTPS_PROXY, go env -w", f"{_PIP} (for Go >= 1.26)")
+    ways = (GO, f"{PIP} (for Go >= 1.26)")
     return Part("Gateway API", Slot(path, "definitions"), build, ways)
 
 
@@ -182,45 +143,3 @@ def link_flags(module: str) -> str:
     values = {"gitVersion": version[1], "gitMajor": version[2], "gitMinor": version[3], "gitTreeState": "clean"}
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(["-s -w", *(f"-X {package}.{name}={values[name]}" for package in packages for name in values)])
-
-
-def _compile_packages(job: Job, python: Path, packages: Path) -> None:
-    job.begin("compiling packages")  # apart from pip, which would use one processor only
-    job.run([python, "-I", "-m", "compileall", "-qq", "-j", "0", packages])
-
-
-def _go_environment(work: Path) -> dict[str, str]:
-    """Return Go's settings, with all that it keeps in `work`."""
-    directories = {"GOCACHE": "built", "GOMODCACHE": "modules", "GOPATH": "path", "GOTMPDIR": "tmp"}
-    return _GO_SETTINGS | {name: str(work / directory) for name, directory in directories.items()}
-
-
-def _compile(job: Job, work: Path, options: tuple[str, ...]) -> None:
-    """Compile into work/bin. All that Go keeps stays in `work`: to go on from, and to remove in the end."""
-    shutil.rmtree(work / "tmp", ignore_errors=True)
-    (work / "tmp").mkdir()
-    go = find_go(job, work / "toolchain")
-    environment = _go_environment(work)
-    packages = set[str]()
-
-    def listed(line: str) -> bool:
-        if " " not in line:  # else it is a download or an error
-            packages.add(line)
-        return line in packages or line.startswith("go: downloading ")
-
-    job.begin("fetching Go modules")
-    job.run([go, "list", "-deps", "tool"], listed, work, environment)
-
-    with (work / "compiled").open("a+") as log:  # Go names only what a run compiles; this knows the earlier runs too
-        log.seek(0)
-        compiled = set(log.read().split())
-
-        def built(line: str) -> bool:
-            if known := line in packages:
-                compiled.add(line)
-                print(line, file=log, flush=True)
-                job.advance(len(compiled), len(packages))
-            return known
-
-        job.begin("compiling")
-        job.run([go, "build", "-v", *options, "-o", "bin/", "tool"], built, work, environment)

@@ -12,7 +12,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.application.breakers import Breakers
 from shared.application.ports.clock import Clock
@@ -73,7 +73,7 @@ class Admission:
         self._clock = clock
         self._settings = settings
         self._slots = Slots(all=settings.max_concurrent, for_signups=settings.signup_slots)
-        self._queues: dict[ClusterName, tuple[float, Sequence[OperationId]]] = {}
+        self._queues: dict[ClusterName, tuple[float, Sequence[Reservation]]] = {}
         self._queue_locks: defaultdict[ClusterName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
@@ -138,7 +138,7 @@ class Admission:
             if fresh.id != operation.id or not fresh.is_open:
                 raise Conflict(f"operation {operation.id} has ended")
             state = await self._reservations.wake(
-                await self._registered(cluster),
+                await self._clusters.registration(cluster),
                 tenant.instance,
                 operation.id,
                 weight=plan_of(self._plans, tenant.plan).weight,
@@ -147,24 +147,41 @@ class Admission:
             )
             if state is None:
                 raise Conflict(f"the reservation of the instance {tenant.instance} was changed by somebody else")
+            if state.is_waiting:
+                self._queues.pop(cluster, None)
             log_event(logger, "reserved", cluster=cluster, instance=tenant.instance, state=state)
             return not state.is_waiting
         return not held.state.is_waiting
 
-    async def put_to_sleep(self, tenant: Tenant, workflows: Workflows) -> None:
-        """Take the slot and the share of a tenant that sleeps, and start the next; again changes nothing."""
-        held = await self._reservations.find(tenant.cluster, tenant.instance)
+    async def settle_reservation(self, tenant: Tenant, workflows: Workflows) -> None:
+        """Let the reservation of a tenant at rest be as its state asks, and start the next; again changes nothing.
+
+        A tenant that sleeps has its place only. One that is active gets its share back, or its whole reservation,
+        however full its cluster is: it runs there already. A slot that it still has is left to `release_slot`.
+        """
+        cluster, instance = tenant.cluster, tenant.instance
+        held = await self._reservations.find(cluster, instance)
         # Read after the reservation, which a wake changes after it was recorded: nothing is taken from a later one.
         fresh = (await self._tenants.get(tenant.slug)).value
-        if held is None or fresh.operation.is_open or fresh.state is not TenantState.HIBERNATED:
+        if fresh.operation.is_open or not fresh.state.has_instance or not fresh.is_on(cluster, instance):
             return
-        if fresh.is_on(tenant.cluster, tenant.instance):
-            await self._reservations.sleep(tenant.cluster, tenant.instance, fresh.operation.id, unless_changed=held)
-            await self.start_next(tenant.cluster, workflows)
+        operation_id = fresh.operation.id
+        if held is not None and fresh.state is TenantState.HIBERNATED:
+            after = replace(held, operation_id=operation_id, state=ReservationState.ASLEEP)
+        elif held is None or held.state is ReservationState.ASLEEP:
+            state = ReservationState.HELD if fresh.state is TenantState.ACTIVE else ReservationState.ASLEEP
+            weight = plan_of(self._plans, fresh.plan).weight
+            after = Reservation(instance, operation_id, weight, state, self._clock.now())
+        else:
+            return
+        await self._reservations.replace(cluster, held, after)
+        if held is None and not (await self._tenants.get(tenant.slug)).value.is_on(cluster, instance):
+            await self._reservations.release(cluster, instance)  # it was deleted meanwhile
+        await self.start_next(cluster, workflows)
 
     async def ensure_it_can_fit(self, tenant: Tenant) -> None:
         """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""
-        cluster, weight = await self._registered(tenant.cluster), plan_of(self._plans, tenant.plan).weight
+        cluster, weight = await self._clusters.registration(tenant.cluster), plan_of(self._plans, tenant.plan).weight
         if weight > cluster.capacity:
             raise NoRoom(
                 f"{tenant.slug} needs a weight of {weight} on its cluster {cluster.name}, "
@@ -229,7 +246,7 @@ class Admission:
         """
         if await self._breakers.is_open(cluster):
             return
-        registered = await self._registered(cluster)
+        registered = await self._clusters.registration(cluster)
         handed = await self._reservations.hand_out(registered, slots=self._slots, fresh=fresh)
         await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
 
@@ -237,19 +254,22 @@ class Admission:
         """Return an operation's position in its cluster's queue, from 1, or None if it waits in none."""
         if operation.started_at is not None or not operation.is_open or not operation.cluster:
             return None
-        async with self._queue_locks[operation.cluster]:  # many ask at the same moment
-            now = self._clock.monotonic()
-            read_at, queue = self._queues.get(operation.cluster, (float("-inf"), ()))
-            if now - read_at > POSITION_SECONDS:
-                pending = await self._reservations.pending(operation.cluster)
-                queue = [each.operation_id for each in pending if each.state.is_waiting]
-                self._queues[operation.cluster] = now, queue
+        queue = [each.operation_id for each in await self._queue(operation.cluster)]
         return queue.index(operation.id) + 1 if operation.id in queue else None
 
-    async def _registered(self, name: ClusterName) -> Cluster:
-        """Return a cluster's registration, a few seconds old at most; raises NotFound."""
-        known = next((each for each in await self._clusters.registered() if each.name == name), None)
-        return known or (await self._clusters.get(name)).value
+    async def waking(self, cluster: ClusterName) -> int:
+        """Return how many wakes are queued for a cluster."""
+        return sum(each.state is ReservationState.WAKING for each in await self._queue(cluster))
+
+    async def _queue(self, cluster: ClusterName) -> Sequence[Reservation]:
+        """Return a cluster's queue, two seconds old at most, and with all wakes that this worker has queued."""
+        async with self._queue_locks[cluster]:  # many ask at the same moment
+            now = self._clock.monotonic()
+            read_at, queue = self._queues.get(cluster, (float("-inf"), ()))
+            if now - read_at > POSITION_SECONDS:
+                queue = [each for each in await self._reservations.pending(cluster) if each.state.is_waiting]
+                self._queues[cluster] = now, queue
+        return queue
 
     async def _is_recorded(self, operation: Operation, placement: Placement) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -40,7 +40,8 @@ from shared.settings import ActivitySettings, SweepSettings
 
 logger = logging.getLogger(__name__)
 
-PAGE = 49  # tenants: a transaction holds 100 writes, two for each decision and one for the sweep
+PAGE = 99  # tenants that are read for one look at the index
+MAX_WRITES = 99  # of one transaction, beside the sweep: one for a decision, and another if something is to be done
 MAX_SECONDS = 20.0  # of one call, so that other activities get their turn
 POLL_SECONDS = 5.0  # between two looks at the hibernations that run
 CONFLICT_PAUSE_SECONDS = 1.0  # another worker does the same at this moment
@@ -120,72 +121,79 @@ class AdvanceSweep:
         began = self._clock.monotonic()
         with log_context(sweep=sweep_id):
             try:
-                if await self._clock_is_wrong(sweep_id):
-                    return SweepProgress(ended=True)
-                while True:
-                    wait = await self._step(sweep_id, workflows)
-                    if wait is None:
-                        return SweepProgress(ended=True)
+                stored = await self._begin(sweep_id)
+                watches = await self._activity.watches()
+                while stored is not None and stored.value.is_open:
+                    stored, wait = await self._step(stored, watches, workflows)
                     if wait or self._clock.monotonic() - began >= MAX_SECONDS:
-                        return SweepProgress(ended=False, wait=wait)
+                        return SweepProgress(ended=not stored.value.is_open, wait=wait)
+                return SweepProgress(ended=True)
             except Conflict:
                 return SweepProgress(ended=False, wait=CONFLICT_PAUSE_SECONDS)
             except Transient as error:
                 log_event(logger, "sweep held up", level=logging.WARNING, cause=str(error))
                 return SweepProgress(ended=False, wait=error.retry_after or PAUSE_SECONDS)
 
-    async def _clock_is_wrong(self, sweep_id: SweepId) -> bool:
-        """Write a heartbeat, and compare its time with that of the tables; a sweep is refused if they differ."""
+    async def _begin(self, sweep_id: SweepId) -> Stored[Sweep] | None:
+        """Write a heartbeat, and compare its time with that of the tables; a sweep is refused if they differ.
+
+        Return the sweep after that, or None if there is none. One that only decides changes no tenant: so it is enough
+        to find out here whether it is to stop.
+        """
         stored = await self._sweeps.find(sweep_id)
         if stored is None or not stored.value.is_open:
-            return True
+            return stored
         before = self._clock.now()
         saved = await self._sweeps.save(stored.with_value(stored.value.with_heartbeat(before)))
         written_at = await self._sweeps.written_at(sweep_id)
         problem = clock_problem(stored.value, before, written_at, self._clock.now())
         if problem:
-            await self._end(saved, SweepState.REFUSED, problem)
-        return bool(problem)
+            return await self._end(saved, SweepState.REFUSED, problem)
+        reason = await self._why_stop(stored.value) if stored.value.state is SweepState.DECIDING else ""
+        return await self._end(saved, SweepState.STOPPED, reason) if reason else saved
 
-    async def _step(self, sweep_id: SweepId, workflows: Workflows) -> float | None:
-        """Do one page or one round of hibernations; return the seconds to wait, or None if the sweep has ended."""
-        stored = await self._sweeps.find(sweep_id)
-        if stored is None or not stored.value.is_open:
-            return None
-        sweep = stored.value
+    async def _why_stop(self, sweep: Sweep) -> str:
+        """Return why a sweep must not go on, or nothing."""
         reason = (await self._sweeps.control()).value.why_stop(sweep.start)
         if not (reason or sweep.start.dry_run or self._settings.enabled):
             reason = "sweeps were switched off by BERTH_SWEEP_ENABLED"
-        if reason:
-            return await self._end(stored, SweepState.STOPPED, reason)
-        if sweep.is_overdue(self._clock.now()):
-            return await self._end(stored, SweepState.STOPPED, "it had not ended after 20 hours")
-        if sweep.state is SweepState.DECIDING:
-            return await self._decide(stored)
+        if not reason and sweep.is_overdue(self._clock.now()):
+            reason = "it had not ended after 20 hours"
+        return reason
+
+    async def _step(
+        self, stored: Stored[Sweep], watches: Sequence[Watch], workflows: Workflows
+    ) -> tuple[Stored[Sweep], float]:
+        """Do one page or one round of hibernations; return the sweep after it, and the seconds to wait."""
+        if stored.value.state is SweepState.DECIDING:
+            return await self._decide(stored, watches), 0.0
         return await self._act(stored, workflows)
 
-    async def _end(self, stored: Stored[Sweep], state: SweepState, reason: str = "") -> None:
+    async def _end(self, stored: Stored[Sweep], state: SweepState, reason: str = "") -> Stored[Sweep]:
         sweep = stored.value.ended(state, self._clock.now(), reason)
-        await self._sweeps.save(stored.with_value(sweep))
+        saved = await self._sweeps.save(stored.with_value(sweep))
         level = logging.INFO if state is SweepState.DONE else logging.ERROR
         counts = {str(name): count for name, count in (*sweep.outcomes.items(), *sweep.actions.items())}
         fields = {"dry_run": sweep.start.dry_run, "saves": sweep.saves, "reason": reason, **counts}
         log_event(logger, f"sweep {state}", level=level, **fields)
+        return saved
 
-    async def _decide(self, stored: Stored[Sweep]) -> float | None:
+    async def _decide(self, stored: Stored[Sweep], watches: Sequence[Watch]) -> Stored[Sweep]:
         """Decide on the next page of tenants, or after the last one, check what was found."""
-        sweep = stored.value
+        sweep, limit = stored.value, asyncio.Semaphore(AT_ONCE)
         page = await self._due.page(sweep.position, until=sweep.start.started_at, limit=PAGE)
         if page.next is None:
-            return await self._check(stored)
-        watches, limit = await self._activity.watches(), asyncio.Semaphore(AT_ONCE)
+            return await self._check(stored, watches)
         looks = await asyncio.gather(*(self._look(sweep, each, watches, limit) for each in page.items))
-        decisions = [each.decision for each in looks if each.decision is not None]
-        decided = sweep.decided(decisions, page.next, self._clock.now())
-        await self._sweeps.save(stored.with_value(decided), decided=decisions)
-        if not sweep.start.dry_run:
-            await self._due.move([(each.due, each.next_due) for each in looks if each.moves])
-        return 0.0
+        parts = list(_parts(looks))
+        for number, part in enumerate(parts, 1):
+            decisions = [each.decision for each in part if each.decision is not None]
+            position = page.next if number == len(parts) else part[-1].due.position
+            decided = stored.value.decided(decisions, position, self._clock.now())
+            stored = await self._sweeps.save(stored.with_value(decided), decided=decisions)
+            if not sweep.start.dry_run:
+                await self._due.move([(each.due, each.next_due) for each in part if each.moves])
+        return stored
 
     async def _look(self, sweep: Sweep, due: DueTenant, watches: Sequence[Watch], limit: asyncio.Semaphore) -> _Look:
         """Decide on one tenant; one that cannot be read is unknown, and stays due."""
@@ -204,11 +212,11 @@ class AdvanceSweep:
         return _Look(due, SweepDecision(due.slug, "", Outcome.UNKNOWN, reason, self._clock.now()), moves=False)
 
     async def _decided(self, sweep: Sweep, due: DueTenant, watches: Sequence[Watch]) -> _Look:
-        tenant = (await self._tenants.get(due.slug)).value
+        status, now = await self._dormancy.status(due.slug, watches), self._clock.now()
+        tenant, found = status.tenant, status.decision
         if tenant.changed_at != due.since:  # what changed it has written another row if it is active
             return _Look(due, None)
-        now, plan = self._clock.now(), self._plans.get(tenant.plan)
-        found = (await self._dormancy.status(tenant, watches)).decision
+        plan = self._plans.get(tenant.plan)
         if plan is None or found is None:
             reason = f"there is no plan {tenant.plan} any more"
             unknown = SweepDecision(due.slug, tenant.plan, Outcome.UNKNOWN, reason, now, next_due=now + RECHECK)
@@ -233,14 +241,14 @@ class AdvanceSweep:
         # A dormant one stays due: once it sleeps its row is stale, and if it does not the next sweep looks at it again.
         return _Look(due, decision, moves=not is_dormant, next_due=next_due)
 
-    async def _check(self, stored: Stored[Sweep]) -> float | None:
+    async def _check(self, stored: Stored[Sweep], watches: Sequence[Watch]) -> Stored[Sweep]:
         """Begin to act, unless something is wrong with what was found; a dry run ends here."""
         sweep, now, activity = stored.value, self._clock.now(), self._activity_settings
         fleet = sum(each.allocated for each in await self._clusters.list())
         window = min((each.dormancy.idle_days for each in self._plans.values() if not each.dormancy.exempt), default=1)
         problem = silence(
             activity.required,
-            await self._activity.watches(),
+            watches,
             window=timedelta(days=window),
             fresh=timedelta(seconds=activity.fresh_seconds),
             now=now,
@@ -249,15 +257,17 @@ class AdvanceSweep:
             return await self._end(stored, SweepState.REFUSED, problem)
         if sweep.start.dry_run:
             return await self._end(stored, SweepState.DONE)
-        await self._sweeps.save(stored.with_value(sweep.acting(now)))
-        return 0.0
+        return await self._sweeps.save(stored.with_value(sweep.acting(now)))
 
-    async def _act(self, stored: Stored[Sweep], workflows: Workflows) -> float | None:
+    async def _act(self, stored: Stored[Sweep], workflows: Workflows) -> tuple[Stored[Sweep], float]:
         """See how the hibernations go on, and begin as many as there is room for."""
         sweep = stored.value
+        reason = await self._why_stop(sweep)
+        if reason:
+            return await self._end(stored, SweepState.STOPPED, reason), 0.0
         to_act = await self._sweeps.to_act(sweep.id)
         if not to_act:
-            return await self._end(stored, SweepState.DONE)
+            return await self._end(stored, SweepState.DONE), 0.0
         running = [each for each in to_act if each.action is Action.BEGUN]
         pending = [each for each in to_act if each.action is Action.PENDING]
         next_ones = pending[: max(0, self._settings.concurrency - len(running))]
@@ -267,10 +277,11 @@ class AdvanceSweep:
         )
         changes = [each for each in zip([*running, *next_ones], after, strict=True) if each[0] != each[1]]
         if not changes:
-            return POLL_SECONDS
+            return stored, POLL_SECONDS
         acted = sweep.acted(changes, self._clock.now())
-        await self._sweeps.save(stored.with_value(acted), acted=[each for _, each in changes])
-        return 0.0 if any(before.action is not after.action for before, after in changes) else POLL_SECONDS
+        stored = await self._sweeps.save(stored.with_value(acted), acted=[each for _, each in changes])
+        goes_on = any(before.action is not after.action for before, after in changes)
+        return stored, 0.0 if goes_on else POLL_SECONDS
 
     async def _isolated(self, decision: SweepDecision, work: Awaitable[SweepDecision]) -> SweepDecision:
         """Do something about one tenant; what goes wrong is recorded for it and stops no other."""
@@ -295,18 +306,18 @@ class AdvanceSweep:
     async def _begun(self, sweep: Sweep, decision: SweepDecision, workflows: Workflows) -> SweepDecision:
         """Read again what is known of a tenant, and if it is still dormant put it to sleep."""
         began = self._clock.now()
-        tenant = (await self._tenants.get(decision.slug)).value
-        operation = tenant.operation
+        status = await self._dormancy.status(decision.slug)
+        operation = status.tenant.operation
         if operation.actor != sweep.id:  # else a call that broke off, or another worker, has begun it
-            status = await self._dormancy.status(tenant)
             if status.decision is None or status.decision.outcome is not Outcome.HIBERNATE:
-                reason = status.decision.reason if status.decision else f"there is no plan {tenant.plan} any more"
+                plan = status.tenant.plan
+                reason = status.decision.reason if status.decision else f"there is no plan {plan} any more"
                 return _kept(decision, reason)
             if seconds_between(began, self._clock.now()) > LATE_SECONDS:
                 return decision  # this was held up, and what was read may be out of date: next time
             # With a key: a call that is held up from here on begins nothing that was begun and has ended meanwhile.
             caller = Caller(sweep.id, f"{sweep.id}:{decision.slug}", "sweep")
-            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=tenant)
+            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=status.tenant)
             if isinstance(begun, Tenant):
                 return _kept(decision, f"it is {begun.state} already")
             operation = begun
@@ -324,6 +335,20 @@ class AdvanceSweep:
                 return _failed(decision, operation.reason)
             case OperationState.QUEUED | OperationState.RUNNING:
                 return decision
+
+
+def _parts(looks: Sequence[_Look]) -> Iterator[Sequence[_Look]]:
+    """Yield a page in order, in parts whose decisions are written by one transaction each; at least one part."""
+    part: list[_Look] = []
+    writes = 0
+    for each in looks:
+        needed = 0 if each.decision is None else 1 + each.decision.is_to_act
+        if writes + needed > MAX_WRITES:
+            yield part
+            part, writes = [], 0
+        part.append(each)
+        writes += needed
+    yield part
 
 
 def _kept(decision: SweepDecision, note: str) -> SweepDecision:

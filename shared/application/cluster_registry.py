@@ -57,6 +57,8 @@ class ClusterRegistry:
         """
         name = registration.name
         found = await self._probe(registration)
+        missing = [("/access", each) for each in found.missing]
+        missing += [("/gateway", each) for each in found.gateway_problems]
         for _ in range(MAX_TRIES):
             try:
                 stored = await self._clusters.get(name)
@@ -64,8 +66,8 @@ class ClusterRegistry:
                 before, etag = None, ""
             else:
                 before, etag = stored.value, stored.etag
-            if found.missing and (before is None or not _is_used_as(before, registration)):
-                raise Unfit(f"cluster {name} was not registered", found.missing)
+            if missing and (before is None or not _is_used_as(before, registration)):
+                raise Unfit(f"cluster {name} was not registered", *missing)
             after = Cluster(
                 name=name,
                 region=registration.region,
@@ -81,21 +83,26 @@ class ClusterRegistry:
             # between. A signup still can: it counts in another partition, so no transaction has both. Its tenant is
             # then applied to the cluster that is registered by now, and what a worker may just have applied to the old
             # one fails when it is read. Every connection compares the uid, so none mistakes one for the other.
-            if before is not None and before.is_in_use and not _is_same(before, after):
-                raise Conflict(f"cluster {name} has tenants, and {_difference(before)}")
+            if before is not None and before.is_in_use and before.uid != after.uid:
+                raise Conflict(
+                    f"cluster {name} has tenants, and another cluster responds there than the one that they are on. "
+                    f"Register that one under another name; or first delete the tenants of {name}, or forget them if "
+                    "their cluster is gone"
+                )
             if before is not None and before.is_in_use and before.domain not in ("", after.domain):
                 raise Conflict(
                     f"cluster {name} has tenants, whose addresses are under {before.domain}. Register it with this "
                     "domain, or delete its tenants first"
                 )
             # A registration that is a second one already may still be changed: its operator has to cordon one of them.
-            if found.uid and (before is None or before.uid != found.uid):
+            is_new = bool(found.uid) and (before is None or before.uid != found.uid)
+            if is_new:
                 await self._ensure_unregistered(name, found.uid)
             try:
-                await self._clusters.save(Stored(after, etag))
+                await self._clusters.save(Stored(after, etag), claims_uid=is_new)
             except Conflict:
                 continue
-            return (await self._clusters.get(name)).value, (*found.missing, *found.warnings)
+            return (await self._clusters.get(name)).value, (*(text for _, text in missing), *found.warnings)
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def change(
@@ -128,7 +135,10 @@ class ClusterRegistry:
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def _ensure_unregistered(self, name: ClusterName, uid: str) -> None:
-        """Return if no other registration leads to a cluster: its capacity would count twice. Raises Conflict."""
+        """Return if no other registration leads to a cluster: its capacity would count twice. Raises Conflict.
+
+        One that comes at the same moment is found by the claim of the uid, and here at the next try.
+        """
         for other in await self._clusters.list():
             if other.name != name and other.uid == uid:
                 raise Conflict(
@@ -149,29 +159,6 @@ class ClusterRegistry:
             return Probe("", (f"no response within {PROBE_SECONDS:g} s",))
         except BerthError as error:
             return Probe("", (str(error),))
-
-
-def _is_same(before: Cluster, after: Cluster) -> bool:
-    """Whether two registrations lead to the same cluster; without a uid, only the same address does."""
-    return before.uid == after.uid if before.uid else _address(before.access) == _address(after.access)
-
-
-def _address(access: ClusterAccess) -> str:
-    """Return what leads to a cluster: not its certificate authority, which is rotated."""
-    return access.context if isinstance(access, KubeconfigAccess) else access.server
-
-
-def _difference(before: Cluster) -> str:
-    """Return, in words, why a cluster is not taken for the one that a registration's tenants are on, and what to do."""
-    if not before.uid:
-        return (
-            "its uid is not recorded yet, by which it would be recognised at another address. Register it with its "
-            f"present address first ({_address(before.access)}), so that the uid is recorded"
-        )
-    return (
-        "another cluster responds there than the one that they are on. Register that one under another name; or first "
-        f"delete the tenants of {before.name}, or forget them if their cluster is gone"
-    )
 
 
 def _is_used_as(before: Cluster, registration: Registration) -> bool:

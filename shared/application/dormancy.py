@@ -10,14 +10,16 @@ from shared.domain.activity import TenantActivity, Watch
 from shared.domain.dormancy import Decision, Signal, decide
 from shared.domain.plans import Plans
 from shared.domain.policy import DormancyPolicy
+from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.settings import ActivitySettings
 
 
 @dataclass(frozen=True, slots=True)
 class DormancyStatus:
-    """A tenant's signals, the policy in effect, and the decision. The last two are None if its plan is gone."""
+    """A tenant, its signals, the policy in effect, and the decision. The last two are None if its plan is gone."""
 
+    tenant: Tenant
     signals: Sequence[Signal]
     policy: DormancyPolicy | None
     decision: Decision | None
@@ -32,21 +34,21 @@ class Dormancy:
         self._clock = clock
         self._settings = settings
 
-    async def status(self, tenant: Tenant, watches: Iterable[Watch] | None = None) -> DormancyStatus:
-        """Return what is known of a tenant, and what is to happen to it.
+    async def status(self, slug: Slug, watches: Iterable[Watch] | None = None) -> DormancyStatus:
+        """Return what is known of a tenant, and what is to happen to it; raises NotFound.
 
         Args:
-            tenant: The tenant.
+            slug: The tenant.
             watches: What all sources have watched, for who asks of many tenants; else it is read.
         """
-        found = await self._activity.find(tenant.slug)
-        activity = found.value if found is not None and found.value.instance == tenant.instance else None
+        tenant, found = await self._activity.find_with_tenant(slug)
+        activity = found if found is not None and found.instance == tenant.instance else None
         signals = self._signals(tenant, activity, watches if watches is not None else await self._activity.watches())
         plan = self._plans.get(tenant.plan)
         if plan is None:
-            return DormancyStatus(signals, None, None)
+            return DormancyStatus(tenant, signals, None, None)
         policy = tenant.policy.applied_to(plan.dormancy)
-        return DormancyStatus(signals, policy, decide(tenant, signals, policy, self._clock.now()))
+        return DormancyStatus(tenant, signals, policy, decide(tenant, signals, policy, self._clock.now()))
 
     def _signals(self, tenant: Tenant, activity: TenantActivity | None, watches: Iterable[Watch]) -> Sequence[Signal]:
         last = activity.by_source if activity else {}

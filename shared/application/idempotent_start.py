@@ -8,6 +8,7 @@ from datetime import datetime
 from shared.application.existing_tenant import existing_tenant
 from shared.application.ports.clock import Clock
 from shared.application.ports.idempotency import IdempotencyRepository
+from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.idempotency import Claim
@@ -100,14 +101,24 @@ class IdempotentStart:
         caller: Caller,
         workflows: Workflows,
         save: Callable[[Operation], Awaitable[bool]],
+        *,
+        found: Stored[Tenant] | None = None,
     ) -> Operation | Tenant:
         """Do as `begin`, unless one of the kind is open, or the tenant is already as it would be: without a key, too.
+
+        Args:
+            kind: As for `begin`, and so all that follow.
+            slug: The tenant.
+            caller: Who asks.
+            workflows: Where the orchestration is started.
+            save: Writes the tenant with the operation.
+            found: The tenant, if the caller has just read it.
 
         Returns:
             The open operation; or the tenant, if nothing has to be done. A repeated key gives its own operation again.
         """
         for _ in range(MAX_TRIES):
-            stored = await existing_tenant(self._tenants, slug)
+            stored, found = found or await existing_tenant(self._tenants, slug), None
             operation = stored.value.operation
             if operation.is_open and operation.kind is kind and not operation.is_aborting:
                 return await self._joined(caller, operation)

@@ -1,9 +1,10 @@
 """Activity by the gateways' own counters: one query for the whole fleet, and one for where all was counted.
 
-Each step of 5 minutes is looked at with queries that reach 10 minutes back: what was counted between two scrapes is in
-neither of two ranges that only touch. A step is vouched for, cluster by cluster, only if each of its gateways was
-scraped all the time and no counter began anew; else it is a gap, and so it is if no gateway of the cluster is known.
-The steps that berth missed, because it did not run, come first.
+At the end of each step of 5 minutes, each counter is compared with what it was two steps before: a scrape that fails
+loses nothing, and what arrives late is in the next comparison. A step is vouched for, cluster by cluster, only if each
+of its gateways was scraped in it and was not restarted; else it is a gap, and so it is if no gateway of the cluster is
+known. A new gateway makes no gap: its counters began with it. The steps that berth missed, because it did not run,
+come first.
 """
 
 import logging
@@ -27,8 +28,7 @@ from shared.settings import PROMETHEUS, ActivitySettings
 
 logger = logging.getLogger(__name__)
 
-STEP = timedelta(minutes=5)
-RANGE = 2 * STEP  # of the queries
+STEP = timedelta(minutes=5)  # of the queries
 DELAY = timedelta(minutes=2)  # after which all samples have arrived
 MAX_STEPS = 24  # of one run: two hours
 
@@ -81,14 +81,14 @@ class PollActivity:
     async def _step(self, at: datetime, clusters: Sequence[ClusterName], strangers: set[InstanceId]) -> None:
         """Record the activity of the step that ends at a moment."""
         used = await self._metrics.query(self._settings.activity_query, at)
-        scrapes = await self._metrics.query(self._settings.coverage_query, at)
+        gateways = await self._metrics.query(self._settings.coverage_query, at)
         above = self._settings.ignore_requests
         # NaN, which a division in the operator's own query can give, is not known to be nothing.
         found = [each.labels for each in used.samples if each.value > above or math.isnan(each.value)]
         reports = [Report(at, slug=slug) for slug in await self._tenants_of(found, clusters, strangers)]
         await self._record.record_all(PROMETHEUS, reports, cluster=NO_CLUSTER, watched=None)
-        named = [(self._cluster_of(each, clusters), each.value) for each in scrapes.samples]
-        covered = self._covered(named) & {*clusters} if used.complete and scrapes.complete else set[ClusterName]()
+        named = [(self._cluster_of(each, clusters), each.value) for each in gateways.samples]
+        covered = _covered(named) & {*clusters} if used.complete and gateways.complete else set[ClusterName]()
         for cluster in covered:
             await self._record.record_all(PROMETHEUS, [], cluster=cluster, watched=Window(at - STEP, at))
         gaps = sorted({*clusters} - covered)
@@ -99,19 +99,13 @@ class PollActivity:
                 level=logging.WARNING,
                 at=at.isoformat(),
                 clusters=",".join(gaps),
-                scrapes=str([each for each in named if each[0] not in covered]),
+                gateways=str([each for each in named if each[0] not in covered]),
             )
 
-    def _cluster_of(self, scrapes: Sample, clusters: Sequence[ClusterName]) -> ClusterName:
+    def _cluster_of(self, gateway: Sample, clusters: Sequence[ClusterName]) -> ClusterName:
         """Return the cluster that an element names; a Prometheus of its own may leave out the name of the only one."""
         unnamed = clusters[0] if len(clusters) == 1 else NO_CLUSTER
-        return ClusterName(scrapes.labels.get(self._settings.cluster_label, "")) or unnamed
-
-    def _covered(self, scrapes: Sequence[tuple[ClusterName, float]]) -> set[ClusterName]:
-        """Return the clusters whose gateways were all scraped often enough."""
-        # A range of 10 minutes has one scrape more or less, by where it begins.
-        enough = RANGE.total_seconds() // self._settings.scrape_seconds - 1
-        return {name for name, _ in scrapes} - {name for name, count in scrapes if not count >= enough}  # it may be NaN
+        return ClusterName(gateway.labels.get(self._settings.cluster_label, "")) or unnamed
 
     async def _tenants_of(
         self, found: Iterable[Mapping[str, str]], clusters: Sequence[ClusterName], strangers: set[InstanceId]
@@ -140,3 +134,8 @@ def _aligned(moment: datetime) -> datetime:
     """Return the end of the last whole step, the same in all workers."""
     seconds = STEP.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
+
+
+def _covered(gateways: Sequence[tuple[ClusterName, float]]) -> set[ClusterName]:
+    """Return the clusters of which no gateway has lost a request."""
+    return {name for name, _ in gateways} - {name for name, whole in gateways if not whole > 0}  # it may be NaN

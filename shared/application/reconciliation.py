@@ -1,24 +1,22 @@
-"""Reconciliation: finds what is on the clusters and in no record, and the reverse; repairs it at the second finding."""
+"""Reconciliation: finds what does not match between the clusters and the records, and repairs it."""
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from shared.application.admission import Admission
+from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.reconciliations import ReconciliationRepository
 from shared.application.ports.reservations import ReservationRepository
-from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantFilter, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.instances import InstanceId, namespace_name
-from shared.domain.placement import ReservationState
 from shared.domain.reconciliation import (
     MAX_REPAIRS,
     ClusterContents,
@@ -28,8 +26,8 @@ from shared.domain.reconciliation import (
     RecordedFinding,
     compare,
     first_seen,
-    is_asleep,
     is_settled,
+    reservation_problem,
 )
 from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound
@@ -57,6 +55,7 @@ class Reconciliation:
         connections: ClusterConnections,
         admission: Admission,
         lost_instances: LostInstances,
+        instance_repair: InstanceRepair,
         clock: Clock,
         settings: ReconciliationSettings,
     ) -> None:
@@ -67,15 +66,19 @@ class Reconciliation:
         self._connections = connections
         self._admission = admission
         self._lost_instances = lost_instances
+        self._instance_repair = instance_repair
         self._clock = clock
         self._settings = settings
 
     async def run(self, workflows: Workflows) -> None:
-        """Record what does not match, and repair what was found an hour before already, within `MAX_SECONDS`.
+        """Record what does not match, and repair it, unless the setting or the number forbids it, within `MAX_SECONDS`.
 
-        Orphaned namespaces are removed and leaked reservations released, unless the setting or their number forbids
-        it. A tenant whose namespace is missing fails at the first finding. All else is only reported. A
-        cluster that does not respond is skipped: nothing is said about it.
+        A tenant whose namespace is missing fails at the first finding, and one that is at rest gets the pods and the
+        route that its state asks for. Orphaned namespaces are removed, and reservations released or changed, if they
+        were found an hour before already. A cluster that does not respond is skipped: nothing is said about it.
+
+        What could not be confirmed, or is more than `MAX_RECORDED`, stays as it was recorded. If the time is over
+        before all is confirmed, everything does.
 
         Raises Transient when the tables do not respond; the next run tries again.
         """
@@ -91,25 +94,22 @@ class Reconciliation:
         tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
         before = await self._findings.open()
         forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
-        found: list[Finding] = []
-        for each in read:
-            if isinstance(each, Finding):
-                found.append(each)
-            else:
-                found += [one for one in compare(each, tenants, forgotten, now) if await self._is_still_so(one)]
-        if len(found) > MAX_RECORDED:
-            log_event(logger, "not all findings recorded", level=logging.ERROR, count=len(found))
-        recorded = await self._record(
-            found[:MAX_RECORDED], before, {each.cluster for each in read if isinstance(each, ClusterContents)}, now
-        )
-        excess = self._excess(found)
-        due = [each for each in recorded if each.may_be_repaired(now)]
-        for each in due if self._settings.repair else ():
-            if not each.finding.kind.is_limited or each.finding.cluster not in excess:
-                await self._repair(each, workflows)
-        for each in read:
-            if isinstance(each, ClusterContents):
-                await self._record_lost(each, tenants, found)
+        found = [each for each in read if isinstance(each, Finding)]
+        contents = [each for each in read if isinstance(each, ClusterContents)]
+        not_known: list[Finding] = []
+        for each in contents:
+            confirmed, others = await self._confirm(compare(each, tenants, forgotten, now))
+            found += confirmed
+            not_known += others
+        count = len(found) + len(not_known)
+        if count > MAX_RECORDED:
+            log_event(logger, "not all findings recorded", level=logging.ERROR, count=count)
+        not_known += found[MAX_RECORDED:]
+        read_clusters = {each.cluster for each in contents}
+        recorded = await self._record(found[:MAX_RECORDED], not_known, before, read_clusters, now)
+        for each in contents:
+            await self._record_lost(each, tenants, found)
+        await self._repair_due(recorded, self._excess(found), workflows)
         log_event(logger, "reconciled", clusters=len(read), tenants=len(tenants), findings=len(found))
 
     async def _read(self, cluster: Cluster) -> ClusterContents | Finding:
@@ -120,7 +120,10 @@ class Reconciliation:
                 connection = await self._connections.connect(cluster.name)
                 return ClusterContents(
                     cluster=cluster.name,
+                    at=await connection.time(),
                     namespaces=await connection.tenant_namespaces(),
+                    workloads=await connection.tenant_workloads(),
+                    routes=await connection.tenant_routes() if cluster.gateway else None,
                     volumes=await connection.left_volumes(),
                     reservations=await self._reservations.all(cluster.name),
                 )
@@ -138,33 +141,50 @@ class Reconciliation:
             if not token:
                 return found
 
-    async def _is_still_so(self, finding: Finding) -> bool:
-        """Whether the records of this moment say the same.
+    async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
+        """Return those that are confirmed, and those of which that is not known, or that are too many."""
+        confirmed: list[Finding] = []
+        not_known: list[Finding] = []
+        for number, each in enumerate(findings):
+            is_confirmed = await self._is_confirmed(each) if number < MAX_RECORDED else None
+            if is_confirmed is None:
+                not_known.append(each)
+            elif is_confirmed:
+                confirmed.append(each)
+        return confirmed, not_known
+
+    async def _is_confirmed(self, finding: Finding) -> bool | None:
+        """Whether the records, and for pods the cluster, say the same at this moment; None if that is not known.
 
         A row that this version cannot read, which lists skip, says nothing: what it may own stays as it is.
         """
-        tenant: Stored[Tenant] | None = None
         try:
-            if finding.slug:
-                tenant = await self._tenants.get(finding.slug)
-        except NotFound:
-            pass
+            return await self._is_still_so(finding, await self._tenant_of(finding))
         except BerthError as error:
             log_event(logger, "finding not confirmed", level=logging.WARNING, text=finding.text, cause=str(error))
-            return False
-        owns = tenant is not None and tenant.value.instance == finding.subject
+            return None
+
+    async def _tenant_of(self, finding: Finding) -> Tenant | None:
+        """Return the tenant of the slug that a finding names, as it is at this moment, or None if there is none."""
+        try:
+            return (await self._tenants.get(finding.slug)).value if finding.slug else None
+        except NotFound:
+            return None
+
+    async def _is_still_so(self, finding: Finding, tenant: Tenant | None) -> bool:
+        owner = tenant if tenant and tenant.instance == finding.instance else None
         match finding.kind:
             case FindingKind.ORPHAN | FindingKind.FORGOTTEN:
-                return not owns and await self._reservations.find(finding.cluster, finding.instance) is None
+                return owner is None and await self._reservations.find(finding.cluster, finding.instance) is None
             case FindingKind.RESERVATION:
                 held = await self._reservations.find(finding.cluster, finding.instance)
-                if held is None or held.state.is_pending:  # slot repair takes care of the latter
-                    return False
-                if tenant is None or not owns:
-                    return True
-                return held.state is ReservationState.HELD and is_asleep(tenant.value, self._clock.now())
+                if owner is None:
+                    return held is not None and not held.state.is_pending  # slot repair takes care of the latter
+                return is_settled(owner, self._clock.now()) and bool(reservation_problem(owner, held))
             case FindingKind.MISSING:
-                return tenant is not None and owns and is_settled(tenant.value, self._clock.now())
+                return owner is not None and is_settled(owner, self._clock.now())
+            case FindingKind.STOPPED | FindingKind.RUNNING | FindingKind.ROUTE:
+                return owner is not None and await self._instance_repair.is_needed(finding.kind, owner)
             case FindingKind.VOLUME | FindingKind.SKIPPED:
                 return True
 
@@ -177,9 +197,17 @@ class Reconciliation:
         return set(excess)
 
     async def _record(
-        self, found: Sequence[Finding], open_before: Sequence[RecordedFinding], read: set[ClusterName], now: datetime
+        self,
+        found: Sequence[Finding],
+        not_known: Sequence[Finding],
+        open_before: Sequence[RecordedFinding],
+        read: set[ClusterName],
+        now: datetime,
     ) -> Sequence[RecordedFinding]:
-        """Record what was found, and what is gone from the clusters that were read; return the former."""
+        """Record what was found, and what is gone from the clusters that were read; return the former.
+
+        What is about an instance of which something is not known stays as it was recorded.
+        """
         before = {_key(each.finding): each for each in open_before}
         recorded: list[RecordedFinding] = []
         for finding in found:
@@ -188,8 +216,16 @@ class Reconciliation:
                 fields = {"kind": finding.kind, "cluster": finding.cluster, "text": finding.text}
                 log_event(logger, "found", level=logging.WARNING, **fields)
             recorded.append(earlier.seen_again(finding, now) if earlier else first_seen(finding, now))
-        gone = [each.ended(FindingState.GONE, now) for each in before.values() if each.finding.cluster in read]
+        stay = {(each.cluster, each.subject) for each in not_known}
+        gone = [
+            each.ended(FindingState.GONE, now)
+            for each in before.values()
+            if each.finding.cluster in read and (each.finding.cluster, each.finding.subject) not in stay
+        ]
         await self._findings.save([*recorded, *gone])
+        for each in gone:
+            if each.finding.kind.is_of_instance:
+                await self._show(each)
         return recorded
 
     async def _record_lost(
@@ -211,31 +247,58 @@ class Reconciliation:
         except BerthError as error:
             log_event(logger, "not recorded", level=logging.WARNING, cluster=cluster, cause=str(error))
 
+    async def _repair_due(
+        self, recorded: Sequence[RecordedFinding], excess: set[ClusterName], workflows: Workflows
+    ) -> None:
+        """Repair what is due, on all clusters at the same time, and show on its tenant what is not."""
+        due: defaultdict[ClusterName, list[RecordedFinding]] = defaultdict(list)
+        for each in recorded:
+            kind, cluster = each.finding.kind, each.finding.cluster
+            allowed = self._settings.repair and not (kind.is_limited and cluster in excess)
+            if allowed and each.may_be_repaired(self._clock.now()):
+                due[cluster].append(each)
+            elif kind.is_of_instance:
+                await self._show(each)
+
+        async def repair(several: Sequence[RecordedFinding]) -> None:
+            for each in several:
+                await self._repair(each, workflows)
+
+        await asyncio.gather(*map(repair, due.values()))
+
     async def _repair(self, recorded: RecordedFinding, workflows: Workflows) -> None:
         """Repair one finding if it is still so at this moment; what fails is tried by the next run."""
         finding = recorded.finding
         fields = {"kind": finding.kind, "cluster": finding.cluster, "instance": finding.instance}
         try:
-            if not await self._is_still_so(finding):
+            tenant = await self._tenant_of(finding)
+            if not await self._is_still_so(finding, tenant):
                 return
             if finding.kind in (FindingKind.ORPHAN, FindingKind.FORGOTTEN):
                 connection = await self._connections.connect(finding.cluster)
                 await connection.remove(namespace_name(finding.instance), timeout=REMOVE_TIMEOUT)
+            elif tenant is None or tenant.instance != finding.instance:
+                await self._admission.release(finding.cluster, finding.instance, workflows)
+            elif finding.kind is FindingKind.RESERVATION:
+                await self._admission.settle_reservation(tenant, workflows)
             else:
-                await self._release(finding, workflows)
+                await self._instance_repair.repair(finding, tenant)
             await self._findings.save([recorded.ended(FindingState.REPAIRED, self._clock.now())])
             log_event(logger, "repaired", level=logging.WARNING, **fields)
         except BerthError as error:
             log_event(logger, "not repaired", level=logging.WARNING, cause=str(error), **fields)
+            if finding.kind.is_of_instance:
+                await self._show(recorded)
 
-    async def _release(self, finding: Finding, workflows: Workflows) -> None:
-        """Release a reservation of no tenant, or the share of one that sleeps."""
-        with suppress(NotFound):
-            tenant = (await self._tenants.get(finding.slug)).value
-            if tenant.is_on(finding.cluster, finding.instance):
-                await self._admission.put_to_sleep(tenant, workflows)
-                return
-        await self._admission.release(finding.cluster, finding.instance, workflows)
+    async def _show(self, recorded: RecordedFinding) -> None:
+        """Show on a tenant that its pods or its route are not as they have to be, or are again."""
+        try:
+            if recorded.state is FindingState.GONE:
+                await self._instance_repair.show_gone(recorded.finding)
+            else:
+                await self._instance_repair.show(recorded.finding)
+        except BerthError as error:
+            log_event(logger, "not shown", level=logging.WARNING, text=recorded.finding.text, cause=str(error))
 
 
 def _key(finding: Finding) -> tuple[FindingKind, ClusterName, str]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.application.ports.activity import ActivityRepository
 from shared.application.ports.clock import Clock
@@ -17,6 +17,7 @@ from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.operations import slug_of
 from shared.domain.slugs import Slug
 from shared.errors import Conflict, Invalid, NotFound, Transient
+from shared.settings import ActivitySettings
 
 MAX_TRIES = 10  # against other workers' writes to the same row
 MAX_CONCURRENT = 32  # entries of one batch that are recorded at the same time
@@ -50,11 +51,13 @@ class RecordActivity:
         tenants: TenantRepository,
         reservations: ReservationRepository,
         clock: Clock,
+        settings: ActivitySettings,
     ) -> None:
         self._activity = activity
         self._tenants = tenants
         self._reservations = reservations
         self._clock = clock
+        self._max_gap = timedelta(seconds=settings.max_gap_seconds)
 
     async def record(self, slug: Slug, source: str, at: datetime | None) -> bool:
         """Record that a tenant was active, by default now, and return whether that was news.
@@ -137,7 +140,7 @@ class RecordActivity:
     async def _record_watch(self, source: str, cluster: ClusterName, window: Window) -> None:
         for _ in range(MAX_TRIES):
             held = await self._activity.find_watch(source, cluster)
-            watch = held.value.followed_by(window) if held else Watch(source, cluster, window)
+            watch = held.value.followed_by(window, self._max_gap) if held else Watch(source, cluster, window)
             if held is not None and held.value == watch:
                 return
             try:

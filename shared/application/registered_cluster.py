@@ -1,42 +1,41 @@
 """A registered cluster, recognised before anything is done there."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, final, override
 
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, RecordKept
+from shared.application.ports.clusters import KubernetesCluster, RecordKept
 from shared.domain.clusters import Cluster, ClusterAccess
+from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
 from shared.domain.workloads import Workload
-from shared.errors import Conflict, Transient, Unreachable, WrongRegistration
+from shared.errors import Unreachable, WrongRegistration
 from shared.single_flight import SingleFlight
 
 type Open = Callable[[ClusterAccess], Awaitable[KubernetesCluster]]
 
 
-class RegisteredCluster:
-    """Implements `KubernetesCluster` on what is behind a registration, if that is the registered cluster.
+@final
+class RegisteredCluster(KubernetesCluster):
+    """What is behind a registration, if that is the registered cluster.
 
     Its uid is compared before the first call, with each check, and again after a call that got no response, because
-    another cluster may respond after that. Where none is recorded yet, it is recorded: registrations of earlier
-    versions have none.
+    another cluster may respond after that.
 
     Args:
         registration: The cluster as it is registered.
         open_cluster: Connects to what is there; raises WrongRegistration.
-        clusters: Where the uid is recorded.
     """
 
-    def __init__(self, registration: Cluster, open_cluster: Open, clusters: ClusterRepository) -> None:
+    def __init__(self, registration: Cluster, open_cluster: Open) -> None:
         self._name = registration.name
         self._access = registration.access
         self._uid = registration.uid
         self._open = open_cluster
-        self._clusters = clusters
         self._lock = asyncio.Lock()
         self._opened: KubernetesCluster | None = None
         self._is_recognised = False
@@ -44,80 +43,94 @@ class RegisteredCluster:
 
     def is_for(self, registration: Cluster) -> bool:
         """Whether this is the connection for a registration, which may be some seconds old."""
-        same = not self._uid or not registration.uid or self._uid == registration.uid
-        return same and self._access == registration.access
+        return (self._uid, self._access) == (registration.uid, registration.access)
 
+    @override
     async def apply(self, objects: Sequence[Mapping[str, Any]], *, is_new: bool = True) -> None:
-        """Apply a tenant's objects."""
         async with self._recognised() as cluster:
             await cluster.apply(objects, is_new=is_new)
 
+    @override
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
-        """Return the status of a namespace's workloads."""
         async with self._recognised() as cluster:
             return await cluster.wait_until_ready(namespace, workloads, timeout=timeout)
 
+    @override
     async def replicas(self, namespace: str) -> Mapping[str, int]:
-        """Return how many pods each workload in a namespace is to have."""
         async with self._recognised() as cluster:
             return await cluster.replicas(namespace)
 
+    @override
     async def stop(self, namespace: str) -> None:
-        """Let the workloads in a namespace have no pods."""
         async with self._recognised() as cluster:
             await cluster.stop(namespace)
 
+    @override
     async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
-        """Return nothing as soon as no workload has a pod, or what is left."""
         async with self._recognised() as cluster:
             return await cluster.wait_until_stopped(namespace, timeout=timeout)
 
+    @override
     async def open_route(self, route: Mapping[str, Any], *, timeout: float) -> RouteStatus:
-        """Apply a tenant's route and return its status."""
         async with self._recognised() as cluster:
             return await cluster.open_route(route, timeout=timeout)
 
+    @override
     async def close_route(self, namespace: str) -> None:
-        """Delete a tenant's route."""
         async with self._recognised() as cluster:
             await cluster.close_route(namespace)
 
+    @override
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
-        """Remove a namespace with all in it."""
         async with self._recognised() as cluster:
             await cluster.remove(namespace, timeout=timeout, record_kept=record_kept)
 
+    @override
+    async def time(self) -> datetime:
+        async with self._recognised() as cluster:
+            return await cluster.time()
+
+    @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
-        """Return the namespaces of this berth's instances."""
         async with self._recognised() as cluster:
             return await cluster.tenant_namespaces()
 
+    @override
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        async with self._recognised() as cluster:
+            return await cluster.tenant_workloads()
+
+    @override
+    async def tenant_routes(self) -> Set[InstanceId]:
+        async with self._recognised() as cluster:
+            return await cluster.tenant_routes()
+
+    @override
     async def has_namespace(self, namespace: str) -> bool:
-        """Whether a namespace is there and not being removed."""
         async with self._recognised() as cluster:
             return await cluster.has_namespace(namespace)
 
+    @override
     async def removed_namespaces(self, position: str) -> RemovedNamespaces:
-        """Return which namespaces of this berth were removed since a position."""
         async with self._recognised() as cluster:
             return await cluster.removed_namespaces(position)
 
+    @override
     async def left_volumes(self) -> Sequence[LeftVolume]:
-        """Return the volumes that nothing uses any more."""
         async with self._recognised() as cluster:
             return await cluster.left_volumes()
 
+    @override
     async def uid(self) -> str:
-        """Return the cluster's uid."""
         async with self._recognised() as cluster:
             return await cluster.uid()
 
+    @override
     async def check(self) -> str:
-        """Return the cluster's uid if it responds and is the registered one."""
         cluster = await self._connected()
         with self._forgotten_if_unreachable():
             found = await cluster.check()
-            await self._compare(found)
+            self._compare(found)
             return found
 
     @asynccontextmanager
@@ -138,7 +151,7 @@ class RegisteredCluster:
 
     async def _recognise(self) -> None:
         if not self._is_recognised:
-            await self._compare(await (await self._connected()).uid())
+            self._compare(await (await self._connected()).uid())
 
     async def _connected(self) -> KubernetesCluster:
         async with self._lock:
@@ -149,9 +162,7 @@ class RegisteredCluster:
                     raise WrongRegistration(f"the registration of cluster {self._name} is wrong: {error}") from error
             return self._opened
 
-    async def _compare(self, found: str) -> None:
-        if not self._uid:
-            self._uid = await self._record(found)
+    def _compare(self, found: str) -> None:
         if found != self._uid:
             self._is_recognised = False
             raise WrongRegistration(
@@ -160,16 +171,3 @@ class RegisteredCluster:
                 "its tenants"
             )
         self._is_recognised = True
-
-    async def _record(self, found: str) -> str:
-        """Return the uid that is recorded, which is the one found if none was."""
-        stored = await self._clusters.get(self._name)
-        if stored.value.access != self._access:
-            raise Transient(f"the registration of cluster {self._name} was just changed")
-        if stored.value.uid:
-            return stored.value.uid
-        try:
-            await self._clusters.save(stored.with_value(replace(stored.value, uid=found)))
-        except Conflict as error:
-            raise Transient(f"the registration of cluster {self._name} was just changed") from error
-        return found

@@ -40,11 +40,13 @@ class Sleep:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation.created_at)
             before = stored.value
             if unless_changed is not None and before.changed_at != unless_changed.changed_at:
                 raise Conflict(f"{slug} was changed after it was decided on")
             tenant = stored.with_value(before.begin(operation, operation.created_at))
+            self._start.ensure_in_time(
+                operation.created_at
+            )  # after that, because joining another request is never late
             await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
             return True
 

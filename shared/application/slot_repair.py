@@ -20,7 +20,6 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-ANY_CAPACITY = 1 << 30  # it has the room already
 GRACE_SECONDS = 60.0  # in which a reservation that was just made gets its tenant
 
 
@@ -85,7 +84,7 @@ class SlotRepair:
                 return
             if tenant.state is TenantState.HIBERNATED:
                 self._log("share released: its tenant sleeps", cluster, reservation)
-                await self._admission.put_to_sleep(tenant, workflows)
+                await self._admission.settle_reservation(tenant, workflows)
                 return
         self._log("reservation released: nobody needs it", cluster, reservation)
         await self._admission.release(name, instance, workflows, unless_changed=reservation)
@@ -98,16 +97,8 @@ class SlotRepair:
             if not tenant.is_on(cluster.name, released.instance) or tenant.state is TenantState.DELETING:
                 return
             self._log("reservation restored: its tenant came late", cluster, released)
-            await self._reservations.reserve(
-                replace(cluster, capacity=ANY_CAPACITY, max_instances=None),
-                released.instance,
-                released.operation_id,
-                weight=released.weight,
-                max_starting=ANY_CAPACITY,
-                max_waiting=ANY_CAPACITY,
-            )
-            if tenant.state is TenantState.ACTIVE:
-                await self._reservations.release_slot(cluster.name, released.instance, released.operation_id)
+            state = ReservationState.HELD if tenant.state is TenantState.ACTIVE else released.state
+            await self._reservations.replace(cluster.name, None, replace(released, state=state))
 
     async def _move(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Move a tenant that waits for a cluster which does not respond to another one."""

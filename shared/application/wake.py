@@ -49,9 +49,9 @@ class Wake:
 
         async def save(operation: Operation) -> bool:
             stored = await existing_tenant(self._tenants, slug)
-            self._start.ensure_in_time(operation.created_at)
             before, now = stored.value, operation.created_at
             tenant = before.begin(operation, now)
+            self._start.ensure_in_time(now)  # after that, because joining the wake of another request is never late
             await self._admission.ensure_it_can_fit(tenant)
             message = f"queued on {tenant.cluster}"
             tenant = replace(tenant, operation=tenant.operation.placed(tenant.cluster, tenant.instance, now, message))
@@ -70,13 +70,14 @@ class Wake:
                 return True  # its orchestration asks for one again
 
         for _ in range(MAX_TRIES):
-            running = (await existing_tenant(self._tenants, slug)).value.operation
+            found = await existing_tenant(self._tenants, slug)
+            running = found.value.operation
             if _can_be_turned_round(running):
                 with suppress(Conflict):  # it has just ended
                     # Without the key, which would stand for the hibernation then, and give it again instead of a wake.
                     return await self._cancel.cancel(running.id, Caller(caller.actor), workflows)
             try:
-                return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save)
+                return await self._start.begin_once(OperationKind.WAKE, slug, caller, workflows, save, found=found)
             except Conflict:
                 fresh = (await existing_tenant(self._tenants, slug)).value.operation
                 if not _can_be_turned_round(fresh):  # else it has just begun

@@ -9,6 +9,9 @@ from shared.domain.slugs import Slug
 
 RESOLUTION = timedelta(minutes=5)
 """Activity of one tenant is recorded once in so long, whoever reports it (vCluster and JupyterHub do so too)."""
+GAP_PERIOD = timedelta(days=7)
+MAX_GAPS = 0.02 * GAP_PERIOD
+"""How much of any `GAP_PERIOD` gaps may be that are forgiven: some 200 minutes, a dozen restarts of a gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +38,43 @@ class TenantActivity:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The last time in which a source has watched all tenants of a cluster, or of all clusters, without a gap.
+    """The last time in which a source has watched all tenants of a cluster, or of all clusters.
 
-    A source that watches all clusters has an empty `cluster`.
+    A source that watches all clusters has an empty `cluster`. `gaps` are those of the last `GAP_PERIOD` that were
+    forgiven, in their order.
     """
 
     source: str
     cluster: str
     window: Window
+    gaps: tuple[Window, ...] = ()
 
-    def followed_by(self, later: Window) -> "Watch":
+    def followed_by(self, later: Window, max_gap: timedelta = timedelta(0)) -> "Watch":
         """Return what is recorded after another report.
 
-        A window that touches the one before extends it. After a gap the later one is what counts, and one of before
-        the gap changes nothing, however late it comes.
+        A window that touches the one before extends it. So does one after a gap of at most `max_gap`: else each restart
+        of a gateway would let the idle days of all tenants begin anew. While such gaps are more than `MAX_GAPS`, the
+        time up to the end of the first one does not count any more. After a longer gap only the later window counts,
+        and one of before a gap changes nothing, however late it comes.
         """
         earlier = self.window
         if later.since <= earlier.until and earlier.since <= later.until:
-            later = Window(min(earlier.since, later.since), max(earlier.until, later.until))
-        elif later.until < earlier.until:
-            later = earlier
-        return replace(self, window=later)
+            whole = Window(min(earlier.since, later.since), max(earlier.until, later.until))
+            return replace(self, window=whole)
+        if later.until < earlier.until:
+            return self
+        gap = Window(earlier.until, later.since)
+        if _length(gap) > max_gap:
+            return replace(self, window=later, gaps=())
+        since = earlier.since
+        gaps = [each for each in (*self.gaps, gap) if each.until > later.until - GAP_PERIOD]
+        while sum(map(_length, gaps), timedelta(0)) > MAX_GAPS:
+            since = gaps.pop(0).until
+        return replace(self, window=Window(since, later.until), gaps=tuple(gaps))
+
+
+def _length(window: Window) -> timedelta:
+    return window.until - window.since
 
 
 def is_ahead(moment: datetime, now: datetime) -> bool:

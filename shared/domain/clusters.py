@@ -44,12 +44,14 @@ type ClusterAccess = KubeconfigAccess | AzureAccess
 class Probe:
     """What a probe found on a cluster: its uid, what it lacks for provisioning, and what else an operator should know.
 
-    `uid` is empty if it could not be read; then `missing` says why.
+    `uid` is empty if it could not be read; then `missing` says why. What is wrong with its gateway is apart, because
+    another field of the registration names that.
     """
 
     uid: str
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    gateway_problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ class Breaker:
 class Cluster:
     """A registered cluster.
 
-    `uid` is that of its namespace kube-system, by which it is recognised; it is empty in a registration of an earlier
-    version until the first connection.
+    `uid` is that of its namespace kube-system, by which it is recognised.
 
     Tenants have their addresses under `domain`, by routes on `gateway`; both are missing in a registration of before
     there were any, and nothing is placed on it then. Nor is it while there is a `breaker`: it does not respond.
@@ -96,7 +97,7 @@ class Cluster:
     access: ClusterAccess
     domain: str
     gateway: GatewayRef | None
-    uid: str = ""
+    uid: str
     max_instances: int | None = None
     allocated: int = 0
     starting: int = 0

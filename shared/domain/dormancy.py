@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.domain.lifecycle import TenantState
+from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.policy import DormancyPolicy
 from shared.domain.tenants import Tenant
+from shared.domain.visits import VISITOR
 
 MARGIN = timedelta(minutes=15)
 """How far off a time may be: activity is recorded every 5 minutes at most, and the clocks of sources differ."""
+VISITED_DAYS = 1
+"""For which a tenant that a visitor woke stays awake without activity: anybody may have opened its address, or
+a robot. Who really uses it is seen by a source within minutes, and gives it the usual days."""
 RECHECK = timedelta(hours=6)
 """After which to decide again on a tenant whose time has come, but which is busy or of which something is unknown."""
 
@@ -67,7 +71,7 @@ class Decision:
         reason: Why, in words for a person.
         last_activity_at: The last activity that any source saw, or None.
         seen_by: The source that saw it.
-        threshold_days: The days of the policy that count: those without activity, or those of a new instance.
+        threshold_days: The days that count: the policy's without activity or of a new instance, or those after a visit.
         due_at: When the tenant is hibernated if nobody uses it until then; None for one that never is.
         next_due: When to decide again if nothing happens until then; None if time alone changes nothing.
     """
@@ -84,8 +88,8 @@ class Decision:
 def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, now: datetime) -> Decision:
     """Decide whether a tenant is put to sleep.
 
-    No tenant is while anything was seen of it within `idle_days`, nor within `idle_days` after it was woken, nor in the
-    first `never_active_days` of its instance.
+    No tenant is while anything was seen of it within `idle_days`, nor within `idle_days` after it was woken, or
+    `VISITED_DAYS` if a visitor did that, nor in the first `never_active_days` of its instance.
     So an activity never brings the date forward: who has used a tenant once gets no less time than who has not.
 
     Args:
@@ -107,9 +111,10 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         idle_at = last_activity_at + timedelta(days=policy.idle_days) + MARGIN
         if idle_at >= due_at:
             due_at, threshold_days = idle_at, policy.idle_days
-    awake_at = tenant.state_since + timedelta(days=policy.idle_days)  # woken, too: by somebody who may come later
+    awake_days = VISITED_DAYS if _was_visited(tenant) else policy.idle_days  # who had it woken may come later
+    awake_at = tenant.state_since + timedelta(days=awake_days)
     if awake_at > due_at:
-        due_at, threshold_days = awake_at, policy.idle_days
+        due_at, threshold_days = awake_at, awake_days
     if policy.keep_awake_until is not None:
         due_at = max(due_at, policy.keep_awake_until)
 
@@ -129,6 +134,8 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
     if policy.keep_awake_until is not None and policy.keep_awake_until > now:
         return decision(Outcome.KEEP, f"it is to stay awake until {_moment(policy.keep_awake_until)}", due_at)
     found = _found(began, last_activity_at, seen_by, now)
+    if _was_visited(tenant) and (last_activity_at is None or last_activity_at < tenant.state_since):
+        found = f"{found}, a visitor woke it {_days(tenant.state_since, now)} ago (which counts for {VISITED_DAYS} day)"
     if due_at > now:
         return decision(Outcome.KEEP, f"{found}; it may sleep from {_moment(due_at)} on", due_at)
     # One of which no activity is known may have had some before its sources began to watch: then both times count.
@@ -141,6 +148,13 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         return decision(Outcome.UNKNOWN, f"{found}, but {'; '.join(doubts)}", next_due)
     allowed = policy.idle_days if last_activity_at else policy.never_active_days
     return decision(Outcome.HIBERNATE, f"{found}, and {allowed} days are allowed", due_at)
+
+
+def _was_visited(tenant: Tenant) -> bool:
+    """Whether a tenant is awake because of a visitor, and nothing has been done to it since."""
+    last = tenant.operation
+    by_visitor = last.kind is OperationKind.WAKE and last.actor == VISITOR
+    return by_visitor and last.finished_at == tenant.state_since  # else its lost instance was found again
 
 
 def _last_activity(signals: Iterable[Signal], now: datetime) -> tuple[datetime | None, str]:

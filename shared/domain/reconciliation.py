@@ -43,6 +43,14 @@ class RemovedNamespaces:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundWorkload:
+    """A workload of an instance on a cluster, and how many pods it is set to have."""
+
+    instance: InstanceId
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeftVolume:
     """A volume that nothing uses any more and that is not deleted. `since` is the time of its last change of phase."""
 
@@ -58,19 +66,30 @@ class FindingKind(StrEnum):
     ORPHAN = "orphan"
     FORGOTTEN = "forgotten"
     MISSING = "missing"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    ROUTE = "route"
     RESERVATION = "reservation"
     VOLUME = "volume"
     SKIPPED = "skipped"
 
     @property
     def is_repaired(self) -> bool:
-        """Whether berth itself repairs it; all others are reported only."""
-        return self in (FindingKind.ORPHAN, FindingKind.FORGOTTEN, FindingKind.RESERVATION)
+        """Whether reconciliation itself repairs it; all others are reported only, or left to other timers."""
+        return self.is_limited or self is FindingKind.FORGOTTEN
 
     @property
     def is_limited(self) -> bool:
         """Whether many of them at once mean that something else is wrong, so that none is repaired."""
-        return self in (FindingKind.ORPHAN, FindingKind.RESERVATION)
+        return self in (FindingKind.ORPHAN, FindingKind.RESERVATION) or self.is_of_instance
+
+    @property
+    def is_of_instance(self) -> bool:
+        """Whether the pods or the route of a tenant's instance are not as its state asks.
+
+        That is repaired at the first finding: nothing is removed by it, and the tenant has been at rest for an hour.
+        """
+        return self in (FindingKind.STOPPED, FindingKind.RUNNING, FindingKind.ROUTE)
 
 
 class FindingState(StrEnum):
@@ -120,8 +139,9 @@ class RecordedFinding:
         return replace(self, state=state, ended_at=now)
 
     def may_be_repaired(self, now: datetime) -> bool:
-        """Whether it was found before, long enough ago."""
-        return self.finding.kind.is_repaired and age(self.first_seen, now) >= REPAIR_AFTER_SECONDS
+        """Whether it is repaired at once, or was found before, long enough ago."""
+        kind = self.finding.kind
+        return kind.is_of_instance or (kind.is_repaired and age(self.first_seen, now) >= REPAIR_AFTER_SECONDS)
 
 
 def first_seen(finding: Finding, now: datetime) -> RecordedFinding:
@@ -133,11 +153,16 @@ def first_seen(finding: Finding, now: datetime) -> RecordedFinding:
 class ClusterContents:
     """What one cluster has, and its reservations. It must be read before the tenants are.
 
-    Whatever it shows was then recorded before, so that it is never taken for something without a tenant.
+    Whatever it shows was then recorded before, so that it is never taken for something without a tenant. `at` is the
+    cluster's own time right before: berth's clock may differ from that by which the namespaces and volumes are dated.
+    `routes` are the instances that have one, or None on a cluster that is registered without a gateway.
     """
 
     cluster: ClusterName
+    at: datetime
     namespaces: Sequence[FoundNamespace]
+    workloads: Sequence[FoundWorkload]
+    routes: Collection[InstanceId] | None
     volumes: Sequence[LeftVolume]
     reservations: Sequence[Reservation]
 
@@ -160,14 +185,38 @@ def compare(
         contents: What the cluster has.
         tenants: All tenants that have an instance, by its id, read after the contents.
         forgotten_instances: The instances that operators have forgotten.
-        now: The time at which the contents were read.
+        now: The time at which the contents were read, by berth's clock.
     """
+    yield from _of_no_tenant(contents, tenants, forgotten_instances, now)
+    here = {
+        instance: tenant
+        for instance, tenant in tenants.items()
+        if tenant.cluster == contents.cluster and is_settled(tenant, now)
+    }
+    there = {each.instance for each in contents.namespaces if not each.is_being_removed}
+    for instance in here.keys() - there:
+        tenant = here[instance]
+        text = f"the namespace {namespace_name(instance)} of the {tenant.state} tenant {tenant.slug} is missing"
+        yield Finding(FindingKind.MISSING, contents.cluster, instance, text, tenant.slug)
+    reserved = {each.instance: each for each in contents.reservations}
+    for instance, tenant in here.items():
+        problem = reservation_problem(tenant, reserved.get(instance))
+        if problem:
+            text = f"the {tenant.state} tenant {tenant.slug} {problem}"
+            yield Finding(FindingKind.RESERVATION, contents.cluster, instance, text, tenant.slug)
+    yield from _of_instances(contents, {instance: here[instance] for instance in here.keys() & there})
+
+
+def _of_no_tenant(
+    contents: ClusterContents,
+    tenants: Mapping[InstanceId, Tenant],
+    forgotten_instances: Collection[InstanceId],
+    now: datetime,
+) -> Iterator[Finding]:
     cluster = contents.cluster
-    reserved = {each.instance for each in contents.reservations}
-    present = {each.instance for each in contents.namespaces}
-    known = tenants.keys() | reserved
+    known = tenants.keys() | {each.instance for each in contents.reservations}
     for each in contents.namespaces:
-        if each.instance in known or not _is_old(each.created_at, now):
+        if each.instance in known or not _is_old(each.created_at, contents.at):
             continue
         if each.instance in forgotten_instances:
             yield forgotten(cluster, each.instance, each.slug)
@@ -175,33 +224,57 @@ def compare(
             text = f"the namespace {namespace_name(each.instance)} is of no tenant's instance"
             yield Finding(FindingKind.ORPHAN, cluster, each.instance, text, each.slug)
     for each in contents.reservations:
-        held = each.state is ReservationState.HELD  # slot repair takes care of the others
-        asleep = each.state is ReservationState.ASLEEP
-        if (held or asleep) and each.instance not in tenants and _is_old(each.since, now):
+        # Slot repair takes care of those that are pending.
+        if not each.state.is_pending and each.instance not in tenants and _is_old(each.since, now):
             text = f"the reservation of the instance {each.instance} is of no tenant"
             yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
-        elif held and each.instance in tenants and is_asleep(tenants[each.instance], now):
-            text = f"the instance {each.instance} sleeps, and has its share of the capacity still"
-            yield Finding(FindingKind.RESERVATION, cluster, each.instance, text, slug_of(each.operation_id))
+    present = {each.instance for each in contents.namespaces}
     for each in contents.volumes:
-        if each.instance not in known | present and _is_old(each.since, now):
+        if each.instance not in known | present and _is_old(each.since, contents.at):
             text = f"the volume {each.name} of the former instance {each.instance} is {each.phase} and not deleted"
             yield Finding(FindingKind.VOLUME, cluster, each.name, text)
-    there = {each.instance for each in contents.namespaces if not each.is_being_removed}
+
+
+def _of_instances(contents: ClusterContents, tenants: Mapping[InstanceId, Tenant]) -> Iterator[Finding]:
+    """Yield which of these tenants, all at rest, have pods or a route against their state.
+
+    More pods than the templates say are nobody's mistake: operators may scale a tenant.
+    """
+    running = {each.instance for each in contents.workloads if each.replicas}
+    stopped = {each.instance for each in contents.workloads if not each.replicas}
     for instance, tenant in tenants.items():
-        if tenant.cluster == cluster and instance not in there and is_settled(tenant, now):
-            text = f"the namespace {namespace_name(instance)} of the {tenant.state} tenant {tenant.slug} is missing"
-            yield Finding(FindingKind.MISSING, cluster, instance, text, tenant.slug)
+        has_route = contents.routes is not None and instance in contents.routes
+        if tenant.state is TenantState.ACTIVE and (instance in stopped or instance not in running):
+            text = f"the active tenant {tenant.slug} has a workload without pods"
+            yield Finding(FindingKind.STOPPED, contents.cluster, instance, text, tenant.slug)
+        elif tenant.state is TenantState.ACTIVE and contents.routes is not None and not has_route:
+            text = f"the active tenant {tenant.slug} has no route"
+            yield Finding(FindingKind.ROUTE, contents.cluster, instance, text, tenant.slug)
+        elif tenant.state is TenantState.HIBERNATED and (instance in running or has_route):
+            has = " and ".join(name for name, has in (("pods", instance in running), ("a route", has_route)) if has)
+            text = f"the tenant {tenant.slug} sleeps, and has {has}"
+            yield Finding(FindingKind.RUNNING, contents.cluster, instance, text, tenant.slug)
+
+
+def reservation_problem(tenant: Tenant, reservation: Reservation | None) -> str:
+    """Return, in words, in what a reservation disagrees with its tenant, which is at rest; or nothing.
+
+    One that is pending is left to slot repair.
+    """
+    if reservation is None:
+        return "has no reservation"
+    match tenant.state, reservation.state:
+        case TenantState.ACTIVE, ReservationState.ASLEEP:
+            return "has no share of the capacity"
+        case TenantState.HIBERNATED, ReservationState.HELD:
+            return "has its share of the capacity still"
+        case _:
+            return ""
 
 
 def is_settled(tenant: Tenant, now: datetime) -> bool:
     """Whether a tenant has been active, or asleep, for an hour, and no operation changes that."""
     return tenant.state.has_instance and not tenant.operation.is_open and _is_old(tenant.changed_at, now)
-
-
-def is_asleep(tenant: Tenant, now: datetime) -> bool:
-    """Whether a tenant has been asleep for an hour, and no operation changes that."""
-    return tenant.state is TenantState.HIBERNATED and is_settled(tenant, now)
 
 
 def _is_old(since: datetime, now: datetime) -> bool:

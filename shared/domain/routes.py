@@ -1,11 +1,14 @@
 """Tenants' routes: what a gateway says of one, and what a gateway needs so that it can take them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from shared.domain.pod_status import PodStatus
 
 KIND = "HTTPRoute"
 ROUTE_NAME = "product"  # of the one route in an instance's namespace
+WAITING_ROOM = "waiting-room"  # the namespace of the waiting room, and the name of its route
 _NEEDED = ("Accepted", "ResolvedRefs")
 
 type Json = Mapping[str, Any]
@@ -30,7 +33,13 @@ def route_status(route: Json) -> RouteStatus:
 
     What was said of an earlier generation, or by another parent, does not count.
     """
-    metadata, [wanted] = route["metadata"], route["spec"]["parentRefs"]
+    [wanted] = route["spec"]["parentRefs"]
+    return _status_at(route, wanted)
+
+
+def _status_at(route: Json, wanted: Json) -> RouteStatus:
+    """Return what is said of a route by the parent of one of its references."""
+    metadata = route["metadata"]
     for parent in route.get("status", {}).get("parents") or ():
         if not _is_same(parent.get("parentRef", {}), wanted, metadata["namespace"]):
             continue
@@ -47,6 +56,38 @@ def route_status(route: Json) -> RouteStatus:
         if all(said.get(kind, {}).get("status") == "True" for kind in _NEEDED):
             return RouteStatus(True)
     return RouteStatus(False, message="the gateway has not taken the tenant's route yet")
+
+
+def with_route(status: PodStatus, route: RouteStatus) -> PodStatus:
+    """Return the status of a tenant whose pods are ready, and whose route has a status."""
+    if route.serving:
+        return status
+    return replace(status, ready=False, reason=route.reason, message=route.message, doubtful=route.refused)
+
+
+def waiting_room_problem(route: Json, *, namespace: str, name: str, domain: str) -> str:
+    """Return what keeps tenants that have no route from the waiting room, or nothing.
+
+    Args:
+        route: The waiting room's route, as the API server gives it.
+        namespace: That of the cluster's gateway.
+        name: That of the cluster's gateway.
+        domain: Under which tenants have their addresses.
+    """
+    spec = route["spec"]
+    if f"*.{domain}" not in (spec.get("hostnames") or ()):
+        return f"is not for *.{domain}"
+    own: str = route["metadata"]["namespace"]
+    parents = [
+        each for each in spec.get("parentRefs") or () if (each.get("namespace", own), each["name"]) == (namespace, name)
+    ]
+    if not parents:
+        return f"does not name the gateway {namespace}/{name}"
+    found = [_status_at(route, each) for each in parents]
+    if any(each.serving for each in found):
+        return ""
+    refused = next((each.reason for each in found if each.refused), "")
+    return f"is refused by the gateway: {refused}" if refused else "is not served by the gateway yet"
 
 
 def gateway_problems(gateway: Json, *, listener: str, domain: str, labels: Mapping[str, str]) -> Sequence[str]:

@@ -25,6 +25,11 @@ class Observed:
     at: datetime
 
 
+def observed_asleep(now: datetime) -> Observed:
+    """Return what is observed of a tenant whose pods have stopped."""
+    return Observed(ready=False, message="asleep: it has no pod", at=now)
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """A customer's entry.
@@ -172,7 +177,6 @@ class Tenant:
 
     def _tombstone(self, now: datetime, quarantine: timedelta) -> "Tenant":
         """Keep no personal data, and keep the slug taken if it was ever active."""
-        was_active = self.active_since is not None or self.instance  # rows of earlier versions lack the former
         return replace(
             self._without_instance(),
             operation=replace(self.operation, actor=""),
@@ -181,7 +185,7 @@ class Tenant:
             policy=NO_OVERRIDE,
             active_since=None,
             observed=None,
-            quarantine_until=now + quarantine if was_active else now,
+            quarantine_until=now if self.active_since is None else now + quarantine,
         )
 
     def _without_instance(self) -> "Tenant":

@@ -34,6 +34,24 @@ class Workload:
         return (kind, name) == (KIND, self.name) or (kind == "PersistentVolumeClaim" and name in self.claims)
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many pods each workload of a tenant has by its templates, and how many it is set to have on its cluster."""
+
+    planned: Mapping[str, int]
+    found: Mapping[str, int]
+
+    @property
+    def wanted(self) -> Mapping[str, int]:
+        """How many each workload is set to have; for one that is stopped, or not there, how many it is to have."""
+        return {**self.planned, **{name: count for name, count in self.found.items() if count}}
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a workload that is to have pods is stopped, or not there."""
+        return any(count and not self.found.get(name) for name, count in self.planned.items())
+
+
 def workloads_of(objects: Iterable[Mapping[str, Any]]) -> Sequence[Workload]:
     """Return the workloads among a tenant's objects."""
     return [_workload(each["metadata"]["name"], each["spec"]) for each in objects if each["kind"] == KIND]

@@ -125,7 +125,7 @@ async def burst(stack: Stack, signups: int) -> Burst:
 
     accepted = Accepted()
     watching = asyncio.gather(watch_memory(), accepted.watch(stack))
-    kubernetes, tables = _kubernetes_requests(stack), _table_requests(stack)
+    kubernetes, tables = kubernetes_requests(stack), table_requests(stack)
     began = time.monotonic()
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     headers = {"x-functions-key": stack.function_key}
@@ -140,8 +140,8 @@ async def burst(stack: Stack, signups: int) -> Burst:
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching  # raises NoSuchProcess if the host died meanwhile
-    kubernetes = _kubernetes_requests(stack) - kubernetes
-    tables = _table_requests(stack) - tables - accepted.requests
+    kubernetes = kubernetes_requests(stack) - kubernetes
+    tables = table_requests(stack) - tables - accepted.requests
     async with Api(stack.api_url, stack.master_key) as api:
         broken = await violations(stack, api)
     return Burst(done, seconds, accepted, max_memory, kubernetes, tables, broken)
@@ -242,13 +242,13 @@ async def main(arguments: Sequence[str]) -> int:
     return judged(goals(result, ProvisioningSettings()), check=options.check)
 
 
-def _kubernetes_requests(stack: Stack) -> int:
+def kubernetes_requests(stack: Stack) -> int:
     """Return how many requests of berth the API server has answered, by its audit log."""
     with stack.control_plane.audit_log.open() as log:
         return sum(json.loads(line)["user"]["username"] == BERTH for line in log)
 
 
-def _table_requests(stack: Stack) -> int:
+def table_requests(stack: Stack) -> int:
     """Return how many requests the table server has answered, by its log; a transaction is one."""
     with stack.processes.log("azurite").open() as log:
         return sum('"' in line for line in log)

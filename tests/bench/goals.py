@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NAME_WIDTH = 44
+NAME_WIDTH = 48
 
 
 @dataclass(frozen=True)

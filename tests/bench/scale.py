@@ -37,7 +37,8 @@ from tests.bench.counted import CollectedRows, CountedTables, CountedWorkflows
 from tests.bench.goals import Goal, growth, judged
 from tests.support.builders import new_cluster, new_settings, new_slug, new_tenant
 from tests.support.clock import START, FakeClock
-from tests.support.fake_cluster import FakeCluster, FakeTemplates
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_templates import FakeTemplates
 from tests.support.repositories import register
 from tests.support.world import PORTAL, Worker
 
@@ -188,7 +189,7 @@ async def empty_tables() -> AsyncGenerator[Azurite]:
     """Run a table server without data."""
     ports, processes = Ports(), Processes()
     try:
-        yield await start_azurite(processes, ports)
+        yield await start_azurite(processes, ports, in_memory=True)
     finally:
         await processes.close()
         ports.release()

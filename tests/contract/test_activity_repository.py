@@ -11,11 +11,12 @@ from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage, Upsert
 from shared.adapters.tables.tenants import TABLE, TableTenantRepository
 from shared.application.ports.stored import Stored
+from shared.application.ports.tenants import TenantFilter
 from shared.domain.activity import TenantActivity, Watch
 from shared.domain.dormancy import Window
 from shared.domain.instances import new_instance_id
 from shared.domain.slugs import Slug
-from shared.errors import Conflict, Transient
+from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_slug, new_tenant
 from tests.support.clock import START
 
@@ -81,6 +82,44 @@ async def test_an_activity_is_no_tenant(activity: TableActivityRepository, tenan
     await activity.save(Stored(seen(tenant.slug)))
     assert (await tenants.get(tenant.slug)).value == tenant
     assert tenant.slug in {each.slug for each in await tenants.open_operations()}
+    for wanted in (TenantFilter(), TenantFilter(region=tenant.region)):
+        page = await tenants.list(wanted, limit=10_000, token="")
+        assert [each for each in page.items if each.slug == tenant.slug] == [tenant]
+
+
+async def test_one_query_reads_a_tenant_and_its_activity(
+    activity: TableActivityRepository, tenants: TableTenantRepository
+) -> None:
+    slug = new_slug()
+    after = [Slug(f"{slug}{end}{number}") for end in ("-", "0", "a", "z") for number in range(30)]
+    neighbours = [slug, *(each for each in after if keys.shard(each) == keys.shard(slug))]
+    for each in neighbours:
+        await tenants.save(Stored(new_tenant(each)))
+    with_none = await activity.find_with_tenant(slug)
+    assert (with_none[0].slug, with_none[1]) == (slug, None)
+    for each in neighbours:
+        await activity.save(Stored(seen(each)))
+    tenant, found = await activity.find_with_tenant(slug)
+    assert tenant == (await tenants.get(slug)).value
+    held = await activity.find(slug)
+    assert held is not None
+    assert found == held.value
+
+
+async def test_an_activity_without_its_tenant_is_not_found(activity: TableActivityRepository) -> None:
+    value = seen()
+    await activity.save(Stored(value))
+    with pytest.raises(NotFound, match=f"there is no tenant {value.slug}"):
+        await activity.find_with_tenant(value.slug)
+
+
+async def test_a_purge_of_activity_leaves_the_tenants(
+    activity: TableActivityRepository, tenants: TableTenantRepository, storage: TableStorage
+) -> None:
+    tenant = (await tenants.save(Stored(new_tenant(new_slug())))).value
+    await activity.save(Stored(replace(seen(tenant.slug), by_source={"heartbeat": START - 20_000 * HOUR})))
+    [_ async for _ in TableOldRecords(storage).purge_activity(before=START - 10_000 * HOUR)]
+    assert await activity.find_with_tenant(tenant.slug) == (tenant, None)
 
 
 async def test_a_watch_comes_back_as_it_was_saved(activity: TableActivityRepository) -> None:
@@ -99,7 +138,7 @@ async def test_a_watch_comes_back_as_it_was_saved(activity: TableActivityReposit
 
 
 async def test_an_unreadable_row_is_not_taken_for_none(
-    activity: TableActivityRepository, storage: TableStorage
+    activity: TableActivityRepository, tenants: TableTenantRepository, storage: TableStorage
 ) -> None:
     value, source = seen(), new_slug()
     await activity.save(Stored(value))
@@ -112,6 +151,9 @@ async def test_an_unreadable_row_is_not_taken_for_none(
         await storage.transact(table, [Upsert({**row, "schema_version": 99})])
     with pytest.raises(Transient, match="another version"):
         await activity.find(value.slug)
+    await tenants.save(Stored(new_tenant(value.slug)))
+    with pytest.raises(Transient, match="another version"):
+        await activity.find_with_tenant(value.slug)
     with pytest.raises(Transient, match="another version"):
         await activity.find_watch(source, "")
     assert source not in {each.source for each in await activity.watches()}

@@ -20,7 +20,8 @@ from shared.errors import NotFound, WrongRegistration
 from shared.settings import KubernetesSettings
 from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS, new_cluster
 from tests.support.clock import FakeClock
-from tests.support.fake_cluster import FakeCluster, FakeConnections
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.fresh_tenants import fresh_tenant
 from tests.support.memory_tables import MemoryTables
@@ -70,12 +71,13 @@ def connected(request: pytest.FixtureRequest) -> Connected:
 
 async def test_a_probe_finds_a_cluster_that_lacks_nothing(connected: Connected) -> None:
     probe = await connected.connections.probe(ACCESS, GATEWAY, LOCAL.domain)
-    assert (probe.uid, probe.missing) == (connected.uid, ())
+    assert (probe.uid, probe.missing, probe.gateway_problems) == (connected.uid, (), ())
 
 
 async def test_a_probe_looks_for_the_gateway(connected: Connected) -> None:
     probe = await connected.connections.probe(ACCESS, replace(GATEWAY, name="nobody"), LOCAL.domain)
-    assert (probe.uid, probe.missing) == (connected.uid, ("there is no gateway gateway/nobody",))
+    assert (probe.uid, probe.missing) == (connected.uid, ())
+    assert probe.gateway_problems == ("there is no gateway gateway/nobody",)
 
 
 @pytest.mark.parametrize(
@@ -112,9 +114,3 @@ async def test_nothing_is_applied_to_another_cluster(connected: Connected) -> No
     await register(connected.clusters, replace(connected.cluster, uid=connected.uid))
     namespaces = await (await connected.connections.connect(connected.cluster.name)).tenant_namespaces()
     assert tenant.instance not in {each.instance for each in namespaces}
-
-
-async def test_an_unrecorded_uid_is_recorded(connected: Connected) -> None:
-    await register(connected.clusters, connected.cluster)
-    await (await connected.connections.connect(connected.cluster.name)).check()
-    assert (await connected.clusters.get(connected.cluster.name)).value.uid == connected.uid

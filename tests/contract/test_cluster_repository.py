@@ -6,19 +6,30 @@ from datetime import timedelta
 
 import pytest
 
+from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.clock import SystemClock
 from shared.adapters.tables import rows
 from shared.adapters.tables.clusters import CACHE_SECONDS, TABLE, TableClusterRepository
 from shared.adapters.tables.reservations import TableReservationRepository
-from shared.adapters.tables.storage import Row, TableStorage, Upsert, create_or_replace
-from shared.application.cluster_registry import ClusterRegistry
-from shared.domain.clusters import AzureAccess, Breaker, Cluster, ClusterName, ClusterState
+from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert, create_or_replace
+from shared.application.cluster_registry import ClusterRegistry, Registration
+from shared.application.ports.stored import Stored
+from shared.domain.clusters import (
+    AzureAccess,
+    Breaker,
+    Cluster,
+    ClusterName,
+    ClusterState,
+    GatewayRef,
+    KubeconfigAccess,
+)
 from shared.domain.instances import InstanceId, new_instance_id
 from shared.domain.operations import OperationId
 from shared.errors import Conflict, NotFound, Transient
 from tests.support.builders import new_cluster
 from tests.support.clock import START, FakeClock
-from tests.support.fake_cluster import FakeConnections
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 from tests.support.repositories import clusters_on, register
@@ -37,6 +48,12 @@ async def reserve(storage: TableStorage, cluster: Cluster) -> None:
     reservations = TableReservationRepository(storage, SystemClock())
     operation_id = OperationId("acme.1")
     await reservations.reserve(cluster, ACME, operation_id, weight=4, max_starting=9, max_waiting=0)
+
+
+def registration(name: ClusterName) -> Registration:
+    """Return a registration of the cluster to which the context of its name leads."""
+    gateway = GatewayRef(NAMESPACE, NAME, "", NAMESPACE)
+    return Registration(name, "mars", 5, None, KubeconfigAccess(name), f"{name}.example.com", gateway)
 
 
 def registry(clusters: TableClusterRepository) -> ClusterRegistry:
@@ -107,6 +124,80 @@ async def test_a_changed_registration_is_not_written_over(
     assert (await workers[0].get(cluster.name)).value == replace(cluster, capacity=20)
 
 
+def twins() -> tuple[Cluster, Cluster]:
+    """Return two registrations of one cluster."""
+    uid = new_instance_id()
+    first, second = (new_cluster("c" + new_instance_id(), uid=uid) for _ in range(2))
+    return first, second
+
+
+async def test_of_two_at_once_one_claims_a_cluster(workers: list[TableClusterRepository]) -> None:
+    for _ in range(5):
+        saves = [worker.save(Stored(each, ""), claims_uid=True) for worker, each in zip(workers, twins(), strict=False)]
+        results = await asyncio.gather(*saves, return_exceptions=True)
+        assert [type(each) for each in results if each is not None] == [Conflict]
+
+
+async def test_a_claim_holds_while_its_registration_has_the_uid(workers: list[TableClusterRepository]) -> None:
+    first, second = twins()
+    await workers[0].save(Stored(first, ""), claims_uid=True)
+    before = await workers[0].get(first.name)
+    with pytest.raises(Conflict, match=f"is registered as {first.name} already"):
+        await workers[1].save(Stored(second, ""), claims_uid=True)
+    with pytest.raises(NotFound):
+        await workers[1].get(second.name)
+    await workers[0].save(before, claims_uid=True)  # again
+    recreated = replace(first, uid=new_instance_id())
+    await workers[1].save((await workers[1].get(first.name)).with_value(recreated), claims_uid=True)
+    await workers[2].save(Stored(second, ""), claims_uid=True)
+    assert {first.name, second.name} <= {each.name for each in await workers[0].list()}
+    with pytest.raises(Conflict, match=f"is registered as {second.name} already"):
+        await workers[0].save((await workers[0].get(first.name)).with_value(first), claims_uid=True)
+
+
+async def test_a_claim_outlives_no_lost_registration(
+    workers: list[TableClusterRepository], storage: TableStorage
+) -> None:
+    first, second = twins()
+    await workers[0].save(Stored(first, ""), claims_uid=True)
+    await storage.transact(TABLE, [Delete({"PartitionKey": "cluster", "RowKey": first.name})])
+    await workers[1].save(Stored(second, ""), claims_uid=True)
+    with pytest.raises(Conflict, match=f"is registered as {second.name} already"):
+        await workers[0].save(Stored(first, ""), claims_uid=True)
+
+
+async def test_a_lost_response_claims_once(faulty: FaultyTables, faults: Faults, storage: TableStorage) -> None:
+    first, second = twins()
+    for number in range(1, 5):
+        faults.lose(number)
+    await clusters_on(faulty).save(Stored(first, ""), claims_uid=True)
+    with pytest.raises(Conflict, match="already"):
+        await clusters_on(storage).save(Stored(second, ""), claims_uid=True)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", ["get clusters", "query clusters", "transact clusters"])
+async def test_two_registrations_at_once_are_one(storage: TableStorage, call: str, after: bool) -> None:
+    names = [ClusterName("c" + new_instance_id()) for _ in range(2)]
+    both = dict.fromkeys(names, FakeCluster(FakeClock()))
+    faults = Faults()
+    workers = [clusters_on(FaultyTables(storage, faults)), clusters_on(storage)]
+    first, second = (
+        ClusterRegistry(each, FakeConnections(each, both, Faults())).register(registration(name))
+        for each, name in zip(workers, names, strict=True)
+    )
+    stall = faults.stall_next(call, after=after)
+    late = asyncio.create_task(first)
+    await asyncio.wait_for(stall.reached.wait(), 5)
+    results = await asyncio.gather(second, return_exceptions=True)
+    stall.release()
+    results += await asyncio.gather(late, return_exceptions=True)
+    [refused] = [each for each in results if isinstance(each, BaseException)]
+    assert isinstance(refused, Conflict)
+    assert "this cluster is registered already, as" in str(refused)
+    assert len([each for each in await workers[0].list() if each.name in names]) == 1
+
+
 async def test_an_unknown_cluster_is_not_found(workers: list[TableClusterRepository]) -> None:
     with pytest.raises(NotFound, match="no cluster nobody's is registered"):
         await workers[0].get(ClusterName("nobody's"))
@@ -147,7 +238,7 @@ async def test_registrations_are_kept_for_seconds(storage: TableStorage, cluster
     assert late in await here.registered()
 
 
-@pytest.mark.parametrize("column", [{"state": "drained"}, {"access": "{"}, {"schema_version": 99}])
+@pytest.mark.parametrize("column", [{"state": "drained"}, {"access": "{"}, {"schema_version": 99}, {"uid": None}])
 async def test_an_unreadable_registration_stops_no_list(
     workers: list[TableClusterRepository],
     storage: TableStorage,
@@ -157,7 +248,8 @@ async def test_an_unreadable_registration_stops_no_list(
 ) -> None:
     other = await register(workers[0], new_cluster("c" + new_instance_id()))
     row, _ = await storage.get(TABLE, "cluster", cluster.name)
-    await storage.transact(TABLE, [Upsert({**row, **column})])
+    changed = {name: value for name, value in {**row, **column}.items() if value is not None}
+    await storage.transact(TABLE, [Upsert(changed)])
     before = rows.skipped_rows[TABLE]
     for found in (await workers[0].list(), await workers[1].registered()):
         names = {each.name for each in found}

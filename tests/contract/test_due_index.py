@@ -52,7 +52,7 @@ async def test_an_active_tenant_is_due_at_once(tenants: TableTenantRepository, i
     tenant = (await activate(tenants)).value
     assert await due(index, tenant.slug, until=ACTIVE_AT - MINUTE) == []
     (found,) = await due(index, tenant.slug)
-    assert (found.since, found.key) == (ACTIVE_AT, f"due:202402281230:{tenant.slug}")
+    assert (found.since, found.position.after) == (ACTIVE_AT, f"due:202402281230:{tenant.slug}")
 
 
 async def test_only_a_change_to_active_makes_a_row(tenants: TableTenantRepository, index: TableDueIndex) -> None:
@@ -120,7 +120,7 @@ async def test_what_changed_meanwhile_stays(tenants: TableTenantRepository, inde
     await save_transition(tenants, stored.with_value(later), before="active", reason="another policy")
     await index.move([(moved, ACTIVE_AT + DAY)])
     await index.move([(each, ACTIVE_AT + 2 * DAY) for each in (changed, moved, other)])
-    found = {each.slug: each.key[4:12] for each in await due(index, *slugs, until=ACTIVE_AT + 9 * DAY)}
+    found = {each.slug: each.position.after[4:12] for each in await due(index, *slugs, until=ACTIVE_AT + 9 * DAY)}
     assert found == {changed.slug: "20240228", moved.slug: "20240229", other.slug: "20240301"}
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -297,9 +298,34 @@ async def test_the_namespaces_of_this_berth_are_found(administered: Administered
     assert instance not in found
     first = found[values[0].instance]
     assert not first.is_being_removed
-    assert first.created_at.tzinfo is not None
+    age = await cluster.time() - first.created_at
+    assert timedelta(seconds=-1) <= age < timedelta(minutes=1)
     await cluster.remove(names[0], timeout=30)
     assert values[0].instance not in {each.instance for each in await cluster.tenant_namespaces()}
+
+
+async def test_the_workloads_and_routes_of_this_berth_are_found(administered: Administered) -> None:
+    cluster, by_hand = administered
+    routed, stopped, others = values = [fresh_tenant() for _ in range(3)]
+    names = [await apply(cluster, value) for value in values]
+    for value in (routed, others):
+        await cluster.open_route(route(value), timeout=10)
+    await cluster.stop(names[1])
+    theirs = [deepcopy(each) for each in YamlTenantTemplates(TENANT_SETTINGS, PLANS).render(stopped, LOCAL)]
+    [workload] = [without_labels(each) for each in theirs if each["kind"] == "StatefulSet"]
+    workload["metadata"]["name"] = "theirs"
+    open_route = without_labels(route(stopped))
+    await by_hand.create_in(names[1], [workload, open_route])
+
+    async def workloads(value: Tenant) -> list[int]:
+        return [each.replicas for each in await cluster.tenant_workloads() if each.instance == value.instance]
+
+    assert [await workloads(value) for value in values] == [[1], [0], [1]]
+    assert [value.instance in await cluster.tenant_routes() for value in values] == [True, False, True]
+    await cluster.close_route(names[0])
+    await cluster.remove(names[2], timeout=30)
+    assert [await workloads(value) for value in values] == [[1], [0], []]
+    assert not {value.instance for value in values} & await cluster.tenant_routes()
 
 
 async def test_removed_namespaces_are_told_once(administered: Administered) -> None:

@@ -15,6 +15,7 @@ from shared.domain.clusters import Cluster
 from shared.domain.instances import InstanceId, new_instance_id
 from shared.domain.operations import OperationId
 from shared.domain.placement import Refusal, Reservation, ReservationState, Slots
+from tests.support.clock import START
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
 
@@ -175,8 +176,8 @@ async def asleep(reservations: TableReservationRepository, cluster: Cluster, ins
     await reservations.release_slot(cluster.name, instance, operation_of(instance))
     held = await reservations.find(cluster.name, instance)
     assert held is not None
-    await reservations.sleep(cluster.name, instance, SLEEP, unless_changed=held)
     sleeping = replace(held, state=ReservationState.ASLEEP, operation_id=SLEEP)
+    await reservations.replace(cluster.name, held, sleeping)
     assert await reservations.find(cluster.name, instance) == sleeping
     return sleeping
 
@@ -207,7 +208,7 @@ async def test_what_sleeps_has_its_place_and_no_share(
     sleeping = await asleep(workers[0], limited, ACME)
     assert await workers[1].sums(cluster.name) == Sums(instances=1)
     assert await reserve(workers[1], limited, new_instance_id()) is FULL
-    await workers[1].sleep(cluster.name, ACME, WAKE, unless_changed=replace(sleeping, weight=9))  # another one
+    await workers[1].replace(cluster.name, replace(sleeping, weight=9), replace(sleeping, operation_id=WAKE))  # another
     await workers[1].release_slot(cluster.name, ACME, SLEEP)
     assert await workers[2].find(cluster.name, ACME) == sleeping
     assert await wake(workers[1], limited, sleeping) is STARTING
@@ -217,9 +218,32 @@ async def test_what_sleeps_has_its_place_and_no_share(
     assert await workers[0].sums(cluster.name) == Sums()
 
 
+async def test_a_lost_reservation_is_put_back_whatever_the_limits(
+    workers: list[TableReservationRepository], cluster: Cluster
+) -> None:
+    full = replace(cluster, capacity=1, max_instances=1)
+    await reserve(workers[0], full, new_instance_id())
+    held = Reservation(ACME, operation_of(ACME), 4, HELD, START)
+    await workers[1].replace(cluster.name, None, held)
+    await workers[2].replace(cluster.name, None, replace(held, weight=9))  # there is one by now
+    assert await workers[0].find(cluster.name, ACME) == held
+    assert await workers[0].sums(cluster.name) == Sums(5, 1, instances=2)
+
+
+async def test_a_lost_response_puts_a_reservation_back_once(
+    storage: TableStorage, faults: Faults, faulty: FaultyTables, cluster: Cluster
+) -> None:
+    reservations = TableReservationRepository(faulty, SystemClock())
+    held = Reservation(ACME, operation_of(ACME), 4, HELD, START)
+    for number in range(1, 6):
+        faults.lose(number)
+    await reservations.replace(cluster.name, None, held)
+    assert await TableReservationRepository(storage, SystemClock()).sums(cluster.name) == Sums(4, instances=1)
+
+
 async def test_only_what_was_read_is_woken(workers: list[TableReservationRepository], cluster: Cluster) -> None:
     sleeping = await asleep(workers[0], cluster, ACME)
-    await workers[1].sleep(cluster.name, ACME, OperationId("another"), unless_changed=sleeping)
+    await workers[1].replace(cluster.name, sleeping, replace(sleeping, operation_id=OperationId("another")))
     assert await wake(workers[2], cluster, sleeping) is None
     await workers[1].release(cluster.name, ACME)
     assert await wake(workers[2], cluster, sleeping) is None

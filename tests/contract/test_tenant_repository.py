@@ -10,7 +10,7 @@ import pytest
 
 from shared.adapters.tables import rows
 from shared.adapters.tables.keys import open_key, shard, tenant_key
-from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, Upsert
+from shared.adapters.tables.storage import Row, TableStorage, Upsert
 from shared.adapters.tables.tenants import TABLE, TableTenantRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantFilter
@@ -18,7 +18,7 @@ from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId
 from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import new_operation
-from shared.domain.policy import NO_OVERRIDE, PolicyOverride
+from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
 from shared.errors import Conflict, NotFound, Transient
@@ -32,6 +32,7 @@ UNREADABLE: dict[str, Callable[[Row], Row]] = {
     "kind": lambda row: {**row, "operation": row["operation"].replace('"provision"', '"migrate"')},
     "json": lambda row: {**row, "operation": row["operation"][:-1]},
     "no instance": lambda row: {**row, "cluster": "one", "instance": ""},
+    "no policy": lambda row: {name: value for name, value in row.items() if name != "policy"},
     "newer schema": lambda row: {**row, "schema_version": rows.SCHEMA_VERSION + 1},
 }
 
@@ -81,16 +82,6 @@ async def test_a_tenant_comes_back_as_it_was_saved(tenants: TableTenantRepositor
     await tenants.save(Stored(value), audit=audit_entry(value, "none", reason="requested"))
     assert (await tenants.get(value.slug)).value == value
     assert await tenants.get_operation(operation.id) == operation
-
-
-async def test_a_row_without_later_columns_is_read(tenants: TableTenantRepository, storage: TableStorage) -> None:
-    saved = await tenants.save(Stored(tenant(policy=PolicyOverride(idle_days=3), active_since=START)))
-    row, _ = await storage.get(TABLE, shard(saved.value.slug), tenant_key(saved.value.slug))
-    await storage.transact(TABLE, [Delete(row)])
-    older = {name: value for name, value in row.items() if name not in ("policy", "active_since")}
-    await storage.transact(TABLE, [Create(older)])
-    expected = replace(saved.value, policy=NO_OVERRIDE, active_since=None)
-    assert (await tenants.get(saved.value.slug)).value == expected
 
 
 async def test_a_slug_is_taken_once(tenants: TableTenantRepository) -> None:

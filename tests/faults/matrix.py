@@ -17,11 +17,12 @@ import traceback
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
+from local.clock import new_clock
 from tests.faults import sweep
 from tests.faults.cases import Case, Round, cases, count_writes
-from tests.faults.clock import SteppedClock
 from tests.faults.faults import DidNotStrikeError
 from tests.support.stack import ProxiedStack, proxied_stack
 
@@ -58,7 +59,7 @@ class Result:
 async def first_round(seed: int, *, workers: int = 1, redelivery: float = 0.0) -> AsyncGenerator[Round]:
     """Run a stack and yield the round with the number 0."""
     with tempfile.TemporaryDirectory() as directory:
-        clock = SteppedClock(Path(directory) / "clock")
+        clock = new_clock(Path(directory) / "clock")
         environment = {
             **ENVIRONMENT,
             **clock.environment,
@@ -94,7 +95,7 @@ async def _try_case(case: Case, current: Round) -> Result:
         violations.append(f"{type(error).__name__} in {where}: {error}")
     berth.kubernetes.pass_everything()
     berth.tables.pass_everything()
-    current.clock.step(0)
+    current.clock.step(timedelta())
     violations += await berth.violations_after(seconds=SETTLE_SECONDS + current.redelivery)
     largest = 0
     for name, requests in (("Kubernetes", berth.kubernetes.requests_of), ("the tables", berth.tables.writes_of)):

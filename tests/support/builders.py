@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import DOMAIN, OWNER
 from shared.adapters.plans import load_plans
+from shared.adapters.prices import load_prices
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import new_instance_id
 from shared.domain.lifecycle import OperationKind, TenantState
@@ -17,7 +18,9 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
 from shared.settings import (
+    ActivitySettings,
     IdempotencySettings,
+    PricesSettings,
     ProvisioningSettings,
     RecoverySettings,
     Settings,
@@ -34,6 +37,7 @@ TENANT_SETTINGS = TenantSettings(
     secret_seed=SecretStr("0123456789abcdef"),
 )
 PLANS = load_plans()  # the document that is deployed
+PRICES = load_prices()
 PRODUCT = (Workload("product", claims=frozenset({"data"})),)  # what the templates make
 
 
@@ -73,6 +77,7 @@ def new_cluster(name: str = "one", **fields: Any) -> Cluster:
         "access": KubeconfigAccess(name),
         "domain": f"{name}.example.com",
         "gateway": GatewayRef("gateway", "tenants", "", "gateway"),
+        "uid": f"uid-of-{name}",
     }
     return Cluster(**(usual | fields))
 
@@ -89,7 +94,9 @@ def new_settings(**provisioning: Any) -> Settings:
         tables=TableSettings(connection=SecretStr("AccountName=none")),
         provisioning=ProvisioningSettings(**provisioning),
         recovery=RecoverySettings(schedule="0 * * * * *"),
+        activity=ActivitySettings(max_gap_seconds=0),
         sweep=SweepSettings(schedule="0 30 2 * * *"),
+        prices=PricesSettings(schedule="0 23 4 * * *"),
         idempotency=IdempotencySettings(),
         tenants=TENANT_SETTINGS,
     )

@@ -8,7 +8,8 @@ from local.kubernetes.control_plane import ControlPlane, kubectl
 from shared.adapters.kubernetes.ownership import SLUG
 from shared.application.ports.clusters import KubernetesCluster, Manifest
 from tests.support.clock import START
-from tests.support.fake_cluster import FakeCluster, FakeNamespace
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_namespace import FakeNamespace
 
 RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 RESTRICTED_POD = {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}

@@ -1,99 +1,41 @@
-"""Kubernetes in memory: namespaces with objects, and a pod for each workload that behaves as its image's tag says.
+"""Kubernetes in memory: namespaces with objects and pods, and what a worker's faults make of it.
 
-The tags are those of the local cluster: `missing-...` has no image, `crash-...` crashes, `never-ready-...` never
-answers its probe, `slow-...` is late; any other becomes ready. Two more: `node-SECONDS` waits for a node that the
-autoscaler adds, `denied-SECONDS` for a registry that denies its image so long. Waiting moves the fake clock.
+What pods do is in fake_namespace.py. Waiting moves the fake clock.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from datetime import datetime, timedelta
 from secrets import token_hex
-from typing import Any
+from typing import final, override
 from uuid import uuid4
 
 from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
-from shared.application.ports.clusters import ClusterRepository, KubernetesCluster, Manifest, RecordKept
-from shared.application.registered_cluster import RegisteredCluster
+from shared.application.ports.clusters import KubernetesCluster, Manifest, RecordKept
 from shared.domain.clusters import (
-    AzureAccess,
-    Cluster,
-    ClusterAccess,
-    ClusterName,
     GatewayRef,
-    KubeconfigAccess,
     Probe,
 )
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import ROUTE_NAME, RouteStatus
 from shared.domain.slugs import Slug
-from shared.domain.tenants import Tenant
-from shared.domain.workloads import KIND, Workload, status_of
-from shared.errors import BerthError, NotFound, Permanent, Transient, WrongRegistration
+from shared.domain.workloads import KIND, Workload
+from shared.errors import BerthError, NotFound, Permanent, Transient
 from shared.time_budget import time_left
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.clock import FakeClock
+from tests.support.fake_namespace import FakeNamespace, FakePods, replicas_of
 from tests.support.faults import Faults
 
 KINDS = {
     *("Namespace", "ServiceAccount", "ResourceQuota", "LimitRange", "Secret", "ConfigMap", "PersistentVolumeClaim"),
     *("Service", "StatefulSet", "NetworkPolicy"),
 }
-CRASH_LIMIT = 3
-OBJECTS = 6
-"""How many objects of a tenant the fake templates make, without its route."""
-
-_NOT_FOUND = {"reason": "ErrImagePull", "message": "the registry responded: manifest unknown: not found"}
-_WAITING: Mapping[str, Mapping[str, Any]] = {
-    "missing": {"state": {"waiting": _NOT_FOUND}},
-    "denied": {"state": {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}},
-    "crash": {
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": {"reason": "Error", "exitCode": 1}},
-        "restartCount": CRASH_LIMIT,
-    },
-}
-
-
-@dataclass(slots=True)
-class FakeNamespace:
-    """One namespace.
-
-    `held` keeps it from being removed, as a finalizer does, and `stuck` its pods from stopping, as a lost node does;
-    `claims` are the ids of its volume claims by name; `pods` are of others.
-    """
-
-    created_at: datetime
-    objects: dict[tuple[str, str], Manifest] = field(default_factory=dict[tuple[str, str], Manifest])
-    workload_at: float = 0.0
-    held: bool = False
-    stuck: bool = False
-    stopped_at: float = float("-inf")
-    claims: dict[str, str] = field(default_factory=dict[str, str])
-    pods: list[Manifest] = field(default_factory=list[Manifest])
-
-    @property
-    def manifest(self) -> Manifest:
-        """The namespace itself."""
-        return next(manifest for (kind, _), manifest in self.objects.items() if kind == "Namespace")
-
-    @property
-    def tag(self) -> str:
-        """The tag of the workload's image, or an empty string without a workload that has pods."""
-        for (kind, _), manifest in self.objects.items():
-            if kind == KIND and replicas_of(manifest):
-                return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
-        return ""
-
-
-def replicas_of(manifest: Manifest) -> int:
-    """Return how many pods a workload is to have."""
-    return manifest["spec"].get("replicas", 1)
 
 
 class FakeCluster:
@@ -109,6 +51,7 @@ class FakeCluster:
         volumes: What is left of removed claims.
         retained: The volume that stays when a namespace is removed, by namespace.
         away: The error that every call fails with, or None.
+        behind: By how much its own clock is behind.
         kept_removals: How many of the last removals it remembers.
         identity: Its uid.
         missing: What a probe says that it lacks.
@@ -123,6 +66,7 @@ class FakeCluster:
         self.volumes: list[LeftVolume] = []
         self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
+        self.behind = timedelta()
         self.kept_removals = 1000
         self.stop_seconds = 1.0
         self._known: dict[str, FoundNamespace] = {}
@@ -134,8 +78,7 @@ class FakeCluster:
         self.gateway_name = f"{NAMESPACE}/{NAME}"
         self._clock = clock
         self._owner = TENANT_SETTINGS.owner
-        self._ready_seconds = ready_seconds
-        self._slow_seconds = slow_seconds
+        self._pods = FakePods(clock, ready_seconds=ready_seconds, slow_seconds=slow_seconds)
 
     async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
         """Apply objects; applying the same again changes nothing."""
@@ -153,7 +96,7 @@ class FakeCluster:
                     ensure_ours(found, self._owner, kind)
             elif kind != "Namespace" or not is_new:
                 raise NotFound(f"there is no namespace {name}")
-            namespace = self.namespaces.setdefault(name, FakeNamespace(self._clock.now()))
+            namespace = self.namespaces.setdefault(name, FakeNamespace(await self.time()))
             if not namespace.tag:
                 namespace.workload_at = self._clock.monotonic()
             namespace.objects[kind, metadata["name"]] = each
@@ -168,10 +111,10 @@ class FakeCluster:
         if held is None:
             self._clock.advance(timeout)  # no pod is seen for so long; only then is the namespace looked for
             raise NotFound(f"there is no namespace {namespace}")
-        if not self._status(held, workloads).permanent:
-            left = self._ready_at(held) - self._clock.monotonic()
+        if not self._pods.status(held, workloads).permanent:
+            left = self._pods.ready_at(held) - self._clock.monotonic()
             self._clock.advance(min(timeout, max(0.0, left)))
-        return self._status(held, workloads)
+        return self._pods.status(held, workloads)
 
     async def replicas(self, namespace: str) -> Mapping[str, int]:
         """Return how many pods each workload in a namespace is to have."""
@@ -244,12 +187,27 @@ class FakeCluster:
             raise Transient(f"the namespace {namespace} is still being removed: it is held")
         if self.namespaces.pop(namespace, None) is not None and namespace in self.retained:
             instance = InstanceId(namespace.removeprefix(NAMESPACE_PREFIX))
-            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", self._clock.now()))
+            self.volumes.append(LeftVolume(self.retained[namespace], instance, "Released", await self.time()))
+
+    async def time(self) -> datetime:
+        """Return its own time."""
+        await self._answer()
+        return self._clock.now() - self.behind
 
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         await self._answer()
         return self._found()
+
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        """Return the workloads of this berth's instances."""
+        await self._answer()
+        return [FoundWorkload(instance, replicas_of(each)) for instance, each in self._own(KIND)]
+
+    async def tenant_routes(self) -> Set[InstanceId]:
+        """Return which of this berth's instances have a route."""
+        await self._answer()
+        return {instance for instance, each in self._own(ROUTE) if each["metadata"]["name"] == ROUTE_NAME}
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
@@ -275,6 +233,14 @@ class FakeCluster:
                 found.append(FoundNamespace(instance, slug, namespace.created_at, is_being_removed=False))
         return found
 
+    def _own(self, wanted: str) -> Iterator[tuple[InstanceId, Manifest]]:
+        """Yield the objects of a kind that are this berth's, each with its instance."""
+        for found in self._found():
+            for (kind, _), manifest in self.namespaces[namespace_name(found.instance)].objects.items():
+                labels = manifest["metadata"].get("labels", {})
+                if kind == wanted and (labels.get(OWNER), labels.get(INSTANCE)) == (self._owner, found.instance):
+                    yield found.instance, manifest
+
     async def left_volumes(self) -> Sequence[LeftVolume]:
         """Return the volumes that were an instance's and are neither used nor deleted."""
         await self._answer()
@@ -292,44 +258,18 @@ class FakeCluster:
     async def probe(self, gateway: GatewayRef, domain: str) -> Probe:
         """Return what it lacks."""
         given = f"{gateway.namespace}/{gateway.name}"
-        missing = () if given == self.gateway_name else (f"there is no gateway {given}",)
-        return Probe(await self.uid(), (*self.missing, *missing), self.warnings)
+        problems = () if given == self.gateway_name else (f"there is no gateway {given}",)
+        return Probe(await self.uid(), self.missing, self.warnings, problems)
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
         if self.away is not None:
             raise self.away
 
-    def _ready_at(self, namespace: FakeNamespace) -> float:
-        kind = namespace.tag.split("-", 1)[0]
-        if kind in ("node", "denied"):
-            return namespace.workload_at + float(namespace.tag.split("-")[1])
-        seconds = {"never": float("inf"), "slow": self._slow_seconds, "": float("inf")}.get(kind, self._ready_seconds)
-        return namespace.workload_at + seconds
 
-    def _status(self, namespace: FakeNamespace, workloads: Sequence[Workload]) -> PodStatus:
-        tag = namespace.tag
-        kind = tag.split("-", 1)[0]
-        ready = self._clock.monotonic() >= self._ready_at(namespace) and kind not in ("missing", "crash")
-        status: dict[str, Any] = {"phase": "Running" if ready or kind == "never" else "Pending"}
-        if kind in _WAITING and not ready:
-            status["containerStatuses"] = [{"name": "product", "image": f"product:{tag}", **_WAITING[kind]}]
-        if ready:
-            status["conditions"] = [{"type": "Ready", "status": "True"}]
-        if kind == "node" and not ready:
-            status["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
-        pods = [
-            {"metadata": {"ownerReferences": [{"kind": KIND, "name": name, "controller": True}]}, "status": status}
-            for (kind, name), manifest in namespace.objects.items()
-            if kind == KIND
-            for _ in range(replicas_of(manifest))
-        ]
-        found = status_of([*pods, *namespace.pods], workloads, now=self._clock.now(), crash_limit=CRASH_LIMIT)
-        return replace(found, adding_node=kind == "node" and not ready)
-
-
-class FaultyCluster:
-    """Implements `shared.application.ports.clusters.KubernetesCluster` on another one, with one worker's faults.
+@final
+class FaultyCluster(KubernetesCluster):
+    """A cluster as one worker reaches it, with that worker's faults.
 
     As the real one does, it sends nothing when the time budget is over, except `check`.
     """
@@ -338,144 +278,79 @@ class FaultyCluster:
         self._cluster = cluster
         self._faults = faults
 
+    @override
     async def apply(self, objects: Sequence[Manifest], *, is_new: bool = True) -> None:
-        """Apply objects."""
         await self._request("apply", lambda: self._cluster.apply(objects, is_new=is_new))
 
+    @override
     async def wait_until_ready(self, namespace: str, workloads: Sequence[Workload], *, timeout: float) -> PodStatus:
-        """Return the status of a namespace's workloads."""
         return await self._request(
             "wait_until_ready", lambda: self._cluster.wait_until_ready(namespace, workloads, timeout=timeout)
         )
 
+    @override
     async def replicas(self, namespace: str) -> Mapping[str, int]:
-        """Return how many pods each workload is to have."""
         return await self._request("replicas", lambda: self._cluster.replicas(namespace))
 
+    @override
     async def stop(self, namespace: str) -> None:
-        """Let the workloads have no pods."""
         await self._request("stop", lambda: self._cluster.stop(namespace))
 
+    @override
     async def wait_until_stopped(self, namespace: str, *, timeout: float) -> str:
-        """Return what is left of the pods."""
         return await self._request(
             "wait_until_stopped", lambda: self._cluster.wait_until_stopped(namespace, timeout=timeout)
         )
 
+    @override
     async def open_route(self, route: Manifest, *, timeout: float) -> RouteStatus:
-        """Apply a route."""
         return await self._request("open_route", lambda: self._cluster.open_route(route, timeout=timeout))
 
+    @override
     async def close_route(self, namespace: str) -> None:
-        """Delete a route."""
         await self._request("close_route", lambda: self._cluster.close_route(namespace))
 
+    @override
     async def remove(self, namespace: str, *, timeout: float, record_kept: RecordKept | None = None) -> None:
-        """Remove a namespace."""
         await self._request("remove", lambda: self._cluster.remove(namespace, timeout=timeout, record_kept=record_kept))
 
+    @override
+    async def time(self) -> datetime:
+        return await self._request("time", self._cluster.time)
+
+    @override
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
-        """Return the namespaces of this berth's instances."""
         return await self._request("tenant namespaces", self._cluster.tenant_namespaces)
 
+    @override
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        return await self._request("tenant workloads", self._cluster.tenant_workloads)
+
+    @override
+    async def tenant_routes(self) -> Set[InstanceId]:
+        return await self._request("tenant routes", self._cluster.tenant_routes)
+
+    @override
     async def has_namespace(self, namespace: str) -> bool:
-        """Whether a namespace is there."""
         return await self._request("has namespace", lambda: self._cluster.has_namespace(namespace))
 
+    @override
     async def removed_namespaces(self, position: str) -> RemovedNamespaces:
-        """Return which namespaces were removed."""
         return await self._request("removed namespaces", lambda: self._cluster.removed_namespaces(position))
 
+    @override
     async def left_volumes(self) -> Sequence[LeftVolume]:
-        """Return the volumes that nothing uses any more."""
         return await self._request("left volumes", self._cluster.left_volumes)
 
+    @override
     async def uid(self) -> str:
-        """Return its uid."""
         return await self._request("uid", self._cluster.uid)
 
+    @override
     async def check(self) -> str:
-        """Return its uid if it answers."""
         return await self._faults.call("check", self._cluster.check)
 
     async def _request[T](self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
         if time_left() <= 0:
             raise Transient("no time is left for it")
         return await self._faults.call(name, attempt)
-
-
-class FakeConnections:
-    """Implements `shared.application.ports.clusters.ClusterConnections` for one worker.
-
-    A kubeconfig context leads to the cluster of that name, and so does the first label of a server's address.
-    """
-
-    def __init__(
-        self, repository: ClusterRepository, clusters: Mapping[ClusterName, FakeCluster], faults: Faults
-    ) -> None:
-        self._repository = repository
-        self._clusters = clusters
-        self._faults = faults
-        self._registered: dict[ClusterName, RegisteredCluster] = {}
-
-    async def connect(self, name: ClusterName) -> RegisteredCluster:
-        """Return the client of a registered cluster; raises NotFound."""
-        registration = await self._repository.registration(name)
-        held = self._registered.get(name)
-        if held is None or not held.is_for(registration):
-            held = self._registered[name] = RegisteredCluster(registration, self._open, self._repository)
-        return held
-
-    async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
-        """Return what a cluster lacks."""
-        return await self._faults.call("probe", lambda: self._find(access).probe(gateway, domain))
-
-    async def _open(self, access: ClusterAccess) -> KubernetesCluster:
-        return FaultyCluster(self._find(access), self._faults)
-
-    def _find(self, access: ClusterAccess) -> FakeCluster:
-        match access:
-            case KubeconfigAccess(context):
-                name = context
-            case AzureAccess(server, _):
-                name = server.removeprefix("https://").partition(".")[0]
-        if name not in self._clusters:
-            raise WrongRegistration(f"there is no cluster {name}")
-        return self._clusters[ClusterName(name)]
-
-
-class FakeTemplates:
-    """Implements `shared.application.ports.clusters.TenantTemplates` with some objects and a route for each tenant."""
-
-    def __init__(self) -> None:
-        self.error: Permanent | None = None
-
-    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
-        """Return a tenant's objects; raises Permanent on demand."""
-        if self.error is not None:
-            raise self.error
-        namespace = namespace_name(tenant.instance)
-        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
-        pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
-        return [
-            {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
-            {
-                "kind": "Secret",
-                "metadata": {"name": "tenant", "namespace": namespace, "labels": labels},
-                "stringData": {"key": f"of {tenant.instance}"},
-            },
-            {"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace, "labels": labels}},
-            {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
-            {
-                "kind": "StatefulSet",
-                "metadata": {"name": "product", "namespace": namespace, "labels": labels},
-                "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
-            },
-        ]
-
-    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
-        """Return a tenant's route."""
-        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
-        metadata = {"name": ROUTE_NAME, "namespace": namespace_name(tenant.instance), "labels": labels}
-        return {"kind": ROUTE, "metadata": metadata, "spec": {"hostnames": [cluster.host(tenant.slug)]}}

@@ -6,10 +6,11 @@ when a tenant is awake is when that was written. So it finds a tenant that was p
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any, override
 
 from shared.adapters.tables.storage import Create, Row, Write
 from shared.domain.instances import InstanceId
@@ -17,6 +18,7 @@ from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from tests.support.memory_tables import MemoryTables
 
 IDLE_DAYS, NEVER_ACTIVE_DAYS = 7, 14  # as the plans promise
+VISITED = timedelta(days=1)  # for a tenant that a visitor woke
 EXEMPT_PLANS = {"standard"}
 FRESH = timedelta(minutes=30)  # how old the last word of a source may be
 TOLERANCE = timedelta(minutes=10)  # the clocks of two workers, 4 minutes off each, and some seconds of work
@@ -52,6 +54,7 @@ class Truth:
     _states: dict[str, str] = field(default_factory=dict[str, str])
     _plans: dict[str, str] = field(default_factory=dict[str, str])
     _awake_since: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _woken_by_visitor: dict[str, bool] = field(default_factory=dict[str, bool])
     _began: dict[str, datetime] = field(default_factory=dict[str, datetime])
     _instances: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -69,6 +72,9 @@ class Truth:
         """Take note of a tenant's row as it is written."""
         if row["state"] == "active" and self._states.get(slug) != "active":
             self._awake_since[slug] = self.now()
+            operation = json.loads(row["operation"])
+            by_visitor = (operation["kind"], operation["actor"]) == ("wake", "visitor")
+            self._woken_by_visitor[slug] = by_visitor and self._states.get(slug) == "waking"
             self._began.setdefault(row["instance"], self.now())
         self._states[slug], self._plans[slug], self._instances[slug] = row["state"], row["plan"], row["instance"]
 
@@ -87,7 +93,8 @@ class Truth:
         # What nobody can know yet is no reason: it is as a visit right after the tenant was put to sleep.
         if any(FRESH + TOLERANCE < now - each < idle for each in self.unseen.get(slug, ())):
             found.append(f"it was used at {max(self.unseen[slug])} while the source was silent")
-        if now - self._awake_since.get(slug, now) < idle - TOLERANCE:
+        awake = VISITED if self._woken_by_visitor.get(slug) else idle
+        if now - self._awake_since.get(slug, now) < awake - TOLERANCE:
             found.append(f"it is awake since {self._awake_since.get(slug)}")
         if now - began < never_active - TOLERANCE:
             found.append(f"its instance became active at {began}")
@@ -122,14 +129,16 @@ class WitnessTables(MemoryTables):
         self.deletions: set[InstanceId] = set()
         self._looks: dict[tuple[object, str], tuple[datetime, list[str]]] = {}
 
-    async def get(self, table: str, partition: str, row: str) -> tuple[Row, str]:
-        """Return a row, and note what was true when an activity was read."""
-        try:
-            return await super().get(table, partition, row)
-        finally:
-            kind, _, slug = row.partition(":")
-            if kind == "activity":
-                self._looks[CALL.get(None), slug] = self.truth.now(), self.truth.why_awake(slug)
+    @override
+    async def query(
+        self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
+    ) -> AsyncIterator[tuple[Row, str]]:
+        """Yield the rows that match, and note what was true when a tenant and its activity were read."""
+        async for each in super().query(table, where, parameters, page_size=page_size):
+            yield each
+        if "activity" in parameters:
+            slug = parameters["tenant"].removeprefix("tenant:")
+            self._looks[CALL.get(None), slug] = self.truth.now(), self.truth.why_awake(slug)
 
     async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:
         """Make writes, and note them."""
@@ -138,7 +147,7 @@ class WitnessTables(MemoryTables):
             kind, _, name = str(write.row["RowKey"]).partition(":")
             if kind == "operation" and isinstance(write, Create):
                 self._note_begin(json.loads(write.row["operation"]))
-            elif kind == "tenant" and table == "tenants":
+            elif kind == "tenant" and table == "tenants" and "state" in write.row:  # an activity has none
                 self.truth.note(name, write.row)
         return etags
 

@@ -1,13 +1,15 @@
 """What the benchmarks count, and how `--check` judges it."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from shared.adapters.tables.storage import MAX_WRITES, Create
 from shared.settings import ProvisioningSettings
-from tests.bench import burst, scale
+from tests.bench import burst, scale, sweep, wake
 from tests.bench.bulk import transactions
 from tests.bench.counted import CountedTables, CountedWorkflows, is_scan
 from tests.bench.goals import Goal, growth, judged
@@ -18,6 +20,11 @@ from tests.support.memory_tables import MemoryTables
 
 GOOD = burst.Signup("succeeded", "", rejections=1, polls=3, broken_connections=0, unavailable=(), seconds=1.0)
 COST = scale.Cost(requests=20, rows=500, hub=0, seconds=1.0, scans=0)
+BUSY = sweep.Night(due=5000, requests=5500, scans=0, seconds=9.0, cpu=5.0)
+IDLE = sweep.Night(due=0, requests=33, scans=0, seconds=0.5, cpu=0.1)
+SAME = wake.Same(1000, 5.0, operations=1, tables=2100, refused=Counter())
+STARTED = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=each) for each in range(2 * wake.SLOTS)]
+OTHERS = wake.Others(200, 60.0, range(1, len(STARTED) + 1), STARTED, failed=0, silent=wake.SLOTS)
 WAITING = scale.Cost(requests=0.1, rows=2, hub=0, seconds=0.1, scans=0)
 
 
@@ -79,12 +86,75 @@ def test_scale_misses_what_grows_or_scans(goals: Sequence[Goal], names: Sequence
     assert missed(goals) == names
 
 
+def sweep_result(busy: sweep.Night = BUSY, idle: sweep.Night = IDLE, memory: float = 150.0) -> Sequence[Goal]:
+    return sweep.Measured(100_000, 5000, busy, idle, memory).goals
+
+
+def test_a_sweep_within_the_limits_meets_all_goals() -> None:
+    assert not missed(sweep_result())
+
+
+@pytest.mark.parametrize(
+    ("goals", "names"),
+    [
+        (sweep_result(replace(BUSY, due=4999)), ["due tenants not looked at"]),
+        (sweep_result(replace(BUSY, requests=5501)), ["table requests a due tenant"]),
+        (sweep_result(replace(BUSY, scans=1)), ["scans"]),
+        (sweep_result(replace(BUSY, cpu=50)), ["ms of CPU a due tenant"]),
+        (sweep_result(idle=replace(IDLE, due=1)), ["tenants looked at with nothing due"]),
+        (sweep_result(idle=replace(IDLE, seconds=5.1)), ["seconds with nothing due"]),
+        (sweep_result(memory=201), ["memory, MB"]),
+    ],
+)
+def test_a_sweep_misses_what_is_beyond_a_limit(goals: Sequence[Goal], names: Sequence[str]) -> None:
+    assert missed(goals) == [f"100000: {name}" for name in names]
+
+
+def wake_result(*, beside: float = 1.0, same: wake.Same = SAME, others: wake.Others = OTHERS) -> Sequence[Goal]:
+    alone = [wake.Round(seconds, 0.1, {}) for seconds in (0.9, 1.0, 9.0)]
+    after = [replace(each, wake=beside * each.wake) for each in alone]
+    return wake.goals([wake.Times(1000, alone, alone), wake.Times(5000, alone, after)], same, others)
+
+
+def test_wakes_within_the_limits_meet_all_goals() -> None:
+    assert not missed(wake_result(beside=1.09))
+
+
+@pytest.mark.parametrize(
+    ("goals", "name"),
+    [
+        (wake_result(beside=1.2), "growth beside 5000, percent"),
+        (wake_result(same=replace(SAME, operations=2)), "operations for one tenant, beside 1"),
+        (wake_result(same=replace(SAME, operations=0)), "operations for one tenant, beside 1"),
+        (wake_result(same=replace(SAME, refused=Counter(["no"]))), "wakes of one tenant that were refused"),
+        (wake_result(others=replace(OTHERS, failed=1)), "wakes of others that failed"),
+        (wake_result(others=replace(OTHERS, started=OTHERS.started[::-1])), "wakes of others that overtook others"),
+        (wake_result(others=replace(OTHERS, silent=wake.SLOTS + 1)), "wakes of others without a slot or a position"),
+    ],
+)
+def test_wakes_miss_what_is_beyond_a_limit(goals: Sequence[Goal], name: str) -> None:
+    assert missed(goals) == [name]
+
+
+def test_wakes_of_one_moment_overtake_nobody() -> None:
+    swapped = [*OTHERS.started[1::-1], *OTHERS.started[2:]]
+    assert replace(OTHERS, started=swapped).overtaken == 0
+
+
+def test_the_middle_of_few_values_is_wide() -> None:
+    assert wake.middle([5.0, 1.0, 3.0]) == (1.0, 5.0)
+    assert wake.middle([float(each) for each in range(1, 101)]) == (41.0, 60.0)
+
+
 def test_the_defaults_are_those_of_the_goals() -> None:
     options = scale.parse([])
     assert (options.tenants, options.baseline, options.waiting, options.minutes) == (100_000, 1000, 500, 5)
     assert not options.check
     assert burst.parse(["--workers", "3", "--check"]).workers == 3
     assert burst.parse([]).signups == 1000
+    assert list(sweep.parse([]).tenants) == [1000, 10_000, 100_000]
+    assert list(wake.parse([]).asleep) == [1000, 5000]
+    assert wake.parse([]).same == 1000
 
 
 @pytest.mark.parametrize(
@@ -94,6 +164,9 @@ def test_the_defaults_are_those_of_the_goals() -> None:
         (scale.parse, ["--waiting", "0"]),
         (burst.parse, ["--workers", "0"]),
         (burst.parse, ["--signups", "1"]),
+        (sweep.parse, ["--due", "0"]),
+        (wake.parse, ["--rounds", "0"]),
+        (wake.parse, ["--asleep", "5", "4"]),
     ],
 )
 def test_a_wrong_number_prints_the_usage(

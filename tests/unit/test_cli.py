@@ -283,6 +283,7 @@ async def test_registering_prints_warnings_and_keeps_the_state(
         bodies.append(json)
         numbers = dict.fromkeys(("capacity", "allocated", "free", "starting", "waiting", "waking", "instances"), 0)
         cluster = {"name": "weu-1", "region": "westeurope", "state": "cordoned", **numbers, "breaker": None}
+        cluster["max_instances"] = json.get("max_instances")
         return httpx.Response(200, json={**cluster, "uid": "u", "warnings": ["there is no DNS"]})
 
     monkeypatch.setattr(httpx.AsyncClient, "request", request)
@@ -292,10 +293,12 @@ async def test_registering_prints_warnings_and_keeps_the_state(
     clusters.add_arguments(parser)
     command = "register weu-1 --region westeurope --capacity 5 --context weu-1 --domain weu-1.example.com"
     command += " --gateway routing/tenants/https --gateway-pods mesh"
-    for given in ([], ["--state", "open"]):
+    for given, limit in (([], "no limit"), (["--state", "open", "--max-instances", "417"], "417")):
         assert await clusters.run(parser.parse_args([*command.split(), *given])) == 0
         printed = capsys.readouterr()
         assert "cordoned" in printed.out
+        assert "max instances" in printed.out
+        assert limit in printed.out
         assert printed.err == "warning: there is no DNS\n"
     assert [each.get("state") for each in bodies] == [None, "open"]
     gateway = {"namespace": "routing", "name": "tenants", "listener": "https", "pods_namespace": "mesh"}
@@ -315,6 +318,7 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
         master_key="M",
         workers=1,
         redelivery=redelivery,
+        has_clock=shown,
         control_plane=SimpleNamespace(gateway=gateway),
     )
     stack.welcome(cast("Stack", running))
@@ -322,7 +326,7 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
     assert '{"slug":"first",' in text
     assert "acme" not in text
     assert ("\nredelivery     60 s\n" in text) is shown
-    assert ("redelivery" in text) is shown
+    assert ("redelivery" in text) is ("./berth clock +8d" in text) is shown
     assert "curl --cacert /pki/ca.crt --connect-to ::127.0.0.1:8443 https://first.local.berth.localhost\n" in text
 
 

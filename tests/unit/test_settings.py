@@ -17,6 +17,7 @@ GOOD = {
     "BERTH_TENANTS_SECRET_SEED": "0123456789abcdef",
     "BERTH_RECOVERY_SCHEDULE": "0 * * * * *",
     "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
+    "BERTH_PRICES_SCHEDULE": "0 23 4 * * *",
 }
 
 type Load = Callable[[Mapping[str, str]], Settings]
@@ -73,6 +74,7 @@ def test_every_mistake_is_in_one_message(environment: Load) -> None:
         "BERTH_TENANTS_DEFAULT_VERSION",
         "BERTH_RECOVERY_SCHEDULE",
         "BERTH_SWEEP_SCHEDULE",
+        "BERTH_PRICES_SCHEDULE",
         "BERTH_TABLES_CONNECTION",
     )
     for variable in (*wrong, *missing):

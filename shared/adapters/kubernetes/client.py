@@ -10,6 +10,8 @@ import logging
 import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
@@ -82,6 +84,15 @@ class KubernetesClient:
         self._limits: dict[str, float] = {}  # of an attempt in seconds, by method, while the API server is slow
         self._tokens = tokens
         self._semaphore = asyncio.Semaphore(settings.max_concurrent_requests)
+        self._date = ""
+
+    @property
+    def date(self) -> datetime:
+        """The API server's own time when it responded last; raises NotServed if its response had none."""
+        try:
+            return parsedate_to_datetime(self._date)
+        except ValueError as error:
+            raise NotServed("what responds is no API server: its response has no date") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -241,7 +252,9 @@ class KubernetesClient:
                 raise _no_response(timeout.sock_read or 0.0) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise Unreachable(f"the API server cannot be reached: {type(error).__name__}") from error
-            return cast("aiohttp.ClientResponse", wrapped.response)
+            response = cast("aiohttp.ClientResponse", wrapped.response)
+            self._date = response.headers.get("Date", "")
+            return response
 
         if self._tokens is None:
             return await attempt(None)

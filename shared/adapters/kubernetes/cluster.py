@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any
 
 from shared.adapters.kubernetes.apply import FIELD_MANAGER, NO_DRY_RUN, PATHS, Apply, path_of
 from shared.adapters.kubernetes.client import MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
     found_namespaces,
+    found_routes,
+    found_workloads,
     kept_volumes,
     left_volumes,
     removed_namespaces,
@@ -21,9 +24,9 @@ from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import RecordKept
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
-from shared.domain.instances import NAMESPACE_PREFIX
+from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
 from shared.domain.workloads import KIND, Workload, pods_of_workloads, status_of
 from shared.errors import BerthError, Conflict, NotFound, Permanent, Transient
@@ -33,11 +36,12 @@ from shared.time_budget import time_budget, time_left
 
 logger = logging.getLogger(__name__)
 
-ASK_SECONDS = 3.0  # between the requests that `wait_until_ready` sends for one namespace beside the watch
+POLL_REQUESTS = 3  # that `wait_until_ready` sends at most when it looks beside the watch: pods, namespace, events
 KUBE_SYSTEM = f"{PATHS['Namespace']}/kube-system"
 FIRST_POLL_SECONDS = 0.5  # between two requests for what is being removed; then more, up to the last
 LAST_POLL_SECONDS = 5.0
 LAST_SECONDS = 2.0  # of a time budget, which waiting leaves to find out what is left
+WORKLOADS_SECONDS = 120.0  # to list the workloads of all instances, which is more than what one call may take else
 MAX_EVENTS = 5000  # that are read of one namespace, in one request
 
 
@@ -61,7 +65,6 @@ class KubernetesApiCluster:
         self._pods = PodWatch(
             client, settings, lambda namespace: namespace.removeprefix(NAMESPACE_PREFIX), _project, self._rate_limit
         )
-        self._asked: dict[str, float] = {}  # when, by namespace
 
     async def close(self) -> None:
         """Stop watching and close the connections."""
@@ -100,7 +103,7 @@ class KubernetesApiCluster:
 
         status = await self._pods.wait(namespace, decided, timeout=min(timeout, time_left()))
         if status is None:
-            if not self._may_ask(namespace):
+            if not self._rate_limit.has_room(namespace, POLL_REQUESTS):
                 return status_of_all(self._pods.pods(namespace))
             # The watch may have gone silent.
             status = status_of_all((await self._ask(namespace, PODS.format(namespace)))["items"])
@@ -217,10 +220,25 @@ class KubernetesApiCluster:
             left = refusal or _remaining(state, await self._one_pod(namespace))
             raise Transient(f"the namespace {namespace} is still being removed: {left}")
 
+    async def time(self) -> datetime:
+        """Return the API server's own time, to the second."""
+        await self._client.request("GET", KUBE_SYSTEM)
+        return self._client.date
+
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
         with time_budget(self._settings.total_timeout):
             return await found_namespaces(self._client, self._owner)
+
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        """Return the workloads of this berth's instances."""
+        with time_budget(WORKLOADS_SECONDS):
+            return await found_workloads(self._client, self._owner)
+
+    async def tenant_routes(self) -> Set[InstanceId]:
+        """Return which of this berth's instances have a route."""
+        with time_budget(self._settings.total_timeout):
+            return await found_routes(self._client, self._owner)
 
     async def has_namespace(self, namespace: str) -> bool:
         """Whether a namespace is there and not being removed."""
@@ -262,12 +280,6 @@ class KubernetesApiCluster:
         """Return a pod that a query selects, by default any, or None if there is none."""
         listed = await self._client.request("GET", PODS.format(namespace), query={"limit": 1, **(query or {})})
         return next(iter(listed["items"]), None)
-
-    def _may_ask(self, namespace: str) -> bool:
-        """Whether the last requests beside the watch are long enough ago, and if so, remember these."""
-        now = asyncio.get_running_loop().time()
-        self._asked = {name: at for name, at in self._asked.items() if now - at < ASK_SECONDS}
-        return self._asked.setdefault(namespace, now) == now
 
     async def _events(self, namespace: str) -> list[Json]:
         """Return the events of a namespace, or none if they cannot be had: they only explain what was seen."""

@@ -55,7 +55,7 @@ class ClusterConnectionPool:
         held = self._registered.get(name)
         if held is None or not held.is_for(registration):
             # A replaced client stays open for the operations that still use it, and closes with the worker.
-            held = self._registered[name] = RegisteredCluster(registration, self._open, self._clusters)
+            held = self._registered[name] = RegisteredCluster(registration, self._open)
         return held
 
     async def probe(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:

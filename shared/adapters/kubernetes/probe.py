@@ -8,7 +8,7 @@ from shared.adapters.kubernetes.client import APPLY, Json, KubernetesClient
 from shared.adapters.kubernetes.cluster import KUBE_SYSTEM, uid_of
 from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.kubernetes.rights import missing_rights
-from shared.adapters.kubernetes.routes import missing_for_routes
+from shared.adapters.kubernetes.routes import missing_for_routes, waiting_room_warnings
 from shared.domain.clusters import GatewayRef, Probe
 from shared.domain.plans import Plans
 from shared.errors import BerthError, Forbidden, NotFound
@@ -46,17 +46,18 @@ async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, dom
         Transient, Permanent: It refuses berth's identity, or fails.
     """
     system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
-    rights, storage, priorities, routes, dns, confinement = await asyncio.gather(
+    rights, storage, priorities, routes, dns, confinement, waiting = await asyncio.gather(
         missing_rights(client),
         _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
         _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
         _missing_for_routes(client, gateway, domain, owner),
         _dns_warnings(client),
         _confinement_warnings(client),
+        _waiting_room_warnings(client, gateway, domain),
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage, *priorities, *routes), (*dns, *confinement))
+    return Probe(uid, (*rights, *unread, *storage, *priorities), (*dns, *confinement, *waiting), tuple(routes))
 
 
 async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
@@ -83,6 +84,13 @@ async def _missing(client: KubernetesClient, kind: str, path: str, names: set[st
 async def _missing_for_routes(client: KubernetesClient, gateway: GatewayRef, domain: str, owner: str) -> Sequence[str]:
     try:
         return await missing_for_routes(client, gateway, domain, common_labels(owner))
+    except Forbidden:
+        return []  # `missing_rights` names it
+
+
+async def _waiting_room_warnings(client: KubernetesClient, gateway: GatewayRef, domain: str) -> Sequence[str]:
+    try:
+        return await waiting_room_warnings(client, gateway, domain)
     except Forbidden:
         return []  # `missing_rights` names it
 

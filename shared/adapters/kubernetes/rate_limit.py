@@ -12,6 +12,11 @@ class RateLimit:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}  # when the next one would come if all came evenly
 
+    def has_room(self, namespace: str, requests: int) -> bool:
+        """Whether so many requests about a namespace could be sent at once now."""
+        now = asyncio.get_running_loop().time()
+        return self._due.get(namespace, now) <= now + (BURST - requests) * SECONDS
+
     async def wait(self, namespace: str) -> None:
         """Return when the next request about a namespace may be sent."""
         now = asyncio.get_running_loop().time()

@@ -6,11 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from shared.adapters.kubernetes.client import Json, KubernetesClient, NotServed
 from shared.domain.clusters import GatewayRef
-from shared.domain.routes import ROUTE_NAME, RouteStatus, gateway_problems, route_status
+from shared.domain.routes import (
+    ROUTE_NAME,
+    WAITING_ROOM,
+    RouteStatus,
+    gateway_problems,
+    route_status,
+    waiting_room_problem,
+)
 from shared.errors import NotFound
 
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes"
 GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/{}/gateways"
+NO_WAITING_ROOM = "whoever opens a tenant that sleeps gets 404, and wakes nobody"
 # Between two looks at a route that its gateway has not taken yet: most do within a moment.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
 
@@ -52,3 +60,18 @@ async def missing_for_routes(
     except NotFound:
         return [f"there is no gateway {gateway.namespace}/{gateway.name}"]
     return gateway_problems(found, listener=gateway.listener, domain=domain, labels=labels)
+
+
+async def waiting_room_warnings(client: KubernetesClient, gateway: GatewayRef, domain: str) -> Sequence[str]:
+    """Return a warning unless tenants without a route have the waiting room.
+
+    Raises Forbidden without the right to read its route.
+    """
+    try:
+        route = await client.request("GET", f"{ROUTES.format(WAITING_ROOM)}/{WAITING_ROOM}", retry=False)
+    except NotServed:
+        return []  # `missing_for_routes` names it
+    except NotFound:
+        return [f"{NO_WAITING_ROOM}: apply infra/kubernetes/waiting-room"]
+    problem = waiting_room_problem(route, namespace=gateway.namespace, name=gateway.name, domain=domain)
+    return [f"{NO_WAITING_ROOM}: the route {WAITING_ROOM}/{WAITING_ROOM} {problem}"] if problem else []

@@ -2,11 +2,11 @@
 
 | table | PartitionKey | RowKey | what |
 |---|---|---|---|
-| tenants | shard | activity:SLUG | when the tenant's instance was last active, by source; `at` is for purging |
+| tenants | shard | tenant:SLUG!activity | when the tenant's instance was last active; `active_at` is for purging |
 | sources | source | SOURCE:CLUSTER | in which time a source has watched a cluster, or all of them |
 
-An activity is in its tenant's partition, so that it and an index row of the tenant can change in one transaction. It
-names its instance: the next owner of a slug does not inherit it.
+An activity is the row right after its tenant's, so that one request reads both. It has an ETag of its own: a report of
+activity is in the way of no operation. It names its instance: the next owner of a slug does not inherit it.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,11 @@ from pydantic import TypeAdapter
 from shared.adapters.tables import keys
 from shared.adapters.tables.rows import read_row, readable, with_schema
 from shared.adapters.tables.storage import Row, TableStorage, create_or_replace
-from shared.adapters.tables.tenants import TABLE
+from shared.adapters.tables.tenants import TABLE, tenant_of
 from shared.application.ports.stored import Stored
 from shared.domain.activity import TenantActivity, Watch
 from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
 from shared.errors import Conflict, NotFound
 
 SOURCES = "sources"
@@ -37,8 +38,20 @@ class TableActivityRepository:
 
     async def find(self, slug: Slug) -> Stored[TenantActivity] | None:
         """Return the activity of a slug's present or former instance, or None if none is recorded."""
-        key = keys.shard(slug), keys.activity_key(slug)
-        return await self._find(TABLE, *key, lambda row: _ACTIVITY.validate_json(row["activity"]))
+        return await self._find(TABLE, keys.shard(slug), keys.activity_key(slug), _activity)
+
+    async def find_with_tenant(self, slug: Slug) -> tuple[Tenant, TenantActivity | None]:
+        """Return a tenant, and the activity of its slug's present or former instance; raises NotFound."""
+        where = "PartitionKey eq @shard and RowKey ge @tenant and RowKey le @activity"
+        parameters = {"shard": keys.shard(slug), "tenant": keys.tenant_key(slug), "activity": keys.activity_key(slug)}
+        rows = {row["RowKey"]: row async for row, _ in self._tables.query(TABLE, where, parameters)}
+        if parameters["tenant"] not in rows:
+            raise NotFound(f"there is no tenant {slug}")
+        activity = rows.get(parameters["activity"])
+        return (
+            read_row(TABLE, rows[parameters["tenant"]], tenant_of),
+            None if activity is None else read_row(TABLE, activity, _activity),
+        )
 
     async def save(self, activity: Stored[TenantActivity]) -> None:
         """Write an activity; raises Conflict when somebody else wrote it since it was read."""
@@ -47,7 +60,7 @@ class TableActivityRepository:
             "PartitionKey": keys.shard(value.slug),
             "RowKey": keys.activity_key(value.slug),
             "activity": _ACTIVITY.dump_json(value).decode(),
-            "at": value.last_at,
+            "active_at": value.last_at,
         }
         await self._save(TABLE, row, activity.etag)
 
@@ -82,6 +95,10 @@ class TableActivityRepository:
             await self._tables.transact(table, [create_or_replace(with_schema(row), etag)])
         except NotFound as error:  # it was purged since
             raise Conflict("the row is not there any more") from error
+
+
+def _activity(row: Row) -> TenantActivity:
+    return _ACTIVITY.validate_json(row["activity"])
 
 
 def _watch(row: Row) -> Watch:

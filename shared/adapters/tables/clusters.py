@@ -4,6 +4,7 @@
 |---|---|---|
 | cluster | NAME | the registration: region, capacity, state, access, domain, gateway, uid |
 | cluster | breaker:NAME | an open breaker: since when the cluster does not respond, and with which error |
+| cluster | uid:UID | which registration has claimed this cluster, so that no two can at the same moment |
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from dataclasses import asdict, replace
 from pydantic import TypeAdapter
 
 from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
-from shared.adapters.tables.storage import Create, Delete, Row, TableStorage, create_or_replace
+from shared.adapters.tables.storage import Create, Delete, Replace, Row, TableStorage, Write, create_or_replace
 from shared.application.ports.clock import Clock
 from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.stored import Stored
@@ -25,6 +26,7 @@ from shared.single_flight import SingleFlight
 TABLE = "clusters"
 CACHE_SECONDS = 5.0
 _BREAKER = "breaker:"
+_UID = "uid:"
 _ACCESS = TypeAdapter[ClusterAccess](ClusterAccess)
 _GATEWAY = TypeAdapter[GatewayRef | None](GatewayRef | None)
 
@@ -68,16 +70,27 @@ class TableClusterRepository:
         cluster = replace(read_row(TABLE, row, _cluster), breaker=await self._read_breaker(name))
         return Stored(await self._with_sums(cluster), etag)
 
-    async def save(self, cluster: Stored[Cluster]) -> None:
-        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since."""
+    async def save(self, cluster: Stored[Cluster], *, claims_uid: bool = False) -> None:
+        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since.
+
+        With `claims_uid`, the claim of its uid is written in the same transaction; also raises Conflict if that is
+        another registration's.
+        """
         name = cluster.value.name
+        writes: list[Write] = [create_or_replace(_row(cluster.value), cluster.etag)]
+        if claims_uid:
+            writes.append(await self._claim(cluster.value))
         try:
-            await self._tables.transact(TABLE, [create_or_replace(_row(cluster.value), cluster.etag)])
+            await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:
-            row, _ = await self._tables.get(TABLE, "cluster", name)
-            if any(row.get(column) != value for column, value in _row(cluster.value).items()):
-                raise Conflict(f"cluster {name} was changed by somebody else") from error
-            # It is as it was to be: only the response of the write was lost.
+            with contextlib.suppress(NotFound):  # what failed may be the claim
+                row, _ = await self._tables.get(TABLE, "cluster", name)
+                if all(row.get(column) == value for column, value in _row(cluster.value).items()):
+                    self._registered_at = float("-inf")
+                    return  # it is as it was to be: only the response of the write was lost
+            raise Conflict(
+                f"cluster {name} was changed by somebody else, or is registered under another name"
+            ) from error
         self._registered_at = float("-inf")
 
     async def set_breaker(self, name: ClusterName, breaker: Breaker | None) -> None:
@@ -89,6 +102,24 @@ class TableClusterRepository:
             await self._tables.transact(TABLE, [write])
         self._registered_at = float("-inf")
 
+    async def _claim(self, cluster: Cluster) -> Write:
+        """Return the write by which a registration claims its uid; raises Conflict if another one has it.
+
+        A claim counts only while its registration has this uid. So nobody has to give one back.
+        """
+        key = {"PartitionKey": "cluster", "RowKey": f"{_UID}{cluster.uid}"}
+        row = with_schema({**key, "name": cluster.name})
+        try:
+            found, etag = await self._tables.get(TABLE, "cluster", key["RowKey"])
+        except NotFound:
+            return Create(row)
+        if found["name"] != cluster.name:
+            with contextlib.suppress(NotFound):
+                other, _ = await self._tables.get(TABLE, "cluster", found["name"])
+                if other.get("uid") == cluster.uid:
+                    raise Conflict(f"the cluster of {cluster.name} is registered as {found['name']} already")
+        return Replace(row, etag)
+
     async def _query_registrations(self) -> Sequence[Cluster]:
         now = self._clock.monotonic()
         rows = [row async for row, _ in self._tables.query(TABLE, "PartitionKey eq 'cluster'", {})]
@@ -97,7 +128,8 @@ class TableClusterRepository:
             for row in rows
             if row["RowKey"].startswith(_BREAKER)
         }
-        clusters = readable(TABLE, (row for row in rows if not row["RowKey"].startswith(_BREAKER)), _cluster)
+        registrations = (row for row in rows if not row["RowKey"].startswith((_BREAKER, _UID)))
+        clusters = readable(TABLE, registrations, _cluster)
         self._registered = [replace(cluster, breaker=breakers.get(cluster.name)) for cluster in clusters]
         self._registered_at = now
         return self._registered
@@ -139,7 +171,7 @@ def _cluster(row: Row) -> Cluster:
         access=_ACCESS.validate_json(row["access"]),
         domain=row.get("domain", ""),  # a registration of before there were routes has neither
         gateway=_GATEWAY.validate_json(row.get("gateway", "null")),
-        uid=str(row.get("uid", "")),  # not in the rows of earlier versions; they drop it, and it is recorded again
+        uid=str(row["uid"]),
         max_instances=int(row["max_instances"]) or None,
     )
 

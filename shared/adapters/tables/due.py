@@ -7,19 +7,18 @@ A sweep moves it to the time at which the tenant is to be looked at next.
 import contextlib
 from collections.abc import Sequence
 from datetime import datetime
-
-from pydantic import TypeAdapter
+from itertools import batched
 
 from shared.adapters.tables import keys
 from shared.adapters.tables.rows import read_or_skip
-from shared.adapters.tables.storage import Delete, Replace, Row, TableStorage, Upsert, Write
+from shared.adapters.tables.storage import MAX_WRITES, Delete, Replace, Row, TableStorage, Upsert, Write
 from shared.adapters.tables.tenants import TABLE, due_row
 from shared.application.ports.due import DuePage, DueTenant
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Position
 from shared.errors import Conflict, NotFound
 
-_MOMENT = TypeAdapter(datetime)
+MOVES = MAX_WRITES // 2  # of one transaction: the old row goes, and a new one comes
 
 
 class TableDueIndex:
@@ -38,7 +37,8 @@ class TableDueIndex:
             count = 0
             async for row, etag in self._tables.query(TABLE, where, parameters, page_size=limit):
                 count, after = count + 1, row["RowKey"]
-                due = read_or_skip(TABLE, row, lambda row, etag=etag: _due(row, etag))
+                at = Position(shard, after)
+                due = read_or_skip(TABLE, row, lambda row, at=at, etag=etag: _due(row, at, etag))
                 if due is not None:
                     found.append(due)
                 if count == limit:
@@ -50,25 +50,24 @@ class TableDueIndex:
         return DuePage((), None)
 
     async def move(self, moves: Sequence[tuple[DueTenant, datetime | None]]) -> None:
-        """Move or delete rows of one shard: together, or if one of them was changed meanwhile, each alone."""
-        if not moves:
-            return
-        try:
-            await self._tables.transact(TABLE, [write for each in moves for write in _writes(*each)])
-        except (Conflict, NotFound):
-            if len(moves) > 1:
-                for each in moves:
-                    with contextlib.suppress(Conflict, NotFound):
-                        await self._tables.transact(TABLE, _writes(*each))
+        """Move or delete rows of one shard: many together, or if one of them was changed meanwhile, each alone."""
+        for part in batched(moves, MOVES, strict=False):
+            try:
+                await self._tables.transact(TABLE, [write for each in part for write in _writes(*each)])
+            except (Conflict, NotFound):
+                if len(part) > 1:
+                    for each in part:
+                        with contextlib.suppress(Conflict, NotFound):
+                            await self._tables.transact(TABLE, _writes(*each))
 
 
 def _writes(due: DueTenant, at: datetime | None) -> list[Write]:
-    old: Row = {"PartitionKey": keys.shard(due.slug), "RowKey": due.key}
+    old: Row = {"PartitionKey": keys.shard(due.slug), "RowKey": due.position.after}
     new = None if at is None else due_row(due.slug, due.since, at)
-    if new is not None and new["RowKey"] == due.key:
+    if new is not None and new["RowKey"] == old["RowKey"]:
         return [Replace(new, due.etag)]
     return [Delete(old, due.etag), *([] if new is None else [Upsert(new)])]
 
 
-def _due(row: Row, etag: str) -> DueTenant:
-    return DueTenant(Slug(row["slug"]), _MOMENT.validate_python(row["since"]), row["RowKey"], etag)
+def _due(row: Row, position: Position, etag: str) -> DueTenant:
+    return DueTenant(Slug(row["slug"]), datetime.fromisoformat(row["since"]), position, etag)

@@ -34,8 +34,8 @@ def open_key(operation_id: str) -> str:
 
 
 def activity_key(slug: str) -> str:
-    """Return the row key of a tenant's activity."""
-    return f"activity:{slug}"
+    """Return the row key of a tenant's activity, the next one after its `tenant_key`: no slug has a `!`."""
+    return f"tenant:{slug}!activity"
 
 
 def watch_key(source: str, cluster: str) -> str:

@@ -123,12 +123,9 @@ class TableReservationRepository:
         assert not isinstance(answer, Refusal), "no wake is refused"
         return answer
 
-    async def sleep(
-        self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId, *, unless_changed: Reservation
-    ) -> None:
-        """Take an instance's slot and share, and leave it its place, unless its reservation is another one by now."""
-        asleep = replace(unless_changed, operation_id=operation_id, state=ReservationState.ASLEEP)
-        await self._change(cluster, instance, lambda before: asleep if before == unless_changed else before)
+    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> None:
+        """Put a reservation in the place of the one that was read, or of none, unless it is another one by now."""
+        await self._change(cluster, after.instance, lambda found: after if found == before else found)
 
     async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:
         """Return an instance's reservation on a cluster, or None."""
@@ -149,8 +146,8 @@ class TableReservationRepository:
     async def release_slot(self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId) -> None:
         """Let an instance that no longer starts for an operation hold its share only; again changes nothing."""
 
-        def held(before: Reservation) -> Reservation:
-            if before.operation_id != operation_id or not before.state.is_pending:
+        def held(before: Reservation | None) -> Reservation | None:
+            if before is None or before.operation_id != operation_id or not before.state.is_pending:
                 return before
             is_waking = before.state is ReservationState.WAKING  # it has no share yet
             return replace(before, state=ReservationState.ASLEEP if is_waking else ReservationState.HELD)
@@ -252,19 +249,21 @@ class TableReservationRepository:
             return
 
     async def _change(
-        self, cluster: ClusterName, instance: InstanceId, change: Callable[[Reservation], Reservation | None]
+        self,
+        cluster: ClusterName,
+        instance: InstanceId,
+        change: Callable[[Reservation | None], Reservation | None],
     ) -> None:
-        """Replace an instance's reservation by what `change` makes of it, or delete it for None."""
+        """Replace an instance's reservation, or none, by what `change` makes of it, or delete it for None."""
         async with self._locks[cluster]:
             async for attempt in _tries(cluster):
                 found = await self._found(cluster, instance)
-                if found is None:
-                    return
-                after = change(found.reservation)
-                if after == found.reservation:
+                before = found and found.reservation
+                after = change(before)
+                if after == before:
                     return
                 allocation = await self._current(cluster, fresh=attempt > 0)
-                sums = allocation.sums.moved(found.reservation, after)
+                sums = allocation.sums.moved(before, after)
                 if await self._write(cluster, allocation, sums, replacing(cluster, found, after)):
                     return
 

@@ -37,17 +37,17 @@ class TableOldRecords:
 
     async def purge_operations(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the operations that ended earlier; each tenant keeps its last one, which its own row contains."""
-        async for count in self._delete_of_tenants("operation", before):
+        async for count in self._delete_of_tenants("operation", "at", before):
             yield count
 
     async def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the audit entries of earlier changes."""
-        async for count in self._delete_of_tenants("audit", before):
+        async for count in self._delete_of_tenants("audit", "at", before):
             yield count
 
     async def purge_activity(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete what is recorded of slugs that were last active earlier."""
-        async for count in self._delete_of_tenants("activity", before):
+        async for count in self._delete_of_tenants("tenant", "active_at", before):  # which a tenant itself never has
             yield count
 
     async def purge_findings(self, *, before: datetime) -> AsyncIterator[int]:
@@ -68,8 +68,8 @@ class TableOldRecords:
             key = {name: row[name] for name in ("PartitionKey", "RowKey")}
             yield await self._delete_batch(sweeps.TABLE, [Delete(key, etag)])
 
-    async def _delete_of_tenants(self, kind: str, before: datetime) -> AsyncIterator[int]:
-        where = "PartitionKey eq @shard and RowKey gt @start and RowKey lt @end and at lt @before"
+    async def _delete_of_tenants(self, kind: str, column: str, before: datetime) -> AsyncIterator[int]:
+        where = f"PartitionKey eq @shard and RowKey gt @start and RowKey lt @end and {column} lt @before"
         # Each night from another shard on, so that none is left out for ever by runs that end early.
         first = before.toordinal() % len(keys.SHARDS)
         for shard in keys.SHARDS[first:] + keys.SHARDS[:first]:

@@ -80,7 +80,7 @@ class TableSweepRepository:
     async def save(
         self, sweep: Stored[Sweep], *, decided: Sequence[SweepDecision] = (), acted: Sequence[SweepDecision] = ()
     ) -> Stored[Sweep]:
-        """Write a sweep with up to 49 decisions, all or nothing; raises Conflict if somebody changed it since."""
+        """Write a sweep with up to 99 decisions, all or nothing; raises Conflict if somebody changed it since."""
         value, write_id = sweep.value, token_hex(8)
         writes: list[Write] = [create_or_replace({**_sweep_row(value), "write_id": write_id}, sweep.etag)]
         for each in (*decided, *acted):

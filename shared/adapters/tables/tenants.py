@@ -7,7 +7,7 @@ operation and the audit entry are one transaction.
 | RowKey | what |
 |---|---|
 | tenant:SLUG | the tenant with its present or last operation |
-| activity:SLUG | when its instance was last active; see activity.py |
+| tenant:SLUG!activity | when its instance was last active; see activity.py |
 | due:YYYYMMDDHHMM:SLUG | an index row for an active tenant: when a sweep has to look at it; see due.py |
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
@@ -58,7 +58,7 @@ class TableTenantRepository:
             row, etag = await self._tables.get(TABLE, keys.shard(slug), keys.tenant_key(slug))
         except NotFound as error:
             raise NotFound(f"there is no tenant {slug}") from error
-        return Stored(read_row(TABLE, row, _tenant), etag)
+        return Stored(read_row(TABLE, row, tenant_of), etag)
 
     async def get_operation(self, operation_id: str) -> Operation:
         """Return an operation, running or ended; raises NotFound, and Transient for a row it cannot read."""
@@ -109,7 +109,8 @@ class TableTenantRepository:
         """Return up to `limit` tenants, ordered by shard and slug; raises ValueError for a token that is not ours."""
         start, after = keys.read_tenant_token(token) if token else (keys.SHARDS[0], "")
         filters = {name: value for name, value in asdict(wanted).items() if value}
-        where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt 'tenant;'" + "".join(
+        # An activity has no slug of its own.
+        where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt 'tenant;' and slug gt ''" + "".join(
             f" and {name} eq @{name}" for name in filters
         )
 
@@ -122,7 +123,7 @@ class TableTenantRepository:
         def token_after(row: Row) -> str:
             return keys.write_tenant_token(Slug(row["slug"]))
 
-        return await page_of(TABLE, rows(), _tenant, limit=limit, token_after=token_after)
+        return await page_of(TABLE, rows(), tenant_of, limit=limit, token_after=token_after)
 
     async def open_operations(self) -> Sequence[OpenOperation]:
         """Return all operations that have not ended; a row that cannot be read is skipped."""
@@ -186,12 +187,13 @@ def _tenant_row(tenant: Tenant) -> Row:
     )
 
 
-def _tenant(row: Row) -> Tenant:
+def tenant_of(row: Row) -> Tenant:
+    """Return the tenant of its row; raises ValueError or KeyError for one that cannot be read."""
     operation = _OPERATION.validate_json(row["operation"])
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")
     observed = _OBSERVED.validate_json(row["observed"])
-    policy = _POLICY.validate_json(row.get("policy", "{}"))
+    policy = _POLICY.validate_json(row["policy"])
     replicas = _REPLICAS.validate_json(row["replicas"])
     columns = {**row, "operation": operation, "observed": observed, "policy": policy, "replicas": replicas}
     names = Tenant.__dataclass_fields__

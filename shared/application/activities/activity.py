@@ -1,40 +1,31 @@
-"""What all activities share: reading the open operation's tenant, undoing what came late, errors as outcomes."""
+"""What all activities share: reading the open operation's tenant, its end, errors as outcomes."""
 
-import asyncio
 import contextlib
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import final
 
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
+from shared.application.instance_changes import InstanceChanges
 from shared.application.ports.clock import Clock
-from shared.application.ports.clusters import (
-    ClusterConnections,
-    ClusterRepository,
-    KubernetesCluster,
-    Manifest,
-    TenantTemplates,
-)
+from shared.application.ports.clusters import ClusterConnections
 from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.transitions import save_transition
-from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.domain.workloads import with_replicas, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
 from shared.events import log_context, log_event
 from shared.settings import Settings
-from shared.time_budget import fresh_time_budget, time_budget, time_left
+from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +33,6 @@ DONE = Outcome(Verdict.DONE)
 ENDED = Outcome(Verdict.ENDED)
 PAUSE_SECONDS = 1.0  # before an activity is called again, if nothing says otherwise
 REFUSED_PAUSE_SECONDS = 30.0
-REMOVE_TIMEOUT = 9.0  # seconds of one attempt to remove; then what is left is reported, and it is tried again
-UNDO_SECONDS = 60.0  # in which a late change is to be undone
-UNDO_ATTEMPT_SECONDS = 15.0  # of one attempt: an apply, and two waits of the default progress interval
-MAX_SETTLES = 5  # times that the record may change while one activity follows it
 CONFLICT_PAUSE_SECONDS = 0.1  # short: somebody changed the tenant, perhaps to cancel, and it only has to be read again
 
 
@@ -55,9 +42,8 @@ class ActivityPorts:
 
     tenants: TenantRepository
     latency: LatencyRepository
-    clusters: ClusterRepository
     connections: ClusterConnections
-    templates: TenantTemplates
+    changes: InstanceChanges
     admission: Admission
     breakers: Breakers
     clock: Clock
@@ -72,9 +58,8 @@ class OperationActivity(ABC):
     def __init__(self, ports: ActivityPorts) -> None:
         self._tenants = ports.tenants
         self._latency = ports.latency
-        self._clusters = ports.clusters
         self._connections = ports.connections
-        self._templates = ports.templates
+        self._changes = ports.changes
         self._admission = ports.admission
         self._breakers = ports.breakers
         self._clock = ports.clock
@@ -121,125 +106,6 @@ class OperationActivity(ABC):
             return None
         return tenant
 
-    async def _objects(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects, with the replicas that it had before it was put to sleep."""
-        registration = await self._clusters.registration(tenant.cluster)
-        return with_replicas(self._templates.render(tenant, registration), tenant.replicas)
-
-    async def _route(self, tenant: Tenant) -> Manifest:
-        """Return a tenant's route."""
-        return self._templates.route(tenant, await self._clusters.registration(tenant.cluster))
-
-    async def _settle(self, changed: Tenant, cluster: KubernetesCluster, *, running: bool) -> Tenant:
-        """Undo what was just done to an instance if the record says otherwise by now, and return the recorded tenant.
-
-        Its route goes before its pods stop. When they run again, it is opened by the operation that waits for them, or
-        here if there is none.
-
-        Whoever ended or turned round the operation meanwhile may have done its own part before. Each change is followed
-        by another look, so that the last one agrees with the record.
-
-        Args:
-            changed: The tenant whose instance was changed, as it was then.
-            cluster: Where.
-            running: Whether its pods run after the change.
-        """
-        known: bool | None = running
-
-        async def attempt() -> Tenant:
-            nonlocal known
-            before, known = known, None  # what an attempt that fails leaves behind is not known
-            return await self._follow_record(changed, cluster, running=before)
-
-        return await self._undo_in_time(changed, attempt)
-
-    async def _follow_record(self, changed: Tenant, cluster: KubernetesCluster, *, running: bool | None) -> Tenant:
-        """Make an instance agree with the record, and return the recorded tenant.
-
-        Args:
-            changed: The tenant whose instance was changed, as it was then.
-            cluster: Where.
-            running: Whether its pods run, or None if that is not known.
-        """
-        namespace = namespace_name(changed.instance)
-        for _ in range(MAX_SETTLES):
-            stored = await self._tenants.get(changed.slug)
-            fresh = stored.value
-            if fresh.is_done_with(changed.instance):
-                log_event(logger, "applied objects removed: the operation ended", cluster=changed.cluster)
-                await cluster.remove(namespace, timeout=REMOVE_TIMEOUT)
-                return fresh
-            wanted = fresh.may_run(changed.instance)
-            if wanted is running:
-                return fresh
-            running = wanted
-            log_event(logger, "late change undone", cluster=changed.cluster, running=running)
-            if not running:
-                await cluster.close_route(namespace)
-                await cluster.stop(namespace)
-                continue
-            objects = await self._objects(changed)
-            await cluster.apply(objects, is_new=False)
-            if not fresh.is_starting:  # nobody waits for it
-                seconds = self._settings.provisioning.progress_interval
-                await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=seconds)
-                await cluster.open_route(await self._route(changed), timeout=seconds)
-            elif not await self._is_noted(stored):
-                running = False  # it may have become active just now, without a route
-        raise Transient(f"tenant {changed.slug} is changing too fast")
-
-    async def _undo_in_time[T](self, changed: Tenant, undo: Callable[[], Awaitable[T]]) -> T:
-        """Undo a late change in time of its own, and return the result.
-
-        The change may be late because the worker stalled or a webhook did not answer: then the activity's own time is
-        over. And if the operation has ended, no later call undoes it. So it is tried again here for a while.
-
-        Args:
-            changed: The tenant whose instance was changed, as it was then.
-            undo: One attempt, which looks at the record first.
-        """
-        with fresh_time_budget(UNDO_SECONDS):
-            while True:
-                try:
-                    with time_budget(UNDO_ATTEMPT_SECONDS):
-                        return await undo()
-                except BerthError as error:
-                    if await self._goes_on(changed):
-                        raise
-                    if not isinstance(error, (Transient, Forbidden, Conflict)) or time_left() <= PAUSE_SECONDS:
-                        log_event(
-                            logger,
-                            "late change not undone",
-                            level=logging.ERROR,
-                            instance=changed.instance,
-                            cluster=changed.cluster,
-                            cause=str(error),
-                        )
-                        raise
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _goes_on(self, changed: Tenant) -> bool:
-        """Whether a tenant's operation does what it did when it changed the instance: then its next call settles it."""
-        try:
-            fresh = (await self._tenants.get(changed.slug)).value
-        except BerthError:
-            return False  # nobody knows
-        before, now = changed.operation, fresh.operation
-        is_same = (now.id, now.is_aborting, fresh.instance) == (before.id, before.is_aborting, changed.instance)
-        return is_same and now.is_open
-
-    async def _is_noted(self, tenant: Stored[Tenant]) -> bool:
-        """Whether a tenant that is starting is told that its pods were started anew and that its route was deleted.
-
-        It is not if it has changed meanwhile. Else whoever found it ready before gets a conflict, and waits again.
-        """
-        operation = tenant.value.operation.with_message("starting the workload again", self._clock.now())
-        try:
-            await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))
-        except Conflict:
-            return False
-        return True
-
     async def _refused(self, work: Work, what: str, error: BerthError) -> Outcome:
         """Record that a cluster refused what has to be done: it is retried until an operator has granted the right."""
         log_event(logger, f"{what} refused", level=logging.WARNING, cause=str(error))
@@ -271,7 +137,7 @@ class OperationActivity(ABC):
             if tenant.state is TenantState.ACTIVE:
                 await self._admission.release_slot(tenant.cluster, tenant.instance, tenant.operation.id, workflows)
             elif tenant.state is TenantState.HIBERNATED:
-                await self._admission.put_to_sleep(tenant, workflows)
+                await self._admission.settle_reservation(tenant, workflows)
             await self._latency.record(tenant)
         except (Permanent, Conflict, NotFound) as error:
             log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))

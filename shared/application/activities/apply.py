@@ -50,7 +50,7 @@ class ApplyTenant(OperationActivity):
 
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:
         value = tenant.value
-        objects = await self._objects(value)
+        objects = await self._changes.objects(value)
         cluster = await self._connections.connect(value.cluster)
         seconds = self._settings.kubernetes.total_timeout * APPLY_SHARE
         try:
@@ -61,10 +61,10 @@ class ApplyTenant(OperationActivity):
                 moved = await self._move(tenant, workflows)
                 if moved is not None:
                     return moved
-            await self._settle(value, cluster, running=True)
+            await self._changes.settle(value, cluster, running=True)
             raise
         except BerthError:
-            await self._settle(value, cluster, running=True)  # some of it may have been applied
+            await self._changes.settle(value, cluster, running=True)  # some of it may have been applied
             raise
         return await self._undo_unless_open(work, value, cluster)
 
@@ -91,7 +91,7 @@ class ApplyTenant(OperationActivity):
         Whoever ended it may have removed or stopped the instance before these objects were applied. An instance that
         became active meanwhile stays.
         """
-        fresh = await self._settle(applied, cluster, running=True)
+        fresh = await self._changes.settle(applied, cluster, running=True)
         is_open = fresh.operation.id == work.operation_id and fresh.operation.is_open
         if not is_open:  # another worker ended it, perhaps well: then the instance is in use
             return ENDED

@@ -13,12 +13,11 @@ from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import Operation
 from shared.domain.pod_status import PodStatus
-from shared.domain.routes import RouteStatus
+from shared.domain.routes import with_route
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Outcome, Verdict, Work
 from shared.domain.workloads import Workload, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, Transient
-from shared.events import log_event
 from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
@@ -55,11 +54,11 @@ class AwaitTenant(OperationActivity):
     ) -> Outcome:
         """Wait for a tenant whose operation has begun to start it, and then until the gateway serves its route."""
         value = tenant.value
-        workloads, route = workloads_of(await self._objects(value)), await self._route(value)
+        workloads, route = workloads_of(await self._changes.objects(value)), await self._changes.route(value)
         try:
             return await self._poll(tenant, work, cluster, workloads, route, workflows)
         except BerthError:
-            await self._close_unless_running(value, cluster)
+            await self._changes.close_unless_running(value, cluster)
             raise
 
     async def _poll(
@@ -83,9 +82,9 @@ class AwaitTenant(OperationActivity):
                 with time_budget(max(seconds, left) + LATE_SECONDS):
                     status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=seconds)
                     if status.ready:
-                        status = _with_route(status, await cluster.open_route(route, timeout=seconds))
+                        status = with_route(status, await cluster.open_route(route, timeout=seconds))
             except (Transient, Forbidden) as error:
-                await self._close_unless_running(value, cluster)
+                await self._changes.close_unless_running(value, cluster)
                 return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
             if status.ready:
                 await self._ready(_seen(tenant, status), workflows)
@@ -110,20 +109,6 @@ class AwaitTenant(OperationActivity):
                 recorded_at = polled_at
         await self._tenants.save(tenant)  # the heartbeat, and how long it has waited
         return Outcome(Verdict.RETRY, tenant.value.operation.step(StepName.START).message)
-
-    async def _close_unless_running(self, awaited: Tenant, cluster: KubernetesCluster) -> None:
-        """Delete the route that may just have been applied if by now the tenant's instance may not run any more.
-
-        Whoever ended or turned round its operation may have deleted the route before it was applied.
-        """
-
-        async def close() -> None:
-            fresh = (await self._tenants.get(awaited.slug)).value
-            if not fresh.may_run(awaited.instance):
-                log_event(logger, "late route deleted", cluster=awaited.cluster)
-                await cluster.close_route(namespace_name(awaited.instance))
-
-        await self._undo_in_time(awaited, close)
 
     def _is_cancelled(self, operation: Operation) -> bool:
         """Whether there is no need to wait any longer."""
@@ -164,13 +149,6 @@ class AwaitTenant(OperationActivity):
 def with_operation(tenant: Stored[Tenant], operation: Operation) -> Stored[Tenant]:
     """Return a tenant with another state of its operation."""
     return tenant.with_value(replace(tenant.value, operation=operation))
-
-
-def _with_route(status: PodStatus, route: RouteStatus) -> PodStatus:
-    """Return the status of a tenant whose pods are ready, and whose route has a status."""
-    if route.serving:
-        return status
-    return replace(status, ready=False, reason=route.reason, message=route.message, doubtful=route.refused)
 
 
 def _waited(operation: Operation, status: PodStatus, seconds: float) -> Operation:

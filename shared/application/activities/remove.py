@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import override
 
-from shared.application.activities.activity import DONE, ENDED, REMOVE_TIMEOUT, OperationActivity
+from shared.application.activities.activity import DONE, ENDED, OperationActivity
+from shared.application.instance_changes import REMOVE_TIMEOUT
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name

@@ -50,11 +50,11 @@ class ResumeTenant(AwaitTenant):
         value = tenant.value
         cluster = await self._connections.connect(value.cluster)
         try:
-            await cluster.apply(await self._objects(value), is_new=False)
+            await cluster.apply(await self._changes.objects(value), is_new=False)
         except BerthError:
-            await self._settle(value, cluster, running=True)  # some of it may have been applied
+            await self._changes.settle(value, cluster, running=True)  # some of it may have been applied
             raise
-        await self._settle(value, cluster, running=True)
+        await self._changes.settle(value, cluster, running=True)
         return await self._wait(tenant, work, cluster, workflows)
 
     @override
@@ -73,7 +73,7 @@ class ResumeTenant(AwaitTenant):
     async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
         # Or nobody could reach it when its product works again.
         cluster = await self._connections.connect(tenant.value.cluster)
-        await cluster.open_route(await self._route(tenant.value), timeout=MIN_POLL_SECONDS)
+        await cluster.open_route(await self._changes.route(tenant.value), timeout=MIN_POLL_SECONDS)
         return await self._end_unready(tenant, reason, workflows)
 
     async def _end_unready(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:

@@ -1,6 +1,5 @@
 """The activity that stops a tenant's pods: the work of a hibernation, and the compensation of a wake."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import override
 
@@ -8,11 +7,9 @@ from shared.application.activities.activity import DONE, ENDED, OperationActivit
 from shared.application.ports.clusters import KubernetesCluster
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
-from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
-from shared.domain.tenants import Observed, Tenant
+from shared.domain.tenants import Tenant, observed_asleep
 from shared.domain.workflow import Outcome, Verdict, Work
-from shared.domain.workloads import workloads_of
 from shared.errors import BerthError, NotFound, Permanent, Transient
 
 
@@ -50,7 +47,7 @@ class StopTenant(OperationActivity):
             operation = operation.fail_step(now, work.reason)
         operation = operation.start_step(StepName.STOP, now, "stopping the pods; the volume stays")
         # What waking needs is recorded before anything is changed, and once: later it would be what was changed.
-        replicas = value.replicas or await self._replicas(value, cluster)
+        replicas = value.replicas or (await self._changes.replicas(value, cluster)).wanted
         tenant = await self._tenants.save(tenant.with_value(replace(value, operation=operation, replicas=replicas)))
         left = ""
         if not undoes or operation.has_started(StepName.APPLY):
@@ -59,9 +56,9 @@ class StopTenant(OperationActivity):
             try:
                 left = await self._stop_pods(tenant.value, cluster, is_needed=not undoes)
             except BerthError:
-                await self._settle(tenant.value, cluster, running=False)  # some of them may have been stopped
+                await self._changes.settle(tenant.value, cluster, running=False)  # some of them may have been stopped
                 raise
-            await self._settle(tenant.value, cluster, running=False)
+            await self._changes.settle(tenant.value, cluster, running=False)
         stopped = await self._open_tenant(work, workflows)
         if stopped is None:  # another call did all this, or an operator has forgotten the tenant
             return ENDED
@@ -69,7 +66,7 @@ class StopTenant(OperationActivity):
             return Outcome(Verdict.FAILED, stopped.value.operation.reason or "cancelled")
         if left:
             raise Transient(left)
-        asleep = replace(stopped.value, observed=Observed(ready=False, message="asleep: it has no pod", at=now))
+        asleep = replace(stopped.value, observed=observed_asleep(now))
         if undoes:
             await self._end(stopped, asleep.fail(self._clock.now()), workflows, work.reason)
         else:
@@ -81,18 +78,9 @@ class StopTenant(OperationActivity):
 
         Raises NotFound if its namespace is gone, and it `is_needed`.
         """
-        namespace = namespace_name(tenant.instance)
         try:
-            await cluster.close_route(namespace)  # first, so that no visitor gets an error of the gateway
-            await cluster.stop(namespace)
-            return await cluster.wait_until_stopped(namespace, timeout=self._settings.provisioning.progress_interval)
+            return await self._changes.stop(tenant, cluster)
         except NotFound:
             if is_needed:
                 raise
             return ""
-
-    async def _replicas(self, tenant: Tenant, cluster: KubernetesCluster) -> Mapping[str, int]:
-        """Return how many pods each workload has; for one stopped by hand, how many it is to have."""
-        planned = {each.name: each.replicas for each in workloads_of(await self._objects(tenant))}
-        found = await cluster.replicas(namespace_name(tenant.instance))
-        return planned | {name: count for name, count in found.items() if count}

@@ -6,6 +6,7 @@ from typing import Protocol
 from shared.application.ports.stored import Stored
 from shared.domain.activity import TenantActivity, Watch
 from shared.domain.slugs import Slug
+from shared.domain.tenants import Tenant
 
 
 class ActivityRepository(Protocol):
@@ -15,6 +16,13 @@ class ActivityRepository(Protocol):
         """Return the activity of a slug's present or former instance, or None if none is recorded.
 
         Raises Transient for a row that this version cannot read.
+        """
+        ...
+
+    async def find_with_tenant(self, slug: Slug) -> tuple[Tenant, TenantActivity | None]:
+        """Return a tenant, and the activity of its slug's present or former instance, by one request.
+
+        Raises NotFound without such a tenant, and Transient as `find` does.
         """
         ...
 

@@ -1,12 +1,14 @@
 """Clusters: the registrations and breakers, and the connections to the API servers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from datetime import datetime
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
 from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, GatewayRef, Probe
+from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
-from shared.domain.reconciliation import FoundNamespace, LeftVolume, RemovedNamespaces
+from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import RouteStatus
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
@@ -37,8 +39,11 @@ class ClusterRepository(Protocol):
         """Return a cluster as it is now, with its allocation; raises NotFound."""
         ...
 
-    async def save(self, cluster: Stored[Cluster]) -> None:
-        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since."""
+    async def save(self, cluster: Stored[Cluster], *, claims_uid: bool = False) -> None:
+        """Write the registration in place of the one that was read; raises Conflict if somebody changed it since.
+
+        With `claims_uid` also if another registration has claimed the cluster's uid, and has it.
+        """
         ...
 
     async def set_breaker(self, name: ClusterName, breaker: Breaker | None) -> None:
@@ -107,8 +112,20 @@ class KubernetesCluster(Protocol):
         """
         ...
 
+    async def time(self) -> datetime:
+        """Return the API server's own time, to the second: by it, and not by berth's clock, its objects have an age."""
+        ...
+
     async def tenant_namespaces(self) -> Sequence[FoundNamespace]:
         """Return the namespaces of this berth's instances."""
+        ...
+
+    async def tenant_workloads(self) -> Sequence[FoundWorkload]:
+        """Return the workloads of this berth's instances."""
+        ...
+
+    async def tenant_routes(self) -> Set[InstanceId]:
+        """Return which of this berth's instances have a route."""
         ...
 
     async def has_namespace(self, namespace: str) -> bool:

@@ -14,12 +14,12 @@ class DueTenant:
     """A tenant whose time has come, and the row that says so.
 
     It is meant only for a tenant whose last change was at `since`: each change that leaves one active writes its own.
-    `key` and `etag` are the row's.
+    `position` is that of the row, after which the index goes on, and `etag` is the row's.
     """
 
     slug: Slug
     since: datetime
-    key: str
+    position: Position
     etag: str
 
 

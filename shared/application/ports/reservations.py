@@ -102,10 +102,11 @@ class ReservationRepository(Protocol):
         """
         ...
 
-    async def sleep(
-        self, cluster: ClusterName, instance: InstanceId, operation_id: OperationId, *, unless_changed: Reservation
-    ) -> None:
-        """Take an instance's slot and share, and leave it its place, unless its reservation is another one by now."""
+    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> None:
+        """Put a reservation in the place of the one that was read, or of none, unless it is another one by now.
+
+        No limit is compared: it is for an instance that is there.
+        """
         ...
 
     async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:

@@ -31,7 +31,9 @@ class SweepRepository(Protocol):
     async def save(
         self, sweep: Stored[Sweep], *, decided: Sequence[SweepDecision] = (), acted: Sequence[SweepDecision] = ()
     ) -> Stored[Sweep]:
-        """Write a sweep with up to 49 decisions, all or nothing; raises Conflict if somebody changed it since.
+        """Write a sweep with decisions, all or nothing; raises Conflict if somebody changed it since.
+
+        Up to 99 decisions, of which one counts twice about which something is to be done, or was done.
 
         Args:
             sweep: The sweep.

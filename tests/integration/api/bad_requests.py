@@ -113,6 +113,10 @@ def paths() -> Iterator[Case]:
     for segment in SEGMENTS:
         yield Case(f"tenant {segment[:40]}", "GET", f"tenants/{segment}", 404)
         yield Case(f"operation of {segment[:40]}", "GET", f"operations/{segment}{tail}", 404)
+        for method in ("GET", "POST"):
+            yield Case(f"{method} visit of {segment[:40]}", method, f"visits/{segment}", 404, key="none")
+            yield Case(f"{method} visit below {segment[:40]}", method, f"visits/{segment}.example.com", 404, key="none")
+            yield Case(f"{method} visit under {segment[:40]}", method, f"visits/TENANT.{segment}", 404, key="none")
     for segment in FEW:
         yield Case(f"deletion of {segment[:40]}", "DELETE", f"tenants/{segment}", 404)
         yield Case(f"retry of {segment[:40]}", "POST", f"tenants/{segment}/retry", 404)
@@ -142,6 +146,10 @@ def queries() -> Iterator[Case]:
             yield Case(f"{name}={text[:40]}", "GET", f"tenants?{name}={text}", 422, (f"?{name}",))
         yield Case(f"{name} twice", "GET", f"tenants?{name}=a&{name}=b", 422, (f"?{name}",))
         yield Case(f"audit by {name}", "GET", f"tenants/TENANT/audit?{name}=a", 422, (f"?{name}",))
+    for method in ("GET", "POST"):
+        for text, name in {**UNKNOWN, "wake=true": "wake"}.items():
+            path = f"visits/TENANT.example.com?{text}"
+            yield Case(f"{method} visit, {text}", method, path, 422, (f"?{name}",), key="none")
     yield Case("two wrong filters", "GET", "tenants?state=x&plan=Y", 422, ("?state", "?plan"))
     for method, path in (each.split(":", 1) for each in OTHER_ROUTES):
         key = "master" if path.startswith("clusters") else "function"
@@ -165,6 +173,9 @@ def headers() -> Iterator[Case]:
             yield Case(f"{method} {path} with {content[:20]!r}", method, path, 422, ("",), content, JSON)
         for path in ("tenants", "tenants/TENANT", "operations/OPERATION", "tenants/TENANT/audit", "slugs/never-made"):
             yield Case(f"GET {path} with {content[:20]!r}", "GET", path, 422, ("",), content, JSON)
+        for method in ("GET", "POST"):
+            path = "visits/TENANT.example.com"
+            yield Case(f"{method} {path} with {content[:20]!r}", method, path, 422, ("",), content, JSON, "none")
 
 
 def clusters() -> Iterator[Case]:
@@ -228,11 +239,12 @@ UNKNOWN_PATHS = [
     *words("GET:nothing POST:tenant GET:tenants/TENANT/nothing POST:tenants/TENANT/retry/now GET:{{7*7}} GET:%00"),
     *words("GET:tenants/a%2fb GET:tenants/..%2fclusters GET:..%2f..%2fetc%2fpasswd GET:tenants/../x"),
     *words("GET:tenants//audit GET:operations/a%2fb PUT:clusters/a%2fb"),
+    *words("GET:visits POST:visits/a%2fb.example.com POST:visits/TENANT.example.com/wake"),
 ]
 WRONG_METHODS = [
     *words("PUT:tenants DELETE:tenants PATCH:tenants/TENANT PUT:tenants/TENANT GET:tenants/TENANT/retry"),
     *words("DELETE:tenants/TENANT/audit POST:clusters DELETE:clusters/local GET:operations/OPERATION/cancel"),
-    *words("DELETE:operations/OPERATION POST:slugs/never-made"),
+    *words("DELETE:operations/OPERATION POST:slugs/never-made PUT:visits/TENANT.example.com"),
 ]
 
 

@@ -336,9 +336,10 @@ async def test_all_clusters_of_a_pool_use_the_same_identity(account: ServiceAcco
     clusters = clusters_on(tables)
     server = account.plane.server.replace("127.0.0.1", "localhost")
     access_by_token = AzureAccess(server, account.plane.authority.certificate.read_text())
+    uid = await kubectl(account.plane, "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
     names = [ClusterName("c" + token_hex(4)) for _ in range(2)]
     for name in names:
-        await register(clusters, new_cluster(name, access=access_by_token))
+        await register(clusters, new_cluster(name, access=access_by_token, uid=uid))
     pool = ClusterConnectionPool(
         clusters,
         KubernetesSettings(aks_domains="localhost"),

@@ -10,6 +10,7 @@ import pytest
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
 from shared.adapters.kubernetes import client
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
+from shared.adapters.kubernetes.inventory import ALL_ROUTES, NAMESPACES, WORKLOADS
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER
 from shared.adapters.templates import YamlTenantTemplates
 from shared.domain.instances import namespace_name, new_instance_id
@@ -135,18 +136,23 @@ async def test_a_node_that_is_being_added_is_told(cluster: KubernetesApiCluster,
     await cluster.remove(namespace, timeout=30)
 
 
-async def test_namespaces_are_read_in_pages(
+async def test_what_there_is_is_read_in_pages(
     cluster: KubernetesApiCluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "PAGE", 2)
+    templates = YamlTenantTemplates(TENANT_SETTINGS, PLANS)
     values = [fresh_tenant("never-ready-1") for _ in range(5)]
     await asyncio.gather(*(apply(cluster, value) for value in values))
+    await asyncio.gather(*(cluster.open_route(templates.route(value, LOCAL), timeout=1) for value in values))
     before = len(control_plane.audit_log.read_text().splitlines())
-    found = {each.instance for each in await cluster.tenant_namespaces()}
-    assert {value.instance for value in values} <= found
+    instances = {value.instance for value in values}
+    assert instances <= {each.instance for each in await cluster.tenant_namespaces()}
+    assert instances <= {each.instance for each in await cluster.tenant_workloads()}
+    assert instances <= await cluster.tenant_routes()
     lines = [json.loads(line) for line in control_plane.audit_log.read_text().splitlines()[before:]]
     uris = [each["requestURI"] for each in lines if is_berths(each, "list")]
-    assert len([uri for uri in uris if uri.startswith("/api/v1/namespaces?")]) >= 3
+    for path in (NAMESPACES, WORKLOADS, ALL_ROUTES):
+        assert len([uri for uri in uris if uri.startswith(f"{path}?")]) >= 3
     await asyncio.gather(*(cluster.remove(namespace_name(value.instance), timeout=30) for value in values))
 
 

@@ -13,6 +13,7 @@ from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.probe import DNS_LABEL, NOT_CONFINED, probe
 from shared.adapters.kubernetes.rights import needed_rights
+from shared.adapters.kubernetes.routes import NO_WAITING_ROOM
 from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
 from shared.errors import Unreachable
 from shared.settings import KubernetesSettings
@@ -21,6 +22,7 @@ from tests.support.polling import until
 
 type ProbeAs = Callable[..., Awaitable[Probe]]
 NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}",)
+NO_ROOM = (f"{NO_WAITING_ROOM}: apply infra/kubernetes/waiting-room",)
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ async def test_berths_own_role_lacks_nothing(probe_as: ProbeAs) -> None:
 
     await until(is_confined)
     found = await probe_as(BERTH, storage_class="simulated")
-    assert (found.missing, found.warnings) == ((), NO_DNS)
+    assert (found.missing, found.warnings) == ((), (*NO_DNS, *NO_ROOM))
+    assert found.gateway_problems == ()
     assert found.uid
 
 
@@ -55,7 +58,7 @@ async def test_an_identity_that_no_policy_confines_is_named(control_plane: Contr
         found = await probe_as(user)
     finally:
         await kubectl(control_plane, "delete", "clusterrolebinding", user)
-    assert (found.missing, found.warnings) == ((), (*NO_DNS, NOT_CONFINED))
+    assert (found.missing, found.warnings) == ((), (*NO_DNS, NOT_CONFINED, *NO_ROOM))
     configmaps = await kubectl(control_plane, "get", "configmaps", "-n", "kube-system", "-o", "name")
     assert "configmap/berth-probe" not in configmaps.split()
 
@@ -108,7 +111,7 @@ async def test_a_missing_priority_class_is_named(probe_as: ProbeAs) -> None:
 
 async def test_a_gateway_that_cannot_serve_tenants_is_named(probe_as: ProbeAs) -> None:
     found = await probe_as(BERTH, gateway=replace(GATEWAY, name="nobody"))
-    assert found.missing == ("there is no gateway gateway/nobody",)
+    assert (found.missing, found.gateway_problems) == ((), ("there is no gateway gateway/nobody",))
 
 
 async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeAs) -> None:
@@ -116,7 +119,7 @@ async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeA
     run = ("run", name, "-n", "kube-system", f"--labels={DNS_LABEL}", "--image=dns:1")
     await kubectl(control_plane, *run)
     try:
-        assert (await probe_as(BERTH)).warnings == ()
+        assert (await probe_as(BERTH)).warnings == NO_ROOM
     finally:
         await kubectl(control_plane, "delete", "pod", name, "-n", "kube-system", "--wait=false")
 

@@ -43,7 +43,7 @@ def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
             "create daemonsets",
         ),
         *("create jobs", "delete customresourcedefinitions", "update namespaces", "get configmaps"),
-        *("list httproutes", "deletecollection httproutes", "patch gateways", "patch httproutes --subresource=status"),
+        *("watch httproutes", "deletecollection httproutes", "patch gateways", "patch httproutes --subresource=status"),
     ],
 )
 async def test_the_api_server_denies_everything_else(control_plane: ControlPlane, denied: str) -> None:
@@ -62,6 +62,7 @@ async def test_the_api_server_allows_what_is_used(control_plane: ControlPlane) -
         "delete httproutes",
         "get gateways",
         "list statefulsets",
+        "list httproutes",
         "list namespaces",
         "list persistentvolumes",
         "get storageclasses",

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from local.janitor import start_time
-from local.ports import Ports
+from local.ports import Ports, bind
 from local.processes import Processes, StackError
 
 ROOT = Path(__file__).parents[3]
+SCHEDULES = ("BERTH_RECOVERY_SCHEDULE", "BERTH_SWEEP_SCHEDULE")  # which the host reads
 SCRIPT = """
 import asyncio
 from local.processes import Processes
@@ -111,12 +112,54 @@ async def test_a_process_that_ends_early_shows_its_log() -> None:
         return False
 
     try:
-        with pytest.raises(StackError, match="echoed words"):
+        with pytest.raises(StackError) as ended:
             await processes.start("liar", ["sh", "-c", "echo echoed words; exit 3"], ready=never_ready)
+        assert str(ended.value) == (
+            "liar ended with code 3: remove the cause that its log names, and start it again. "
+            "The last lines of its log:\n    echoed words"
+        )
         assert processes.dead() == ["liar"]
+        with pytest.raises(StackError, match=r"^late was not ready within 0.2 s: start it again when the machine is"):
+            await processes.start("late", ["sleep", "600"], ready=never_ready, seconds=0.2)
     finally:
         await processes.close()
     assert not processes.directory.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["local.host", "--app", str(ROOT), "--task-hub", "127.0.0.1:9", "--port", "PORT"],
+        [
+            *("local.gateway", "--kubeconfig", "none", "--certificate", "none", "--key", "none", "--https-port", "0"),
+            *("--http-port", "0", "--metrics-port", "PORT", "--name", "tenants", "--namespace", "gateway"),
+        ],
+    ],
+    ids=["host", "gateway"],
+)
+async def test_a_taken_port_is_named_with_what_to_do(command: list[str]) -> None:
+    processes, ports = Processes(), Ports()
+
+    async def never_ready() -> bool:
+        return False
+
+    try:
+        with bind(ports.take()) as taken:
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            arguments = [port if each == "PORT" else each for each in command]
+            environment = {"PYTHONPATH": str(ROOT)} | dict.fromkeys(SCHEDULES, "0 0 0 1 1 *")
+            with pytest.raises(StackError) as failed:
+                await processes.start(
+                    "part", [sys.executable, "-m", *arguments], ready=never_ready, environment=environment
+                )
+        first, *log = str(failed.value).splitlines()
+        text = f"port {port} is used by another program: end that program, or choose another port"
+        assert first == f"part ended: {text}. The last lines of its log:"
+        assert log == [f"    error: {text}"]
+    finally:
+        await processes.close()
+        ports.release()
 
 
 async def test_two_stacks_never_share_a_port() -> None:

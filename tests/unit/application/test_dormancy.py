@@ -36,7 +36,7 @@ async def watch(world: World, hours: int, *, cluster: str = "one", active: bool 
 
 
 async def decision(world: World) -> Decision:
-    found = (await world.worker.dormancy.status(await world.tenant())).decision
+    found = (await world.worker.dormancy.status(ACME)).decision
     assert found is not None
     return found
 
@@ -114,6 +114,8 @@ async def test_a_paid_plan_never_sleeps() -> None:
 
 async def test_without_its_plan_nothing_is_decided() -> None:
     world = await watched_world()
-    status = await world.worker.dormancy.status(replace(await world.tenant(), plan="gold"))
+    stored = await world.worker.tenants.get(ACME)
+    await world.worker.tenants.save(stored.with_value(replace(stored.value, plan="gold")))
+    status = await world.worker.dormancy.status(ACME)
     assert (status.policy, status.decision) == (None, None)
     assert [each.source for each in status.signals] == ["gateway"]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from shared.application.idempotent_start import Caller
 from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Window
 from shared.domain.instances import InstanceId, namespace_name
@@ -23,6 +24,7 @@ from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
+from shared.domain.visits import VISITOR
 from shared.domain.workloads import KIND
 from shared.errors import Conflict, Invalid, NotFound, Transient, Unreachable
 from shared.settings import ActivitySettings, SweepSettings
@@ -106,7 +108,9 @@ class History(RuleBasedStateMachine):
             clusters=[new_cluster(capacity=10), new_cluster("two", capacity=10)],
             settings=new_settings(max_concurrent=1, max_queued=2).model_copy(
                 update={
-                    "activity": ActivitySettings(required_sources=SOURCE),
+                    "activity": ActivitySettings(
+                        required_sources=SOURCE, max_gap_seconds=0
+                    ),  # forgiven gaps may hide a use
                     "sweep": SweepSettings(schedule="0 30 2 * * *", max_share=1, concurrency=1),
                 }
             ),
@@ -140,7 +144,7 @@ class History(RuleBasedStateMachine):
         self._call(worker, sign_up, fault)
 
     @rule(
-        what=st.sampled_from(["sleep", "sleep", "wake", "wake", "cancel", "retry", "delete"]),
+        what=st.sampled_from(["sleep", "sleep", "wake", "wake", "open", "cancel", "retry", "delete"]),
         slug=slugs,
         version=versions,
         worker=workers,
@@ -157,6 +161,8 @@ class History(RuleBasedStateMachine):
                     await chosen.sleep.sleep(Slug(slug), PORTAL, workflows)
                 case "wake":
                     await chosen.wake.wake(Slug(slug), PORTAL, workflows)
+                case "open":
+                    await chosen.wake.wake(Slug(slug), Caller(VISITOR), workflows)
                 case "retry":
                     await chosen.retry.retry(Slug(slug), version, PORTAL, workflows)
                 case _:

@@ -72,6 +72,23 @@ async def test_a_late_retry_is_the_one_that_was_done() -> None:
         assert await violations(world) == []
 
 
+async def test_a_late_wake_joins_the_one_of_another_request() -> None:
+    for number in range(1, MAX_CALLS):
+        world = await new_world(workers=2)
+        await world.asleep()
+        for each in world.workers:
+            each.faults.reset()
+        stall = world.worker.faults.stall(number)
+        late = asyncio.create_task(world.wake())
+        await stall.reached_or_done(late)
+        if late.done():
+            break
+        other = await world.wake(worker=1)
+        world.clock.advance(6)
+        stall.release()
+        assert (await late).id == other.id, number
+
+
 async def test_a_late_signup_revives_no_deleted_tenant() -> None:
     for number in range(1, MAX_CALLS):
         world = await new_world(workers=2)

@@ -14,7 +14,7 @@ from shared.domain.workflow import Activity
 from shared.errors import Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import new_cluster, new_settings
-from tests.support.fake_cluster import FakeNamespace
+from tests.support.fake_namespace import FakeNamespace
 from tests.support.world import PORTAL, World, new_world, violations
 
 ONE = ClusterName("one")

@@ -29,19 +29,19 @@ class FakeMetrics:
 
     Attributes:
         used: The requests of a range by namespace, at a moment.
-        scrapes: How many scrapes of each gateway worked, at a moment, by cluster; of one that has no label, for "".
+        whole: 1 for each gateway that has lost nothing, at a moment, by cluster; of one that has no label, for "".
         complete: Whether nothing is left out.
         asked: The moments of which it was asked for activity.
     """
 
     used: Callable[[datetime], dict[str, float]] = lambda _: {}
-    scrapes: Callable[[datetime], dict[str, list[float]]] = lambda _: {"one": [20.0], "two": [20.0, 19.0]}
+    whole: Callable[[datetime], dict[str, list[float]]] = lambda _: {"one": [1.0], "two": [1.0, 1.0]}
     complete: bool = True
     asked: list[datetime] = field(default_factory=list[datetime])
 
     async def query(self, promql: str, at: datetime) -> Result:
         if promql == SETTINGS.coverage_query:
-            named = [({"cluster": name} if name else {}, some) for name, some in self.scrapes(at).items()]
+            named = [({"cluster": name} if name else {}, some) for name, some in self.whole(at).items()]
             found = [Sample({"pod": "gateway", **labels}, each) for labels, some in named for each in some]
             return Result(found, self.complete)
         assert promql == SETTINGS.activity_query
@@ -89,7 +89,7 @@ async def test_a_namespace_with_requests_is_an_active_tenant() -> None:
     metrics = FakeMetrics()
     world, poll = await polled(metrics)
     own = await namespace(world)
-    metrics.used = lambda _: {own: 3.0, "tenant-0000000000": 5.0, "kube-system": 9.0, "": 1.0}
+    metrics.used = lambda _: {own: 3.0, "tenant-0000000000": 5.0, "waiting-room": 9.0, "": 1.0}
     await poll.run()
     [at] = metrics.asked
     assert timedelta(minutes=2) <= world.clock.now() - at < timedelta(minutes=7)
@@ -151,21 +151,21 @@ async def test_what_berth_missed_is_asked_for_later() -> None:
     assert await window(world) == Window(metrics.asked[0] - STEP, metrics.asked[-1])
 
 
-@pytest.mark.parametrize("scrapes", [[], [18.0], [20.0, 3.0], [0.0], [float("nan")]])
-async def test_a_gap_is_not_vouched_for(scrapes: list[float]) -> None:
+@pytest.mark.parametrize("whole", [[], [0.0], [1.0, 0.0], [float("nan")]])
+async def test_a_gap_is_not_vouched_for(whole: list[float]) -> None:
     metrics = FakeMetrics()
     world, poll = await polled(metrics)
     await poll.run()
     own = await namespace(world)
     before = await window(world)
-    metrics.scrapes, metrics.used = lambda _: {"one": [20.0], "two": scrapes}, lambda _: {own: 1.0}
+    metrics.whole, metrics.used = lambda _: {"one": [1.0], "two": whole}, lambda _: {own: 1.0}
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == before
     assert await last_activity(world) == metrics.asked[-1]  # what was seen counts all the same
     assert await window(world, "one") == Window(metrics.asked[0] - STEP, metrics.asked[-1])
     gap = metrics.asked[-1]
-    metrics.scrapes = lambda at: {"one": [20.0], "two": scrapes if at == gap else [20.0]}
+    metrics.whole = lambda at: {"one": [1.0], "two": whole if at == gap else [1.0]}
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == Window(metrics.asked[-1] - STEP, metrics.asked[-1])
@@ -175,26 +175,26 @@ async def test_a_cluster_without_metrics_is_unknown() -> None:
     world = await new_world(clusters=[new_cluster("one"), new_cluster("two")])
     away, other = await world.active(), await world.active("other")
     assert away.cluster != other.cluster
-    poll = polling(world, FakeMetrics(scrapes=lambda _: {other.cluster: [20.0]}))
+    poll = polling(world, FakeMetrics(whole=lambda _: {other.cluster: [1.0]}))
     activity = TableActivityRepository(world.storage)
     dormancy = Dormancy(activity=activity, plans=PLANS, clock=world.clock, settings=SETTINGS)
     for _ in range(15 * 12):
         world.clock.advance((MAX_STEPS * STEP).total_seconds())
         await poll.run()
-    decisions = [(await dormancy.status(each)).decision for each in (away, other)]
+    decisions = [(await dormancy.status(each.slug)).decision for each in (away, other)]
     assert [each and each.outcome for each in decisions] == [Outcome.UNKNOWN, Outcome.HIBERNATE]
 
 
 @pytest.mark.parametrize(("clusters", "is_watched"), [(["one"], True), (["one", "two"], False)])
 async def test_only_a_single_cluster_needs_no_label(clusters: list[str], is_watched: bool) -> None:
     world = await new_world(clusters=[new_cluster(each) for each in clusters])
-    await polling(world, FakeMetrics(scrapes=lambda _: {"": [20.0, 19.0]})).run()
+    await polling(world, FakeMetrics(whole=lambda _: {"": [1.0, 1.0]})).run()
     assert [await window(world, each) is not None for each in clusters] == [is_watched for _ in clusters]
 
 
 async def test_a_label_names_one_cluster_only() -> None:
     world = await new_world(clusters=[new_cluster("one")])
-    await polling(world, FakeMetrics(scrapes=lambda _: {"three": [20.0]})).run()
+    await polling(world, FakeMetrics(whole=lambda _: {"three": [1.0]})).run()
     assert await window(world, "one") is None
     labelled = SETTINGS.model_copy(update={"cluster_label": "pod"})
     world = await new_world(clusters=[new_cluster("gateway"), new_cluster("two")])
@@ -207,7 +207,7 @@ async def test_a_cluster_away_does_not_repeat_the_others() -> None:
     metrics = FakeMetrics()
     world, poll = await polled(metrics)
     await poll.run()
-    metrics.scrapes = lambda _: {"one": [20.0]}
+    metrics.whole = lambda _: {"one": [1.0]}
     for _ in range(2):
         world.clock.advance((MAX_STEPS * STEP).total_seconds())
         await poll.run()
@@ -215,7 +215,7 @@ async def test_a_cluster_away_does_not_repeat_the_others() -> None:
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert len(metrics.asked) == 1
-    metrics.scrapes = FakeMetrics.scrapes
+    metrics.whole = FakeMetrics.whole
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == Window(metrics.asked[-1] - STEP, metrics.asked[-1])
@@ -225,11 +225,11 @@ async def test_metrics_that_arrive_late_fill_a_clusters_gap() -> None:
     metrics = FakeMetrics()
     world, poll = await polled(metrics)
     await poll.run()
-    metrics.scrapes = lambda _: {"one": [20.0]}
+    metrics.whole = lambda _: {"one": [1.0]}
     for _ in range(6):
         world.clock.advance(STEP.total_seconds())
         await poll.run()
-    metrics.scrapes = FakeMetrics.scrapes
+    metrics.whole = FakeMetrics.whole
     world.clock.advance(STEP.total_seconds())
     await poll.run()
     assert await window(world) == await window(world, "one") == Window(metrics.asked[0] - STEP, metrics.asked[-1])

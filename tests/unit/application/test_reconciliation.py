@@ -1,20 +1,21 @@
 """Reconciliation: findings of each kind, and the repair of the second one, with everything that must prevent it."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
-from shared.application.reconciliation import MAX_REPAIRS
+from shared.application.reconciliation import MAX_RECORDED, MAX_REPAIRS
 from shared.domain.clusters import Breaker, ClusterName
 from shared.domain.instances import InstanceId, namespace_name, new_instance_id
 from shared.domain.operations import new_operation_id
 from shared.domain.reconciliation import FindingKind, FindingState, LeftVolume
 from shared.domain.slugs import Slug
-from shared.errors import Transient
+from shared.errors import BerthError, Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import TENANT_SETTINGS, new_cluster, new_settings
-from tests.support.fake_cluster import FakeNamespace
+from tests.support.fake_namespace import FakeNamespace
 from tests.support.world import World, new_world, violations
 
 ONE = ClusterName("one")
@@ -34,7 +35,8 @@ def orphan(world: World, slug: str = "acme", *, owner: str = TENANT_SETTINGS.own
     name = namespace_name(instance)
     labels = {OWNER: owner, INSTANCE: instance, SLUG: slug}
     manifest = {"kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    world.kubernetes[ONE].namespaces[name] = FakeNamespace(world.clock.now(), {("Namespace", name): manifest})
+    made_at = world.clock.now() - world.kubernetes[ONE].behind
+    world.kubernetes[ONE].namespaces[name] = FakeNamespace(made_at, {("Namespace", name): manifest})
     return instance
 
 
@@ -132,6 +134,29 @@ async def test_a_left_volume_is_only_reported() -> None:
     assert await run(world) == [("volume", "gone", "pvc-1")]
 
 
+@pytest.mark.parametrize("behind", [timedelta(days=8), timedelta(days=-8)], ids=["behind", "ahead"])
+async def test_ages_are_told_by_the_clusters_own_clock(behind: timedelta) -> None:
+    world = await new_world()
+    cluster = world.kubernetes[ONE]
+    cluster.behind = behind
+    instance = orphan(world)
+    cluster.volumes.append(LeftVolume("pvc-1", InstanceId("removed"), "Released", world.clock.now() - behind))
+    world.clock.advance(HOUR - 1)
+    assert await run(world) == []
+    world.clock.advance(1)
+    assert set(await run(world)) == {("orphan", "open", instance), ("volume", "open", "pvc-1")}
+
+
+async def test_a_jump_of_the_clock_makes_nothing_old() -> None:
+    world = await new_world()
+    instance = orphan(world)
+    for _ in range(3):
+        world.clock.advance(8 * 24 * HOUR)
+        world.kubernetes[ONE].behind += timedelta(days=8)  # where no time has passed
+        assert await run(world) == []
+    assert namespace_name(instance) in world.kubernetes[ONE].namespaces
+
+
 async def test_the_kill_switch_only_reports() -> None:
     settings = new_settings().model_copy(update={"reconciliation": ReconciliationSettings(repair=False)})
     world = await new_world(settings=settings)
@@ -226,6 +251,54 @@ async def test_a_row_that_cannot_be_read_protects_its_namespace() -> None:
         assert await run(world) == []
     assert namespace_name(tenant.instance) in world.kubernetes[ONE].namespaces
     assert (await world.cluster()).allocated == 1
+
+
+async def test_what_cannot_be_confirmed_keeps_its_hour() -> None:
+    world = await new_world()
+    orphaned, leaked = orphan(world), new_instance_id()
+    await leaked_reservation(world, leaked)
+    found = [("orphan", "open", orphaned), ("reservation", "open", leaked)]
+    world.clock.advance(HOUR)
+    assert await run(world) == found
+    world.clock.advance(HOUR)
+    world.worker.faults.away = lambda name: Transient("away") if name == "get tenants" else None
+    assert await run(world) == found
+    world.worker.faults.reset()
+    assert await run(world) == [(kind, "repaired", subject) for kind, _, subject in found]
+
+
+async def test_what_is_too_much_to_record_is_not_gone(caplog: pytest.LogCaptureFixture) -> None:
+    world = await new_world()
+    instance = orphan(world)
+    world.clock.advance(HOUR)
+    assert await run(world) == [("orphan", "open", instance)]
+    namespaces = world.kubernetes[ONE].namespaces
+    for _ in range(MAX_RECORDED):
+        orphan(world)
+    namespaces[namespace_name(instance)] = namespaces.pop(namespace_name(instance))  # now it is the last one
+    world.clock.advance(HOUR)
+    await run(world)
+    world.clock.advance(HOUR)
+    await run(world)
+    assert len(await world.worker.findings.open()) == MAX_RECORDED + 1
+    assert f"not all findings recorded count={MAX_RECORDED + 1}" in caplog.messages
+
+
+async def test_a_run_without_time_says_nothing_is_gone() -> None:
+    world = await new_world()
+    instance = orphan(world)
+    world.clock.advance(HOUR)
+    assert await run(world) == [("orphan", "open", instance)]
+    world.worker.faults.reset()
+
+    def over(name: str) -> BerthError | None:
+        if name == "get tenants":  # while the findings are confirmed
+            raise TimeoutError
+        return None
+
+    world.worker.faults.away = over
+    assert await run(world) == [("orphan", "open", instance)]
+    assert "get tenants" in world.worker.faults.calls
 
 
 async def test_a_repair_that_fails_is_tried_again() -> None:

@@ -14,12 +14,13 @@ from shared.domain.dormancy import MARGIN, Window
 from shared.domain.instances import InstanceId
 from shared.domain.slugs import Slug
 from shared.errors import Invalid, NotFound, Transient
-from tests.support.builders import new_cluster
+from shared.settings import ActivitySettings
+from tests.support.builders import new_cluster, new_settings
 from tests.support.clock import START
 from tests.support.world import PORTAL, World, new_world
 
 ACME, ONE = Slug("acme"), ClusterName("one")
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 WATCHED = Window(START - MINUTE, START)
 
 
@@ -125,7 +126,7 @@ async def test_the_next_instance_does_not_inherit() -> None:
     await world.run()
     world.clock.advance(40 * 24 * 3600)
     tenant = await world.active()
-    status = await world.worker.dormancy.status(tenant)
+    status = await world.worker.dormancy.status(ACME)
     assert [each.last_activity_at for each in status.signals] == []
     await report(world)
     found = await activity(world)
@@ -176,6 +177,18 @@ async def test_nothing_is_vouched_for_that_is_not_recorded() -> None:
     rejected = await record("gateway", [late], cluster=NO_CLUSTER, watched=WATCHED)
     assert rejected == [Rejection(0, AHEAD)]
     assert await watches(world) == []
+
+
+async def test_a_short_gap_does_not_end_a_long_watch() -> None:
+    forgiving = new_settings().model_copy(update={"activity": ActivitySettings(max_gap_seconds=1800)})
+    world = await new_world(settings=forgiving)
+    now = world.clock.now()
+    for since, until in ((-600 * HOUR, -HOUR), (-HOUR + 30 * MINUTE, now - now)):
+        window = Window(now + since, now + until)
+        await world.worker.record_activity.record_all("gateway", [], cluster=NO_CLUSTER, watched=window)
+    [found] = await watches(world)
+    assert found.window == Window(now - 600 * HOUR, now)
+    assert found.gaps == (Window(now - HOUR, now - HOUR + 30 * MINUTE),)
 
 
 async def test_a_watch_grows_and_ends_at_a_gap() -> None:

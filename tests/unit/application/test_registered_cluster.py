@@ -9,9 +9,9 @@ import pytest
 from shared.application.registered_cluster import RegisteredCluster
 from shared.domain.clusters import ClusterName, KubeconfigAccess
 from shared.domain.lifecycle import StepName, TenantState
-from shared.errors import Transient, Unreachable, WrongRegistration
+from shared.errors import Unreachable, WrongRegistration
 from tests.support.builders import PRODUCT, new_cluster
-from tests.support.fake_cluster import FakeConnections
+from tests.support.fake_connections import FakeConnections
 from tests.support.faults import Faults
 from tests.support.repositories import clusters_on, register
 from tests.support.world import PORTAL, World, new_world, violations
@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[RegisteredCluster], Coroutine[Any, Any, object]]] = {
     "apply": lambda cluster: cluster.apply([]),
     "wait": lambda cluster: cluster.wait_until_ready("tenant-x", PRODUCT, timeout=1),
     "remove": lambda cluster: cluster.remove("tenant-x", timeout=1),
+    "time": lambda cluster: cluster.time(),
     "namespaces": lambda cluster: cluster.tenant_namespaces(),
     "volumes": lambda cluster: cluster.left_volumes(),
     "uid": lambda cluster: cluster.uid(),
@@ -92,38 +93,6 @@ async def test_a_check_notices_another_cluster() -> None:
     await cluster.left_volumes()
 
 
-async def test_a_uid_that_is_not_recorded_yet_is_recorded() -> None:
-    world = await new_world()
-    await register(clusters_on(world.storage, world.clock), new_cluster())
-    for _ in range(2):
-        connections, _ = connections_of(world)
-        await (await connections.connect(ONE)).check()
-        assert (await world.cluster()).uid == world.kubernetes[ONE].identity
-    world.kubernetes[ONE].identity = OTHER
-    with pytest.raises(WrongRegistration, match=WRONG):
-        await (await connections_of(world)[0].connect(ONE)).check()
-
-
-async def test_workers_that_record_at_once_agree() -> None:
-    world = await new_world()
-    await register(clusters_on(world.storage, world.clock), new_cluster())
-    clusters = [await connections_of(world)[0].connect(ONE) for _ in range(5)]
-    ends = await asyncio.gather(*(each.check() for each in clusters), return_exceptions=True)
-    assert {type(each) for each in ends} <= {str, Transient}  # one whose write came late asks again
-    assert {await each.check() for each in clusters} == {(await world.cluster()).uid}
-
-
-async def test_a_uid_is_not_recorded_for_another_address() -> None:
-    world = await two_clusters()
-    repository = clusters_on(world.storage, world.clock)
-    await register(repository, new_cluster())
-    cluster = await connections_of(world)[0].connect(ONE)
-    await register(repository, new_cluster(access=KubeconfigAccess("two")))
-    with pytest.raises(Transient, match="was just changed"):
-        await cluster.check()
-    assert (await world.cluster()).uid == ""
-
-
 async def test_a_new_registration_gets_a_new_connection() -> None:
     world = await two_clusters()
     connections, _ = connections_of(world)
@@ -138,7 +107,8 @@ async def test_a_new_registration_gets_a_new_connection() -> None:
 
 async def test_a_wrong_address_is_tried_again() -> None:
     world = await new_world()
-    await register(clusters_on(world.storage, world.clock), new_cluster(access=KubeconfigAccess("gone")))
+    gone = new_cluster(access=KubeconfigAccess("gone"), uid=world.kubernetes[ONE].identity)
+    await register(clusters_on(world.storage, world.clock), gone)
     connections, _ = connections_of(world)
     cluster = await connections.connect(ONE)
     with pytest.raises(WrongRegistration, match="the registration of cluster one is wrong: there is no cluster gone"):

@@ -18,7 +18,7 @@ from shared.domain.workflow import Activity, Verdict
 from shared.domain.workloads import KIND
 from shared.errors import Conflict, KeyReused, NotFound, Permanent, Unreachable
 from tests.support.builders import new_cluster
-from tests.support.fake_cluster import FakeNamespace, replicas_of
+from tests.support.fake_namespace import FakeNamespace, replicas_of
 from tests.support.world import PORTAL, Caller, World, new_world, violations
 
 ACME, ONE = Slug("acme"), ClusterName("one")

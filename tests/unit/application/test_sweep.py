@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.tables.activity import TableActivityRepository
+from shared.adapters.tables.keys import shard
 from shared.application.advance_sweep import MAX_INTERVAL, PAGE
 from shared.application.ports.stored import Stored
 from shared.domain.activity import Watch
@@ -248,8 +249,34 @@ async def test_the_cost_follows_what_is_due() -> None:
     fleet.worker.faults.reset()
     assert (await fleet.swept()).outcomes == {Outcome.KEEP: 50}
     calls = fleet.worker.faults.calls
-    assert calls.count("get tenants") == 2 * 50
-    assert len(calls) <= 2.2 * 50 + 16 + 6 * 16 + 24  # each page of a shard has its own requests
+    assert calls.count("query tenants") == 50 + 16  # each tenant with its activity, and the index of each shard
+    assert calls.count("get tenants") == 0
+    assert len(calls) <= 50 + 3 * 16 + 24  # each shard has a page of its own
+
+
+async def test_a_full_page_costs_little_beside_its_tenants() -> None:
+    fleet = await new_fleet(allocated=10_000)
+    slugs = [Slug(f"t{number:04}") for number in range(20 * PAGE)]
+    in_one_shard = [each for each in slugs if shard(each) == "0"][:PAGE]
+    for slug in in_one_shard:
+        await fleet.add(slug, idle_days=1)
+    fleet.worker.faults.reset()
+    assert (await fleet.swept()).outcomes == {Outcome.KEEP: PAGE}
+    # Beside each tenant: its page, the decisions, and twice the new due dates.
+    assert len(fleet.worker.faults.calls) <= PAGE + 4 + 16 + 24
+
+
+async def test_a_page_of_dormant_tenants_is_written_in_parts() -> None:
+    fleet = await new_fleet(allocated=10_000)
+    in_one_shard = [slug for slug in (Slug(f"t{number:04}") for number in range(20 * PAGE)) if shard(slug) == "0"]
+    for slug in in_one_shard[:PAGE]:
+        await fleet.add(slug, idle_days=30 if int(slug[1:]) % 3 else 1)
+    sweep = await fleet.swept()
+    found = await fleet.decisions(sweep)
+    assert sorted(found) == in_one_shard[:PAGE]
+    assert sum(sweep.outcomes.values()) == PAGE
+    assert sweep.actions == {Action.HIBERNATED: len(fleet.begun)}
+    assert sorted(fleet.begun) == [slug for slug in sorted(found) if int(slug[1:]) % 3]
 
 
 async def test_a_sweep_that_does_not_end_is_stopped() -> None:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.dormancy import MARGIN, RECHECK, Decision, Outcome, Signal, Window, decide
+from shared.domain.dormancy import MARGIN, RECHECK, VISITED_DAYS, Decision, Outcome, Signal, Window, decide
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import new_operation
 from shared.domain.policy import DormancyPolicy
 from shared.domain.tenants import Tenant
+from shared.domain.visits import VISITOR
 from tests.support.builders import new_tenant
 from tests.support.clock import START
 
@@ -32,6 +33,13 @@ def decided(
     *signals: Signal, tenant: Tenant = ACTIVE, policy: DormancyPolicy = POLICY, now: datetime = NOW
 ) -> Decision:
     return decide(tenant, signals, policy, now)
+
+
+def woken(since: datetime, actor: str) -> Tenant:
+    """Return a tenant that somebody has woken."""
+    asleep = replace(ACTIVE, state=TenantState.HIBERNATED)
+    operation = new_operation(OperationKind.WAKE, ACTIVE.slug, actor=actor, now=since)
+    return asleep.begin(operation, since).succeed(since, quarantine=DAY)
 
 
 def test_one_that_was_used_lately_stays_awake() -> None:
@@ -192,7 +200,9 @@ POLICIES = st.builds(
     exempt=st.sampled_from([False, False, False, True]),
     keep_awake_until=st.none() | TIMES,
 )
-TENANTS = TIMES.map(lambda since: replace(ACTIVE, active_since=since))
+TENANTS = TIMES.map(lambda since: replace(ACTIVE, active_since=since)) | TIMES.flatmap(
+    lambda since: st.sampled_from([VISITOR, "portal"]).map(lambda actor: woken(since, actor))
+)
 CASES = st.tuples(TENANTS, st.lists(SIGNALS, max_size=4), POLICIES)
 
 type Case = tuple[Tenant, list[Signal], DormancyPolicy]
@@ -260,7 +270,7 @@ def test_a_reason_is_one_line_with_its_numbers(case: Case) -> None:
     decision = decide(tenant, signals, policy, NOW)
     assert decision.reason
     assert "\n" not in decision.reason
-    assert decision.threshold_days in (policy.idle_days, policy.never_active_days)
+    assert decision.threshold_days in (policy.idle_days, policy.never_active_days, VISITED_DAYS)
 
 
 def test_a_woken_tenant_gets_its_idle_days_again() -> None:
@@ -269,3 +279,35 @@ def test_a_woken_tenant_gets_its_idle_days_again() -> None:
     decision = decided(signal, tenant=woken)
     assert (decision.outcome, decision.due_at) == (Outcome.KEEP, woken.state_since + 7 * DAY)
     assert decided(signal, tenant=replace(woken, state_since=NOW - 8 * DAY)).outcome is Outcome.HIBERNATE
+
+
+def test_a_visitor_keeps_a_tenant_awake_for_a_day() -> None:
+    signal = watching(NOW - 29 * DAY)
+    visited = woken(NOW - timedelta(hours=12), VISITOR)
+    decision = decided(signal, tenant=visited)
+    assert (decision.outcome, decision.due_at) == (Outcome.KEEP, visited.state_since + DAY)
+    assert decision.threshold_days == VISITED_DAYS == 1
+    assert decision.reason == (
+        "it was last used 29.0 days ago (prometheus), a visitor woke it 0.5 days ago (which counts for 1 day); "
+        "it may sleep from 2026-04-30 00:00 UTC on"
+    )
+    decision = decided(signal, tenant=woken(NOW - 2 * DAY, VISITOR))
+    assert decision.outcome is Outcome.HIBERNATE
+    assert "a visitor woke it 2.0 days ago" in decision.reason
+    assert "a visitor woke it" in decided(watching(), tenant=visited).reason
+
+
+def test_a_visitor_who_stays_gets_the_idle_days() -> None:
+    visited = woken(NOW - 2 * DAY, VISITOR)
+    decision = decided(watching(visited.state_since + MINUTE), tenant=visited)
+    assert (decision.outcome, decision.threshold_days) == (Outcome.KEEP, 7)
+    assert decision.due_at == visited.state_since + MINUTE + 7 * DAY + MARGIN
+    assert "visitor" not in decision.reason
+
+
+def test_what_comes_after_a_visit_gets_the_idle_days() -> None:
+    signal, visited = watching(NOW - 29 * DAY), woken(NOW - 9 * DAY, VISITOR)
+    restored = replace(visited, state_since=NOW - 2 * DAY)  # its instance was lost meanwhile
+    turned = replace(restored, operation=replace(visited.operation, kind=OperationKind.HIBERNATE))
+    for tenant in (restored, turned, woken(NOW - 2 * DAY, "portal")):
+        assert decided(signal, tenant=tenant).due_at == NOW + 5 * DAY

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.routes import gateway_problems, route_status
+from shared.domain.routes import gateway_problems, route_status, waiting_room_problem
 
 LABELS = {"app.kubernetes.io/managed-by": "berth", "berth.dev/instance": "x"}
 
@@ -54,6 +54,37 @@ def test_a_refused_route_has_the_gateways_reason() -> None:
     )
     missing = condition("ResolvedRefs", "False", reason="BackendNotFound")
     assert route_status(route(condition("Accepted"), missing)).message.endswith(": BackendNotFound")
+
+
+def wildcard(*conditions: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """Return the waiting room's route, and what its gateway said of it."""
+    found = route(*conditions)
+    return {**found, "spec": {"hostnames": ["*.example.com"], **found["spec"], **spec}}
+
+
+SERVED = (condition("Accepted"), condition("ResolvedRefs"))
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (wildcard(*SERVED), ""),
+        (wildcard(*SERVED, hostnames=["*.example.org", "*.example.com"]), ""),
+        (wildcard(*SERVED, hostnames=["*.example.org"]), "is not for *.example.com"),
+        (wildcard(*SERVED, hostnames=["acme.example.com"]), "is not for *.example.com"),
+        (wildcard(*SERVED, hostnames=None), "is not for *.example.com"),
+        (wildcard(*SERVED, parentRefs=[{"name": "tenants"}]), "does not name the gateway gateway/tenants"),
+        (wildcard(*SERVED, parentRefs=None), "does not name the gateway gateway/tenants"),
+        (wildcard(condition("Accepted")), "is not served by the gateway yet"),
+        (wildcard(condition("Accepted", generation=1), condition("ResolvedRefs")), "is not served by the gateway yet"),
+        (
+            wildcard(condition("Accepted"), condition("ResolvedRefs", "False", reason="BackendNotFound")),
+            "is refused by the gateway: BackendNotFound",
+        ),
+    ],
+)
+def test_what_keeps_tenants_from_the_waiting_room_is_named(found: dict[str, Any], problem: str) -> None:
+    assert waiting_room_problem(found, namespace="gateway", name="tenants", domain="example.com") == problem
 
 
 def gateway(*listeners: dict[str, Any], programmed: str = "True") -> dict[str, Any]:

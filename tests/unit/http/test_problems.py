@@ -11,6 +11,7 @@ from shared.domain.clusters import ClusterState
 from shared.domain.placement import candidates
 from shared.errors import (
     BerthError,
+    ChangedMeanwhile,
     Conflict,
     Forbidden,
     Invalid,
@@ -20,6 +21,7 @@ from shared.errors import (
     NotOurs,
     Permanent,
     QueueFull,
+    TooMany,
     Transient,
     Unauthenticated,
     Unfit,
@@ -33,6 +35,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     BerthError: (500, Kind.INTERNAL),
     NotFound: (404, Kind.NOT_FOUND),
     Conflict: (409, Kind.CONFLICT),
+    ChangedMeanwhile: (409, Kind.CONFLICT),
     Unfit: (409, Kind.CLUSTER_UNFIT),
     NoRoom: (409, Kind.NO_ROOM),
     KeyReused: (422, Kind.KEY_REUSED),
@@ -41,6 +44,7 @@ EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
     Unauthenticated: (503, Kind.UNAVAILABLE),
     WrongRegistration: (503, Kind.UNAVAILABLE),
     QueueFull: (429, Kind.QUEUE_FULL),
+    TooMany: (429, Kind.TOO_MANY_REQUESTS),
     Permanent: (502, Kind.DEPENDENCY_REFUSED),
     Forbidden: (502, Kind.DEPENDENCY_REFUSED),
     NotOurs: (502, Kind.DEPENDENCY_REFUSED),
@@ -104,8 +108,8 @@ def test_no_room_says_what_the_operators_can_do() -> None:
 
 
 def test_all_that_a_cluster_lacks_is_named() -> None:
-    problem = problem_of(Unfit("cluster one was not registered", ("it has no storage", "berth may not list pods")))
-    assert problem.errors == (("/access", "it has no storage"), ("/access", "berth may not list pods"))
+    missing = ("/access", "it has no storage"), ("/gateway", "there is no gateway a/b")
+    assert problem_of(Unfit("cluster one was not registered", *missing)).errors == missing
 
 
 def test_an_unknown_error_keeps_its_text() -> None:

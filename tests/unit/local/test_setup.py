@@ -169,7 +169,13 @@ def test_both_requirement_files_agree():
     assert deployed.items() <= all_of_them.items()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "local/azurite/package-lock.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("requirements.txt", "requirements-dev.txt"),
+        *("local/azurite/package-lock.json", "tests/setup/browser/package-lock.json"),
+    ],
+)
 def test_locks_name_no_registry(name: str):
     text = (PROJECT / name).read_text()
     assert "index-url" not in text

@@ -134,6 +134,21 @@ async def tick(timer: func.TimerRequest) -> None:
     note(f"tick {timer.past_due}")
 
 
+@app.timer_trigger(schedule="0 30 2 * * *", arg_name="timer")
+async def nightly(timer: func.TimerRequest) -> None:
+    note(f"nightly {timer.past_due}")
+
+
+@app.timer_trigger(schedule="0 40 2 * * *", arg_name="timer", use_monitor=False)
+async def unmonitored(timer: func.TimerRequest) -> None:
+    note(f"unmonitored {timer.past_due}")
+
+
+@app.timer_trigger(schedule="0,30 50 2 * * *", arg_name="timer")
+async def frequent(timer: func.TimerRequest) -> None:
+    note(f"frequent {timer.past_due}")
+
+
 @app.orchestration_trigger(context_name="ctx")
 def chain(ctx: task.OrchestrationContext, text: str) -> Steps:
     for letter in "abcd":

@@ -1,0 +1,53 @@
+"""What a tenant is made of in memory."""
+
+from collections.abc import Sequence
+
+from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
+from shared.application.ports.clusters import Manifest
+from shared.domain.clusters import Cluster
+from shared.domain.instances import namespace_name
+from shared.domain.routes import KIND as ROUTE
+from shared.domain.routes import ROUTE_NAME
+from shared.domain.tenants import Tenant
+from shared.errors import Permanent
+from tests.support.builders import TENANT_SETTINGS
+
+OBJECTS = 6
+"""How many objects of a tenant the fake templates make, without its route."""
+
+
+class FakeTemplates:
+    """Implements `shared.application.ports.clusters.TenantTemplates` with some objects and a route for each tenant."""
+
+    def __init__(self) -> None:
+        self.error: Permanent | None = None
+
+    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
+        """Return a tenant's objects; raises Permanent on demand."""
+        if self.error is not None:
+            raise self.error
+        namespace = namespace_name(tenant.instance)
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
+        pod = {"containers": [{"name": "product", "image": f"product:{tenant.version}"}]}
+        return [
+            {"kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+            {"kind": "ConfigMap", "metadata": {"name": "tenant", "namespace": namespace, "labels": labels}},
+            {
+                "kind": "Secret",
+                "metadata": {"name": "tenant", "namespace": namespace, "labels": labels},
+                "stringData": {"key": f"of {tenant.instance}"},
+            },
+            {"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace, "labels": labels}},
+            {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},
+            {
+                "kind": "StatefulSet",
+                "metadata": {"name": "product", "namespace": namespace, "labels": labels},
+                "spec": {"selector": {"matchLabels": {INSTANCE: tenant.instance}}, "template": {"spec": pod}},
+            },
+        ]
+
+    def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
+        """Return a tenant's route."""
+        labels = {OWNER: TENANT_SETTINGS.owner, INSTANCE: tenant.instance, SLUG: tenant.slug}
+        metadata = {"name": ROUTE_NAME, "namespace": namespace_name(tenant.instance), "labels": labels}
+        return {"kind": ROUTE, "metadata": metadata, "spec": {"hostnames": [cluster.host(tenant.slug)]}}
