@@ -38,7 +38,7 @@ from tests.support.world import PORTAL, Worker, World, new_world, violations
 SLUGS = ("ann-1", "bob-1", "cat-1")
 SOURCE = "gateway"
 HOUR, DAY = 3600.0, 86400.0
-ROUNDS = 12  # of ten minutes in which everything that was left behind is ended and repaired
+ROUNDS = 24  # of ten minutes in which everything that was left behind is ended and repaired
 
 
 @dataclass(frozen=True, slots=True)
