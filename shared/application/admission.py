@@ -34,6 +34,7 @@ from shared.settings import ProvisioningSettings
 
 logger = logging.getLogger(__name__)
 
+MAX_TRIES = 10  # against others who change the same reservation
 POSITION_SECONDS = 2.0  # for which a queue that was read answers callers who follow their operations
 
 
@@ -159,12 +160,19 @@ class Admission:
         A tenant that sleeps has its place only. One that is active gets its share back, or its whole reservation,
         however full its cluster is: it runs there already. A slot that it still has is left to `release_slot`.
         """
+        for _ in range(MAX_TRIES):
+            if await self._is_settled(tenant, workflows):
+                return
+        raise Transient(f"the reservation of the instance {tenant.instance} is changing too fast")
+
+    async def _is_settled(self, tenant: Tenant, workflows: Workflows) -> bool:
+        """Let a reservation be as its tenant's state asks, unless somebody else changes it at this moment."""
         cluster, instance = tenant.cluster, tenant.instance
         held = await self._reservations.find(cluster, instance)
         # Read after the reservation, which a wake changes after it was recorded: nothing is taken from a later one.
         fresh = (await self._tenants.get(tenant.slug)).value
         if fresh.operation.is_open or not fresh.state.has_instance or not fresh.is_on(cluster, instance):
-            return
+            return True
         operation_id = fresh.operation.id
         if held is not None and fresh.state is TenantState.HIBERNATED:
             after = replace(held, operation_id=operation_id, state=ReservationState.ASLEEP)
@@ -173,11 +181,13 @@ class Admission:
             weight = plan_of(self._plans, fresh.plan).weight
             after = Reservation(instance, operation_id, weight, state, self._clock.now())
         else:
-            return
-        await self._reservations.replace(cluster, held, after)
+            return True
+        # An earlier operation may give its slot back only now.
+        is_settled = await self._reservations.replace(cluster, held, after)
         if held is None and not (await self._tenants.get(tenant.slug)).value.is_on(cluster, instance):
             await self._reservations.release(cluster, instance)  # it was deleted meanwhile
         await self.start_next(cluster, workflows)
+        return is_settled
 
     async def ensure_it_can_fit(self, tenant: Tenant) -> None:
         """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""

@@ -40,12 +40,14 @@ class Truth:
         watched_since: Since when the source of activity has missed nothing.
         reported_since: Since when it has said so.
         silent_since: Since when it is silent.
+        gap_since: When it was silent last, or the first time of which it has not told yet.
     """
 
     now: Callable[[], datetime]
     watched_since: datetime
     reported_since: datetime
     silent_since: datetime | None = None
+    gap_since: datetime | None = None
     uses: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
     unseen: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
     policies: dict[str, PolicyOverride] = field(default_factory=dict[str, PolicyOverride])
@@ -55,6 +57,16 @@ class Truth:
     _woken_by_visitor: dict[str, bool] = field(default_factory=dict[str, bool])
     _began: dict[str, datetime] = field(default_factory=dict[str, datetime])
     _instances: dict[str, str] = field(default_factory=dict[str, str])
+
+    def source_goes(self) -> None:
+        """Note that the source is silent from now on."""
+        self.silent_since = self.now()
+        if self.gap_since is None or self.reported_since == self.watched_since:
+            self.gap_since = self.silent_since
+
+    def source_returns(self) -> None:
+        """Note that the source watches again."""
+        self.silent_since, self.watched_since = None, self.now()
 
     def note(self, slug: str, row: Row) -> None:
         """Take note of a tenant's row as it is written."""
@@ -92,7 +104,8 @@ class Truth:
             found.append(f"it is to stay awake until {policy.keep_awake_until}")
         if self.silent_since is not None and now - self.silent_since > FRESH + TOLERANCE:
             found.append(f"the source is silent since {self.silent_since}")
-        if self.reported_since > max(now - idle, began):
+        gap_is_known = self.gap_since is not None and now - self.gap_since > FRESH + TOLERANCE
+        if gap_is_known and self.reported_since > max(now - idle, began):
             found.append(f"the source has watched only since {self.reported_since}")
         return found
 

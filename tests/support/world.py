@@ -216,6 +216,10 @@ class World:
         """Run an activity that was run before, as a task hub does that lost its result."""
         return await self.workers[worker].activities[call.activity].run(call.work, self.workflows)
 
+    def replacement(self, worker: int) -> Worker:
+        """Return a new worker process in place of one that died, which has lost what that one had in memory."""
+        return Worker(self.storage, self.kubernetes, self.clocks[worker], self.settings, self.templates)
+
     def waiting(self) -> list[ActivityCall]:
         """Return the activities that the orchestrations wait for at this moment, to be delivered to any worker."""
         self._adopt()

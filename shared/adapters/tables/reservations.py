@@ -123,9 +123,17 @@ class TableReservationRepository:
         assert not isinstance(answer, Refusal), "no wake is refused"
         return answer
 
-    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> None:
-        """Put a reservation in the place of the one that was read, or of none, unless it is another one by now."""
-        await self._change(cluster, after.instance, lambda found: after if found == before else found)
+    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> bool:
+        """Put a reservation in the place of the one that was read, or of none; False if it is another one by now."""
+        is_done = False
+
+        def replaced(found: Reservation | None) -> Reservation | None:
+            nonlocal is_done
+            is_done = found in (before, after)
+            return after if is_done else found
+
+        await self._change(cluster, after.instance, replaced)
+        return is_done
 
     async def find(self, cluster: ClusterName, instance: InstanceId) -> Reservation | None:
         """Return an instance's reservation on a cluster, or None."""

@@ -102,8 +102,8 @@ class ReservationRepository(Protocol):
         """
         ...
 
-    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> None:
-        """Put a reservation in the place of the one that was read, or of none, unless it is another one by now.
+    async def replace(self, cluster: ClusterName, before: Reservation | None, after: Reservation) -> bool:
+        """Put a reservation in the place of the one that was read, or of none; False if it is another one by now.
 
         No limit is compared: it is for an instance that is there.
         """

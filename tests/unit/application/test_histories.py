@@ -6,6 +6,7 @@ gives back what was there, and only a deletion removes data.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -32,13 +33,12 @@ from tests.support.fake_cluster import FakeNamespace, replicas_of
 from tests.support.faults import Stall
 from tests.support.instant_loop import instant_runner
 from tests.support.witness import CALL, WitnessTables
-from tests.support.world import PORTAL, World, new_world, violations
+from tests.support.world import PORTAL, Worker, World, new_world, violations
 
 SLUGS = ("ann-1", "bob-1", "cat-1")
 SOURCE = "gateway"
 HOUR, DAY = 3600.0, 86400.0
-MAX_STALLED = 2  # workers' calls at a time
-ROUNDS = 12  # of ten minutes in which everything that was left behind is ended and repaired
+ROUNDS = 24  # of ten minutes in which everything that was left behind is ended and repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,15 @@ class Kept:
     replicas: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """A worker that stalls in a request, and the call that it will go on with."""
+
+    worker: int
+    stall: Stall
+    call: asyncio.Task[Any]
+
+
 slugs = st.sampled_from(SLUGS)
 workers = st.integers(0, 1)
 versions = st.sampled_from(["1.0.0", "1.0.0", "slow-1", "missing-1", "never-ready-1"])
@@ -74,7 +83,8 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.runner = instant_runner()
         self.world: World
-        self.stalled: list[tuple[Stall, asyncio.Task[Any]]] = []
+        self.pair: list[Worker] = []
+        self.stalled: Stalled | None = None  # while one is, the other one does everything
         self.unsettled = False  # somebody failed, and timers have not made it good yet
         self.kept: dict[InstanceId, Kept] = {}
         self.forgotten: set[InstanceId] = set()
@@ -106,6 +116,7 @@ class History(RuleBasedStateMachine):
             ),
             tables=WitnessTables,
         )
+        self.pair = list(self.world.workers)
         for slug in SLUGS:
             await self.world.sign_up(slug)
             await self.world.run()
@@ -228,12 +239,12 @@ class History(RuleBasedStateMachine):
         truth = self.storage.truth
         self.world.clock.advance(1)
         if truth.silent_since is None:
-            truth.silent_since = self.world.clock.now()
+            truth.source_goes()
             for slug, at in self.unreported:
                 truth.unseen.setdefault(slug, []).append(at)
             self.unreported.clear()
         else:
-            truth.silent_since, truth.watched_since = None, self.world.clock.now()
+            truth.source_returns()
 
     # What time and workers do
 
@@ -256,6 +267,40 @@ class History(RuleBasedStateMachine):
 
         self._call(worker, deliver, fault)
 
+    @precondition(lambda self: self.stalled is None)
+    @rule(slug=slugs, number=st.integers(4, 14), after=st.booleans(), turns=st.integers(0, 2))
+    def overtake(self, slug: str, number: int, after: bool, turns: int) -> None:
+        """A worker stalls while it stops or starts a tenant; others end that, and do the opposite once or twice."""
+        slow, other = self.world.workers
+
+        async def turn() -> None:
+            tenant = await self.world.tenant(slug)
+            if tenant.state is TenantState.ACTIVE:
+                await other.sleep.sleep(Slug(slug), PORTAL, self.world.workflows)
+            else:
+                await other.wake.wake(Slug(slug), PORTAL, self.world.workflows)
+
+        async def overtake() -> None:
+            with suppress(Conflict):  # something is going on already
+                await turn()
+            waiting = [each for each in self.world.waiting() if each.work.slug == slug]
+            if not waiting:
+                return
+            slow.faults.reset()
+            stall = slow.faults.stall(number, after=after)
+            late = asyncio.create_task(self.world.deliver_again(waiting[0], worker=0))
+            await stall.reached_or_done(late)
+            self._stall(Stalled(0, stall, late))
+            for _ in range(turns):
+                await self.world.run(until=self.world.clock.monotonic() + 300)
+                with suppress(Conflict):
+                    await turn()
+            await self.world.run(until=self.world.clock.monotonic() + 300)
+            await self._go_on()
+
+        self.unsettled = True
+        self._call(0, overtake, Fault())
+
     @rule(number=st.integers(0, 50), worker=workers)
     def deliver_late(self, number: int, worker: int) -> None:
         async def deliver() -> None:
@@ -265,9 +310,9 @@ class History(RuleBasedStateMachine):
         self._call(worker, deliver, Fault())
 
     @precondition(lambda self: self.stalled)
-    @rule(number=st.integers(0, MAX_STALLED - 1))
-    def go_on(self, number: int) -> None:
-        self._run(self._go_on(number))
+    @rule()
+    def go_on(self) -> None:
+        self._run(self._go_on())
 
     @rule(is_lost=st.booleans(), worker=workers)
     def recover(self, is_lost: bool, worker: int) -> None:
@@ -308,6 +353,7 @@ class History(RuleBasedStateMachine):
         self.world.clock.advance(days * DAY)
         self._call(worker, sweep, fault)
 
+    @precondition(lambda self: self.stalled is None)
     @rule(slug=slugs, number=st.integers(1, 60), what=st.sampled_from(["use", "use", "exempt", "wake", "delete"]))
     def meet_a_sweep(self, slug: str, number: int, what: str) -> None:
         """Something else happens to a tenant while a part of a sweep is done: before any of its requests."""
@@ -332,11 +378,11 @@ class History(RuleBasedStateMachine):
             CALL.set(object())
             part = asyncio.create_task(self._advance_sweep(0, -1))
             await stall.reached_or_done(part)
+            self._stall(Stalled(0, stall, part))
             try:
                 await meanwhile()
             finally:
-                stall.release()
-                await part
+                await self._go_on()
 
         self._call(0, sweep, Fault())
 
@@ -392,7 +438,7 @@ class History(RuleBasedStateMachine):
             self.runner.close()
 
     def _call(self, worker: int, work: Callable[[], Awaitable[Any]], fault: Fault) -> None:
-        if fault.how != "stall" or len(self.stalled) < MAX_STALLED:
+        if fault.how != "stall" or self.stalled is None:
             self._run(self._called(worker, work, fault))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -438,18 +484,30 @@ class History(RuleBasedStateMachine):
         if stall is not None:
             await stall.reached_or_done(task)
         if fault.how == "stall" and stall is not None and not task.done():
-            self.stalled.append((stall, task))
+            self._stall(Stalled(worker, stall, task))
         elif fault.how == "die":
             task.cancel()
             await asyncio.wait([task])
+            worker = worker if self.stalled is None else 1 - self.stalled.worker
+            self.pair[worker] = self.world.replacement(worker)
+            self._stall(self.stalled)
         else:
             await task
         injected.reset()
 
-    async def _go_on(self, number: int) -> None:
-        stall, task = self.stalled.pop(number % len(self.stalled))
-        stall.release()
-        await task
+    def _stall(self, stalled: Stalled | None) -> None:
+        """Let a worker do nothing but the call in which it stalls, or let both work again."""
+        self.stalled = stalled
+        self.world.workers = list(self.pair) if stalled is None else [self.pair[1 - stalled.worker]] * 2
+
+    async def _go_on(self) -> None:
+        if self.stalled is not None:
+            stalled = self.stalled
+            stalled.stall.release()
+            try:
+                await stalled.call
+            finally:
+                self._stall(None)
 
     async def _source_reports(self) -> None:
         truth, now = self.storage.truth, self.world.clock.now()
@@ -468,8 +526,7 @@ class History(RuleBasedStateMachine):
 
     async def _settle(self) -> None:
         """Let everything come to an end: nobody stalls, the clusters respond, and the timers run for a while."""
-        while self.stalled:
-            await self._go_on(0)
+        await self._go_on()
         for cluster in self.world.kubernetes.values():
             cluster.away = None
         found: list[str] = []
@@ -544,5 +601,5 @@ def kept_of(tenant: Tenant, home: FakeNamespace) -> Kept:
 
 TestHistories = History.TestCase
 TestHistories.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

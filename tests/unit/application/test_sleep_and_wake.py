@@ -354,3 +354,24 @@ async def test_a_wake_waits_for_its_cluster() -> None:
     await world.run()
     assert (await world.tenant()).state is TenantState.ACTIVE
     assert await violations(world) == []
+
+
+async def test_a_slot_that_is_given_back_late_leaves_no_share() -> None:
+    world = await new_world(workers=2)
+    operation = await world.sign_up()
+    await world.do(Activity.APPLY, operation)
+    slow, other = world.workers
+    late = slow.faults.stall_next("transact clusters")
+    waiting = asyncio.create_task(world.do(Activity.AWAIT, operation))
+    await late.reached_or_done(waiting)
+    assert (await world.tenant()).state is TenantState.ACTIVE  # and its slot is not given back yet
+    sleeping = await world.sleep(worker=1)
+    stall = other.faults.stall_next("transact clusters")
+    stopping = asyncio.create_task(world.do(Activity.STOP, sleeping, worker=1))
+    await stall.reached_or_done(stopping)
+    late.release()
+    await waiting
+    stall.release()
+    await stopping
+    world.workflows.running.clear()
+    assert await violations(world) == []
