@@ -11,26 +11,11 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from local.gateway.process import GatewayProcess
-from local.ports import Ports
-from local.processes import Processes
 from tests.support.browser import Visitor, visitor
 from tests.support.polling import until
-from tests.support.waiting_room import DOMAIN, HOST, WaitingRoom, problem, told, waiting_room
+from tests.support.waiting_room import DOMAIN, HOST, WaitingRoom, problem, told
 
 WANTED = f"http://{HOST}/deep/link?tab=2&q=a%20b#part"
-
-
-@pytest.fixture(scope="module")
-async def caddy(processes: Processes, ports: Ports) -> AsyncGenerator[WaitingRoom]:
-    async with waiting_room(processes, ports) as held:
-        yield held
-
-
-@pytest.fixture
-def room(caddy: WaitingRoom) -> WaitingRoom:
-    caddy.asked.clear()
-    caddy.respond = told()
-    return caddy
 
 
 @pytest.fixture(scope="module")

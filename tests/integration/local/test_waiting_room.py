@@ -5,7 +5,6 @@ import html
 import json
 import re
 import time
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -13,24 +12,11 @@ from aiohttp import web
 
 from local.ports import Ports
 from local.processes import Processes
-from tests.support.waiting_room import BROWSER, DOMAIN, HOST, VISIT, WaitingRoom, problem, told, waiting_room
+from tests.support.waiting_room import BROWSER, DOMAIN, HOST, VISIT, WaitingRoom, problem, waiting_room
 
 SECRET = "hunter2"
 AT_ONCE = 200
 """How many requests to the app may be open."""
-
-
-@pytest.fixture(scope="module")
-async def caddy(processes: Processes, ports: Ports) -> AsyncIterator[WaitingRoom]:
-    async with waiting_room(processes, ports) as held:
-        yield held
-
-
-@pytest.fixture
-def room(caddy: WaitingRoom) -> WaitingRoom:
-    caddy.asked.clear()
-    caddy.respond = told()
-    return caddy
 
 
 def is_waiting(response: httpx.Response, kind: str, retry_after: str = "3") -> None:

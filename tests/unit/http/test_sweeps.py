@@ -21,19 +21,7 @@ from tests.support.clock import START
 from tests.support.registered import registered_functions
 from tests.support.sweeping import ACTIVITY
 from tests.support.world import World, new_world
-
-
-class Container:
-    """A worker of a world in the place of the container."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._world.worker, name)
-
-    def workflows(self, _: object) -> object:
-        return self._world.workflows
+from tests.support.world_container import WorldContainer
 
 
 @pytest.fixture
@@ -43,7 +31,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
     for slug in ("acme", "beta"):
         await made.active(slug)
     made.clock.advance(60)
-    monkeypatch.setattr(sweeps, "container", lambda: Container(made))
+    monkeypatch.setattr(sweeps, "container", lambda: WorldContainer(made))
     return made
 
 

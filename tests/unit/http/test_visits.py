@@ -11,21 +11,9 @@ from functions.http.endpoint import ROUTES
 from shared.domain.lifecycle import TenantState
 from tests.support.registered import registered_functions
 from tests.support.world import World, new_world
+from tests.support.world_container import WorldContainer
 
 ACME = "acme.one.example.com"
-
-
-class Container:
-    """A worker of a world in the place of the container."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._world.worker, name)
-
-    def workflows(self, _: object) -> object:
-        return self._world.workflows
 
 
 @pytest.fixture
@@ -33,7 +21,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A world with a tenant that sleeps."""
     made = await new_world()
     await made.asleep()
-    monkeypatch.setattr(visits, "container", lambda: Container(made))
+    monkeypatch.setattr(visits, "container", lambda: WorldContainer(made))
     return made
 
 
