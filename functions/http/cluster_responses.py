@@ -54,7 +54,7 @@ class Cluster(ResponseBody):
     max_instances: int | None
     """How many of these fit; null is no limit."""
     uid: str
-    """The uid of its namespace kube-system, by which berth recognises it; empty if it is not known yet."""
+    """The uid of its namespace kube-system, by which berth recognises it."""
     breaker: Breaker | None
     """Null while the cluster responds."""
 
