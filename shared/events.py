@@ -1,7 +1,7 @@
 """Log lines: one for each event, with the ids of the tenant and the operation that it belongs to.
 
-A line reads `transition tenant=acme operation=acme.4zq... before=active`. Ids that are known where the work begins are
-set once with `log_context` and are part of every line logged within it, also by the adapters.
+A line reads `state changed tenant=acme operation=acme.4zq... before=active`. Ids that are known where the work begins
+are set once with `log_context` and are part of every line logged within it, also by the adapters.
 """
 
 import contextlib

@@ -28,6 +28,7 @@ from shared.domain.operations import Operation, OperationId, slug_of
 from shared.domain.placement import Refusal, Reservation, ReservationState, Slots, candidates
 from shared.domain.plans import Plans, plan_of
 from shared.domain.tenants import Tenant
+from shared.domain.uses import Size
 from shared.errors import BerthError, Conflict, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_event
 from shared.settings import ProvisioningSettings
@@ -40,10 +41,11 @@ POSITION_SECONDS = 2.0  # for which a queue that was read answers callers who fo
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where an instance has its reservation, and whether it has a slot there."""
+    """Where an instance has its reservation, of which size it is, and whether it has a slot there."""
 
     cluster: ClusterName
     instance: InstanceId
+    size: Size
     has_slot: bool
 
     @property
@@ -189,15 +191,19 @@ class Admission:
         await self.start_next(cluster, workflows)
         return is_settled
 
-    async def ensure_it_can_fit(self, tenant: Tenant) -> None:
-        """Raise NoRoom if a tenant that sleeps can never be woken on its cluster, however long it waits."""
-        cluster, weight = await self._clusters.registration(tenant.cluster), plan_of(self._plans, tenant.plan).weight
-        if weight > cluster.capacity:
+    async def size_when_woken(self, tenant: Tenant) -> Size:
+        """Return the size that a tenant which sleeps will have.
+
+        Raises NoRoom if it can never be woken on its cluster, however long it waits.
+        """
+        cluster, plan = await self._clusters.registration(tenant.cluster), plan_of(self._plans, tenant.plan)
+        if plan.weight > cluster.capacity:
             raise NoRoom(
-                f"{tenant.slug} needs a weight of {weight} on its cluster {cluster.name}, "
+                f"{tenant.slug} needs a weight of {plan.weight} on its cluster {cluster.name}, "
                 f"whose whole capacity is {cluster.capacity}",
                 f"resize {cluster.name}",
             )
+        return plan.size
 
     async def move(
         self, tenant: Stored[Tenant], workflows: Workflows, *, away_from: ClusterName
@@ -211,7 +217,8 @@ class Admission:
         async with self.reserved(
             value.operation, region=value.region, plan=value.plan, workflows=workflows, away_from=away_from
         ) as placement:
-            placed = value.moved(placement.cluster, placement.instance, self._clock.now(), placement.message)
+            now = self._clock.now()
+            placed = value.moved(placement.cluster, placement.instance, placement.size, now, placement.message)
             moved = tenant.with_value(placed)  # with the old ETag, if somebody else wrote after this was recorded
             moved = await self._tenants.save(moved)
         log_event(logger, "moved", tenant=value.slug, away_from=value.cluster, cluster=placement.cluster)
@@ -306,22 +313,22 @@ class Admission:
 
     async def _reserve(self, operation_id: OperationId, *, region: str, plan: str, away_from: ClusterName) -> Placement:
         """Reserve for a new instance: where there is a slot, else in the shortest queue."""
-        weight, instance, settings = plan_of(self._plans, plan).weight, new_instance_id(), self._settings
+        wanted, instance, settings = plan_of(self._plans, plan), new_instance_id(), self._settings
         refusals: set[Refusal] = set()
         # First for those that need not wait. What this worker knows of the sums only orders them: `reserve` checks.
         for max_waiting in (0, settings.max_queued):
-            for cluster in await self._candidates(region, weight, away_from):
+            for cluster in await self._candidates(region, wanted.weight, away_from):
                 result = await self._reservations.reserve(
                     cluster,
                     instance,
                     operation_id,
-                    weight=weight,
+                    weight=wanted.weight,
                     max_starting=self._slots.for_signups,
                     max_waiting=max_waiting,
                 )
                 if isinstance(result, ReservationState):
                     log_event(logger, "reserved", cluster=cluster.name, instance=instance, state=result)
-                    return Placement(cluster.name, instance, result is ReservationState.STARTING)
+                    return Placement(cluster.name, instance, wanted.size, result is ReservationState.STARTING)
                 refusals.add(result)
         if Refusal.NO_SLOT not in refusals:
             raise NoRoom(f"region {region} is full: the last free room was just taken")

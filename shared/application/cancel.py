@@ -6,8 +6,8 @@ from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.clock import Clock
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.saved_changes import save_change
 from shared.application.tenant_history import TenantHistory
-from shared.application.transitions import save_transition
 from shared.domain.operations import Operation
 from shared.errors import Conflict
 
@@ -53,7 +53,7 @@ class Cancel:
             asked = replace(operation, cancel_requested=True)
             tenant = stored.with_value(replace(stored.value, operation=asked, changed_at=self._clock.now()))
             try:
-                await save_transition(
+                await save_change(
                     self._tenants,
                     tenant,
                     before=stored.value.state,

@@ -7,7 +7,7 @@ from shared.application.existing_tenant import existing_tenant
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.ports.clock import Clock
 from shared.application.ports.tenants import TenantRepository
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
@@ -44,7 +44,7 @@ class ChangePolicy:
             at = max(self._clock.now(), before.changed_at + timedelta(milliseconds=1))
             tenant = stored.with_value(replace(before, policy=override, changed_at=at))
             try:
-                saved = await save_transition(
+                saved = await save_change(
                     self._tenants,
                     tenant,
                     before=before.state,

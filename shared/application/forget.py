@@ -10,7 +10,7 @@ from shared.application.ports.clusters import ClusterConnections, ClusterReposit
 from shared.application.ports.reconciliations import ReconciliationRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.operations import age
@@ -90,7 +90,7 @@ class Forget:
                 quarantine=timedelta(days=self._settings.quarantine_days),
             )
             try:
-                await save_transition(
+                await save_change(
                     self._tenants,
                     stored.with_value(after),
                     before=tenant.state,

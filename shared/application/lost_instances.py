@@ -11,7 +11,7 @@ from shared.application.ports.clusters import ClusterConnections, ClusterReposit
 from shared.application.ports.reconciliations import ReconciliationRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.reconciliation import MAX_REPAIRS
@@ -136,7 +136,7 @@ class LostInstances:
         await self._save(tenant, before.lose_instance(self._clock.now(), message), message, "lose instance")
 
     async def _save(self, tenant: Stored[Tenant], changed: Tenant, reason: str, action: str) -> None:
-        await save_transition(
+        await save_change(
             self._tenants,
             tenant.with_value(changed),
             before=tenant.value.state,

@@ -8,7 +8,7 @@ from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
@@ -46,8 +46,8 @@ class Retry:
             async with self._admission.reserved(
                 operation, region=before.region, plan=before.plan, workflows=workflows
             ) as placement:
-                tenant = tenant.placed(placement.cluster, placement.instance, now, placement.message)
-                await save_transition(
+                tenant = tenant.placed(placement.cluster, placement.instance, placement.size, now, placement.message)
+                await save_change(
                     self._tenants,
                     stored.with_value(tenant),
                     before=before.state,
@@ -63,7 +63,7 @@ class Retry:
     ) -> Stored[Tenant]:
         """Let go of a tenant's lost instance and return the tenant: the new one may need the room."""
         lost = stored.value
-        dropped = await save_transition(
+        dropped = await save_change(
             self._tenants,
             stored.with_value(lost.drop_instance(operation.created_at)),
             before=lost.state,

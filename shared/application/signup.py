@@ -10,7 +10,7 @@ from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import NEW, save_transition
+from shared.application.saved_changes import NEW, save_change
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation
 from shared.domain.plans import Plans
@@ -89,9 +89,15 @@ class Signup:
                     changed_at=operation.created_at,
                     state_since=operation.created_at,
                     operation=operation,
-                ).placed(placement.cluster, placement.instance, operation.created_at, placement.message)
+                ).placed(
+                    placement.cluster,
+                    placement.instance,
+                    placement.size,
+                    operation.created_at,
+                    placement.message,
+                )
                 try:
-                    await save_transition(
+                    await save_change(
                         self._tenants,
                         before.with_value(tenant) if before else Stored(tenant),
                         before=before.value.state if before else NEW,

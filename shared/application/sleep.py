@@ -4,7 +4,7 @@ from shared.application.existing_tenant import existing_tenant
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
@@ -47,7 +47,7 @@ class Sleep:
             self._start.ensure_in_time(
                 operation.created_at
             )  # after that, because joining another request is never late
-            await save_transition(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
+            await save_change(self._tenants, tenant, before=before.state, reason="requested", begins_operation=True)
             return True
 
         return await self._start.begin_once(OperationKind.HIBERNATE, slug, caller, workflows, save)

@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
 
 from shared.application.admission import Admission
 from shared.application.cancel import Cancel
@@ -10,7 +9,7 @@ from shared.application.existing_tenant import existing_tenant
 from shared.application.idempotent_start import Caller, IdempotentStart
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import OperationKind, rules_of
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
@@ -52,11 +51,10 @@ class Wake:
             before, now = stored.value, operation.created_at
             tenant = before.begin(operation, now)
             self._start.ensure_in_time(now)  # after that, because joining the wake of another request is never late
-            await self._admission.ensure_it_can_fit(tenant)
-            message = f"queued on {tenant.cluster}"
-            tenant = replace(tenant, operation=tenant.operation.placed(tenant.cluster, tenant.instance, now, message))
+            size = await self._admission.size_when_woken(tenant)
+            tenant = tenant.placed(tenant.cluster, tenant.instance, size, now, f"queued on {tenant.cluster}")
             # Recorded first: whoever else asks meanwhile finds it, and only one takes a slot.
-            await save_transition(
+            await save_change(
                 self._tenants,
                 stored.with_value(tenant),
                 before=before.state,

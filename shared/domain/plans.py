@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.domain.policy import DormancyPolicy
+from shared.domain.uses import Size
 from shared.errors import NoRoom
 
 
@@ -31,6 +32,17 @@ class Plan:
     weight: int
     saves: float
     dormancy: DormancyPolicy
+
+    @property
+    def size(self) -> Size:
+        """What an instance of it uses."""
+        cpu, memory = self.cpu_request, self.memory_request
+        return Size(
+            cpu_millicores=int(cpu[:-1]) if cpu.endswith("m") else 1000 * int(cpu),
+            memory_mib=int(memory[:-2]) * (1024 if memory.endswith("Gi") else 1),
+            volume_gib=int(self.volume.removesuffix("Gi")),
+            storage_class=self.storage_class,
+        )
 
 
 type Plans = Mapping[str, Plan]

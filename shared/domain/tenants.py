@@ -13,6 +13,7 @@ from shared.domain.lifecycle import StepName, TenantState
 from shared.domain.operations import Operation, OperationId, OperationState
 from shared.domain.policy import NO_OVERRIDE, PolicyOverride
 from shared.domain.slugs import Slug
+from shared.domain.uses import Size, Transition, Use, next_transition
 from shared.errors import Conflict
 
 
@@ -37,8 +38,9 @@ class Tenant:
     `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed by berth;
     `cluster` is empty until it was placed; `active_since` is when the last instance that became active first did, and
     stays when that is gone; `policy` is what differs from its plan's; `replicas` is how many pods each of its workloads
-    had before it was put to sleep, and is empty while it is awake; `quarantine_until` is set on a tombstone and says
-    when the slug is free again. A tombstone holds no personal data.
+    had before it was put to sleep, and is empty while it is awake; `size` is what its instance was last given by its
+    plan, and `transition` the last change of what it uses; `quarantine_until` is set on a tombstone and says when the
+    slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -57,6 +59,8 @@ class Tenant:
     active_since: datetime | None = None
     policy: PolicyOverride = NO_OVERRIDE
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
+    size: Size | None = None
+    transition: Transition | None = None
     observed: Observed | None = None
     quarantine_until: datetime | None = None
 
@@ -128,14 +132,14 @@ class Tenant:
         """Let go of its lost instance; what is restored of it later is of no tenant."""
         return replace(self._without_instance(), changed_at=now)
 
-    def placed(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
-        """Record where an instance for its open operation has a reservation."""
+    def placed(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
+        """Record where an instance of a size has a reservation for its open operation."""
         operation = self.operation.placed(cluster, instance, now, message)
-        return replace(self, cluster=cluster, instance=instance, operation=operation)
+        return replace(self, cluster=cluster, instance=instance, size=size, operation=operation)
 
-    def moved(self, cluster: ClusterName, instance: InstanceId, now: datetime, message: str) -> "Tenant":
+    def moved(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
         """Record that its open operation has a reservation for another instance now."""
-        placed = self.placed(cluster, instance, now, message)
+        placed = self.placed(cluster, instance, size, now, message)
         return replace(placed, operation=replace(placed.operation, moves=placed.operation.moves + 1))
 
     @property
@@ -189,10 +193,18 @@ class Tenant:
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={})
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, size=None)
 
     def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
-        return replace(self, state=state, state_since=now, changed_at=now)
+        """Return it in another state, with the transition if that changes what its instance uses."""
+        use = self.transition and self.transition.after  # as long as an operation is open, nothing changes
+        if state in (TenantState.FAILED, TenantState.DELETED):
+            use = None
+        elif state.has_instance and self.size is not None:
+            is_awake = state is TenantState.ACTIVE
+            use = Use(is_awake, self.cluster, self.region, self.plan, self.version, self.size)
+        transition = next_transition(self.transition, self.instance, use, now)
+        return replace(self, state=state, state_since=now, changed_at=now, transition=transition)
 
     def _end(self, outcome: OperationState, target: TenantState, now: datetime) -> "Tenant":
         if not self.operation.is_open:

@@ -12,7 +12,7 @@ from shared.adapters.tables.storage import TableStorage, Upsert
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.ports.due import DueTenant
 from shared.application.ports.stored import Stored
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import new_operation
 from shared.domain.slugs import Slug
@@ -32,7 +32,7 @@ def index(storage: TableStorage) -> TableDueIndex:
 async def activate(tenants: TableTenantRepository, slug: str = "", at: datetime = ACTIVE_AT) -> Stored[Tenant]:
     """Return a tenant that became active at a moment."""
     stored = Stored(new_tenant(slug or new_slug()).succeed(at, quarantine=DAY))
-    return await save_transition(tenants, stored, before="provisioning", reason="ready")
+    return await save_change(tenants, stored, before="provisioning", reason="ready")
 
 
 async def due(index: TableDueIndex, *slugs: Slug, until: datetime = ACTIVE_AT, limit: int = 1000) -> list[DueTenant]:
@@ -61,7 +61,7 @@ async def test_only_a_change_to_active_makes_a_row(tenants: TableTenantRepositor
     now = ACTIVE_AT + DAY
     operation = new_operation(OperationKind.DELETE, stored.value.slug, actor="portal", now=now)
     deleting = stored.with_value(stored.value.begin(operation, now))
-    await save_transition(tenants, deleting, before="active", reason="requested", begins_operation=True)
+    await save_change(tenants, deleting, before="active", reason="requested", begins_operation=True)
     (found,) = await due(index, stored.value.slug, until=now + DAY)
     assert found.since == ACTIVE_AT
 
@@ -69,7 +69,7 @@ async def test_only_a_change_to_active_makes_a_row(tenants: TableTenantRepositor
 async def test_a_later_change_makes_a_row_of_its_own(tenants: TableTenantRepository, index: TableDueIndex) -> None:
     stored = await activate(tenants)
     changed = replace(stored.value, changed_at=ACTIVE_AT + DAY)
-    await save_transition(tenants, stored.with_value(changed), before="active", reason="another policy")
+    await save_change(tenants, stored.with_value(changed), before="active", reason="another policy")
     found = await due(index, stored.value.slug, until=ACTIVE_AT + DAY)
     assert [each.since for each in found] == [ACTIVE_AT, ACTIVE_AT + DAY]
 
@@ -117,7 +117,7 @@ async def test_what_changed_meanwhile_stays(tenants: TableTenantRepository, inde
     changed, moved, other = read
     stored = await tenants.get(changed.slug)
     later = replace(stored.value, changed_at=ACTIVE_AT + timedelta(seconds=1))  # the same minute, the same key
-    await save_transition(tenants, stored.with_value(later), before="active", reason="another policy")
+    await save_change(tenants, stored.with_value(later), before="active", reason="another policy")
     await index.move([(moved, ACTIVE_AT + DAY)])
     await index.move([(each, ACTIVE_AT + 2 * DAY) for each in (changed, moved, other)])
     found = {each.slug: each.position.after[4:12] for each in await due(index, *slugs, until=ACTIVE_AT + 9 * DAY)}
@@ -128,7 +128,7 @@ async def test_a_row_changed_within_its_minute_stays(tenants: TableTenantReposit
     stored = await activate(tenants)
     (read,) = await due(index, stored.value.slug)
     later = replace(stored.value, changed_at=ACTIVE_AT + timedelta(seconds=1))
-    await save_transition(tenants, stored.with_value(later), before="active", reason="another policy")
+    await save_change(tenants, stored.with_value(later), before="active", reason="another policy")
     await index.move([(read, ACTIVE_AT)])
     (found,) = await due(index, stored.value.slug)
     assert found.since == later.changed_at

@@ -22,7 +22,7 @@ from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
 from shared.errors import Conflict, NotFound, Transient
-from tests.support.builders import new_slug, new_tenant
+from tests.support.builders import PLANS, new_slug, new_tenant
 from tests.support.clock import START
 from tests.support.faults import Faults
 from tests.support.faulty_tables import FaultyTables
@@ -150,7 +150,9 @@ async def test_a_foreign_token_is_refused(tenants: TableTenantRepository, token:
 
 async def test_open_operations_have_their_index_rows(tenants: TableTenantRepository) -> None:
     stored, other = await tenants.save(Stored(tenant())), await tenants.save(Stored(tenant()))
-    placed = stored.value.placed(ClusterName("one"), InstanceId("another"), START + timedelta(seconds=1), "moved")
+    placed = stored.value.placed(
+        ClusterName("one"), InstanceId("another"), PLANS["trial"].size, START + timedelta(seconds=1), "moved"
+    )
     stored = await tenants.save(stored.with_value(placed))
     found = {each.slug: each for each in await tenants.open_operations()}
     assert {stored.value.slug, other.value.slug} <= found.keys()

@@ -63,6 +63,7 @@ def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
         "state_since": START,
         "operation": replace(operation, instance=instance),
         "instance": instance,
+        "size": PLANS["trial"].size,
     }
     return Tenant(**(usual | fields))
 

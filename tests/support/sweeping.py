@@ -18,8 +18,8 @@ from shared.application.ports.clock import Clock
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.saved_changes import save_change
 from shared.application.sweeps import Sweeps
-from shared.application.transitions import save_transition
 from shared.domain.activity import TenantActivity, Watch
 from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Window
@@ -80,9 +80,7 @@ class FakeHibernations:
             raise Conflict(f"{slug} was changed after it was decided on")
         operation = new_operation(OperationKind.HIBERNATE, slug, actor=caller.actor, now=self.clock.now())
         tenant = before.with_value(before.value.begin(operation, self.clock.now()))
-        await save_transition(
-            self.tenants, tenant, before=before.value.state, reason="requested", begins_operation=True
-        )
+        await save_change(self.tenants, tenant, before=before.value.state, reason="requested", begins_operation=True)
         self.keys[caller.key] = operation
         return operation
 

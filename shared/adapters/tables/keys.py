@@ -8,6 +8,7 @@ from hashlib import sha256
 from shared.domain.operations import newest_first
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
+from shared.domain.uses import Transition
 
 SHARDS = "0123456789abcdef"
 
@@ -56,6 +57,16 @@ def due_end(until: datetime) -> str:
 def operation_key(operation_id: str) -> str:
     """Return the row key of an ended operation."""
     return f"operation:{operation_id}"
+
+
+def transition_key(slug: Slug, transition: Transition) -> str:
+    """Return the row key of a transition; all of a day are next to each other, and those of an instance in order."""
+    return f"{transition_day(transition.at)}{slug}:{transition.instance}:{transition.sequence:08}"
+
+
+def transition_day(moment: datetime) -> str:
+    """Return how the row keys of a day's transitions begin; what sorts right after all of these ends with `;`."""
+    return f"transition:{moment.astimezone(UTC):%Y%m%d}:"
 
 
 def audit_key(slug: Slug, end: str) -> str:

@@ -16,7 +16,7 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RETRY_AFTER = 30.0  # seconds: a rollout takes minutes
 _COLUMN = "schema_version"
 

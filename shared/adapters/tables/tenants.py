@@ -12,6 +12,7 @@ operation and the audit entry are one transaction.
 | open:OPERATION-ID | an index row for an open operation: what recovery needs to know of all of them |
 | operation:ID | an operation as it began, then as it ended; `at`, its end, is for purging |
 | audit:SLUG:NEWEST-FIRST | one audit entry; `at` is its time |
+| transition:YYYYMMDD:SLUG:INSTANCE:SEQUENCE | one transition, by the day in UTC; never changed |
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from shared.domain.operations import Operation, slug_of
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
+from shared.domain.uses import Size, Transition
 from shared.errors import ChangedMeanwhile, Conflict, NotFound
 
 TABLE = "tenants"
@@ -41,6 +43,8 @@ _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
 _POLICY = TypeAdapter(PolicyOverride)
 _REPLICAS = TypeAdapter(dict[str, int])
+_SIZE = TypeAdapter[Size | None](Size | None)
+_TRANSITION = TypeAdapter[Transition | None](Transition | None)
 _TENANT = TypeAdapter(Tenant)
 _AUDIT = TypeAdapter(AuditEntry)
 _OPEN = TypeAdapter(OpenOperation)
@@ -82,7 +86,10 @@ class TableTenantRepository:
         begins_operation: bool = False,
         ends_operation: bool = False,
     ) -> Stored[Tenant]:
-        """Write a tenant, its operation, its index row and an audit entry, or nothing; raises ChangedMeanwhile."""
+        """Write a tenant, its operation, its index row, an audit entry and its last transition, or nothing.
+
+        Raises ChangedMeanwhile.
+        """
         value, write_id = tenant.value, token_hex(8)
         writes: list[Write] = [create_or_replace({**_tenant_row(value), "write_id": write_id}, tenant.etag)]
         if audit is not None:
@@ -96,6 +103,8 @@ class TableTenantRepository:
             writes += [Delete(_open_row(value)), Upsert(_operation_row(value.operation))]
         if audit is not None and value.state is TenantState.ACTIVE and not value.operation.is_open:
             writes.append(Upsert(due_row(value.slug, value.changed_at, value.changed_at)))
+        if (audit is not None or ends_operation) and value.transition is not None:
+            writes.append(Upsert(transition_row(value.slug, value.transition)))  # it may be there, with this content
         try:
             etags = await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:
@@ -172,7 +181,7 @@ def due_row(slug: Slug, since: datetime, at: datetime) -> Row:
 
 def _tenant_row(tenant: Tenant) -> Row:
     columns: dict[str, Any] = _TENANT.dump_python(
-        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas"}
+        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas", "size", "transition"}
     )
     return with_schema(
         {
@@ -183,6 +192,8 @@ def _tenant_row(tenant: Tenant) -> Row:
             "observed": _OBSERVED.dump_json(tenant.observed).decode(),
             "policy": _POLICY.dump_json(tenant.policy).decode(),
             "replicas": _REPLICAS.dump_json(dict(tenant.replicas)).decode(),
+            "size": _SIZE.dump_json(tenant.size).decode(),
+            "transition": _TRANSITION.dump_json(tenant.transition).decode(),
         }
     )
 
@@ -192,10 +203,15 @@ def tenant_of(row: Row) -> Tenant:
     operation = _OPERATION.validate_json(row["operation"])
     if row.get("cluster") and not row.get("instance"):
         raise ValueError("nothing could be removed from that cluster")
-    observed = _OBSERVED.validate_json(row["observed"])
-    policy = _POLICY.validate_json(row["policy"])
-    replicas = _REPLICAS.validate_json(row["replicas"])
-    columns = {**row, "operation": operation, "observed": observed, "policy": policy, "replicas": replicas}
+    columns = {
+        **row,
+        "operation": operation,
+        "observed": _OBSERVED.validate_json(row["observed"]),
+        "policy": _POLICY.validate_json(row["policy"]),
+        "replicas": _REPLICAS.validate_json(row["replicas"]),
+        "size": _SIZE.validate_json(row["size"]),
+        "transition": _TRANSITION.validate_json(row["transition"]),
+    }
     names = Tenant.__dataclass_fields__
     return _TENANT.validate_python({name: value for name, value in columns.items() if name in names})
 
@@ -226,6 +242,13 @@ def _operation_row(operation: Operation) -> Row:
             **({"at": operation.finished_at} if operation.finished_at else {}),
         }
     )
+
+
+def transition_row(slug: Slug, transition: Transition) -> Row:
+    """Return the row of a tenant's transition."""
+    key = keys.transition_key(slug, transition)
+    entry = _TRANSITION.dump_json(transition).decode()
+    return with_schema({"PartitionKey": keys.shard(slug), "RowKey": key, "slug": slug, "entry": entry})
 
 
 def _audit_row(entry: AuditEntry) -> Row:

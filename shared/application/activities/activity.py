@@ -17,7 +17,7 @@ from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.transitions import save_transition
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
@@ -118,7 +118,7 @@ class OperationActivity(ABC):
 
     async def _end(self, tenant: Stored[Tenant], ended: Tenant, workflows: Workflows, reason: str) -> None:
         before = tenant.value
-        await save_transition(
+        await save_change(
             self._tenants,
             tenant.with_value(ended),
             before=before.state,

@@ -34,20 +34,20 @@ def only_line(log: pytest.LogCaptureFixture, event: str, operation: OperationId,
     log.clear()
 
 
-async def test_every_transition_logs_one_line(log: pytest.LogCaptureFixture) -> None:
+async def test_every_change_logs_one_line(log: pytest.LogCaptureFixture) -> None:
     world = await new_world()
     operation = await world.sign_up(version="missing-1")
-    only_line(log, "transition", operation.id, "before=none", "after=provisioning")
+    only_line(log, "state changed", operation.id, "before=none", "after=provisioning")
     await world.run()
-    only_line(log, "transition", operation.id, "before=provisioning", "after=failed")
+    only_line(log, "state changed", operation.id, "before=provisioning", "after=failed")
     operation = await world.worker.retry.retry(ACME, "1.0.0", PORTAL, world.workflows)
-    only_line(log, "transition", operation.id, "before=failed", "after=provisioning")
+    only_line(log, "state changed", operation.id, "before=failed", "after=provisioning")
     await world.run()
-    only_line(log, "transition", operation.id, "before=provisioning", "after=active")
+    only_line(log, "state changed", operation.id, "before=provisioning", "after=active")
     operation = await world.worker.delete.delete(ACME, PORTAL, world.workflows)
-    only_line(log, "transition", operation.id, "before=active", "after=deleting")
+    only_line(log, "state changed", operation.id, "before=active", "after=deleting")
     await world.run()
-    only_line(log, "transition", operation.id, "before=deleting", "after=deleted")
+    only_line(log, "state changed", operation.id, "before=deleting", "after=deleted")
 
 
 async def test_a_cancellation_logs_one_line(log: pytest.LogCaptureFixture) -> None:
@@ -56,7 +56,7 @@ async def test_a_cancellation_logs_one_line(log: pytest.LogCaptureFixture) -> No
     log.clear()
     await world.cancel(operation)
     await world.cancel(operation)
-    only_line(log, "transition", operation.id, "operation_state=queued")
+    only_line(log, "state changed", operation.id, "operation_state=queued")
 
 
 async def test_a_reservation_logs_one_line(log: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Writing a tenant together with the audit entry of its change, and logging it: used for all transitions."""
+"""Writing a tenant together with the audit entry of its change, and logging it: used for all changes of state."""
 
 import logging
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 NEW = "none"  # the state before, of a tenant that was not there
 
 
-async def save_transition(
+async def save_change(
     tenants: TenantRepository,
     tenant: Stored[Tenant],
     *,
@@ -55,7 +55,7 @@ async def save_transition(
     saved = await tenants.save(tenant, audit=entry, begins_operation=begins_operation, ends_operation=ends_operation)
     log_event(
         logger,
-        "transition",
+        "state changed",
         tenant=value.slug,
         operation=value.operation.id,
         kind=entry.action,
