@@ -6,6 +6,7 @@ from azure.durable_functions import DurableFunctionsClient
 from azure.identity.aio import DefaultAzureCredential
 
 from functions.use_cases import UseCases
+from shared.adapters.assets import load_assets
 from shared.adapters.clock import SystemClock
 from shared.adapters.durable import DurableWorkflows
 from shared.adapters.kubernetes.connections import ClusterConnectionPool
@@ -26,6 +27,7 @@ class Container(UseCases):
     Raises:
         PlansError: The document of plans is wrong.
         PricesError: The document of prices is wrong.
+        AssetsError: The document of assets is wrong.
     """
 
     _connections: ClusterConnectionPool
@@ -56,6 +58,7 @@ class Container(UseCases):
             settings,
             plans=plans,
             prices=prices,
+            assets=load_assets(),
             tables=self._tables,
             clock=clock,
             connect=connect,

@@ -73,6 +73,12 @@ async def refresh_prices(timer: func.TimerRequest) -> None:
         await _until_next_time("refreshing the prices", refresh.run())
 
 
+@bp.timer_trigger(schedule="0 11 * * * *", arg_name="timer", run_on_startup=False)
+async def meter_costs(timer: func.TimerRequest) -> None:
+    """Compute what each instance has cost, once an hour."""
+    await _until_next_time("metering", container().metering.run())
+
+
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.clusters import TableClusterRepository
+from shared.adapters.tables.costs import TableCostLedger
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
@@ -16,6 +17,7 @@ from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.sweeps import TableSweepRepository
 from shared.adapters.tables.tenants import TableTenantRepository
+from shared.adapters.tables.transitions import TableTransitions
 from shared.application.activities.activity import ActivityPorts, OperationActivity
 from shared.application.activities.apply import ApplyTenant
 from shared.application.activities.await_ready import AwaitTenant
@@ -36,6 +38,7 @@ from shared.application.idempotent_start import IdempotentStart
 from shared.application.instance_changes import InstanceChanges
 from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
+from shared.application.metering import Metering
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
@@ -55,6 +58,7 @@ from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
 from shared.application.visits import Visits
 from shared.application.wake import Wake
+from shared.domain.assets import Assets
 from shared.domain.plans import Plans
 from shared.domain.retail_prices import PriceDocument
 from shared.domain.workflow import Activity
@@ -72,6 +76,7 @@ class UseCases:
         settings: All settings.
         plans: All plans.
         prices: The prices that are deployed.
+        assets: What costs money besides the tenants' disks.
         tables: Where the records are.
         clock: The present time.
         connect: Makes the connections to the registered clusters.
@@ -86,6 +91,7 @@ class UseCases:
         *,
         plans: Plans,
         prices: PriceDocument,
+        assets: Assets,
         tables: Tables,
         clock: Clock,
         connect: Callable[[ClusterRepository], ClusterConnections],
@@ -157,6 +163,18 @@ class UseCases:
             else RefreshPrices(
                 document=prices, prices=found_prices, retail=retail, clock=clock, settings=settings.prices
             )
+        )
+        self.cost_ledger = TableCostLedger(tables)
+        self.metering = Metering(
+            ledger=self.cost_ledger,
+            transitions=TableTransitions(tables),
+            clusters=clusters,
+            connections=connections,
+            price_books=self.price_books,
+            assets=assets,
+            plans=plans,
+            clock=clock,
+            settings=settings.costs,
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)

@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from shared.domain.assets import Sharing
+
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
 PROMETHEUS = "prometheus"  # the name of a source of activity
@@ -150,6 +152,9 @@ class RetentionSettings(_Section):
     activity_days: Annotated[int, Field(ge=93, le=3650)] = 365
     """Days that the last activity of a tenant is kept. One that is never hibernated and was not used for so long counts
     as never used after that."""
+    cost_days: Annotated[int, Field(ge=62, le=3650)] = 800
+    """Days that costs and the transitions that they are computed from are kept, so that a year can be compared with the
+    one before."""
     sweep_days: Annotated[int, Field(ge=1, le=3650)] = 93
     """Days that a sweep is kept after its start, with its decisions (as long as an operation)."""
     orchestration_days: Annotated[int, Field(ge=1, le=365)] = 14
@@ -254,6 +259,23 @@ class PricesSettings(_Section):
     """How many times as high or as low as before a price may be; beyond that it is not taken, and logged."""
 
 
+class CostSettings(_Section):
+    """How costs are computed that the documents shared/prices.yaml and shared/assets.yaml give."""
+
+    share_idle: Sharing = Sharing.PROPORTIONAL
+    """How what nodes cost without a tenant on them is shared out on their cluster: `proportional` to what each tenant
+    pays for nodes, `even` by the time for which each was awake, or `none`."""
+    share_overhead: Sharing = Sharing.EVEN
+    """How overhead is shared out: `proportional` to what each tenant costs itself, `even` by the time for which each
+    existed, awake or asleep, or `none`."""
+    price_region: Annotated[str, Field(pattern=r"^([a-z][a-z0-9]{1,39})?$")] = ""
+    """Whose prices hold in a region that the price book does not have, such as `westeurope`; empty for none."""
+    goal: Annotated[float, Field(gt=0, le=1_000_000)] = 10.0
+    """What a customer is to cost in a month at most, in the currency of the price book; reports compare with it."""
+    former: Annotated[float, Field(ge=0, le=1_000_000)] = 82.0
+    """What a customer cost in a month on the system before; reports compare with it."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
@@ -294,6 +316,7 @@ class Settings(BaseSettings):
     activity: ActivitySettings = ActivitySettings()
     sweep: SweepSettings = Field(default={}, validate_default=True)
     prices: PricesSettings = Field(default={}, validate_default=True)
+    costs: CostSettings = CostSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -51,6 +51,7 @@ class _Plan(_Part):
     weight: Annotated[int, Field(ge=1, le=100_000)]
     saves: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
     dormancy: _Dormancy = _Dormancy()
+    budget: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0
 
     @model_validator(mode="after")
     def _limits_cover_requests(self) -> Self:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, final, override
 
 from shared.application.ports.clusters import KubernetesCluster, RecordKept
+from shared.domain.assets import Nodes
 from shared.domain.clusters import Cluster, ClusterAccess
 from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
@@ -119,6 +120,11 @@ class RegisteredCluster(KubernetesCluster):
     async def left_volumes(self) -> Sequence[LeftVolume]:
         async with self._recognised() as cluster:
             return await cluster.left_volumes()
+
+    @override
+    async def nodes(self) -> Sequence[Nodes]:
+        async with self._recognised() as cluster:
+            return await cluster.nodes()
 
     @override
     async def uid(self) -> str:

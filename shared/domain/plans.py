@@ -16,7 +16,8 @@ class Plan:
     counts towards `ephemeral_storage`, as do the logs on the node, up to 250 MB on AKS. An empty `storage_class` is the
     cluster's default. `priority` is one of the classes in infra/kubernetes/priority-classes.yaml. `weight` is the share
     of a cluster's capacity that a tenant uses up, in multiples of the smallest plan. `saves` is what a tenant costs
-    less while it sleeps, in US dollars a month.
+    less while it sleeps, in US dollars a month. `budget` is what a tenant may cost in a month before that is logged; 0
+    is no budget.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Plan:
     weight: int
     saves: float
     dormancy: DormancyPolicy
+    budget: float = 0.0
 
     @property
     def size(self) -> Size:

@@ -86,6 +86,13 @@ class Price:
         return self.unit in _HOURS
 
     @property
+    def an_hour(self) -> Decimal:
+        """What one costs that is held for an hour; raises ValueError for what is charged by number."""
+        if not self.is_of_time:
+            raise ValueError(f"{self.id} is charged by {self.unit}, not by time")
+        return self.amount / _HOURS[self.unit]
+
+    @property
     def a_month(self) -> Decimal:
         """What one costs that is held for a month; raises ValueError for what is charged by number."""
         if not self.is_of_time:
@@ -145,6 +152,7 @@ class PriceBook:
     Attributes:
         version: The edition of the document, with a hash of all prices: the same version is the same prices.
         prices: All of them.
+        regions: Those that have a price of their own.
 
     Raises:
         ValueError: They have several currencies.
@@ -158,6 +166,7 @@ class PriceBook:
         if others:
             raise ValueError(f"the book is in {currency}, but has prices in {', '.join(sorted(others))}")
         self.version = f"{edition}-{_digest(self.prices)}"
+        self.regions = frozenset(each.region for each in self.prices) - {GLOBAL}
         self._series: Mapping[tuple[PriceId, str], list[Price]] = {}
         for each in self.prices:
             self._series.setdefault((each.id, each.region), []).append(each)
@@ -172,13 +181,16 @@ class PriceBook:
         *_, last = sorted(holding, key=lambda each: (each.agreed, each.since))
         return last
 
+    def changes(self, price: PriceId, region: str, start: datetime, end: datetime) -> Sequence[datetime]:
+        """Return when a price may change between two moments, in order."""
+        found = {each.since for each in self._candidates(price, region)}
+        found |= {each.until for each in self._candidates(price, region) if each.until is not None}
+        return sorted(each for each in found if start < each < end)
+
     def between(self, price: PriceId, region: str, start: datetime, end: datetime) -> Sequence[Part]:
         """Return the prices from one moment to another in order, a part for each; raises NotFound if there is a gap."""
-        changes = {each.since for each in self._candidates(price, region)}
-        changes |= {each.until for each in self._candidates(price, region) if each.until is not None}
-        moments = [start, *sorted(each for each in changes if start < each < end), end]
         parts: list[Part] = []
-        for begin, finish in pairwise(moments):
+        for begin, finish in pairwise([start, *self.changes(price, region, start, end), end]):
             found = self.at(price, region, begin)
             if parts and parts[-1].price is found:
                 parts[-1] = Part(parts[-1].start, finish, found)

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from local.gateway.process import NAME, NAMESPACE
 from local.kubernetes.control_plane import DOMAIN, OWNER
+from shared.adapters.assets import load_assets
 from shared.adapters.plans import load_plans
 from shared.adapters.prices import load_prices
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
@@ -38,6 +39,7 @@ TENANT_SETTINGS = TenantSettings(
 )
 PLANS = load_plans()  # the document that is deployed
 PRICES = load_prices()
+ASSETS = load_assets()
 PRODUCT = (Workload("product", claims=frozenset({"data"})),)  # what the templates make
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from local.gateway.process import NAME, NAMESPACE
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG, ensure_all_ours, ensure_ours
 from shared.application.ports.clusters import KubernetesCluster, Manifest, RecordKept
+from shared.domain.assets import Nodes
 from shared.domain.clusters import (
     GatewayRef,
     Probe,
@@ -64,6 +65,7 @@ class FakeCluster:
     def __init__(self, clock: FakeClock, *, ready_seconds: float = 2.0, slow_seconds: float = 60.0) -> None:
         self.namespaces: dict[str, FakeNamespace] = {}
         self.volumes: list[LeftVolume] = []
+        self.machines: list[Nodes] = []
         self.retained: dict[str, str] = {}
         self.away: BerthError | None = None
         self.behind = timedelta()
@@ -246,6 +248,11 @@ class FakeCluster:
         await self._answer()
         return list(self.volumes)
 
+    async def nodes(self) -> Sequence[Nodes]:
+        """Return how many nodes there are of each machine."""
+        await self._answer()
+        return list(self.machines)
+
     async def uid(self) -> str:
         """Return its uid."""
         return await self.check()
@@ -341,6 +348,10 @@ class FaultyCluster(KubernetesCluster):
     @override
     async def left_volumes(self) -> Sequence[LeftVolume]:
         return await self._request("left volumes", self._cluster.left_volumes)
+
+    @override
+    async def nodes(self) -> Sequence[Nodes]:
+        return await self._request("nodes", self._cluster.nodes)
 
     @override
     async def uid(self) -> str:

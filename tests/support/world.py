@@ -30,7 +30,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import Activity, Outcome, Work
 from shared.settings import Settings
-from tests.support.builders import PLANS, PRICES, new_cluster, new_settings
+from tests.support.builders import ASSETS, PLANS, PRICES, new_cluster, new_settings
 from tests.support.clock import FakeClock, WorkerClock
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_connections import FakeConnections
@@ -62,6 +62,7 @@ class Worker(UseCases):
             settings,
             plans=PLANS,
             prices=PRICES,
+            assets=ASSETS,
             tables=FaultyTables(storage, faults),
             clock=clock,
             connect=lambda clusters: FakeConnections(clusters, kubernetes, faults),

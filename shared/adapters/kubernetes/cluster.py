@@ -11,6 +11,7 @@ from shared.adapters.kubernetes.apply import FIELD_MANAGER, NO_DRY_RUN, PATHS, A
 from shared.adapters.kubernetes.client import MERGE, Json, KubernetesClient, NotServed, Query
 from shared.adapters.kubernetes.inventory import (
     found_namespaces,
+    found_nodes,
     found_routes,
     found_workloads,
     kept_volumes,
@@ -23,6 +24,7 @@ from shared.adapters.kubernetes.routes import delete_route, served
 from shared.adapters.kubernetes.watch import PODS, PodWatch
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import RecordKept
+from shared.domain.assets import Nodes
 from shared.domain.causes import EXPLAINED_BY_EVENTS, with_cause
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId
 from shared.domain.pod_status import PodStatus
@@ -256,6 +258,11 @@ class KubernetesApiCluster:
         """Return the volumes that were an instance's and are neither used nor deleted."""
         with time_budget(self._settings.total_timeout):
             return await left_volumes(self._client)
+
+    async def nodes(self) -> Sequence[Nodes]:
+        """Return how many nodes there are of each machine."""
+        with time_budget(self._settings.total_timeout):
+            return await found_nodes(self._client)
 
     async def _workloads(self, namespace: str) -> list[Json]:
         """Return this berth's workloads in a namespace; raises NotFound for a namespace that is gone."""

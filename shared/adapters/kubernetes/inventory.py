@@ -2,12 +2,14 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from shared.adapters.kubernetes.client import METADATA_LIST, KubernetesClient
 from shared.adapters.kubernetes.ownership import INSTANCE, OWNER, SLUG
+from shared.domain.assets import Nodes
 from shared.domain.instances import NAMESPACE_PREFIX, InstanceId, namespace_name
 from shared.domain.reconciliation import FoundNamespace, FoundWorkload, LeftVolume, RemovedNamespaces
 from shared.domain.routes import ROUTE_NAME
@@ -18,6 +20,9 @@ from shared.events import log_event
 logger = logging.getLogger(__name__)
 
 NAMESPACES = "/api/v1/namespaces"
+NODES = "/api/v1/nodes"
+MACHINE = "node.kubernetes.io/instance-type"  # the labels that AKS gives its nodes
+PRIORITY = "kubernetes.azure.com/scalesetpriority"
 WORKLOADS = "/apis/apps/v1/statefulsets"
 ALL_ROUTES = "/apis/gateway.networking.k8s.io/v1/httproutes"
 FOLLOW_SECONDS = 3  # the API server says where to continue two seconds before the end of a watch
@@ -46,6 +51,15 @@ async def found_routes(client: KubernetesClient, owner: str) -> set[InstanceId]:
     return {
         instance async for item in items if item["metadata"]["name"] == ROUTE_NAME and (instance := _instance(item))
     }
+
+
+async def found_nodes(client: KubernetesClient) -> Sequence[Nodes]:
+    """Return how many nodes there are of each machine; only the nodes' metadata is read."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    async for item in client.items(NODES, {}, accept=METADATA_LIST):
+        labels: Mapping[str, str] = item["metadata"].get("labels") or {}
+        counts[labels.get(MACHINE, ""), labels.get(PRIORITY) == "spot"] += 1
+    return [Nodes(machine, spot, count) for (machine, spot), count in sorted(counts.items())]
 
 
 async def removed_namespaces(client: KubernetesClient, owner: str, position: str) -> RemovedNamespaces:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.application.ports.stored import Stored
+from shared.domain.assets import Nodes
 from shared.domain.clusters import Breaker, Cluster, ClusterAccess, ClusterName, GatewayRef, Probe
 from shared.domain.instances import InstanceId
 from shared.domain.pod_status import PodStatus
@@ -141,6 +142,10 @@ class KubernetesCluster(Protocol):
 
         A volume has no label of its owner.
         """
+        ...
+
+    async def nodes(self) -> Sequence[Nodes]:
+        """Return how many nodes there are of each machine."""
         ...
 
     async def uid(self) -> str:

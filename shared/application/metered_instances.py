@@ -1,0 +1,98 @@
+"""What each instance of a shard used on a day: what it used the day before, changed by the transitions since."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from shared.application.ports.costs import CostLedger, TenantTransition, Transitions
+from shared.domain.costs import InstanceDay, day_bounds
+from shared.domain.instances import InstanceId
+from shared.domain.slugs import Slug
+from shared.domain.uses import Span, Use, spans
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
+
+type _Key = tuple[Slug, InstanceId]
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredInstance:
+    """One instance on a day.
+
+    Attributes:
+        slug: Whose it is.
+        instance: The instance.
+        spans: What it used, at least one.
+        closing: What it uses at the end; None if it is gone.
+        changed: Whether it has a transition on that day.
+        before: Its row of the day before, if it has one.
+    """
+
+    slug: Slug
+    instance: InstanceId
+    spans: tuple[Span, ...]
+    closing: Use | None
+    changed: bool
+    before: InstanceDay | None
+
+    @property
+    def use(self) -> Use:
+        """What it used last."""
+        return self.spans[-1].use
+
+
+async def metered_instances(
+    ledger: CostLedger, transitions: Transitions, shard: str, day: date, until: datetime
+) -> AsyncGenerator[MeteredInstance]:
+    """Yield the instances of a shard that used something on a day up to a moment, by slug and instance.
+
+    Both the rows of the day before and the transitions come in that order, so that only the next of each is held.
+    """
+    start, _ = day_bounds(day)
+    rows = aiter(ledger.of_day(shard, day - timedelta(days=1)))
+    groups = aiter(_by_instance(transitions.of_day(shard, day)))
+    row, group = await anext(rows, None), await anext(groups, None)
+    while row is not None or group is not None:
+        of_row = None if row is None else (row.slug, row.instance)
+        of_group = None if group is None else group[0].key
+        key = min(each for each in (of_row, of_group) if each is not None)
+        before, changes = row if key == of_row else None, group if group is not None and key == of_group else []
+        if key == of_row:
+            row = await anext(rows, None)
+        if key == of_group:
+            group = await anext(groups, None)
+        found = _metered(key, before, [each for each in changes if each.transition.at < until], start, until)
+        if found is not None:
+            yield found
+
+
+def _metered(
+    key: _Key, before: InstanceDay | None, changes: list[TenantTransition], start: datetime, until: datetime
+) -> MeteredInstance | None:
+    opening = before.use if before is not None else None
+    log = [each.transition for each in changes]
+    if log and log[0].before != opening:
+        # The log knows better: a transition was written more than a day late, or cannot be read, or this is the first
+        # day that is metered.
+        if before is not None:
+            log_event(logger, "ledger gap", level=logging.ERROR, tenant=key[0], sequence=log[0].sequence)
+        opening = log[0].before
+    used = spans(opening, log, start, until)
+    if not used:
+        return None
+    closing = log[-1].after if log else opening
+    return MeteredInstance(*key, tuple(used), closing, bool(log), before)
+
+
+async def _by_instance(log: AsyncIterator[TenantTransition]) -> AsyncGenerator[list[TenantTransition]]:
+    """Yield the transitions of each instance together."""
+    group: list[TenantTransition] = []
+    async for each in log:
+        if group and group[0].key != each.key:
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
