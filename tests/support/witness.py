@@ -119,6 +119,7 @@ class WitnessTables(MemoryTables):
             its activity.
         sleeps: How often each sweep has begun to put each tenant to sleep.
         deletions: The instances whose deletion has begun.
+        rewritten: The transitions that were changed after they had been written.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -127,6 +128,7 @@ class WitnessTables(MemoryTables):
         self.false_sleeps: list[str] = []
         self.sleeps: Counter[tuple[str, str]] = Counter()
         self.deletions: set[InstanceId] = set()
+        self.rewritten: list[str] = []
         self._looks: dict[tuple[object, str], tuple[datetime, list[str]]] = {}
 
     @override
@@ -142,6 +144,7 @@ class WitnessTables(MemoryTables):
 
     async def transact(self, table: str, writes: Sequence[Write]) -> list[str]:
         """Make writes, and note them."""
+        before = dict(self.rows.get(table, {}))
         etags = await super().transact(table, writes)
         for write in writes:
             kind, _, name = str(write.row["RowKey"]).partition(":")
@@ -149,6 +152,10 @@ class WitnessTables(MemoryTables):
                 self._note_begin(json.loads(write.row["operation"]))
             elif kind == "tenant" and table == "tenants" and "state" in write.row:  # an activity has none
                 self.truth.note(name, write.row)
+            elif kind == "transition":
+                row, _ = before.get((write.row["PartitionKey"], write.row["RowKey"]), (write.row, ""))
+                if row["entry"] != write.row["entry"]:
+                    self.rewritten.append(write.row["RowKey"])
         return etags
 
     def _note_begin(self, operation: Row) -> None:

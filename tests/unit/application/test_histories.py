@@ -32,6 +32,7 @@ from tests.support.builders import new_cluster, new_settings
 from tests.support.fake_cluster import FakeNamespace, replicas_of
 from tests.support.faults import Stall
 from tests.support.instant_loop import instant_runner
+from tests.support.transition_log import log_problems
 from tests.support.witness import CALL, WitnessTables
 from tests.support.world import PORTAL, Worker, World, new_world, violations
 
@@ -544,6 +545,8 @@ class History(RuleBasedStateMachine):
             if number == ROUNDS // 2:
                 await self._resize(10)  # a wake waits for room, for as long as that takes
         assert not found, found
+        assert not (problems := log_problems(row for row, _ in self.storage.rows["tenants"].values())), problems
+        assert not self.storage.rewritten
         self.unsettled = False
         for slug in SLUGS:
             try:
