@@ -30,6 +30,7 @@ from shared.settings import CostSettings
 logger = logging.getLogger(__name__)
 
 BATCH = 100  # rows of one transaction
+LOOK_BACK = timedelta(days=31)  # for the nodes of a cluster that was not metered the day before
 WORST = 20  # instances over the goal that are named
 
 
@@ -154,11 +155,11 @@ class MeterDay:
     async def _look_up_nodes(self) -> None:
         """Find out which nodes each cluster had on the day: those of the end of the day before, and what was seen."""
         yesterday = self._day - timedelta(days=1)
-        for each in await self._ledger.clusters_between(yesterday, yesterday):
-            self._seen[each.cluster] = [SeenNodes(each.cluster, self._start, each.seen)] if each.seen else []
-        for name in {*self._regions, *self._seen}:
-            seen = await self._ledger.seen(name, self._start, self._until)
-            self._seen[name] = [*self._seen.get(name, ()), *seen]
+        before = {each.cluster: each.seen for each in await self._ledger.clusters_between(yesterday, yesterday)}
+        for name in {*self._regions, *before}:
+            since = self._start if name in before else self._start - LOOK_BACK
+            seen = await self._ledger.seen(name, since, self._until)
+            self._seen[name] = [*([SeenNodes(name, self._start, before[name])] if before.get(name) else []), *seen]
 
     def _rates_of(self, cluster: ClusterName, region: str) -> Sequence[Rate]:
         if cluster not in self._rates:
@@ -185,6 +186,8 @@ class MeterDay:
         async for each in self._instances(shard):
             row = self._row(each, pools)
             sums.add(row, goal)
+            if each.gap:
+                log_event(logger, "ledger gap", level=logging.ERROR, tenant=each.slug, day=self._day.isoformat())
             if logs_budgets:
                 self._check_budget(row)
             if is_final or each.changed or row.own.awake:

@@ -1,6 +1,5 @@
 """What each instance of a shard used on a day: what it used the day before, changed by the transitions since."""
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,9 +9,6 @@ from shared.domain.costs import InstanceDay, day_bounds
 from shared.domain.instances import InstanceId
 from shared.domain.slugs import Slug
 from shared.domain.uses import Span, Use, spans
-from shared.events import log_event
-
-logger = logging.getLogger(__name__)
 
 type _Key = tuple[Slug, InstanceId]
 
@@ -28,6 +24,7 @@ class MeteredInstance:
         closing: What it uses at the end; None if it is gone.
         changed: Whether it has a transition on that day.
         before: Its row of the day before, if it has one.
+        gap: Whether its first transition on that day begins with another use than that row ends with.
     """
 
     slug: Slug
@@ -36,6 +33,7 @@ class MeteredInstance:
     closing: Use | None
     changed: bool
     before: InstanceDay | None
+    gap: bool
 
     @property
     def use(self) -> Use:
@@ -73,17 +71,14 @@ def _metered(
 ) -> MeteredInstance | None:
     opening = before.use if before is not None else None
     log = [each.transition for each in changes]
-    if log and log[0].before != opening:
-        # The log knows better: a transition was written more than a day late, or cannot be read, or this is the first
-        # day that is metered.
-        if before is not None:
-            log_event(logger, "ledger gap", level=logging.ERROR, tenant=key[0], sequence=log[0].sequence)
+    gap = bool(log) and log[0].before != opening
+    if gap:  # a transition was written more than a day late, or cannot be read: the next one says what was before it
         opening = log[0].before
     used = spans(opening, log, start, until)
     if not used:
         return None
     closing = log[-1].after if log else opening
-    return MeteredInstance(*key, tuple(used), closing, bool(log), before)
+    return MeteredInstance(*key, tuple(used), closing, bool(log), before, gap)
 
 
 async def _by_instance(log: AsyncIterator[TenantTransition]) -> AsyncGenerator[list[TenantTransition]]:

@@ -70,14 +70,14 @@ class Metering:
         while day is not None and self._clock.now() > day_bounds(day)[0]:
             if not self._is_final(day):
                 return await self._meter(day, book, clusters, is_final=False)
-            if self._clock.monotonic() - began >= MAX_SECONDS:
-                return log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
             await self._meter(day, book, clusters, is_final=True, logs_budgets=True)
             try:
                 await self._ledger.save_last_final(stored.with_value(day))
             except Conflict:  # another worker is as far, or further
                 return None
             log_event(logger, "metered", day=day.isoformat())
+            if self._clock.monotonic() - began >= MAX_SECONDS:
+                return log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
             stored = await self._ledger.last_final()
             day = (stored.value or day) + DAY
         return None

@@ -42,6 +42,7 @@ class Retention:
             self._run("audit entries", records.purge_audit(before=now - timedelta(days=keep.audit_days))),
             self._run("activity", records.purge_activity(before=now - timedelta(days=keep.activity_days))),
             self._run("findings", records.purge_findings(before=now - timedelta(days=keep.finding_days))),
+            self._run("costs", records.purge_costs(before=now - timedelta(days=keep.cost_days))),
             self._run("sweeps", records.purge_sweeps(before=now - timedelta(days=keep.sweep_days))),
             self._run("orchestrations", self._orchestrations(workflows)),
             return_exceptions=True,

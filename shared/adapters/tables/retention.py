@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.adapters.tables import idempotency, keys, latency, reconciliations, sweeps, tenants
+from shared.adapters.tables import costs, idempotency, keys, latency, reconciliations, sweeps, tenants
 from shared.adapters.tables.storage import MAX_WRITES, Delete, TableStorage
 from shared.domain.lifecycle import OperationKind
 from shared.errors import Conflict, NotFound
@@ -67,6 +67,27 @@ class TableOldRecords:
                 yield count
             key = {name: row[name] for name in ("PartitionKey", "RowKey")}
             yield await self._delete_batch(sweeps.TABLE, [Delete(key, etag)])
+
+    async def purge_costs(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the costs of whole months that ended earlier, and the transitions and nodes of earlier days."""
+        month, transition = f"{before:%Y%m}", keys.transition_day(before)
+        of_shard = "PartitionKey gt @start and PartitionKey lt @end"
+        for shard in keys.SHARDS:
+            parameters = {"start": f"{shard}-", "end": f"{shard}-{month}"}
+            async for count in self._delete(costs.TABLE, of_shard, parameters):
+                yield count
+            parameters = {"shard": shard, "start": "transition:", "end": transition}
+            where = "PartitionKey eq @shard and RowKey gt @start and RowKey lt @end"
+            async for count in self._delete(tenants.TABLE, where, parameters):
+                yield count
+        old: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+            costs.DAILY: ("PartitionKey lt @month", {"month": month}),
+            costs.TODAY: ("day lt @day", {"day": f"{before:%Y-%m-%d}"}),
+            costs.NODES: ("at lt @before", {"before": before}),
+        }
+        for table, (where, parameters) in old.items():
+            async for count in self._delete(table, where, parameters):
+                yield count
 
     async def _delete_of_tenants(self, kind: str, column: str, before: datetime) -> AsyncIterator[int]:
         where = f"PartitionKey eq @shard and RowKey gt @start and RowKey lt @end and {column} lt @before"

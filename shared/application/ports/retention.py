@@ -36,6 +36,10 @@ class OldRecords(Protocol):
         """Delete the sweeps that began earlier, with their decisions."""
         ...
 
+    def purge_costs(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the costs of whole months that ended earlier, and the transitions and nodes of earlier days."""
+        ...
+
     def purge_audit(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the audit entries of earlier changes."""
         ...

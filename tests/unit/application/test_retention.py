@@ -34,6 +34,7 @@ NOTHING = {
     "activity": 0,
     "findings": 0,
     "sweeps": 0,
+    "costs": 0,
     "orchestrations": 0,
 }
 
@@ -45,6 +46,7 @@ TABLES = {
     "activity": "tenants",
     "findings": "reconciliations",
     "sweeps": "sweeps",
+    "costs": "tenants costs",
 }
 
 
@@ -80,6 +82,7 @@ async def used(slug: str = "acme") -> World:
     await world.run()
     finding = first_seen(Finding(FindingKind.ORPHAN, ClusterName("one"), "i", "it is there"), world.clock.now())
     await world.worker.findings.save([finding.ended(FindingState.GONE, world.clock.now())])
+    await world.worker.metering.run()
     await world.worker.sweeps.start(dry_run=True, actor="portal", workflows=world.workflows)
     return world
 
@@ -97,6 +100,10 @@ async def test_each_kind_is_deleted_at_its_age(caplog: pytest.LogCaptureFixture)
     world.clock.advance((KEEP.audit_days - KEEP.latency_days) * DAY)
     await purge(world)
     assert counts(caplog) == NOTHING | {"audit entries": 4, "activity": 1}
+    world.clock.advance((KEEP.cost_days - KEEP.audit_days) * DAY)
+    await purge(world)
+    # Two transitions, the row of the present day, its sums and those of its cluster, and the nodes of that.
+    assert counts(caplog) == NOTHING | {"costs": 4}
     await purge(world)
     assert counts(caplog) == NOTHING
 
@@ -119,7 +126,7 @@ async def test_the_last_operation_of_a_tenant_stays() -> None:
 
 async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     operation = await world.sign_up("new", Caller("portal", "key-2", "signup"))
     await purge(world)
     assert counts(caplog) == {
@@ -130,6 +137,7 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
         "activity": 1,
         "findings": 1,
         "sweeps": 2,
+        "costs": 4,
         "orchestrations": 2,
     }
     assert (await world.sign_up("new", Caller("portal", "key-2", "signup"))).id == operation.id
@@ -137,13 +145,13 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
     assert (await world.tenant("new")).state is TenantState.ACTIVE
 
 
-@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations", "sweeps"])
+@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations", "sweeps", "costs"])
 async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     world.worker.faults.away = lambda name: Transient("it is away") if name == f"query {table}" else None
     await purge(world)
-    failed = {kind for kind, its_table in TABLES.items() if its_table == table}
+    failed = {kind for kind, its_tables in TABLES.items() if table in its_tables.split()}
     purged = counts(caplog)
     assert set(purged) == set(NOTHING) - failed
     assert all(purged.values())
@@ -154,7 +162,7 @@ async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptu
 
 async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     world.workflows.away = True
     await purge(world)
     assert counts(caplog) == {
@@ -165,6 +173,7 @@ async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureF
         "activity": 1,
         "findings": 1,
         "sweeps": 2,
+        "costs": 4,
     }
 
 
@@ -174,18 +183,18 @@ async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixtu
             raise ValueError("on purpose")
 
     world = await used()
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     with pytest.raises(ExceptionGroup) as caught:
         await world.worker.retention.purge(Broken())
     assert [str(each) for each in caught.value.exceptions] == ["on purpose"]
-    assert len(counts(caplog)) == 7
+    assert len(counts(caplog)) == 8
 
 
 async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
     for number in range(20):
         await world.active(f"tenant-{number}")
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     await asyncio.gather(purge(world, 0), purge(world, 1))
     assert not counts(caplog, "not all purged")
     await purge(world)
@@ -206,7 +215,7 @@ def test_a_run_ends_in_time_and_the_next_continues(caplog: pytest.LogCaptureFixt
         world = await new_world(clusters=[new_cluster(capacity=100)])
         for number in range(40):
             await world.active(f"tenant-{number}")
-        world.clock.advance(400 * DAY)
+        world.clock.advance(900 * DAY)
         slow = SlowTables()
         slow.rows = world.storage.rows
         retention = Retention(records=TableOldRecords(slow), clock=world.clock, settings=KEEP)
@@ -232,7 +241,7 @@ async def test_a_purged_operation_is_not_found() -> None:
     await world.worker.delete.delete(Slug("acme"), Caller("portal"), world.workflows)
     await world.run()
     assert (await world.worker.tenants.get_operation(first.id)).id == first.id
-    world.clock.advance(400 * DAY)
+    world.clock.advance(900 * DAY)
     await purge(world)
     with pytest.raises(NotFound):
         await world.worker.tenants.get_operation(first.id)
