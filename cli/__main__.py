@@ -30,9 +30,9 @@ CHECKS: dict[str, list[str]] = {
 }
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 BENCHMARKS = ("burst", "scale", "sweep", "wake", "watch")  # besides the one without a name
-# More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time; tests of one
-# file share a stack.
-PARALLEL = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+# More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time.
+# tests/support/scheduling.py has what each of them runs, and the order.
+PARALLEL = ["-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
+from xdist.remote import Producer
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
 from local.ports import Ports
@@ -18,7 +19,19 @@ from shared.adapters.tables.connection import AzureTableStorage
 from shared.domain.clusters import KubeconfigAccess
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
-from tests.support.stack import ProxiedStack, proxied_stack
+from tests.support.scheduling import LONGEST, TESTS, Scheduling
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Return the scheduling of `./berth test`."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    order = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: min(order.get(item.path, len(order)), order.get(item.path.parent, len(order))))
 
 
 @pytest.fixture(scope="session")
@@ -73,19 +86,3 @@ async def dead_tables() -> AsyncIterator[AzureTableStorage]:
 def tables_at(endpoint: str, *, timeout: float = 10.0) -> AzureTableStorage:
     credential = AzureNamedKeyCredential(ACCOUNT, KEY)
     return AzureTableStorage(endpoint, credential, policy=RetryPolicy(total_timeout=timeout), attempt_timeout=5)
-
-
-@pytest.fixture(scope="session")
-async def shared_stack() -> AsyncIterator[ProxiedStack]:
-    async with proxied_stack() as held:
-        await held.ended(await held.sign_up())  # the tables are made on first use, which tests do not count
-        yield held
-
-
-@pytest.fixture
-async def berth(shared_stack: ProxiedStack) -> AsyncIterator[ProxiedStack]:
-    """The whole stack at rest. Each test leaves it running and without faults."""
-    await shared_stack.at_rest()
-    shared_stack.reset()
-    yield shared_stack
-    shared_stack.reset()

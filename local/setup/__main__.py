@@ -37,7 +37,10 @@ def main(arguments: Sequence[str]) -> None:
     python = environment.slot.path / "bin/python"
     search = [python.parent]
     # The command's own processes find the project by PYTHONPATH, which ./berth set, from any working directory.
-    variables = {"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # else pyright asks npm for its newest version at every run
+    variables = {
+        "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1",  # else pyright asks npm for its newest version at every run
+        "PYTHONDONTWRITEBYTECODE": "",  # where it is set, each of the many processes would compile everything again
+    }
     if needs_stack(arguments):
         tables = azurite(project, cache)
         routes = gateway_api(project, cache)

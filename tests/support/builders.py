@@ -1,6 +1,7 @@
 """Values for tests, with everything filled in that a test does not care about."""
 
 from dataclasses import replace
+from functools import cache
 from secrets import token_hex
 from typing import Any
 
@@ -91,6 +92,7 @@ LOCAL = new_cluster("local", domain=f"local.{DOMAIN}", gateway=GATEWAY)
 """The registration of a real control plane with this name."""
 
 
+@cache  # pydantic searches the environment for each field: longer than making all the rest of a world
 def new_settings(**provisioning: Any) -> Settings:
     """Return settings with some fields of the provisioning section changed."""
     return Settings(

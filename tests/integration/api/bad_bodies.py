@@ -1,7 +1,7 @@
 """Bodies that must be refused, as readable tables: what is sent, and where the problem document must point.
 
-Missing and unknown fields are made from the API's description by test_fuzz.py. It makes wrong types and lengths too,
-but does not notice when one of them is accepted: those stay here.
+Missing and unknown fields are made from the API's description by stacks/test_fuzz.py. It makes wrong types and lengths
+too, but does not notice when one of them is accepted: those stay here.
 """
 
 import gzip

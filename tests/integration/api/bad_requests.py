@@ -1,6 +1,6 @@
 """Paths, queries, headers, keys and clusters that must be refused, and bytes that are no HTTP.
 
-As in bad_bodies.py, missing and unknown fields are left to test_fuzz.py.
+As in bad_bodies.py, missing and unknown fields are left to stacks/test_fuzz.py.
 """
 
 import json

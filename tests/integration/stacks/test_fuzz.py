@@ -35,7 +35,7 @@ async def fuzz(stack: Stack, directory: Path, *selection: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
 
 
-@pytest.mark.timeout(240)  # it sends thousands of requests
+@pytest.mark.timeout(400)  # it sends thousands of requests, beside other tests
 async def test_generated_requests_match_the_description(stack: Stack, tmp_path: Path) -> None:
     async with Api(stack.api_url, stack.master_key) as api:
 
