@@ -25,6 +25,7 @@ class SingleFlight[T]:
         """Return the result of a call that begins now or later; raises Transient when the caller's time budget ends."""
         if self._next is None:
             self._next = asyncio.create_task(self._run(), context=Context())
+            self._next.add_done_callback(_retrieve_exception)
         left = time_left()
         scope = asyncio.timeout(left if left < math.inf else None)
         try:
@@ -39,3 +40,9 @@ class SingleFlight[T]:
         async with self._lock:
             self._next = None
             return await self._call()
+
+
+def _retrieve_exception(task: asyncio.Task[object]) -> None:
+    """Keep asyncio from logging an error as lost, of a call for which nobody waits any more."""
+    if not task.cancelled():
+        task.exception()

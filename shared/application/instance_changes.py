@@ -182,7 +182,7 @@ class InstanceChanges:
                         log_event(
                             logger,
                             "late change not undone",
-                            level=logging.ERROR,
+                            level=logging.WARNING,
                             instance=changed.instance,
                             cluster=changed.cluster,
                             cause=str(error),

@@ -1,6 +1,7 @@
 """Time budgets: shared by all within, not extended by one inside another, unless that is a fresh one."""
 
 import asyncio
+import gc
 import math
 
 from shared.errors import Transient
@@ -87,3 +88,26 @@ def test_a_shared_call_is_awaited_within_each_budget() -> None:
         return first, second
 
     assert run_instantly(both()) == (-1, 10)
+
+
+def test_an_error_for_which_nobody_waits_is_not_lost() -> None:
+    lost: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(10)
+        raise Transient("it does not respond")
+
+    async def give_up() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(str(context["message"])))
+        shared = SingleFlight(fail)
+        with time_budget(1):
+            try:
+                await shared()
+            except Transient as error:
+                assert str(error) == "there was no response in time"
+        await asyncio.sleep(20)
+        del shared
+        gc.collect()
+
+    run_instantly(give_up())
+    assert not lost
