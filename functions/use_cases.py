@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.adapters.tables.activity import TableActivityRepository
+from shared.adapters.tables.bills import TableBillRepository
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
@@ -24,6 +25,7 @@ from shared.application.activities.resume import ResumeTenant
 from shared.application.activities.stop import StopTenant
 from shared.application.admission import Admission
 from shared.application.advance_sweep import AdvanceSweep
+from shared.application.bills import Bills
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
 from shared.application.change_policy import ChangePolicy
@@ -37,6 +39,7 @@ from shared.application.instance_changes import InstanceChanges
 from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.poll_activity import PollActivity
+from shared.application.ports.bills import CostLedger
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
 from shared.application.ports.metrics import Metrics
@@ -78,6 +81,7 @@ class UseCases:
         templates: What a tenant is made of.
         metrics: The fleet's metrics, if there are any.
         retail: Azure's public price list, if it may be asked.
+        ledger: The cost ledger, with which the bill is compared.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class UseCases:
         templates: TenantTemplates,
         metrics: Metrics | None = None,
         retail: RetailPrices | None = None,
+        ledger: CostLedger | None = None,
     ) -> None:
         self.settings = settings
         self.plans = plans
@@ -158,6 +163,7 @@ class UseCases:
                 document=prices, prices=found_prices, retail=retail, clock=clock, settings=settings.prices
             )
         )
+        self.bills = Bills(bills=TableBillRepository(tables), ledger=ledger, currency=prices.book.currency, clock=clock)
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
