@@ -1,6 +1,6 @@
 """`./berth bill`: imports a cost export of Azure, and shows how far the cost ledger is off the bill.
 
-The export is read here, row by row, and only the sums of each day and group go to the app: one request for a month,
+The export is read here, row by row, and only the sums of each day and group go to the app: a request for each month,
 however many tenants there are. A tenant's volumes are found without a list of tenants: the disk driver's tag has the
 namespace, whose name has the instance's id, which is never used again.
 """
@@ -86,15 +86,15 @@ async def run(options: argparse.Namespace, bill: ReadBill | None) -> int:
 
 
 async def _send(api: Api, bill: ReadBill, *, dry_run: bool) -> Json:
-    """Send the sums, a month with each request, and return the comparison of all."""
-    months: dict[str, list[date]] = {}
-    for day in sorted(bill.sums.days):
-        months.setdefault(f"{day:%Y-%m}", []).append(day)
+    """Send the sums, those of one month and billing period with each request, and return the comparison of all."""
+    months: dict[tuple[date, str], list[Json]] = {}
+    for period, days in sorted(bill.sums.periods.items()):
+        for day, sums in sorted(days.items()):
+            months.setdefault((period, f"{day:%Y-%m}"), []).append({"day": str(day), "sums": _texts(sums)})
     report: Json = {"currency": bill.currency, "days": [], "months": []}
-    for days in months.values():
-        sums = [{"day": str(day), "sums": _texts(bill.sums.days[day])} for day in days]
-        body = {"currency": bill.currency, "source": bill.source, "dry_run": dry_run, "days": sums}
-        part = await api.call("PUT", PATH, body)
+    for (period, _), days in months.items():
+        about = {"period": str(period), "currency": bill.currency, "source": bill.source, "dry_run": dry_run}
+        part = await api.call("PUT", PATH, {**about, "days": days})
         report["days"] += part["days"]
         report["months"] += part["months"]
     return report
@@ -117,10 +117,11 @@ def _facts(bill: ReadBill) -> Json:
 
 def _summary(bill: ReadBill, *, dry_run: bool) -> list[str]:
     sums = bill.sums
-    invoiced = "" if sums.invoiced is None else f", {_money(sums.invoiced)} of it invoiced in this time"
+    invoiced = "" if sums.invoiced is None else f"; invoiced in this time {_money(sums.invoiced)}"
+    days = {day for period in sums.periods.values() for day in period}
     done = "a dry run, nothing was stored" if dry_run else "imported"
     lines = [
-        f"{done}: {bill.rows} rows of {bill.source}, {len(sums.days)} days, {len(sums.tenants)} tenants with resources "
+        f"{done}: {bill.rows} rows of {bill.source}, {len(days)} days, {len(sums.tenants)} tenants with resources "
         "of their own",
         f"total {_money(sums.total)} {bill.currency}{invoiced}",
     ]

@@ -48,7 +48,10 @@ class _Request(BaseModel):
 
 
 class BillImport(_Request):
-    """Days of the bill, as sums of a cost export; each replaces what was imported for that day before."""
+    """Days of a billing period, as sums of a cost export.
+
+    Each replaces what was imported for that day from the same billing period.
+    """
 
     class BilledDay(_Request):
         """What is billed for one day in UTC."""
@@ -57,6 +60,8 @@ class BillImport(_Request):
         sums: dict[Annotated[BillGroup, Field(strict=False)], Amount]
         """The amount of each group, as text so that no digit is lost; one that is left out is 0."""
 
+    period: Day
+    """The first day of the billing period, which may be a later one than that of the days."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["USD"])]
     """That of the price book; nothing is converted."""
     source: Annotated[

@@ -29,10 +29,10 @@ PATH = "reports/bill"
     )
 )
 async def import_bill(req: func.HttpRequest) -> func.HttpResponse:
-    """Import days of the bill, each in the place of what was imported for it before."""
+    """Import days of a billing period, each in the place of what was imported for it from that period before."""
     body = read(req, BillImport)
     report = await container().bills.import_days(
-        body.to_domain(), currency=body.currency, source=body.source, dry_run=body.dry_run
+        body.to_domain(), period=body.period, currency=body.currency, source=body.source, dry_run=body.dry_run
     )
     return json_response(BillReport.of(report))
 

@@ -32,6 +32,7 @@ class Layout:
 
 _FOCUS = {
     "day": Column(("ChargePeriodStart",)),
+    "period": Column(("BillingPeriodStart",), required=False),
     "cost": Column(("EffectiveCost",)),
     "invoiced": Column(("BilledCost",)),
     "currency": Column(("BillingCurrency",)),
@@ -49,6 +50,7 @@ COST_DETAILS = Layout(
     "cost details",
     {
         "day": Column(("Date", "UsageDate", "UsageDateTime")),
+        "period": Column(("BillingPeriodStartDate",), required=False),
         "cost": Column(("CostInBillingCurrency", "Cost", "PreTaxCost")),
         "currency": Column(("BillingCurrency", "BillingCurrencyCode", "Currency")),
         "charge": Column(("ChargeType",)),

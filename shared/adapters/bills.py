@@ -120,8 +120,10 @@ def _line(row: Sequence[str], header: Header) -> BillLine:
     currency = text("currency").upper()
     if not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
         raise ValueError("the currency is not one such as USD")
+    day, period = _day(text("day")), text("period")
     return BillLine(
-        day=_day(text("day")),
+        day=day,
+        period=_day(period) if period else day.replace(day=1),
         cost=_amount("cost", text("cost")),
         currency=currency,
         charge=charge,

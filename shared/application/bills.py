@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 
 from shared.application.ports.bills import BilledDay, BillRepository, CostLedger
 from shared.application.ports.clock import Clock
-from shared.domain.bill import Sums
+from shared.domain.bill import BillGroup, Sums, add
 from shared.domain.bill_error import Comparison, compare_days, compare_months
 from shared.errors import Invalid
 
@@ -41,12 +42,13 @@ class Bills:
         self._clock = clock
 
     async def import_days(
-        self, days: Mapping[date, Sums], *, currency: str, source: str, dry_run: bool = False
+        self, days: Mapping[date, Sums], *, period: date, currency: str, source: str, dry_run: bool = False
     ) -> BillReport:
-        """Replace days of the bill, and compare them; importing the same again changes nothing.
+        """Replace days of a billing period, and compare them; importing the same again changes nothing.
 
         Args:
             days: The sums of each day, at least one.
+            period: The first day of the billing period.
             currency: In which they are.
             source: The format of the export, and the column with the costs.
             dry_run: Only compare.
@@ -62,11 +64,15 @@ class Bills:
                     f"export the bill in {self._currency}, or enter your prices in {currency} into shared/prices.yaml",
                 )
             )
+        now = self._clock.now()
+        billed = [BilledDay(day, period, currency, source, now, sums) for day, sums in sorted(days.items())]
         if not dry_run:
-            now = self._clock.now()
-            for day, sums in sorted(days.items()):
-                await self._bills.replace(BilledDay(day, currency, source, now, sums))
-        return await self._compare(min(days), max(days), days)
+            for each in billed:
+                await self._bills.replace(each)
+        first, last = billed[0].day, billed[-1].day
+        stored = await self._bills.between(first, last, currency=currency)
+        others = [each for each in stored if each.day in days and each.period != period]
+        return await self._compare(first, last, [*billed, *others])
 
     async def report(self, first: date | None, last: date | None) -> BillReport:
         """Compare the days from one to another that were imported.
@@ -85,9 +91,14 @@ class Bills:
         if last - first >= timedelta(days=MAX_DAYS):
             raise Invalid(("?from", f"give at most {MAX_DAYS} days"))
         found = await self._bills.between(first, last, currency=self._currency)
-        return await self._compare(first, last, {each.day: each.sums for each in found})
+        return await self._compare(first, last, found)
 
-    async def _compare(self, first: date, last: date, bill: Mapping[date, Sums]) -> BillReport:
+    async def _compare(self, first: date, last: date, billed: Sequence[BilledDay]) -> BillReport:
+        bill: dict[date, dict[BillGroup, Decimal]] = {}
+        for each in billed:
+            sums = bill.setdefault(each.day, {})
+            for group, amount in each.sums.items():
+                sums[group] = add(sums.get(group, Decimal(0)), amount)
         known = await self._ledger.days(first, last, currency=self._currency) if self._ledger and bill else ()
         ledger = {each.day: each for each in known}
         return BillReport(self._currency, first, last, compare_days(bill, ledger), compare_months(bill, ledger))

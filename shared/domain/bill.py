@@ -72,6 +72,7 @@ class BillLine:
 
     Attributes:
         day: The day, in UTC, on which the charge begins.
+        period: The first day of the billing period that it is billed in, which may be a later one.
         cost: What it costs, with the part of a reservation or savings plan that it used, where the export has that.
         invoiced: What the invoice has for it, where the export has that too.
         service: The category of its meter, such as Storage.
@@ -80,6 +81,7 @@ class BillLine:
     """
 
     day: date
+    period: date
     cost: Decimal
     currency: str
     charge: Charge
@@ -103,7 +105,7 @@ class BillSums:
     """The sums of a bill, added up line by line.
 
     Attributes:
-        days: The amount of each group on each day.
+        periods: The amount of each group on each day, by the billing period.
         tenants: What was matched to each tenant, all in all.
         unmatched: What was not matched, by the type of resource, or by service where there is no resource.
         total: The sum of all lines.
@@ -111,7 +113,7 @@ class BillSums:
     """
 
     def __init__(self) -> None:
-        self.days: dict[date, defaultdict[BillGroup, Decimal]] = {}
+        self.periods: defaultdict[date, dict[date, defaultdict[BillGroup, Decimal]]] = defaultdict(dict)
         self.tenants: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.unmatched: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.total = Decimal(0)
@@ -119,7 +121,7 @@ class BillSums:
 
     def add(self, line: BillLine, match: Match) -> None:
         """Add a line, as it was matched."""
-        day = self.days.setdefault(line.day, defaultdict(Decimal))
+        day = self.periods[line.period].setdefault(line.day, defaultdict(Decimal))
         day[match.group] = add(day[match.group], line.cost)
         self.total = add(self.total, line.cost)
         if match.tenant:

@@ -13,7 +13,7 @@ from shared.adapters.tables.storage import TableStorage, Upsert
 from shared.application.ports.bills import BilledDay
 from shared.domain.bill import BillGroup
 
-DAY = date(2026, 10, 31)
+DAY, PERIOD = date(2026, 10, 31), date(2026, 10, 1)
 SUMS = {BillGroup.NODES: Decimal("4.992000000000000000000000000001"), BillGroup.UNUSED: Decimal("-1E-7")}
 
 
@@ -25,7 +25,7 @@ def bills(storage: TableStorage) -> TableBillRepository:
 def new_day() -> BilledDay:
     currency = "".join(choice(ascii_uppercase) for _ in range(12))
     at = datetime(2026, 11, 2, 9, 30, 0, 123456, tzinfo=UTC)
-    return BilledDay(DAY, currency, "FOCUS 1.0, EffectiveCost", at, SUMS)
+    return BilledDay(DAY, PERIOD, currency, "FOCUS 1.0, EffectiveCost", at, SUMS)
 
 
 def complete(day: BilledDay) -> BilledDay:
@@ -52,6 +52,14 @@ async def test_a_new_import_replaces_a_day(bills: TableBillRepository) -> None:
     assert await bills.between(DAY, DAY, currency=day.currency) == [complete(later)]
 
 
+async def test_another_billing_period_is_apart(bills: TableBillRepository) -> None:
+    day = new_day()
+    late = replace(day, period=date(2026, 11, 1), sums={BillGroup.ADJUSTMENTS: Decimal("-0.3")})
+    for each in (late, day):
+        await bills.replace(each)
+    assert await bills.between(DAY, DAY, currency=day.currency) == [complete(day), complete(late)]
+
+
 async def test_a_range_has_its_first_and_last_day(bills: TableBillRepository) -> None:
     first = new_day()
     days = [replace(first, day=DAY + timedelta(days=each)) for each in range(-32, 33)]
@@ -72,6 +80,6 @@ async def test_another_currency_is_left_out(bills: TableBillRepository) -> None:
 async def test_a_row_of_a_newer_version_is_skipped(bills: TableBillRepository, storage: TableStorage) -> None:
     day = new_day()
     await bills.replace(day)
-    newer = {"PartitionKey": f"{day.currency}-2026-10", "RowKey": f"{DAY}:new", "schema_version": 999}
+    newer = {"PartitionKey": f"{day.currency}-2026-10", "RowKey": f"{DAY}:{PERIOD}:new", "schema_version": 999}
     await storage.transact(TABLE, [Upsert(newer)])
     assert await bills.between(DAY, DAY, currency=day.currency) == [complete(day)]

@@ -59,6 +59,7 @@ class Charged:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     billed: str = ""
     currency: str = "USD"
+    period: str = ""
 
     @property
     def id(self) -> str:
@@ -106,6 +107,7 @@ def focus(lines: Sequence[Charged] = FLEET, *, header: Sequence[str] = FOCUS_1_0
     rows = [
         {
             "ChargePeriodStart": f"{each.day}T00:00Z",
+            "BillingPeriodStart": f"{each.period}T00:00Z" if each.period else "",
             "EffectiveCost": each.cost,
             "BilledCost": each.billed or each.cost,
             "BillingCurrency": each.currency,
@@ -126,7 +128,8 @@ def enterprise(lines: Sequence[Charged] = FLEET) -> str:
     """Return cost details of an Enterprise Agreement: the month goes first, tags have no braces."""
     rows = [
         {
-            "Date": f"{each.day[5:7]}/{each.day[8:]}/{each.day[:4]}",
+            "Date": _month_first(each.day),
+            "BillingPeriodStartDate": _month_first(each.period) if each.period else "",
             "Cost": each.cost,
             "BillingCurrencyCode": each.currency,
             "ChargeType": each.charge,
@@ -146,6 +149,7 @@ def customer(lines: Sequence[Charged] = FLEET) -> str:
     rows = [
         {
             "date": each.day,
+            "billingPeriodStartDate": each.period,
             "costInBillingCurrency": each.cost,
             "costInUsd": "-1",
             "billingCurrency": each.currency,
@@ -159,6 +163,10 @@ def customer(lines: Sequence[Charged] = FLEET) -> str:
         for each in lines
     ]
     return _csv(MCA, rows)
+
+
+def _month_first(day: str) -> str:
+    return f"{day[5:7]}/{day[8:]}/{day[:4]}"
 
 
 def _csv(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:

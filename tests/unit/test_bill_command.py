@@ -62,6 +62,7 @@ def test_each_month_is_one_request(
     assert [(method, path) for method, path, _, _ in sent] == [("PUT", "reports/bill")] * 2
     october, november = (body for _, _, body, _ in sent)
     assert october == {
+        "period": "2026-10-01",
         "currency": "USD",
         "source": "FOCUS 1.0, EffectiveCost",
         "dry_run": False,
@@ -83,7 +84,7 @@ def test_each_month_is_one_request(
     assert november["days"] == [{"day": "2026-11-01", "sums": {"volumes": "3.96"}}]
     out = capsys.readouterr().out
     assert "imported: 113 rows of FOCUS 1.0, EffectiveCost, 2 days, 1 tenants with resources of their own" in out
-    assert "total 15.26 USD, 160.26 of it invoiced in this time" in out
+    assert "total 15.26 USD; invoiced in this time 160.26" in out
     assert "1 rows cannot be read and are in no sum:\n  export.csv, line 114: the cost is not a number" in out
     assert "0.53  microsoft.cache/redis" in out
     assert ["2026-10-01", "nodes", "1,005.31", "4.70", "-1,000.61", "-99.53"] in [

@@ -1,11 +1,12 @@
-"""The table `bills`: a row for each day and group of the bill, all rows of a day written together.
+"""The table `bills`: a row for each day, billing period and group, those of a day and a period written together.
 
 | PartitionKey | RowKey | what |
 |---|---|---|
-| CURRENCY-YYYY-MM | YYYY-MM-DD:GROUP | what Azure bills for a group on a day, from which export, imported when |
+| CURRENCY-YYYY-MM of the day | DAY:PERIOD:GROUP | what Azure bills, from which export, and when it was imported |
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -24,7 +25,7 @@ class TableBillRepository:
         self._tables = tables
 
     async def replace(self, day: BilledDay) -> None:
-        """Write a day, all or nothing, in the place of what was imported for it before."""
+        """Write a day, all or nothing, in the place of what was imported for it from the same billing period."""
         # Of every group, so that nothing of an earlier import stays.
         await self._tables.transact(TABLE, [Upsert(_row(day, group)) for group in BillGroup])
 
@@ -40,12 +41,10 @@ class TableBillRepository:
             "end": f"{last};",  # which sorts right after all groups of the last day
         }
         rows = [row async for row, _ in self._tables.query(TABLE, where, parameters)]
-        days: dict[date, BilledDay] = {}
-        sums: dict[date, dict[BillGroup, Decimal]] = {}
+        days: dict[tuple[date, date], BilledDay] = {}
         for day, group, amount in readable(TABLE, rows, _billed):
-            of_day = sums.setdefault(day.day, {})
-            of_day[group] = amount
-            days[day.day] = BilledDay(day.day, day.currency, day.source, day.imported_at, of_day)
+            known = days.get((day.day, day.period), day)
+            days[day.day, day.period] = replace(known, sums={**known.sums, group: amount})
         return list(days.values())
 
 
@@ -57,8 +56,9 @@ def _row(day: BilledDay, group: BillGroup) -> Row:
     return with_schema(
         {
             "PartitionKey": _month(day.currency, day.day),
-            "RowKey": f"{day.day}:{group}",
+            "RowKey": f"{day.day}:{day.period}:{group}",
             "day": str(day.day),
+            "billing_period": str(day.period),
             "bill_group": group.value,
             "currency": day.currency,
             "amount": f"{day.sums.get(group, Decimal(0)):f}",  # a number of the table would not be exact
@@ -69,5 +69,6 @@ def _row(day: BilledDay, group: BillGroup) -> Row:
 
 
 def _billed(row: Row) -> tuple[BilledDay, BillGroup, Decimal]:
-    day = BilledDay(date.fromisoformat(row["day"]), row["currency"], row["source"], row["imported_at"], {})
+    at, period = (date.fromisoformat(row[each]) for each in ("day", "billing_period"))
+    day = BilledDay(at, period, row["currency"], row["source"], row["imported_at"], {})
     return day, BillGroup(row["bill_group"]), Decimal(row["amount"])

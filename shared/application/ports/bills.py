@@ -33,9 +33,13 @@ class CostExport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BilledDay:
-    """What was imported for one day: its sums, in a currency, from an export in a format, and when."""
+    """What was imported for one day from one billing period: its sums, from an export in a format, and when.
+
+    A later billing period can have charges for the day too, such as corrections. Both count.
+    """
 
     day: date
+    period: date
     currency: str
     source: str
     imported_at: datetime
@@ -46,11 +50,14 @@ class BillRepository(Protocol):
     """The days of the bill that were imported."""
 
     async def replace(self, day: BilledDay) -> None:
-        """Write a day, all or nothing, in the place of what was imported for it before."""
+        """Write a day, all or nothing, in the place of what was imported for it from the same billing period."""
         ...
 
     async def between(self, first: date, last: date, *, currency: str) -> Sequence[BilledDay]:
-        """Return the days from one to another, both included, in order; those in another currency are left out."""
+        """Return the days from one to another, both included, in order, of all billing periods.
+
+        Those in another currency are left out.
+        """
         ...
 
 

@@ -24,7 +24,7 @@ from shared.errors import Invalid
 from tests.support import cost_exports as exports
 from tests.support.cost_exports import FLEET, FOCUS_1_2, NAMESPACE, NODE_GROUP, Charged
 
-DAY = date(2026, 10, 1)
+DAY = PERIOD = date(2026, 10, 1)
 FORMATS: dict[str, Callable[[], str]] = {
     "FOCUS 1.0, EffectiveCost": exports.focus,
     "FOCUS 1.2, EffectiveCost": lambda: exports.focus(header=FOCUS_1_2),
@@ -72,7 +72,7 @@ def wrong(*paths: Path) -> list[str]:
 def test_every_format_says_the_same(tmp_path: Path, source: str) -> None:
     bill = read(written(tmp_path / "export.csv", FORMATS[source]()))
     assert (bill.source, bill.currency, bill.rows, bill.unreadable) == (source, "USD", len(FLEET), 0)
-    assert bill.sums.days == {DAY: SUMS}
+    assert bill.sums.periods == {PERIOD: {DAY: SUMS}}
     assert bill.sums.tenants == {NAMESPACE: SUMS[BillGroup.VOLUMES]}
     assert bill.sums.unmatched == {"microsoft.cache/redis": Decimal("0.528")}
     assert bill.sums.total == sum(SUMS.values())
@@ -86,12 +86,12 @@ def test_gzip_and_a_byte_order_mark_are_read(tmp_path: Path, compressed: bool) -
     content = exports.enterprise().encode("utf-8-sig")
     path = tmp_path / "part_0.csv"  # what it is says the content, not the name
     path.write_bytes(gzip.compress(content) if compressed else content)
-    assert read(path).sums.days == {DAY: SUMS}
+    assert read(path).sums.periods == {PERIOD: {DAY: SUMS}}
 
 
 def test_the_files_of_one_export_add_up(tmp_path: Path) -> None:
     parts = [written(tmp_path / f"{number}.csv", exports.focus(FLEET[number::2])) for number in (0, 1)]
-    assert read(*parts).sums.days == {DAY: SUMS}
+    assert read(*parts).sums.periods == {PERIOD: {DAY: SUMS}}
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,16 @@ def test_days_have_several_forms(tmp_path: Path, text: str, day: date | None) ->
     content = exports.focus(FLEET[:1]).replace("2026-10-01T00:00Z", text)
     [row] = CsvExport(written(tmp_path / "export.csv", content)).rows()
     assert (row.day if isinstance(row, BillLine) else None) == day
+
+
+@pytest.mark.parametrize("export", [exports.focus, exports.enterprise, exports.customer])
+def test_late_charges_are_of_the_period_that_bills_them(tmp_path: Path, export: Callable[..., str]) -> None:
+    late = Charged(exports.DISK, "-0.02", tags=exports.driver_tags(), period="2026-11-01")
+    path = written(tmp_path / "a.csv", export([FLEET[0], late]))
+    assert read(path).sums.periods == {
+        PERIOD: {DAY: {BillGroup.VOLUMES: Decimal(FLEET[0].cost)}},
+        date(2026, 11, 1): {DAY: {BillGroup.VOLUMES: Decimal("-0.02")}},
+    }
 
 
 @pytest.mark.parametrize(
@@ -203,7 +213,7 @@ def test_unreadable_rows_are_named_and_in_no_sum(tmp_path: Path) -> None:
     ]
     bill = read(path, share="0.25")
     assert (bill.unreadable, bill.rows, [each.line for each in bill.named]) == (4, 17, [2, 3, 4, 5])
-    assert bill.sums.days == {DAY: SUMS}
+    assert bill.sums.periods == {PERIOD: {DAY: SUMS}}
 
 
 def test_a_field_without_an_end_loses_one_row_only(tmp_path: Path) -> None:
@@ -218,7 +228,7 @@ def test_a_field_without_an_end_loses_one_row_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tags", ["{", "not tags", '"a" "b"', "[]"])
 def test_tags_that_cannot_be_read_leave_a_disk_unmatched(tmp_path: Path, tags: str) -> None:
     path = written(tmp_path / "a.csv", changed(exports.customer(FLEET[:1]), {"tags": tags}))
-    assert read(path).sums.days == {DAY: {BillGroup.UNMATCHED: Decimal(FLEET[0].cost)}}
+    assert read(path).sums.periods == {PERIOD: {DAY: {BillGroup.UNMATCHED: Decimal(FLEET[0].cost)}}}
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
@@ -267,9 +277,10 @@ def test_nothing_is_lost_and_nothing_added(
 ) -> None:
     bill = read(written(tmp_path_factory.mktemp("bill") / "a.csv", export(lines)), rules=rules)
     total = sum(Fraction(each.cost) for each in lines)
-    assert sum(Fraction(amount) for sums in bill.sums.days.values() for amount in sums.values()) == total
+    days = [(day, sums) for period in bill.sums.periods.values() for day, sums in period.items()]
+    assert sum(Fraction(amount) for _, sums in days for amount in sums.values()) == total
     assert Fraction(bill.sums.total) == total
-    assert {str(day) for day in bill.sums.days} == {each.day for each in lines}
+    assert {str(day) for day, _ in days} == {each.day for each in lines}
 
 
 def test_rules_are_read_in_lower_case(tmp_path: Path) -> None:

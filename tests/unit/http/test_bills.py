@@ -28,6 +28,7 @@ DAY = date(2026, 10, 31)
 COSTS = {Component.COMPUTE: Decimal("3.1"), Component.ATTACH: Decimal("1.6"), Component.VOLUME: Decimal("0.0411")}
 SUMS = {"nodes": "4.992", "volumes": "0.0394520547945205", "unmatched": "-0.5"}
 BODY: dict[str, Any] = {
+    "period": "2026-10-01",
     "currency": "USD",
     "source": "FOCUS 1.0, EffectiveCost",
     "days": [{"day": "2026-10-31", "sums": SUMS}],
@@ -108,6 +109,17 @@ async def test_importing_again_replaces_days(services: Services) -> None:
         ("nodes", "0"),
         ("volumes", "1"),
     ]
+
+
+async def test_a_later_bill_adds_to_a_day(services: Services) -> None:
+    await call("import_bill", BODY)
+    late = BODY | {"period": "2026-11-01", "days": [{"day": "2026-10-31", "sums": {"nodes": "0.008"}}]}
+    for dry_run in (True, False, False):
+        report = read(await call("import_bill", late | {"dry_run": dry_run}))
+        assert [each["billed"] for each in report["days"] if each["group"] == "nodes"] == ["5.000"]
+    assert read(await call("show_bill", query="from=2026-10-31"))["days"] == report["days"]
+    again = read(await call("import_bill", BODY))
+    assert again["days"] == report["days"]
 
 
 async def test_a_dry_run_compares_and_stores_nothing(services: Services) -> None:
