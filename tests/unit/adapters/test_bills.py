@@ -83,7 +83,7 @@ def test_every_format_says_the_same(tmp_path: Path, source: str) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_gzip_and_a_byte_order_mark_are_read(tmp_path: Path, compressed: bool) -> None:
-    content = exports.enterprise().encode("utf-8-sig")
+    content = exports.focus().encode("utf-8-sig")  # whose first column is read
     path = tmp_path / "part_0.csv"  # what it is says the content, not the name
     path.write_bytes(gzip.compress(content) if compressed else content)
     assert read(path).sums.periods == {PERIOD: {DAY: SUMS}}

@@ -82,6 +82,11 @@ def test_the_rest_is_matched_by_type_and_group(resource: str, group: str, servic
     assert match(line(resource, group=group, service=service), RULES) == Match(found)
 
 
+def test_a_disk_whose_tags_cannot_be_read_is_nobodys() -> None:
+    disk = replace(line("Microsoft.Compute/disks/aks-pool-vmss_OsDisk_1"), tags=None)
+    assert match(disk, RULES) == Match(BillGroup.UNMATCHED)
+
+
 def test_named_node_groups_are_the_only_ones() -> None:
     rules = BillRules(node_groups=frozenset({"nodes-one"}), own_groups=frozenset({OWN}))
     machine = "Microsoft.Compute/virtualMachineScaleSets/aks"
