@@ -79,6 +79,8 @@ class CsvExport:
                     yield csv.reader(text)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Invalid((self._path.name, f"the file breaks off: get it again ({error})")) from error
+        except csv.Error as error:
+            raise Invalid((self._path.name, f"this is no CSV: {error}")) from error
         except OSError as error:
             raise Invalid((self._path.name, f"the file cannot be read: {error.strerror}")) from error
 

@@ -153,7 +153,9 @@ def test_all_that_is_wrong_is_in_one_message(tmp_path: Path) -> None:
     other = written(tmp_path / "other.csv", "Date,Cost,Cost,BillingCurrency\n")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "export.parquet").write_bytes(b"PAR1....")
-    paths = [focus, other, tmp_path / "empty.csv", tmp_path / "export.parquet", tmp_path / "none.csv"]
+    (tmp_path / "binary.csv").write_bytes(b"x" * 200_000)
+    names = ("empty.csv", "export.parquet", "binary.csv", "none.csv")
+    paths = [focus, other, *(tmp_path / each for each in names)]
     assert wrong(*paths) == [
         "focus.csv: the column EffectiveCost is missing (read as FOCUS 1.0)",
         "focus.csv: the column Tags is missing (read as FOCUS 1.0)",
@@ -165,6 +167,7 @@ def test_all_that_is_wrong_is_in_one_message(tmp_path: Path) -> None:
         "other.csv: the column Tags is missing (read as cost details)",
         "empty.csv: the file is empty",
         "export.parquet: this is Parquet: export CSV, which may be compressed by gzip",
+        "binary.csv: this is no CSV: field larger than field limit (131072)",
         "none.csv: the file cannot be read: No such file or directory",
     ]
 
