@@ -8,6 +8,7 @@ namespace, whose name has the instance's id, which is never used again.
 import argparse
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from decimal import Context, Decimal, InvalidOperation
 from pathlib import Path
@@ -155,10 +156,8 @@ def _texts[K: str](amounts: Mapping[K, Decimal]) -> dict[str, str]:
 
 
 def _share(text: str) -> Decimal:
-    try:
+    with suppress(InvalidOperation):  # no number
         share = Decimal(text) / 100
-    except InvalidOperation:
-        share = Decimal(-1)
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError("must be from 0 to 100")
-    return share
+        if 0 <= share <= 1:
+            return share
+    raise argparse.ArgumentTypeError("must be from 0 to 100")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from shared.domain.bill import BillGroup, Sums, amount_of
+from shared.domain.bill import BillGroup, Sums
 
 MAX_DAYS = 31  # of one import, which with the longest amounts is within the limit of a body
 _DAY = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}")
@@ -28,19 +28,10 @@ def _few(days: list[Any]) -> list[Any]:
     return days
 
 
-def _amount(value: str) -> str:
-    amount_of(value)
-    return value
-
-
 Day = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-10-31"]})
 ]
-Amount = Annotated[
-    str,
-    Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,40})?$", examples=["12.345678"]),
-    AfterValidator(_amount),
-]
+Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,40})?$", examples=["12.345678"])]
 
 
 class _Request(BaseModel):

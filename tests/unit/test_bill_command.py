@@ -128,7 +128,7 @@ def test_the_comparison_is_a_table(sent: list[Any], capsys: pytest.CaptureFixtur
     assert sent[-1] == ("GET", "reports/bill", None, {})
 
 
-@pytest.mark.parametrize("percent", ["-1", "101", "some"])
+@pytest.mark.parametrize("percent", ["-1", "101", "nan", "some"])
 def test_the_share_of_unreadable_rows_is_a_percent(
     sent: list[Any], capsys: pytest.CaptureFixture[str], percent: str
 ) -> None:
