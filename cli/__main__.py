@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx
 
-from cli import activity, clock, clusters, kubectl, stack, sweep, tenants
+from cli import activity, bill, clock, clusters, kubectl, stack, sweep, tenants
 from cli.api import ProblemError
+from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
 from cli.running import NoStackError, TargetError, running
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(clusters.run(options))
         case "sweep":
             return _run(sweep.run(options))
+        case "bill":
+            return _run(bill.run(options, bill.read(options)))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -157,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
+    bill.add_arguments(add("bill", "import Azure's bill, and show how far the cost ledger is off it, as an operator"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",
@@ -202,7 +206,7 @@ if __name__ == "__main__":
     try:
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
-    except (StackError, NoStackError, TargetError, ClockError, ProblemError) as error:
+    except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.adapters.tables.activity import TableActivityRepository
+from shared.adapters.tables.bills import TableBillRepository
 from shared.adapters.tables.clusters import TableClusterRepository
 from shared.adapters.tables.costs import TableCostLedger
 from shared.adapters.tables.due import TableDueIndex
@@ -26,6 +27,7 @@ from shared.application.activities.resume import ResumeTenant
 from shared.application.activities.stop import StopTenant
 from shared.application.admission import Admission
 from shared.application.advance_sweep import AdvanceSweep
+from shared.application.bills import Bills
 from shared.application.breakers import Breakers
 from shared.application.cancel import Cancel
 from shared.application.change_policy import ChangePolicy
@@ -38,6 +40,7 @@ from shared.application.idempotent_start import IdempotentStart
 from shared.application.instance_changes import InstanceChanges
 from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
+from shared.application.metered_days import MeteredDays
 from shared.application.metering import Metering
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
@@ -175,6 +178,12 @@ class UseCases:
             plans=plans,
             clock=clock,
             settings=settings.costs,
+        )
+        self.bills = Bills(
+            bills=TableBillRepository(tables),
+            ledger=MeteredDays(self.cost_ledger, prices.book.currency),
+            currency=prices.book.currency,
+            clock=clock,
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)

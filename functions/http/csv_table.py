@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,10 +18,15 @@ def csv_of(items: Sequence[BaseModel], model: type[BaseModel]) -> str:
     writer = csv.writer(text)
     writer.writerow(model.model_fields)
     for each in items:
-        writer.writerow(_cell(value) for value in each.model_dump(mode="json").values())
+        dumped = each.model_dump(mode="json")
+        writer.writerow(_cell(value, getattr(each, name)) for name, value in dumped.items())
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
-    """Return a value as a spreadsheet shows it: text that would be a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _cell(value: Any, of: Any) -> Any:
+    """Return a value as a spreadsheet shows it: text that would be a formula begins with an apostrophe.
+
+    A decimal is text in JSON, and a number here, which may be negative.
+    """
+    is_text = isinstance(value, str) and not isinstance(of, Decimal)
+    return f"'{value}" if is_text and value.startswith(_FORMULA) else value
