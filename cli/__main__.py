@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, clock, clusters, kubectl, stack, sweep, tenants
+from cli import activity, clock, clusters, kubectl, latency, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(clusters.run(options))
         case "sweep":
             return _run(sweep.run(options))
+        case "latency":
+            return _run(latency.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -157,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
+    latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",

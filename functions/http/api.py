@@ -1,6 +1,17 @@
 """All routes of the API: importing a module registers its routes."""
 
-from functions.http import activity, clusters, health, operations, reconciliations, reference, sweeps, tenants, visits
+from functions.http import (
+    activity,
+    clusters,
+    health,
+    operations,
+    reconciliations,
+    reference,
+    reports,
+    sweeps,
+    tenants,
+    visits,
+)
 from functions.http.endpoint import ROUTES, bp
 
 __all__ = [
@@ -12,6 +23,7 @@ __all__ = [
     "operations",
     "reconciliations",
     "reference",
+    "reports",
     "sweeps",
     "tenants",
     "visits",

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -22,5 +22,10 @@ def csv_of(items: Sequence[BaseModel], model: type[BaseModel]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as a spreadsheet shows it: text that would be a formula begins with an apostrophe."""
+    """Return a value as a spreadsheet shows it: text that would be a formula begins with an apostrophe.
+
+    An object is one text, of its names with their values.
+    """
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}: {each}" for name, each in cast("dict[str, Any]", value).items())
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
