@@ -3,11 +3,8 @@
 import argparse
 import json
 from collections.abc import Sequence
-from itertools import groupby
-from typing import Any
 
-import plotext
-from rich.console import Console
+from rich.bar import Bar
 from rich.table import Table
 
 from cli.api import Json
@@ -15,8 +12,7 @@ from cli.output import console
 from cli.running import connect
 
 QUANTILES = ("p50", "p95", "p99")
-BARS = {"p95": "█", "p50": "░"}  # told apart without colours too
-MAX_WIDTH = 100  # columns of a chart
+BAR_COLUMNS = 60
 KINDS = ("provision", "hibernate", "wake", "delete", "sweep")
 GROUPINGS = ("none", "day", "week", "outcome", "cluster", "plan", "step")
 
@@ -28,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", metavar="DAY", help="first day in UTC, such as 2026-03-01 (default: 6 days before)")
     parser.add_argument("--to", metavar="DAY", help="last day in UTC (default: today)")
     parser.add_argument("--by", choices=GROUPINGS, default="none", help="what has a line of its own")
-    parser.add_argument("--plot", action="store_true", help="draw p50 and p95 of each line too")
+    parser.add_argument("--plot", action="store_true", help="draw p50 and p95 of each line as bars too")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -43,8 +39,7 @@ async def run(options: argparse.Namespace) -> int:
     out = console()
     out.print(_table(report), f"\n{_footer(report)}")
     if options.plot:
-        for kind, lines in groupby(report["items"], key=lambda line: line["kind"]):
-            _plot(out, kind, [each for each in lines if each["p50"] is not None])
+        out.print(_chart([each for each in report["items"] if each["p95"] is not None]))
     return 0
 
 
@@ -73,16 +68,16 @@ def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _plot(out: Console, kind: str, lines: Sequence[Json]) -> None:
-    """Draw a horizontal bar for each quantile of each line, the first line on top."""
-    if not lines:
-        return
-    top_down = lines[::-1]
-    figure: Any = plotext.figure
-    figure.clear()
-    figure.plot_size(min(MAX_WIDTH, out.width), (len(BARS) + 1) * len(lines) + 4)
-    figure.title(f"{kind}, seconds: {', '.join(f'{bar} {name}' for name, bar in BARS.items())}")
-    heights = [[each[name] for each in top_down] for name in BARS]
-    names = [each["group"] or kind for each in top_down]
-    figure.draw(figure.bar(names, heights, marker=list(BARS.values()), orientation="h", lines=False))
-    print(figure.build().string(colorless=True))
+def _chart(lines: Sequence[Json]) -> Table:
+    """Return a bar for p50 and p95 of each line; all lines of a kind have one scale."""
+    longest = {each["kind"]: 0.0 for each in lines}
+    for each in lines:
+        longest[each["kind"]] = max(longest[each["kind"]], each["p95"])
+    chart = Table("", "", "", "", "seconds", box=None)
+    for each in lines:
+        names = each["kind"], each["group"]
+        for quantile in ("p50", "p95"):
+            bar = Bar(longest[each["kind"]] or 1.0, 0, each[quantile], width=BAR_COLUMNS)
+            chart.add_row(*names, quantile, bar, _seconds(each[quantile]))
+            names = "", ""
+    return chart

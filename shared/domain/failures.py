@@ -38,13 +38,15 @@ _BY_STATUS = {
     ),
     **dict.fromkeys(("CrashLoopBackOff", "BackOff", "Failed", "Error", "OOMKilled"), FailureClass.CRASH),
     **dict.fromkeys(("FailedMount", "FailedAttachVolume", "ProvisioningFailed"), FailureClass.VOLUME),
-    **dict.fromkeys(("Unschedulable", "NotTriggerScaleUp", "TriggeredScaleUp", "Evicted"), FailureClass.NO_ROOM),
+    **dict.fromkeys(("Unschedulable", "NotTriggerScaleUp", "Evicted"), FailureClass.NO_ROOM),
     "FailedCreate": FailureClass.REFUSED,  # of a pod: by a quota or an admission webhook
 }
 
 
 def class_of_status(status: PodStatus) -> FailureClass:
     """Return the class of what keeps a tenant from becoming ready; `timeout` if Kubernetes gives no known reason."""
+    if status.adding_node:
+        return FailureClass.NO_ROOM
     return _BY_STATUS.get(status.reason, FailureClass.TIMEOUT)
 
 

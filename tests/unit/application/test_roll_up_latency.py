@@ -170,7 +170,9 @@ async def test_a_late_row_during_a_run_is_not_lost() -> None:
     async def raced(schedule: tuple[int, ...]) -> tuple[int, int]:
         ledger = Ledger()
         await ledger.record(new_sample(TODAY))
-        await ledger.hours(72)
+        await ledger.run()
+        ledger.clock.advance(3 * DAY.total_seconds())
+        await ledger.run()
         await ledger.record(new_sample(TODAY))
         faults = [each.faults for each in ledger.workers]
         late = partial(ledger.record, new_sample(TODAY), worker=1)
