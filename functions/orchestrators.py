@@ -8,6 +8,7 @@ from typing import Any
 import azure.durable_functions as df
 from durabletask import task
 
+from shared.domain.failures import FailureClass
 from shared.domain.workflow import SWEEP_ACTIVITY, Activity, Outcome, SweepProgress, Verdict, Work
 
 bp = df.Blueprint()
@@ -66,7 +67,7 @@ def _try(ctx: task.OrchestrationContext, work: Work, activities: Sequence[Activi
             ctx.continue_as_new(work.encode())
         if outcome.verdict is not Verdict.FAILED:
             return outcome.verdict
-        work = replace(work, reason=outcome.reason)
+        work = replace(work, reason=outcome.reason, failure=outcome.failure)
     return (yield from _persist(ctx, undo, work))
 
 
@@ -119,5 +120,6 @@ def _call(ctx: task.OrchestrationContext, activity: Activity, work: Work) -> Ste
     try:
         result = yield ctx.call_activity(activity, input=work.encode(), retry_policy=UNEXPECTED)
     except task.TaskFailedError as error:
-        return Outcome(Verdict.FAILED, f"{activity} broke off: {error.details.error_type}")
+        reason = f"{activity} broke off: {error.details.error_type}"
+        return Outcome(Verdict.FAILED, reason, failure=FailureClass.UNEXPECTED)
     return Outcome.decode(result)

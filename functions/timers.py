@@ -79,6 +79,12 @@ async def meter_costs(timer: func.TimerRequest) -> None:
     await _until_next_time("metering", container().metering.run())
 
 
+@bp.timer_trigger(schedule="0 7 * * * *", arg_name="timer", run_on_startup=False)
+async def roll_up_latency(timer: func.TimerRequest) -> None:
+    """Roll up how long operations took, by day, once an hour."""
+    await _until_next_time("rolling up latency", container().roll_up_latency.run())
+
+
 @bp.timer_trigger(schedule="0 17 3 * * *", arg_name="timer", run_on_startup=False)
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:

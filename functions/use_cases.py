@@ -11,6 +11,7 @@ from shared.adapters.tables.costs import TableCostLedger
 from shared.adapters.tables.due import TableDueIndex
 from shared.adapters.tables.idempotency import TableIdempotencyRepository
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.latency_rollups import TableLatencyRollupRepository
 from shared.adapters.tables.prices import TablePriceRepository
 from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.reservations import TableReservationRepository
@@ -52,8 +53,10 @@ from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
 from shared.application.refresh_prices import RefreshPrices
+from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
+from shared.application.roll_up_latency import RollUpLatency
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
@@ -110,6 +113,8 @@ class UseCases:
         self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
         self.findings = findings = TableReconciliationRepository(tables)
         keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
+        latency = TableLatencyRepository(tables)
+        rollups = TableLatencyRollupRepository(tables)
         connections = connect(clusters)
         self.breakers = breakers = Breakers(clusters=clusters, connections=connections, clock=clock)
         self.admission = admission = Admission(
@@ -195,6 +200,7 @@ class UseCases:
             tenants=tenants,
             clusters=clusters,
             findings=findings,
+            latency=latency,
             connections=connections,
             admission=admission,
             breakers=breakers,
@@ -225,6 +231,7 @@ class UseCases:
             activity=activity,
             dormancy=self.dormancy,
             hibernations=self.sleep,
+            latency=latency,
             plans=plans,
             clock=clock,
             settings=settings.sweep,
@@ -249,11 +256,13 @@ class UseCases:
             settings=settings.reconciliation,
         )
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
+        self.roll_up_latency = RollUpLatency(latency=latency, rollups=rollups, clock=clock, settings=settings.retention)
+        self.report_latency = ReportLatency(rollups)
         self.registry = ClusterRegistry(clusters, connections)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections, clock=clock)
         ports = ActivityPorts(
             tenants=tenants,
-            latency=TableLatencyRepository(tables),
+            latency=latency,
             connections=connections,
             changes=changes,
             admission=admission,

@@ -141,6 +141,9 @@ class RetentionSettings(_Section):
 
     latency_days: Annotated[int, Field(ge=1, le=3650)] = 93
     """Days that the seconds of an operation's steps are kept after its end (Azure Monitor keeps metrics for 93)."""
+    latency_rollup_days: Annotated[int, Field(ge=1, le=3650)] = 1095
+    """Days that the daily roll-ups of latency are kept, which reports read (three years, to compare a quarter with the
+    same one of the years before)."""
     operation_days: Annotated[int, Field(ge=31, le=3650)] = 93
     """Days that an operation is kept after its end, at least 31, which is longer than an idempotency key can stand for
     it. A tenant's last operation is always kept. The default is that of the latency rows, so that each still has its

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -26,7 +26,10 @@ def csv_of(items: Sequence[BaseModel], model: type[BaseModel]) -> str:
 def _cell(value: Any, of: Any) -> Any:
     """Return a value as a spreadsheet shows it: text that would be a formula begins with an apostrophe.
 
-    A decimal is text in JSON, and a number here, which may be negative.
+    An object is one text, of its names with their values. A decimal is text in JSON, and a number here, which may be
+    negative.
     """
+    if isinstance(value, dict):
+        value = ", ".join(f"{name}: {each}" for name, each in cast("dict[str, Any]", value).items())
     is_text = isinstance(value, str) and not isinstance(of, Decimal)
     return f"'{value}" if is_text and value.startswith(_FORMULA) else value

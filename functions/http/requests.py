@@ -4,7 +4,7 @@ import contextlib
 import re
 import ssl
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ DEFAULT_ACTOR, MAX_ACTOR_LENGTH = "api", 100  # characters
 NO_ADDRESS = "^[^@]*$"  # no e-mail address: the audit trail outlives the tenant
 _JOINERS = "\u200c\u200d"
 _TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+_DAY = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}")
 MAX_ENTRIES = 500  # of a batch, which with the longest names is within the limit of a body
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # items of a page
 
@@ -94,6 +95,13 @@ def _time(value: Any) -> Any:
     raise ValueError("give a time with its zone, of this millennium, such as 2026-03-01T12:00:00Z")
 
 
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        with contextlib.suppress(ValueError):  # no such day
+            return date.fromisoformat(value)
+    raise ValueError("give a day of this millennium, such as 2026-03-01")
+
+
 def _few(entries: list[Any]) -> list[Any]:
     if len(entries) > MAX_ENTRIES:
         raise ValueError(f"give at most {MAX_ENTRIES} entries")
@@ -131,6 +139,11 @@ Time = Annotated[
     datetime,
     BeforeValidator(_time),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-03-01T12:00:00Z"]}),
+]
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": f"^{_DAY.pattern}$", "examples": ["2026-03-01"]}),
 ]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
 MaxInstances = Annotated[int, Field(ge=1, le=100_000)]

@@ -13,12 +13,14 @@ from shared.application.ports.activity import ActivityRepository
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.due import DueIndex, DueTenant
+from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.sweeps import SweepRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.activity import Watch
 from shared.domain.dormancy import RECHECK, Outcome
+from shared.domain.latency import sample_of_sweep
 from shared.domain.operations import Operation, OperationState, seconds_between
 from shared.domain.plans import Plans
 from shared.domain.slugs import Slug
@@ -94,6 +96,7 @@ class AdvanceSweep:
         activity: ActivityRepository,
         dormancy: Dormancy,
         hibernations: Hibernations,
+        latency: LatencyRepository,
         plans: Plans,
         clock: Clock,
         settings: SweepSettings,
@@ -106,6 +109,7 @@ class AdvanceSweep:
         self._activity = activity
         self._dormancy = dormancy
         self._hibernations = hibernations
+        self._latency = latency
         self._plans = plans
         self._clock = clock
         self._settings = settings
@@ -125,8 +129,11 @@ class AdvanceSweep:
                 watches = await self._activity.watches()
                 while stored is not None and stored.value.is_open:
                     stored, wait = await self._step(stored, watches, workflows)
-                    if wait or self._clock.monotonic() - began >= MAX_SECONDS:
-                        return SweepProgress(ended=not stored.value.is_open, wait=wait)
+                    is_over = wait or self._clock.monotonic() - began >= MAX_SECONDS
+                    if is_over and stored.value.is_open:
+                        return SweepProgress(ended=False, wait=wait)
+                if stored is not None and not stored.value.start.dry_run:
+                    await self._latency.record(sample_of_sweep(stored.value), now=self._clock.now())
                 return SweepProgress(ended=True)
             except Conflict:
                 return SweepProgress(ended=False, wait=CONFLICT_PAUSE_SECONDS)

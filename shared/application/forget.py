@@ -7,12 +7,14 @@ from shared.application.breakers import Breakers
 from shared.application.idempotent_start import Caller
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.reconciliations import ReconciliationRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.saved_changes import save_change
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.latency import sample_of
 from shared.domain.operations import age
 from shared.domain.reconciliation import first_seen, forgotten
 from shared.domain.slugs import Slug
@@ -36,6 +38,7 @@ class Forget:
         tenants: TenantRepository,
         clusters: ClusterRepository,
         findings: ReconciliationRepository,
+        latency: LatencyRepository,
         connections: ClusterConnections,
         admission: Admission,
         breakers: Breakers,
@@ -45,6 +48,7 @@ class Forget:
         self._tenants = tenants
         self._clusters = clusters
         self._findings = findings
+        self._latency = latency
         self._connections = connections
         self._admission = admission
         self._breakers = breakers
@@ -77,6 +81,7 @@ class Forget:
             if not tenant.instance and not operation.is_open:
                 # An earlier request may have stopped before this.
                 await self._release(operation.cluster, operation.instance, workflows)
+                await self._latency.record(sample_of(tenant), now=self._clock.now())
                 return tenant
             if not tenant.is_done_with(tenant.instance):
                 await self._ensure_lost(tenant)
@@ -103,6 +108,8 @@ class Forget:
             except Conflict:
                 continue
             await self._release(tenant.cluster, tenant.instance, workflows)
+            if operation.is_open:
+                await self._latency.record(sample_of(after), now=self._clock.now())
             return after
         raise Conflict(f"{slug} is changing too fast to be forgotten; send the request again")
 

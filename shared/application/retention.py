@@ -38,6 +38,10 @@ class Retention:
         ended = await asyncio.gather(
             self._run("idempotency keys", records.purge_idempotency_keys(now=now)),
             self._run("latency rows", records.purge_latency(before=now - timedelta(days=keep.latency_days))),
+            self._run(
+                "latency roll-ups",
+                records.purge_latency_rollups(before=now - timedelta(days=keep.latency_rollup_days)),
+            ),
             self._run("operations", records.purge_operations(before=now - timedelta(days=keep.operation_days))),
             self._run("audit entries", records.purge_audit(before=now - timedelta(days=keep.audit_days))),
             self._run("activity", records.purge_activity(before=now - timedelta(days=keep.activity_days))),

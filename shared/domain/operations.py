@@ -12,6 +12,7 @@ from typing import NewType
 
 from shared.domain.base32 import ALPHABET, base32
 from shared.domain.clusters import NO_CLUSTER, ClusterName
+from shared.domain.failures import FailureClass
 from shared.domain.instances import NO_INSTANCE, InstanceId
 from shared.domain.lifecycle import KindRules, OperationKind, StepName, rules_of
 from shared.domain.slugs import Slug
@@ -66,12 +67,12 @@ class Operation:
     """One change of one tenant.
 
     `instance` is the one it is about; `cluster` is where it is done, once that is known; `heartbeat_at` is the last
-    time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person; `actor` is
-    who asked for it; `waited_seconds` is how long activities have waited for it to become ready, as they recorded it,
-    `node_seconds` how long for a node that was being added, and `doubt_seconds` how long, without a break, though it
-    could hardly become ready; `restarts` counts how often recovery started its
-    orchestration again, and `moves` how often it got another instance; `kept_volumes` names the volumes that stay
-    after a removal, because the cluster keeps them.
+    time that something wrote progress; `reason` says why it failed or was cancelled, in text for a person, and
+    `failure` is the class of that, for counting; `actor` is who asked for it; `waited_seconds` is how long activities
+    have waited for it to become ready, as they recorded it, `node_seconds` how long for a node that was being added,
+    and `doubt_seconds` how long, without a break, though it could hardly become ready; `restarts` counts how often
+    recovery started its orchestration again, and `moves` how often it got another instance; `kept_volumes` names the
+    volumes that stay after a removal, because the cluster keeps them.
     """
 
     id: OperationId
@@ -87,6 +88,7 @@ class Operation:
     instance: InstanceId = NO_INSTANCE
     cluster: ClusterName = NO_CLUSTER
     reason: str = ""
+    failure: FailureClass = FailureClass.NONE
     cancel_requested: bool = False
     waited_seconds: float = 0.0
     node_seconds: float = 0.0
@@ -199,8 +201,11 @@ class Operation:
         )
         return replace(self, steps=steps, heartbeat_at=now)
 
-    def fail_step(self, now: datetime, reason: str) -> "Operation":
-        """End the running step as failed and skip those not begun; the operation stays open, for its compensation."""
+    def fail_step(self, now: datetime, reason: str, failure: FailureClass = FailureClass.UNEXPECTED) -> "Operation":
+        """End the running step as failed and skip those not begun; the operation stays open, for its compensation.
+
+        The class of its first failure stays: what goes wrong with its compensation is another matter.
+        """
         steps: list[Step] = []
         for step in self.steps:
             if step.state is StepState.RUNNING:
@@ -209,7 +214,8 @@ class Operation:
                 steps.append(replace(step, state=StepState.SKIPPED))
             else:
                 steps.append(step)
-        return replace(self, steps=tuple(steps), reason=reason, heartbeat_at=now)
+        first = failure if self.failure is FailureClass.NONE else self.failure
+        return replace(self, steps=tuple(steps), reason=reason, failure=first, heartbeat_at=now)
 
     def finish(self, state: OperationState, now: datetime) -> "Operation":
         """Reach the end: a step still running is done, one never begun is skipped."""

@@ -152,6 +152,7 @@ class Sweep:
         start: How it began; the index is read up to that time.
         state: Where it stands.
         heartbeat_at: When something was last done.
+        acting_at: When it began to act, if it did.
         ended_at: When it ended.
         reason: Why it was refused or stopped.
         position: How far it has come in the index.
@@ -164,6 +165,7 @@ class Sweep:
     start: SweepStart
     heartbeat_at: datetime
     state: SweepState = SweepState.DECIDING
+    acting_at: datetime | None = None
     ended_at: datetime | None = None
     reason: str = ""
     position: Position = Position()
@@ -220,7 +222,7 @@ class Sweep:
 
     def acting(self, now: datetime) -> "Sweep":
         """Return it as it begins to act."""
-        return replace(self, state=SweepState.ACTING, heartbeat_at=now)
+        return replace(self, state=SweepState.ACTING, acting_at=now, heartbeat_at=now)
 
     def ended(self, state: SweepState, now: datetime, reason: str = "") -> "Sweep":
         """Return it at its end."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from shared.domain.failures import FailureClass
 from shared.domain.operations import OperationId
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import SweepId
@@ -36,12 +37,13 @@ class Verdict(StrEnum):
 class Work:
     """An orchestration's input, and its activities'.
 
-    `reason` says why the operation failed, for the activity that compensates.
+    `reason` says why the operation failed, and `failure` is the class of that, for the activity that compensates.
     """
 
     slug: Slug
     operation_id: OperationId
     reason: str = ""
+    failure: FailureClass = FailureClass.NONE
 
     def encode(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -54,6 +56,7 @@ class Work:
             slug=Slug(payload["slug"]),
             operation_id=OperationId(payload["operation_id"]),
             reason=str(payload["reason"]),
+            failure=_failure(payload),
         )
 
 
@@ -63,12 +66,13 @@ class Outcome:
 
     DONE goes on to the next step; RETRY asks to be called again after `wait` seconds; QUEUED ends the orchestration,
     which is started again when the operation has a slot; FAILED gives the reason for which the operation cannot
-    succeed; ENDED says that the operation has ended already.
+    succeed, with its class; ENDED says that the operation has ended already.
     """
 
     verdict: Verdict
     reason: str = ""
     wait: float = 0.0
+    failure: FailureClass = FailureClass.NONE
 
     def encode(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -77,7 +81,8 @@ class Outcome:
     @classmethod
     def decode(cls, payload: Mapping[str, Any]) -> Self:
         """Return the outcome that `encode` made this JSON from; raises ValueError for an unknown verdict."""
-        return cls(Verdict(payload["verdict"]), str(payload["reason"]), float(payload["wait"]))
+        reason, wait = str(payload["reason"]), float(payload["wait"])
+        return cls(Verdict(payload["verdict"]), reason, wait, _failure(payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +116,7 @@ class SweepProgress:
     def decode(cls, payload: Mapping[str, Any]) -> Self:
         """Return the progress that `encode` made this JSON from."""
         return cls(bool(payload["ended"]), float(payload["wait"]))
+
+
+def _failure(payload: Mapping[str, Any]) -> FailureClass:
+    return FailureClass(payload.get("failure", FailureClass.NONE))  # a history of before may go on without it

@@ -14,12 +14,14 @@ from shared.adapters.tables import latency
 from shared.adapters.tables.idempotency import PERIOD_LIFETIMES, TableIdempotencyRepository
 from shared.adapters.tables.keys import shard
 from shared.adapters.tables.latency import TableLatencyRepository
+from shared.adapters.tables.latency_rollups import TableLatencyRollupRepository
 from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage, Upsert
 from shared.adapters.tables.tenants import TableTenantRepository
 from shared.application.ports.stored import Stored
 from shared.domain.idempotency import Claim
-from shared.domain.lifecycle import OperationKind
+from shared.domain.latency import LatencyKind, sample_of
+from shared.domain.latency_rollup import roll_up
 from shared.domain.operations import OperationId, OperationState
 from shared.domain.tenants import AuditEntry, Tenant
 from shared.errors import NotFound
@@ -72,12 +74,25 @@ async def test_latency_rows_go_by_their_day(storage: TableStorage, old: TableOld
     cutoff = datetime(1985, 3, 1, 3, tzinfo=UTC)
     tenants = [ended(cutoff + number * DAY) for number in (-400, -31, -1, 0, 1)]
     for each in tenants:
-        await TableLatencyRepository(storage).record(each)
+        await TableLatencyRepository(storage).record(sample_of(each), now=each.changed_at)
     assert await total(old.purge_latency(before=cutoff)) == 3
     assert await total(old.purge_latency(before=cutoff)) == 0
     for each in tenants[3:]:
-        partition = latency.partition(OperationKind.PROVISION, each.changed_at)
+        partition = latency.partition(LatencyKind.PROVISION, each.changed_at.date())
         await storage.get(latency.TABLE, partition, each.operation.id)
+
+
+async def test_latency_rollups_go_by_their_day(storage: TableStorage, old: TableOldRecords) -> None:
+    cutoff = datetime(1985, 3, 1, 3, tzinfo=UTC)
+    rollups = TableLatencyRollupRepository(storage)
+    for days in (-400, -1, 0, 1):
+        sample = sample_of(ended(cutoff + days * DAY))
+        before = await rollups.of_day(sample.kind, sample.day)
+        await rollups.replace(before, roll_up(sample.kind, sample.day, [sample]))
+    assert await total(old.purge_latency_rollups(before=cutoff)) == 2
+    assert await total(old.purge_latency_rollups(before=cutoff)) == 0
+    left = rollups.between(LatencyKind.PROVISION, datetime(1980, 1, 1, tzinfo=UTC).date(), (cutoff + DAY).date())
+    assert [each.day async for each in left] == [cutoff.date(), (cutoff + DAY).date()]
 
 
 async def test_operations_and_audit_entries_go_by_age(

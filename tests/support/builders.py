@@ -1,6 +1,7 @@
 """Values for tests, with everything filled in that a test does not care about."""
 
 from dataclasses import replace
+from datetime import UTC, date, datetime, time
 from functools import cache
 from secrets import token_hex
 from typing import Any
@@ -13,9 +14,11 @@ from shared.adapters.assets import load_assets
 from shared.adapters.plans import load_plans
 from shared.adapters.prices import load_prices
 from shared.domain.clusters import Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
+from shared.domain.failures import FailureClass
 from shared.domain.instances import new_instance_id
+from shared.domain.latency import LatencyKind, Sample
 from shared.domain.lifecycle import OperationKind, TenantState
-from shared.domain.operations import new_operation
+from shared.domain.operations import OperationState, new_operation
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.domain.workloads import Workload
@@ -123,3 +126,22 @@ def signup_body(slug: str, **fields: str) -> dict[str, Any]:
     """Return the body of a good signup, with some fields changed."""
     body = {"slug": slug, "plan": "trial", "region": "local", "email": "a@example.com", "display_name": "A"}
     return body | fields
+
+
+def new_sample(day: date, *, seconds: float = 9.0, **fields: Any) -> Sample:
+    """Return how long a signup took that ended on a day, with some fields changed; a third of it was work."""
+    usual: dict[str, Any] = {
+        "id": f"acme.{token_hex(10)}",
+        "kind": LatencyKind.PROVISION,
+        "ended_at": datetime.combine(day, time(13, tzinfo=UTC)),
+        "outcome": OperationState.SUCCEEDED,
+        "failure": FailureClass.NONE,
+        "cluster": "one",
+        "plan": "trial",
+        "version": "1.0.0",
+        "slug": "acme",
+        "queued_seconds": seconds / 3,
+        "total_seconds": seconds,
+        "steps": {"place": seconds / 3, "apply": seconds / 3, "start": seconds / 3},
+    }
+    return Sample(**(usual | fields))

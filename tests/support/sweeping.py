@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.adapters.tables.activity import TableActivityRepository
 from shared.adapters.tables.due import TableDueIndex
+from shared.adapters.tables.latency import TableLatencyRepository
 from shared.adapters.tables.reservations import TableReservationRepository
 from shared.adapters.tables.storage import TableStorage
 from shared.adapters.tables.sweeps import TableSweepRepository
@@ -107,6 +108,7 @@ class SweepWorker:
             activity=known,
             dormancy=Dormancy(activity=known, plans=PLANS, clock=clock, settings=activity),
             hibernations=self.hibernations,
+            latency=TableLatencyRepository(tables),
             plans=PLANS,
             clock=clock,
             settings=settings,

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from cli import clusters, stack, sweep
+from cli import clusters, latency, stack, sweep
 from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
 from local.gateway.process import GatewayProcess
 from local.stack import Stack
+from shared.domain.latency import LatencyKind
+from shared.domain.latency_report import Grouping
 from tests.support.builders import PLANS
 
 TENANT: Json = {
@@ -247,6 +250,71 @@ def test_an_interrupted_sweep_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: p
     respond(monkeypatch, {"POST sweeps": SWEEP})
     assert main(["sweep"]) == INTERRUPTED
     assert f"berth: interrupted\n{sweep.HOW_TO_STOP}\n" in capsys.readouterr().err
+
+
+LATENCY_LINE: Json = {
+    "kind": "provision",
+    "group": "2026-W09",
+    "count": 20,
+    "failures": 3,
+    "reasons": {"image": 2, "timeout": 1},
+    "error": 0.01,
+    "mean": 5.5,
+    "p50": 4.0,
+    "p95": 12.25,
+    "p99": 14.0,
+    "waiting_mean": 4.5,
+}
+LATENCY: Json = {
+    "first_day": "2026-02-23",
+    "last_day": "2026-03-08",
+    "by": "week",
+    "rolled_at": "2026-03-08T12:07:00.000Z",
+    "items": [LATENCY_LINE, LATENCY_LINE | {"group": "2026-W10", "p50": 2.0, "p95": 6.0}],
+}
+
+
+def test_latency_is_shown_as_a_table_and_a_chart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    respond(monkeypatch, {"GET reports/latency": LATENCY})
+    assert main(["latency", "--by", "week", "--plot"]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    row = ["provision", "2026-W09", "20", "3", "4.00", "12.25", "14.00", "5.50", "4.50", "2", "image,", "1", "timeout"]
+    assert row in lines
+    assert "as of 2026-03-08T12:07:00.000Z; quantiles are within 1 %" in out
+    bars = [line.count("█") for line in out.splitlines() if "█" in line]
+    assert bars == [19, 60, 9, 29]  # of 60 columns: 4, 12.25, 2 and 6 seconds
+    assert [word for word in lines[-1] if "█" not in word] == ["p95", "6.00"]
+
+
+def test_latency_of_nothing_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    respond(monkeypatch, {"GET reports/latency": LATENCY | {"items": [], "rolled_at": None}})
+    assert main(["latency", "--plot"]) == 0
+    assert "nothing has ended from 2026-02-23 to 2026-03-08, as of no roll-up yet" in capsys.readouterr().out
+
+
+def test_latency_asks_for_what_the_options_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    async def request(*arguments: Any, params: Any, **_: Any) -> httpx.Response:
+        asked.append((*arguments[1:], params))
+        return httpx.Response(200, json=LATENCY)
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", request)
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BERTH_KEY", "key")
+    assert main(["latency", "--kind", "wake", "--from", "2026-03-01", "--to", "2026-03-08", "--json"]) == 0
+    query = {"kind": "wake", "from": "2026-03-01", "to": "2026-03-08", "by": "none"}
+    assert asked == [("GET", "/api/reports/latency", query)]
+    assert json.loads(capsys.readouterr().out) == LATENCY
+
+
+def test_latency_knows_all_kinds_and_groupings() -> None:
+    assert (tuple(LatencyKind), tuple(Grouping)) == (latency.KINDS, latency.GROUPINGS)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_an_error_for_which_nobody_waits_is_not_lost() -> None:
         await asyncio.sleep(10)
         raise Transient("it does not respond")
 
-    async def give_up() -> None:
+    async def stop_waiting() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(str(context["message"])))
         shared = SingleFlight(fail)
         with time_budget(1), pytest.raises(Transient, match="no response in time"):
@@ -108,5 +108,5 @@ def test_an_error_for_which_nobody_waits_is_not_lost() -> None:
         del shared
         gc.collect()
 
-    run_instantly(give_up())
+    run_instantly(stop_waiting())
     assert not lost

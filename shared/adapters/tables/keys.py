@@ -1,11 +1,12 @@
-"""Partition keys and row keys of the table `tenants`, and the tokens of all lists."""
+"""Partition keys and row keys of the tables, and the tokens of all lists."""
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 
-from shared.domain.operations import newest_first
+from shared.domain.latency_rollup import RollupKey
+from shared.domain.operations import OperationState, newest_first
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
 from shared.domain.uses import Transition
@@ -52,6 +53,29 @@ def due_key(slug: str, at: datetime) -> str:
 def due_end(until: datetime) -> str:
     """Return what sorts right after the `due_key` of every tenant that is due at a moment."""
     return f"due:{until.astimezone(UTC):%Y%m%d%H%M};"
+
+
+def rollup_key(day: date, key: RollupKey) -> str:
+    """Return the row key of a daily roll-up; no name of an outcome, a cluster or a plan has a colon."""
+    return f"{day:%Y%m%d}:{key.outcome}:{key.cluster}:{key.plan}"
+
+
+def read_rollup_key(text: str) -> tuple[date, RollupKey]:
+    """Return what a `rollup_key` was made of; raises ValueError for anything else."""
+    day, outcome, cluster, plan = text.split(":")
+    return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(), RollupKey(
+        OperationState(outcome), cluster, plan
+    )
+
+
+def rollup_start(day: date) -> str:
+    """Return what sorts right before each `rollup_key` of a day."""
+    return f"{day:%Y%m%d}:"
+
+
+def rollup_end(day: date) -> str:
+    """Return what sorts right after each `rollup_key` of a day."""
+    return f"{day:%Y%m%d};"
 
 
 def operation_key(operation_id: str) -> str:

@@ -1,12 +1,23 @@
-"""The table `latency`: one row for each ended operation, with the seconds of every step."""
+"""The table `latency`: one row for each ended operation, with the seconds of every step.
 
-from datetime import datetime
-from typing import Any
+| PartitionKey | RowKey | what |
+|---|---|---|
+| KIND-YYYYMMDD | OPERATION-ID | an operation of a kind that ended on that day in UTC; a sweep has the kind `sweep` |
 
-from shared.adapters.tables.rows import with_schema
-from shared.adapters.tables.storage import TableStorage, Upsert
-from shared.domain.lifecycle import OperationKind
-from shared.domain.tenants import Tenant
+Each has `queued_seconds` (from the request to the first work), `total_seconds`, and `NAME_seconds` for each step that
+ran. `wait_steps` names the steps in which berth only waits; `waiting_seconds` is all waiting, `work_seconds` the rest.
+`failure` is the class of the reason why it did not succeed.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from shared.adapters.tables import latency_rollups
+from shared.adapters.tables.rows import readable, with_schema
+from shared.adapters.tables.storage import Row, TableStorage, Upsert
+from shared.domain.failures import FailureClass
+from shared.domain.latency import STEPS, WAIT_STEPS, LatencyKind, Sample
+from shared.domain.operations import OperationState
 
 TABLE = "latency"
 
@@ -17,31 +28,65 @@ class TableLatencyRepository:
     def __init__(self, tables: TableStorage) -> None:
         self._tables = tables
 
-    async def record(self, tenant: Tenant) -> None:
-        """Keep the durations of a tenant's ended operation; writing it twice leaves one row.
+    async def record(self, sample: Sample, *, now: datetime) -> None:
+        """Keep how long an ended operation took, and mark its day if that is not today."""
+        await self._tables.transact(TABLE, [Upsert(_row(sample))])
+        if sample.day != now.astimezone(UTC).date():
+            # After the row: whoever finds the mark finds the row too.
+            await self._tables.transact(latency_rollups.TABLE, [Upsert(latency_rollups.late_row(sample.day))])
 
-        The row has PartitionKey KIND-YYYYMMDD of its end, `queued_seconds` (from the request to the first work),
-        `total_seconds`, and `NAME_seconds` for each step that ran.
-        """
-        operation = tenant.operation
-        ended = operation.finished_at or operation.heartbeat_at
-        row: dict[str, Any] = {
-            "PartitionKey": partition(operation.kind, ended),
-            "RowKey": operation.id,
-            "slug": tenant.slug,
-            "plan": tenant.plan,
-            "cluster": operation.cluster,
-            "outcome": operation.state.value,
-            "ended_at": ended,
-            "queued_seconds": operation.queued_seconds,
-            "total_seconds": operation.total_seconds,
-        }
-        for step in operation.steps:
-            if step.seconds is not None:
-                row[f"{step.name}_seconds"] = step.seconds
-        await self._tables.transact(TABLE, [Upsert(with_schema(row))])
+    async def of_day(self, kind: LatencyKind, day: date) -> Sequence[Sample]:
+        """Return all operations of a kind that ended on a day in UTC; a row that cannot be read is skipped."""
+        rows = self._tables.query(TABLE, "PartitionKey eq @partition", {"partition": partition(kind, day)})
+        return readable(TABLE, [row async for row, _ in rows], lambda row: _sample(row, kind))
 
 
-def partition(kind: OperationKind, ended: datetime) -> str:
+def partition(kind: LatencyKind, day: date) -> str:
     """Return the partition of the operations of a kind that ended on a day in UTC; they sort by the day."""
-    return f"{kind}-{ended:%Y%m%d}"
+    return f"{kind}-{day:%Y%m%d}"
+
+
+def _row(sample: Sample) -> Row:
+    return with_schema(
+        {
+            "PartitionKey": partition(sample.kind, sample.day),
+            "RowKey": sample.id,
+            "slug": sample.slug,
+            "plan": sample.plan,
+            "cluster": sample.cluster,
+            "version": sample.version,
+            "outcome": sample.outcome.value,
+            "failure": sample.failure.value,
+            "ended_at": sample.ended_at,
+            "queued_seconds": sample.queued_seconds,
+            "total_seconds": sample.total_seconds,
+            "waiting_seconds": sample.waiting_seconds,
+            "work_seconds": sample.total_seconds - sample.waiting_seconds,
+            "wait_steps": ",".join(step for step in STEPS if step in sample.steps and step in WAIT_STEPS),
+            **{f"{step}_seconds": seconds for step, seconds in sample.steps.items()},
+        }
+    )
+
+
+def _sample(row: Row, kind: LatencyKind) -> Sample:
+    outcome = OperationState(row["outcome"])
+    return Sample(
+        id=row["RowKey"],
+        kind=kind,
+        ended_at=row["ended_at"],
+        outcome=outcome,
+        failure=FailureClass(row["failure"]) if "failure" in row else _failure_before(outcome),
+        cluster=row["cluster"],
+        plan=row["plan"],
+        version=row.get("version", ""),
+        slug=row["slug"],
+        queued_seconds=float(row["queued_seconds"]),
+        total_seconds=float(row["total_seconds"]),
+        steps={step: float(row[name]) for step in STEPS if (name := f"{step}_seconds") in row},
+    )
+
+
+def _failure_before(outcome: OperationState) -> FailureClass:
+    """Return what is known of a failure from a row of before classes were recorded."""
+    known = {OperationState.SUCCEEDED: FailureClass.NONE, OperationState.CANCELLED: FailureClass.CANCELLED}
+    return known.get(outcome, FailureClass.UNEXPECTED)

@@ -6,12 +6,21 @@ go are sent.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from shared.adapters.tables import costs, idempotency, keys, latency, reconciliations, sweeps, tenants
+from shared.adapters.tables import (
+    costs,
+    idempotency,
+    keys,
+    latency,
+    latency_rollups,
+    reconciliations,
+    sweeps,
+    tenants,
+)
 from shared.adapters.tables.storage import MAX_WRITES, Delete, TableStorage
-from shared.domain.lifecycle import OperationKind
+from shared.domain.latency import LatencyKind
 from shared.errors import Conflict, NotFound
 
 
@@ -30,9 +39,18 @@ class TableOldRecords:
     async def purge_latency(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the latency rows of the operations that ended on an earlier day."""
         where = "PartitionKey gt @start and PartitionKey lt @end"
-        for kind in OperationKind:
-            parameters = {"start": f"{kind}-", "end": latency.partition(kind, before)}
+        day = before.astimezone(UTC).date()
+        for kind in LatencyKind:
+            parameters = {"start": f"{kind}-", "end": latency.partition(kind, day)}
             async for count in self._delete(latency.TABLE, where, parameters):
+                yield count
+
+    async def purge_latency_rollups(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the daily roll-ups of earlier days."""
+        end = keys.rollup_start(before.astimezone(UTC).date())
+        for kind in LatencyKind:
+            where, parameters = "PartitionKey eq @kind and RowKey lt @end", {"kind": kind.value, "end": end}
+            async for count in self._delete(latency_rollups.TABLE, where, parameters):
                 yield count
 
     async def purge_operations(self, *, before: datetime) -> AsyncIterator[int]:

@@ -18,6 +18,8 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.saved_changes import save_change
+from shared.domain.failures import class_of_error
+from shared.domain.latency import sample_of
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
@@ -84,7 +86,7 @@ class OperationActivity(ABC):
                 return await self._hold_up(work, error, self._clock.monotonic() - began)
             except (NoRoom, Permanent, NotFound) as error:
                 log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
-                return Outcome(Verdict.FAILED, str(error))
+                return Outcome(Verdict.FAILED, str(error), failure=class_of_error(error))
             except Conflict:
                 return Outcome(Verdict.RETRY, wait=CONFLICT_PAUSE_SECONDS)
 
@@ -138,7 +140,7 @@ class OperationActivity(ABC):
                 await self._admission.release_slot(tenant.cluster, tenant.instance, tenant.operation.id, workflows)
             elif tenant.state is TenantState.HIBERNATED:
                 await self._admission.settle_reservation(tenant, workflows)
-            await self._latency.record(tenant)
+            await self._latency.record(sample_of(tenant), now=self._clock.now())
         except (Permanent, Conflict, NotFound) as error:
             log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))
 
@@ -184,7 +186,7 @@ class OperationActivity(ABC):
             if operation.id == work.operation_id and operation.is_open:
                 too_long = self._too_long(operation)
                 if too_long:
-                    return Outcome(Verdict.FAILED, f"{too_long}: {error}")
+                    return Outcome(Verdict.FAILED, f"{too_long}: {error}", failure=class_of_error(error))
                 pause = min(pause, self._seconds_left(operation))
                 operation = _waited(operation, error, pause).with_message(str(error), self._clock.now())
                 await self._tenants.save(tenant.with_value(replace(tenant.value, operation=operation)))

@@ -9,6 +9,7 @@ from shared.application.activities.activity import DONE, ENDED, OperationActivit
 from shared.application.ports.clusters import KubernetesCluster, Manifest
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
+from shared.domain.failures import FailureClass, class_of_status
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import Operation
@@ -75,14 +76,16 @@ class AwaitTenant(OperationActivity):
         end = polled_at + min(MAX_SECONDS, WAIT_SHARE * self._settings.kubernetes.total_timeout)
         while polled_at < end:
             if self._is_cancelled(tenant.value.operation):
-                return await self._abort(tenant, "cancelled", workflows)
+                return await self._abort(tenant, "cancelled", FailureClass.CANCELLED, workflows)
             left = self._seconds_left(tenant.value.operation)
             seconds = max(MIN_POLL_SECONDS, min(self._settings.provisioning.progress_interval, end - polled_at, left))
             try:
                 with time_budget(max(seconds, left) + LATE_SECONDS):
                     status = await cluster.wait_until_ready(namespace_name(value.instance), workloads, timeout=seconds)
+                    failure = class_of_status(status)
                     if status.ready:
                         status = with_route(status, await cluster.open_route(route, timeout=seconds))
+                        failure = FailureClass.ROUTE
             except (Transient, Forbidden) as error:
                 await self._changes.close_unless_running(value, cluster)
                 return await self._hold_up(work, error, self._clock.monotonic() - recorded_at)
@@ -90,12 +93,13 @@ class AwaitTenant(OperationActivity):
                 await self._ready(_seen(tenant, status), workflows)
                 return DONE
             if status.permanent:
-                return await self._abort(_seen(tenant, status), status.message, workflows)
+                return await self._abort(_seen(tenant, status), status.message, failure, workflows)
             last_poll, polled_at = polled_at, self._clock.monotonic()
             operation = _waited(tenant.value.operation, status, polled_at - last_poll)
             too_long = self._too_long(operation)
             if too_long:
-                return await self._abort(_seen(tenant, status), f"{too_long}: {status.message}", workflows)
+                reason = f"{too_long}: {status.message}"
+                return await self._abort(_seen(tenant, status), reason, failure, workflows)
             if status.adding_node and not tenant.value.operation.node_seconds:
                 # Others can start while the node comes; only a reservation is needed from here on.
                 await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
@@ -118,10 +122,11 @@ class AwaitTenant(OperationActivity):
         """End the operation of a tenant that is ready."""
         await self._succeed(tenant, workflows, reason="ready")
 
-    async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+    async def _abort(self, tenant: Stored[Tenant], reason: str, failure: FailureClass, workflows: Workflows) -> Outcome:
         """Record that the running step failed, before what was done is undone."""
-        await self._tenants.save(with_operation(tenant, tenant.value.operation.fail_step(self._clock.now(), reason)))
-        return Outcome(Verdict.FAILED, reason)
+        operation = tenant.value.operation.fail_step(self._clock.now(), reason, failure)
+        await self._tenants.save(with_operation(tenant, operation))
+        return Outcome(Verdict.FAILED, reason, failure=failure)
 
     async def _report(self, tenant: Stored[Tenant], status: PodStatus) -> Stored[Tenant]:
         """Record a status that is new; else find out whether somebody changed the tenant.

@@ -40,7 +40,7 @@ class RemoveTenant(OperationActivity):
         value, now = tenant.value, self._clock.now()
         operation = value.operation
         if work.reason and not operation.reason:
-            operation = operation.fail_step(now, work.reason)
+            operation = operation.fail_step(now, work.reason, work.failure)
         operation = operation.start_step(StepName.REMOVE, now, "removing the workload, its data and its namespace")
         tenant = await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
         # What an operation makes is not there before its apply step, which is recorded first.

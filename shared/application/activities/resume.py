@@ -7,6 +7,7 @@ from shared.application.activities.activity import DONE, ENDED
 from shared.application.activities.await_ready import MIN_POLL_SECONDS, AwaitTenant, with_operation
 from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
+from shared.domain.failures import FailureClass
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import Operation
 from shared.domain.tenants import Observed, Tenant
@@ -30,7 +31,7 @@ class ResumeTenant(AwaitTenant):
         if operation.rules.compensation is not StepName.START:
             raise Permanent(f"an operation of the kind {operation.kind} never starts a tenant again")
         if work.reason and not operation.reason:  # what it has waited until now was for the pods to stop
-            operation = operation.fail_step(self._clock.now(), work.reason)
+            operation = operation.fail_step(self._clock.now(), work.reason, work.failure)
             operation = replace(operation, waited_seconds=0.0, node_seconds=0.0, doubt_seconds=0.0)
         if not operation.has_started(StepName.STOP):  # nothing was stopped
             await self._ready(with_operation(tenant, operation), workflows)
@@ -70,7 +71,7 @@ class ResumeTenant(AwaitTenant):
         await self._end(tenant, tenant.value.fail(self._clock.now()), workflows, tenant.value.operation.reason)
 
     @override
-    async def _abort(self, tenant: Stored[Tenant], reason: str, workflows: Workflows) -> Outcome:
+    async def _abort(self, tenant: Stored[Tenant], reason: str, failure: FailureClass, workflows: Workflows) -> Outcome:
         # Or nobody could reach it when its product works again.
         cluster = await self._connections.connect(tenant.value.cluster)
         await cluster.open_route(await self._changes.route(tenant.value), timeout=MIN_POLL_SECONDS)

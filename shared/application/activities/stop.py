@@ -44,7 +44,7 @@ class StopTenant(OperationActivity):
         cluster = await self._connections.connect(value.cluster)
         operation, undoes = value.operation, value.operation.rules.compensation is StepName.STOP
         if work.reason and not operation.reason:
-            operation = operation.fail_step(now, work.reason)
+            operation = operation.fail_step(now, work.reason, work.failure)
         operation = operation.start_step(StepName.STOP, now, "stopping the pods; the volume stays")
         # What waking needs is recorded before anything is changed, and once: later it would be what was changed.
         replicas = value.replicas or (await self._changes.replicas(value, cluster)).wanted

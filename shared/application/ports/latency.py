@@ -1,13 +1,22 @@
 """The repository of latency rows."""
 
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Protocol
 
-from shared.domain.tenants import Tenant
+from shared.domain.latency import LatencyKind, Sample
 
 
 class LatencyRepository(Protocol):
-    """How long operations took."""
+    """How long each ended operation took."""
 
-    async def record(self, tenant: Tenant) -> None:
-        """Keep the durations of a tenant's ended operation; writing it twice leaves one row."""
+    async def record(self, sample: Sample, *, now: datetime) -> None:
+        """Keep how long an ended operation took; writing it twice leaves one row.
+
+        If it ended on an earlier day than `now`, that day is marked to be rolled up once more.
+        """
+        ...
+
+    async def of_day(self, kind: LatencyKind, day: date) -> Sequence[Sample]:
+        """Return all operations of a kind that ended on a day in UTC; a row that cannot be read is skipped."""
         ...

@@ -20,6 +20,10 @@ class OldRecords(Protocol):
         """Delete the latency rows of the operations that ended on an earlier day."""
         ...
 
+    def purge_latency_rollups(self, *, before: datetime) -> AsyncIterator[int]:
+        """Delete the daily roll-ups of earlier days."""
+        ...
+
     def purge_operations(self, *, before: datetime) -> AsyncIterator[int]:
         """Delete the operations that ended earlier; each tenant keeps its last one."""
         ...

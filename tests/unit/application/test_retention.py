@@ -29,6 +29,7 @@ DAY = 24 * 3600.0
 NOTHING = {
     "idempotency keys": 0,
     "latency rows": 0,
+    "latency roll-ups": 0,
     "operations": 0,
     "audit entries": 0,
     "activity": 0,
@@ -41,6 +42,7 @@ NOTHING = {
 TABLES = {
     "idempotency keys": "idempotency",
     "latency rows": "latency",
+    "latency roll-ups": "latencydaily",
     "operations": "tenants",
     "audit entries": "tenants",
     "activity": "tenants",
@@ -83,6 +85,7 @@ async def used(slug: str = "acme") -> World:
     finding = first_seen(Finding(FindingKind.ORPHAN, ClusterName("one"), "i", "it is there"), world.clock.now())
     await world.worker.findings.save([finding.ended(FindingState.GONE, world.clock.now())])
     await world.worker.metering.run()
+    await world.worker.roll_up_latency.run()
     await world.worker.sweeps.start(dry_run=True, actor="portal", workflows=world.workflows)
     return world
 
@@ -104,6 +107,9 @@ async def test_each_kind_is_deleted_at_its_age(caplog: pytest.LogCaptureFixture)
     await purge(world)
     # Two transitions, the row of the present day, its sums and those of its cluster, and the nodes of that.
     assert counts(caplog) == NOTHING | {"costs": 4}
+    world.clock.advance((KEEP.latency_rollup_days - KEEP.cost_days) * DAY)
+    await purge(world)
+    assert counts(caplog) == NOTHING | {"latency roll-ups": 2}
     await purge(world)
     assert counts(caplog) == NOTHING
 
@@ -126,12 +132,13 @@ async def test_the_last_operation_of_a_tenant_stays() -> None:
 
 async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     operation = await world.sign_up("new", Caller("portal", "key-2", "signup"))
     await purge(world)
     assert counts(caplog) == {
         "idempotency keys": 2,
         "latency rows": 2,
+        "latency roll-ups": 2,
         "operations": 2,
         "audit entries": 4,
         "activity": 1,
@@ -145,10 +152,12 @@ async def test_open_operations_and_new_records_stay(caplog: pytest.LogCaptureFix
     assert (await world.tenant("new")).state is TenantState.ACTIVE
 
 
-@pytest.mark.parametrize("table", ["idempotency", "latency", "tenants", "reconciliations", "sweeps", "costs"])
+@pytest.mark.parametrize(
+    "table", ["idempotency", "latency", "latencydaily", "tenants", "reconciliations", "sweeps", "costs"]
+)
 async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     world.worker.faults.away = lambda name: Transient("it is away") if name == f"query {table}" else None
     await purge(world)
     failed = {kind for kind, its_tables in TABLES.items() if table in its_tables.split()}
@@ -162,12 +171,13 @@ async def test_a_failure_stops_no_other_kind(table: str, caplog: pytest.LogCaptu
 
 async def test_a_task_hub_that_is_away_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     world.workflows.away = True
     await purge(world)
     assert counts(caplog) == {
         "idempotency keys": 2,
         "latency rows": 2,
+        "latency roll-ups": 2,
         "operations": 2,
         "audit entries": 4,
         "activity": 1,
@@ -183,18 +193,18 @@ async def test_an_error_nobody_expects_comes_last(caplog: pytest.LogCaptureFixtu
             raise ValueError("on purpose")
 
     world = await used()
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     with pytest.raises(ExceptionGroup) as caught:
         await world.worker.retention.purge(Broken())
     assert [str(each) for each in caught.value.exceptions] == ["on purpose"]
-    assert len(counts(caplog)) == 8
+    assert len(counts(caplog)) == 9
 
 
 async def test_two_workers_purge_at_the_same_time(caplog: pytest.LogCaptureFixture) -> None:
     world = await used()
     for number in range(20):
         await world.active(f"tenant-{number}")
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     await asyncio.gather(purge(world, 0), purge(world, 1))
     assert not counts(caplog, "not all purged")
     await purge(world)
@@ -215,7 +225,7 @@ def test_a_run_ends_in_time_and_the_next_continues(caplog: pytest.LogCaptureFixt
         world = await new_world(clusters=[new_cluster(capacity=100)])
         for number in range(40):
             await world.active(f"tenant-{number}")
-        world.clock.advance(900 * DAY)
+        world.clock.advance(1200 * DAY)
         slow = SlowTables()
         slow.rows = world.storage.rows
         retention = Retention(records=TableOldRecords(slow), clock=world.clock, settings=KEEP)
@@ -241,7 +251,7 @@ async def test_a_purged_operation_is_not_found() -> None:
     await world.worker.delete.delete(Slug("acme"), Caller("portal"), world.workflows)
     await world.run()
     assert (await world.worker.tenants.get_operation(first.id)).id == first.id
-    world.clock.advance(900 * DAY)
+    world.clock.advance(1200 * DAY)
     await purge(world)
     with pytest.raises(NotFound):
         await world.worker.tenants.get_operation(first.id)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.domain.failures import FailureClass
 from shared.domain.lifecycle import OperationKind, StepName
 from shared.domain.operations import (
     Operation,
@@ -166,3 +167,9 @@ def test_any_order_of_calls_runs_one_step_at_most(
     assert ended.percent == 100
     assert all(step.state not in (StepState.RUNNING, StepState.PENDING) for step in ended.steps)
     assert all(step.seconds is None or step.seconds >= 0 for step in ended.steps)
+
+
+def test_the_class_of_the_first_failure_stays() -> None:
+    failed = provisioning().start_step(StepName.PLACE, NOW).fail_step(NOW, "no such image", FailureClass.IMAGE)
+    again = failed.start_step(StepName.REMOVE, NOW).fail_step(NOW, "not removed", FailureClass.TIMEOUT)
+    assert (again.failure, again.reason) == (FailureClass.IMAGE, "not removed")
