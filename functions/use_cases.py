@@ -53,6 +53,7 @@ from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
 from shared.application.refresh_prices import RefreshPrices
+from shared.application.report_costs import ReportCosts
 from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
@@ -184,10 +185,12 @@ class UseCases:
             clock=clock,
             settings=settings.costs,
         )
+        self.currency = prices.book.currency
+        self.report_costs = ReportCosts(self.cost_ledger)
         self.bills = Bills(
             bills=TableBillRepository(tables),
-            ledger=MeteredDays(self.cost_ledger, prices.book.currency),
-            currency=prices.book.currency,
+            ledger=MeteredDays(self.cost_ledger, self.currency),
+            currency=self.currency,
             clock=clock,
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)

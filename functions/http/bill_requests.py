@@ -1,25 +1,16 @@
 """The JSON of an import of the bill, and the days of a report."""
 
-import contextlib
-import re
 from collections import Counter
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from functions.http.requests import Day
 from shared.domain.bill import BillGroup, Sums
 
 MAX_DAYS = 31  # of one import, which with the longest amounts is within the limit of a body
-_DAY = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}")
-
-
-def _day(value: Any) -> Any:
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        with contextlib.suppress(ValueError):  # no such day
-            return date.fromisoformat(value)
-    raise ValueError("give a day of this millennium, such as 2026-10-31")
 
 
 def _few(days: list[Any]) -> list[Any]:
@@ -28,9 +19,6 @@ def _few(days: list[Any]) -> list[Any]:
     return days
 
 
-Day = Annotated[
-    date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-10-31"]})
-]
 Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,40})?$", examples=["12.345678"])]
 
 

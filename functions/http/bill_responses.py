@@ -1,20 +1,13 @@
 """The JSON of the comparison of the bill with the cost ledger."""
 
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import Field, PlainSerializer, WithJsonSchema
+from pydantic import Field
 
-from functions.http.responses import ResponseBody
+from functions.http.responses import Exact, ResponseBody
 from shared.application import bills
 from shared.domain import bill_error
-
-_NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
-Exact = Annotated[
-    Decimal, PlainSerializer(lambda value: f"{value:f}"), WithJsonSchema({"type": "string", "pattern": _NUMBER})
-]
-"""A number with all its digits, as text in JSON."""
 
 
 class BillComparison(ResponseBody):

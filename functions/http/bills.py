@@ -1,16 +1,17 @@
 """HTTP for operators: the bill beside the cost ledger. Needs the host's master key."""
 
 from datetime import date
-from typing import Literal
 
 import azure.functions as func
 
 from functions.current import container
-from functions.http.bill_requests import BillImport, Day
+from functions.http.bill_requests import BillImport
 from functions.http.bill_responses import BillComparison, BillReport
 from functions.http.csv_table import MEDIA_TYPE, csv_of
 from functions.http.endpoint import endpoint
 from functions.http.replying import json_response
+from functions.http.report_range import FORMAT
+from functions.http.requests import Day
 from functions.http.route import BODY_PROBLEMS, USUAL_PROBLEMS, Parameter, Route, ok
 from functions.http.validation import read
 
@@ -46,9 +47,7 @@ async def import_bill(req: func.HttpRequest) -> func.HttpResponse:
         parameters=(
             Parameter("query", "from", Day, "The first day, in UTC; by default that of the last one's month."),
             Parameter("query", "to", Day, "The last day, in UTC; by default today. At most 92 days."),
-            Parameter(
-                "query", "format", Literal["json", "csv"], "`csv` for spreadsheets, days only; `json` by default."
-            ),
+            FORMAT,
         ),
         responses=(
             *ok("The comparison of the days that were imported.", BillReport),

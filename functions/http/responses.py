@@ -4,6 +4,7 @@ All times are ISO 8601 in UTC, to the millisecond.
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -24,6 +25,14 @@ Moment = Annotated[
     PlainSerializer(_iso),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": r"T[0-9:]{8}\.[0-9]{3}Z$"}),
 ]
+
+
+_NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
+
+Exact = Annotated[
+    Decimal, PlainSerializer(lambda value: f"{value:f}"), WithJsonSchema({"type": "string", "pattern": _NUMBER})
+]
+"""A number with all its digits, as text in JSON."""
 
 
 class ResponseBody(BaseModel):

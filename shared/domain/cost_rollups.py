@@ -11,8 +11,9 @@ from decimal import Decimal
 from shared.domain.assets import Nodes
 from shared.domain.clusters import ClusterName
 from shared.domain.cost_components import Component
-from shared.domain.costs import ZERO, InstanceDay
-from shared.domain.prices import PriceId
+from shared.domain.costs import ZERO, InstanceDay, day_bounds
+from shared.domain.prices import HOURS_A_MONTH, PriceId
+from shared.domain.rates import hours
 from shared.domain.slugs import Slug
 
 
@@ -97,6 +98,16 @@ class ClusterDay:
     plans: Mapping[str, PlanDay]
     unpriced: frozenset[PriceId] = frozenset()
 
+    @property
+    def total(self) -> Decimal:
+        """What its nodes, its overhead and the disks on it cost."""
+        disks = (each.costs.get(Component.VOLUME, ZERO) for each in self.plans.values())
+        return self.nodes + self.overhead + sum(disks, ZERO)
+
+    def a_month(self, cost: Decimal) -> Decimal:
+        """Return what would be in a month of 730 hours, of something that costs this on the day up to `until`."""
+        return cost / hours(day_bounds(self.day)[0], self.until) * HOURS_A_MONTH
+
 
 @dataclass(frozen=True, slots=True)
 class OverGoal:
@@ -149,6 +160,11 @@ class FleetDay:
     price_book: str
     unpriced: frozenset[PriceId] = frozenset()
 
+    @property
+    def is_whole_day(self) -> bool:
+        """Whether the day is counted to its end."""
+        return self.until >= day_bounds(self.day)[1]
+
 
 def spread(values: Iterable[Decimal]) -> Spread:
     """Return how amounts are spread; a percentile is the smallest amount that so many do not exceed."""
@@ -160,6 +176,12 @@ def spread(values: Iterable[Decimal]) -> Spread:
         return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
     return Spread(len(ordered), sum(ordered, ZERO), percentile(50), percentile(95))
+
+
+def spread_of_all(spreads: Iterable[Spread]) -> Spread:
+    """Return how many customers there are in all, and what they have cost; their spread cannot be told from that."""
+    found = list(spreads)
+    return Spread(sum(each.customers for each in found), sum((each.total for each in found), ZERO), ZERO, ZERO)
 
 
 def _add(sums: dict[Component, Decimal], costs: Mapping[Component, Decimal]) -> None:

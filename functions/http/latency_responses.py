@@ -1,4 +1,4 @@
-"""The JSON of reports."""
+"""The JSON of reports of latency."""
 
 from datetime import date
 from typing import Self

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 import azure.functions as func
 import pytest
 
-from functions.http import reports
+from functions.http import latency_reports
 from functions.http.endpoint import ROUTES
-from functions.http.report_responses import LatencyReport
+from functions.http.latency_responses import LatencyReport
 from tests.support.registered import registered_functions
 from tests.support.world import World, new_world
 from tests.support.world_container import WorldContainer
@@ -32,7 +32,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
         made.clock.advance(DAY)
         await made.active(slug)
         await made.worker.roll_up_latency.run()
-    monkeypatch.setattr(reports, "container", lambda: WorldContainer(made))
+    monkeypatch.setattr(latency_reports, "container", lambda: WorldContainer(made))
     return made
 
 
@@ -111,7 +111,7 @@ async def test_a_report_comes_as_csv(world: World) -> None:
 
 async def test_before_the_first_roll_up_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = WorldContainer(await new_world())
-    monkeypatch.setattr(reports, "container", lambda: empty)
+    monkeypatch.setattr(latency_reports, "container", lambda: empty)
     found = await report()
     assert (found["items"], found["rolled_at"]) == ([], None)
 
