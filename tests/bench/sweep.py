@@ -12,18 +12,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 
 import psutil
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.tables import keys
 from shared.adapters.tables.activity import TableActivityRepository
-from shared.adapters.tables.storage import Row, TableStorage
+from shared.adapters.tables.storage import Delete, Row, TableStorage, Upsert
 from shared.adapters.tables.tenants import TABLE, TableTenantRepository
+from shared.application.advance_sweep import AT_ONCE
 from shared.application.ports.stored import Stored
 from shared.domain.activity import TenantActivity, Watch
 from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Outcome, Window
+from shared.domain.slugs import Slug
 from shared.domain.sweeps import Sweep, SweepState
 from shared.domain.tenants import AuditEntry, Tenant
 from tests.bench.bulk import write_rows
@@ -38,8 +41,8 @@ from tests.support.world import Worker
 SIZES = (1000, 10_000, 100_000)
 DUE = 5000  # of these at most
 MAX_REQUESTS = 1.1  # of the tables, for one tenant that is due: one read, and its part of the pages and of the start
-# For one tenant that is due. On an idle machine azure-data-tables needs 0.7 ms for its read and 0.7 for its writes.
-MAX_CPU_MS = 3.0
+MAX_CPU_MS = 1.0  # for one tenant that is due; missed, because azure-data-tables alone needs more: see the floor
+MAX_OWN_CPU_MS = 0.5  # of that, what comes on top of the floor
 MAX_IDLE_SECONDS = 5.0  # of a night with nothing due
 MAX_MEMORY = 200.0  # MB
 
@@ -57,13 +60,16 @@ class Night:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured with so many tenants: a night in which many are due, one with nothing due, and the memory."""
+    """What was measured with so many tenants: a night in which many are due, one with nothing due, the memory, and the
+    CPU seconds for the same reads and writes of the due ones without a sweep.
+    """
 
     tenants: int
     due: int
     busy: Night
     idle: Night
     memory: float
+    floor: float
 
     @property
     def goals(self) -> Sequence[Goal]:
@@ -73,6 +79,9 @@ class Measured:
             Goal(f"{self.tenants}: table requests a due tenant", busy.requests / self.due, MAX_REQUESTS),
             Goal(f"{self.tenants}: scans", busy.scans + self.idle.scans, 0),
             Goal(f"{self.tenants}: ms of CPU a due tenant", 1000 * busy.cpu / self.due, MAX_CPU_MS),
+            Goal(
+                f"{self.tenants}: of that beyond the floor", 1000 * (busy.cpu - self.floor) / self.due, MAX_OWN_CPU_MS
+            ),
             Goal(f"{self.tenants}: tenants looked at with nothing due", self.idle.due, 0),
             Goal(f"{self.tenants}: seconds with nothing due", self.idle.seconds, MAX_IDLE_SECONDS),
             Goal(f"{self.tenants}: memory, MB", self.memory, MAX_MEMORY),
@@ -120,6 +129,36 @@ class Fleet:
         due = ended.outcomes.get(Outcome.KEEP, 0)
         return Night(due, self._counted.requests - requests, self._counted.scans - scans, seconds, cpu)
 
+    async def floor(self, due: int) -> float:
+        """Return the CPU seconds to read and write what a sweep does of the due tenants, without a sweep."""
+        where = "PartitionKey eq @shard and RowKey ge @tenant and RowKey le @activity"
+        rows: dict[str, list[Row]] = {}
+        cpu, limit = time.process_time(), asyncio.Semaphore(AT_ONCE)
+
+        async def read(number: int) -> None:
+            slug = Slug(_slug(number))
+            parameters = {
+                "shard": keys.shard(slug),
+                "tenant": keys.tenant_key(slug),
+                "activity": keys.activity_key(slug),
+            }
+            async with limit:
+                found = [row async for row, _ in self._tables.query(TABLE, where, parameters)]
+            assert len(found) == 2, f"{len(found)} rows of {slug}"
+            text = found[0]["operation"][:300]  # about as long as a decision
+            rows.setdefault(keys.shard(slug), []).append(
+                {"PartitionKey": keys.shard(slug), "RowKey": slug, "text": text}
+            )
+
+        await asyncio.gather(*map(read, range(due)))
+        for of_shard in rows.values():
+            for part in batched(of_shard, 50, strict=False):
+                decisions = [Upsert(each) for each in part]
+                await self._tables.transact("floor", decisions)
+                moved = [Upsert({**each, "RowKey": f"due:{each['RowKey']}"}) for each in part]
+                await self._tables.transact("floor", [*(Delete(each) for each in part), *moved])
+        return time.process_time() - cpu
+
 
 def _slug(number: int) -> str:
     return f"bench-{number:07}"
@@ -149,9 +188,11 @@ async def measure(size: int, due: int) -> Measured:
             fleet = Fleet(tables, azurite.endpoint)
             await fleet.fill(size, due)
             busy, idle = await fleet.night(), await fleet.night()
+            memory = psutil.Process().memory_info().rss / MEGABYTE
+            floor = await fleet.floor(due)
         finally:
             await tables.close()
-    return Measured(size, due, busy, idle, psutil.Process().memory_info().rss / MEGABYTE)
+    return Measured(size, due, busy, idle, memory, floor)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -176,6 +217,9 @@ async def main(arguments: Sequence[str]) -> int:
         for night in (measured.busy, measured.idle):
             numbers = f"{size:>8}{night.due:>8}{night.requests:>10}{night.seconds:>8.1f}{night.cpu:>8.1f}"
             print(f"{numbers}{measured.memory:>6.0f}", flush=True)
+        print(
+            f"{size:>8}{measured.due:>8}   floor: the same rows by azure-data-tables{measured.floor:>9.1f}", flush=True
+        )
         goals += measured.goals
     return judged(goals, check=options.check)
 

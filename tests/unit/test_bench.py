@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.tables.storage import MAX_WRITES, Create
 from shared.settings import ProvisioningSettings
-from tests.bench import burst, scale, sweep, wake
+from tests.bench import burst, ledgers, scale, sweep, wake
 from tests.bench.bulk import transactions
 from tests.bench.counted import CountedTables, CountedWorkflows, is_scan
 from tests.bench.goals import Goal, growth, judged
@@ -87,7 +87,7 @@ def test_scale_misses_what_grows_or_scans(goals: Sequence[Goal], names: Sequence
 
 
 def sweep_result(busy: sweep.Night = BUSY, idle: sweep.Night = IDLE, memory: float = 150.0) -> Sequence[Goal]:
-    return sweep.Measured(100_000, 5000, busy, idle, memory).goals
+    return sweep.Measured(100_000, 5000, busy, idle, memory, floor=busy.cpu - 2.0).goals
 
 
 def test_a_sweep_within_the_limits_meets_all_goals() -> None:
@@ -100,7 +100,7 @@ def test_a_sweep_within_the_limits_meets_all_goals() -> None:
         (sweep_result(replace(BUSY, due=4999)), ["due tenants not looked at"]),
         (sweep_result(replace(BUSY, requests=5501)), ["table requests a due tenant"]),
         (sweep_result(replace(BUSY, scans=1)), ["scans"]),
-        (sweep_result(replace(BUSY, cpu=50)), ["ms of CPU a due tenant"]),
+        (sweep_result(replace(BUSY, cpu=5.1)), ["ms of CPU a due tenant"]),
         (sweep_result(idle=replace(IDLE, due=1)), ["tenants looked at with nothing due"]),
         (sweep_result(idle=replace(IDLE, seconds=5.1)), ["seconds with nothing due"]),
         (sweep_result(memory=201), ["memory, MB"]),
@@ -108,6 +108,40 @@ def test_a_sweep_within_the_limits_meets_all_goals() -> None:
 )
 def test_a_sweep_misses_what_is_beyond_a_limit(goals: Sequence[Goal], names: Sequence[str]) -> None:
     assert missed(goals) == [f"100000: {name}" for name in names]
+
+
+def test_a_sweep_that_needs_much_beyond_the_floor_misses() -> None:
+    measured = sweep.Measured(100_000, 5000, BUSY, IDLE, 150.0, floor=BUSY.cpu - 2.6)
+    assert missed(measured.goals) == ["100000: of that beyond the floor"]
+
+
+RUN = ledgers.Run(requests=100, seconds=10.0, cpu=8.0, growth=10.0)
+FLEET = ledgers.Fleet(1000, RUN, RUN, RUN)
+
+
+def test_ledgers_within_the_limits_meet_all_goals() -> None:
+    assert not missed(
+        ledgers.Measured(FLEET, replace(FLEET, hourly=replace(RUN, requests=70)), replace(RUN, seconds=0.9)).goals
+    )
+
+
+@pytest.mark.parametrize(
+    ("fleet", "name"),
+    [
+        (replace(FLEET, final=replace(RUN, seconds=61)), "seconds to meter a day"),
+        (replace(FLEET, hourly=replace(RUN, growth=61)), "MB that it needs meanwhile"),
+        (replace(FLEET, hourly=replace(RUN, requests=1300)), "table requests a day for each tenant awake"),
+    ],
+)
+def test_ledgers_miss_what_is_beyond_a_limit(fleet: ledgers.Fleet, name: str) -> None:
+    asleep = replace(FLEET, hourly=replace(RUN, requests=70))
+    assert missed(ledgers.Measured(fleet, asleep, replace(RUN, seconds=0.9)).goals) == [name]
+
+
+def test_a_slow_report_and_costly_sleep_are_missed() -> None:
+    slow, costly = replace(RUN, seconds=1.1), replace(FLEET, hourly=replace(RUN, requests=90))
+    found = missed(ledgers.Measured(FLEET, costly, slow).goals)
+    assert found == ["table requests a day for each tenant asleep", "seconds for a report of a year"]
 
 
 def wake_result(*, beside: float = 1.0, same: wake.Same = SAME, others: wake.Others = OTHERS) -> Sequence[Goal]:

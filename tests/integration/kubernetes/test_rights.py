@@ -34,7 +34,14 @@ def test_the_role_allows_only_the_kinds_of_the_templates() -> None:
     "denied",
     [
         *("list secrets", "get secrets", "delete secrets", "create pods", "create pods --subresource=exec"),
-        *("list nodes", "patch nodes", "create clusterroles", "create rolebindings", "create persistentvolumes"),
+        *(
+            "get nodes",
+            "watch nodes",
+            "patch nodes",
+            "create clusterroles",
+            "create rolebindings",
+            "create persistentvolumes",
+        ),
         *("delete persistentvolumes", "patch persistentvolumes", "deletecollection namespaces"),
         *(
             "create serviceaccounts --subresource=token",
