@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from azure.data.tables.aio import TableServiceClient
 
 from cli.api import Api, Json
+from cli.transition_log import log_problems
 from local.kubernetes.control_plane import ControlPlane, kubectl
 from local.stack import Stack
 
@@ -23,7 +24,8 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
     No operation is open. An active tenant has all its objects, a ready pod, a volume, one reservation, and one route
     that leads its address to it; one that sleeps has no pod, is to have none, has no route, and has all else; a failed
     or deleted one has none of these, save the reservation of one that has lost its instance. The sums on each cluster
-    are those of its reservations and within its capacity.
+    are those of its reservations and within its capacity. The log of transitions goes on without gaps, up to what each
+    tenant uses now.
 
     Args:
         stack: The running stack.
@@ -55,9 +57,10 @@ async def violations(stack: Stack, operators: Api) -> list[str]:
         volumes |= {each["spec"]["claimRef"]["namespace"].removeprefix("tenant-") for each in persistent}
     async with TableServiceClient.from_connection_string(stack.tables_connection) as service:
         rows: list[Json] = [dict(row) async for row in service.get_table_client("clusters").list_entities()]
+        of_tenants: list[Json] = [dict(row) async for row in service.get_table_client("tenants").list_entities()]
     reservations = {row["instance"]: row for row in rows if row["RowKey"].startswith("instance:")}
 
-    broken = unbalanced(rows)
+    broken = [*unbalanced(rows), *log_problems(of_tenants)]
     tenants = await operators.all("tenants")
     for tenant in tenants:
         slug, state, instance = tenant["slug"], tenant["state"], tenant["instance"]

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from cli.transition_log import log_problems
 from shared.application.idempotent_start import Caller
 from shared.domain.clusters import ClusterName
 from shared.domain.dormancy import Window
@@ -32,7 +33,6 @@ from tests.support.builders import new_cluster, new_settings
 from tests.support.fake_cluster import FakeNamespace, replicas_of
 from tests.support.faults import Stall
 from tests.support.instant_loop import instant_runner
-from tests.support.transition_log import log_problems
 from tests.support.witness import CALL, WitnessTables
 from tests.support.world import PORTAL, Worker, World, new_world, violations
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from shared.adapters.tables.storage import Row
+from cli.api import Json
 
 AT_REST = {
     "active": True,
@@ -15,11 +15,11 @@ AT_REST = {
 }  # whether it is then awake, if anything
 
 
-def log_problems(rows: Iterable[Row]) -> list[str]:
+def log_problems(rows: Iterable[Json]) -> list[str]:
     """Return what is wrong with the log in the rows of the table `tenants`."""
     found: list[str] = []
     logs: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
-    tenants: list[Row] = []
+    tenants: list[Json] = []
     for row in rows:
         if row["RowKey"].startswith("transition:"):
             entry = json.loads(row["entry"])
