@@ -113,7 +113,12 @@ class Pools:
         )
 
     def shares(self, cluster: ClusterName, weights: Weights) -> Mapping[Component, Decimal]:
-        """Return the shares of the next instance, on its cluster, without those that are nothing."""
+        """Return the shares of the next instance, on its cluster, without those that are nothing.
+
+        On a cluster that had no instance and was not registered when the pools were made, there are none.
+        """
+        if cluster not in self.idle:
+            return {}
         idle, overhead = weights[Component.IDLE], weights[Component.OVERHEAD]
         shares = {
             Component.IDLE: self.idle[cluster].share(idle),

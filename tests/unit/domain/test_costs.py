@@ -76,6 +76,17 @@ def test_what_fills_a_node_costs_its_price() -> None:
     assert abs(of_nodes - Decimal("0.24") * 24) <= 16 * DIGIT
 
 
+def test_a_node_at_opencosts_prices_has_opencosts_rates() -> None:
+    # By the specification: amount x duration x hourly rate; idle is the assets without the workload.
+    core, gib = Decimal("0.031611"), Decimal("0.004237")  # its default prices
+    node = 4 * core + 16 * gib
+    book = PriceBook("2", "USD", [*BOOK.prices, price("vm:node:linux", str(node), since=START)])
+    held = pricing(nodes=1, book=book, items=replace(ITEMS, attach_share=ZERO))
+    found = cost(Span(START, END, use(cpu=1000, memory=4096)), held=held)
+    assert found.of_nodes == 24 * (core + 4 * gib) == Decimal("1.165416")
+    assert idle_cost(24 * node, found.of_nodes) == 24 * (3 * core + 12 * gib)
+
+
 def test_asleep_costs_its_disk_and_says_what_it_saves() -> None:
     asleep, awake = cost(Span(START, END, use(awake=False))), cost(Span(START, END, use()))
     assert asleep.costs == {Component.VOLUME: Decimal("0.024")}
@@ -203,6 +214,11 @@ def test_shares_are_the_same_wherever_the_sum_is_cut(weights: list[Decimal], amo
         running += each
     assert at_once == parts
     assert sum(parts, ZERO) + pool.unshared == amount
+
+
+def test_a_cluster_that_came_meanwhile_has_no_shares() -> None:
+    none = Pools({}, {}, Pool(Decimal(1), Decimal(1)))
+    assert none.shares(ONE, SharingRules(Sharing.EVEN, Sharing.EVEN).weights(OwnCost({}, awake=Decimal(1)))) == {}
 
 
 def test_each_way_of_sharing_has_its_weights() -> None:
