@@ -8,6 +8,7 @@ from functions.current import container
 from functions.http.cost_responses import CostLine, CostReport, FleetReport, TenantCostLine, TenantCostReport
 from functions.http.csv_table import MEDIA_TYPE, csv_of
 from functions.http.endpoint import endpoint
+from functions.http.problems import Kind
 from functions.http.replying import json_response, slug_of
 from functions.http.report_range import DAYS, FORMAT, report_range
 from functions.http.route import TENANT, USUAL_PROBLEMS, Parameter, Route, ok
@@ -27,7 +28,7 @@ from shared.domain.cost_report import Grouping
             FORMAT,
         ),
         responses=(*ok("The report.", TenantCostReport), *ok("Its lines as CSV.", str, media_type=MEDIA_TYPE)),
-        problems=USUAL_PROBLEMS,
+        problems=(Kind.NOT_FOUND, *USUAL_PROBLEMS),
     )
 )
 async def report_tenant_costs(req: func.HttpRequest) -> func.HttpResponse:

@@ -59,7 +59,7 @@ class TenantCostLine(Costs):
     month_to_date: Exact
     """What it has cost since the first of the month of the last day."""
     is_final: bool
-    """Whether nothing of it can change any more; a day is final an hour after its end."""
+    """Whether it will not be computed again: from the second day after it on."""
     unpriced: tuple[str, ...]
     """Prices that the book does not have; what they are for is in no sum."""
 
@@ -144,11 +144,16 @@ class TenantOverGoal(ResponseBody):
     def of(cls, over: OverGoal) -> Self:
         """Return it as operators see it."""
         month = _cents(over.month)
+        reason = (
+            f"{_WHY[over.most]}: {over.most} is the largest part of its last day"
+            if over.most
+            else "it cost more before"
+        )
         return cls(
             tenant=over.slug,
             plan=over.plan,
             month_to_date=month,
-            reason=f"{_WHY[over.most]}: {over.most} is its largest part",
+            reason=reason,
         )
 
 
@@ -212,7 +217,7 @@ class CostReport(Costs):
             last_day=last,
             by=by,
             metered_until=report.until,
-            is_complete=newest is not None and newest.is_whole_day,
+            is_complete=newest is not None and newest.is_whole_day and newest.day >= last,
             price_book=newest.price_book if newest else "",
             unshared=_sum(report.unshared.values()),
             while_asleep=report.while_asleep,
@@ -284,7 +289,7 @@ class FleetReport(ResponseBody):
         """Return the fleet as operators see it."""
         plans = [each for cluster in clusters for each in cluster.plans.values()]
         awake, asleep = sum(each.awake for each in plans), sum(each.asleep for each in plans)
-        customers = awake + asleep
+        customers = spread_of_all(report.last.months.values()).customers if report.last else 0
         return cls(
             currency=currency,
             metered_until=report.until,

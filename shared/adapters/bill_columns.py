@@ -44,8 +44,8 @@ _FOCUS = {
     "resource_group": Column(("x_ResourceGroupName",), required=False),
     "tags": Column(("Tags",)),
 }
-FOCUS_1_0 = Layout("FOCUS 1.0", {**_FOCUS, "meter": Column(("x_SkuMeterName",), required=False)})
-FOCUS_1_2 = Layout("FOCUS 1.2", {**_FOCUS, "meter": Column(("SkuMeter",))})
+FOCUS_1_0 = Layout("FOCUS 1.0", _FOCUS)
+FOCUS_1_2 = Layout("FOCUS 1.2", _FOCUS)
 COST_DETAILS = Layout(
     "cost details",
     {
@@ -55,7 +55,6 @@ COST_DETAILS = Layout(
         "currency": Column(("BillingCurrency", "BillingCurrencyCode", "Currency")),
         "charge": Column(("ChargeType",)),
         "service": Column(("MeterCategory",)),
-        "meter": Column(("MeterName",)),
         "resource_id": Column(("ResourceId", "InstanceId")),
         "resource_group": Column(("ResourceGroup", "ResourceGroupName"), required=False),
         "tags": Column(("Tags",)),

@@ -130,7 +130,6 @@ def _line(row: Sequence[str], header: Header) -> BillLine:
         currency=currency,
         charge=charge,
         service=text("service"),
-        meter=text("meter"),
         resource_id=resource_id,
         resource_group=_group(text("resource_group"), resource_id),
         tags=_tags(text("tags")),

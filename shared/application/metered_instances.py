@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from shared.application.ports.costs import CostLedger, TenantTransition, Transitions
+from shared.domain.clusters import ClusterName
 from shared.domain.costs import InstanceDay, day_bounds
 from shared.domain.instances import InstanceId
 from shared.domain.slugs import Slug
-from shared.domain.uses import Span, Use, spans
-
-type _Key = tuple[Slug, InstanceId]
+from shared.domain.uses import Span, Use, instance_key, spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +19,11 @@ class MeteredInstance:
     Attributes:
         slug: Whose it is.
         instance: The instance.
-        spans: What it used, at least one.
+        spans: What it used; nothing if it was gone already.
         closing: What it uses at the end; None if it is gone.
+        plan: Its plan, as it was last.
+        cluster: Its cluster.
+        sequence: The number of its last transition.
         changed: Whether it has a transition on that day.
         before: Its row of the day before, if it has one.
         gap: Whether its first transition on that day begins with another use than that row ends with.
@@ -31,29 +33,28 @@ class MeteredInstance:
     instance: InstanceId
     spans: tuple[Span, ...]
     closing: Use | None
+    plan: str
+    cluster: ClusterName
+    sequence: int
     changed: bool
     before: InstanceDay | None
     gap: bool
-
-    @property
-    def use(self) -> Use:
-        """What it used last."""
-        return self.spans[-1].use
 
 
 async def metered_instances(
     ledger: CostLedger, transitions: Transitions, shard: str, day: date, until: datetime
 ) -> AsyncGenerator[MeteredInstance]:
-    """Yield the instances of a shard that used something on a day up to a moment, by slug and instance.
+    """Yield the instances of a shard that used something on a day up to a moment, or earlier in the month.
 
-    Both the rows of the day before and the transitions come in that order, so that only the next of each is held.
+    Both the rows of the day before and the transitions come by `instance_key`, and so do these: only the next of each
+    is held.
     """
     start, _ = day_bounds(day)
     rows = aiter(ledger.of_day(shard, day - timedelta(days=1)))
     groups = aiter(_by_instance(transitions.of_day(shard, day)))
     row, group = await anext(rows, None), await anext(groups, None)
     while row is not None or group is not None:
-        of_row = None if row is None else (row.slug, row.instance)
+        of_row = None if row is None else instance_key(row.slug, row.instance)
         of_group = None if group is None else group[0].key
         key = min(each for each in (of_row, of_group) if each is not None)
         before, changes = row if key == of_row else None, group if group is not None and key == of_group else []
@@ -61,24 +62,45 @@ async def metered_instances(
             row = await anext(rows, None)
         if key == of_group:
             group = await anext(groups, None)
-        found = _metered(key, before, [each for each in changes if each.transition.at < until], start, until)
+        found = _metered(before, [each for each in changes if each.transition.at < until], start, until)
         if found is not None:
             yield found
 
 
 def _metered(
-    key: _Key, before: InstanceDay | None, changes: list[TenantTransition], start: datetime, until: datetime
+    before: InstanceDay | None, changes: list[TenantTransition], start: datetime, until: datetime
 ) -> MeteredInstance | None:
     opening = before.use if before is not None else None
     log = [each.transition for each in changes]
     gap = bool(log) and log[0].before != opening
-    if gap:  # a transition was written more than a day late, or cannot be read: the next one says what was before it
+    if gap:  # a transition is not in the log: the next one says what was before it
         opening = log[0].before
     used = spans(opening, log, start, until)
-    if not used:
+    if before is not None:
+        slug, instance, plan, cluster, sequence = (
+            before.slug,
+            before.instance,
+            before.plan,
+            before.cluster,
+            before.sequence,
+        )
+    elif used:
+        slug, instance, sequence = changes[0].slug, log[0].instance, log[-1].sequence
+        plan, cluster = used[-1].use.plan, used[-1].use.cluster
+    else:
         return None
-    closing = log[-1].after if log else opening
-    return MeteredInstance(*key, tuple(used), closing, bool(log), before, gap)
+    return MeteredInstance(
+        slug,
+        instance,
+        tuple(used),
+        closing=log[-1].after if log else opening,
+        plan=used[-1].use.plan if used else plan,
+        cluster=used[-1].use.cluster if used else cluster,
+        sequence=log[-1].sequence if log else sequence,
+        changed=bool(log),
+        before=before,
+        gap=gap,
+    )
 
 
 async def _by_instance(log: AsyncIterator[TenantTransition]) -> AsyncGenerator[list[TenantTransition]]:

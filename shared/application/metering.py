@@ -1,32 +1,38 @@
 """Metering: computes from the transitions what each instance costs, day by day, once an hour.
 
-A day becomes final an hour after its end, and the one before it is computed once more then: so a transition that was
-written up to a day late still counts. After an outage, however long, the days that are missing are computed in order.
+A day becomes final an hour after its end. Before the next one does, the ledger is compared with the tenants; if it has
+missed a transition, that was written later, the days since then are computed again. After an outage, however long, the
+days that are missing are computed in order. The time is that of the tables: a worker's clock can be wrong.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
+from shared.application.ledger_audit import first_wrong_day
 from shared.application.meter_day import MeterDay
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.costs import CostLedger, Transitions
+from shared.application.ports.stored import Stored
 from shared.application.price_books import PriceBooks
 from shared.domain.assets import Assets, SeenNodes
 from shared.domain.clusters import Cluster
 from shared.domain.costs import day_bounds
 from shared.domain.plans import Plans
-from shared.domain.prices import PriceBook
-from shared.errors import BerthError, Conflict
+from shared.errors import BerthError, Conflict, Transient
 from shared.events import log_event
 from shared.settings import CostSettings
 
 logger = logging.getLogger(__name__)
 
-MAX_SECONDS = 480.0  # of one run; the Functions host ends a function after 600, by host.json
+MAX_SECONDS = 480.0  # after which no other day is begun; the Functions host ends a function after 600, by host.json
+LAST_WRITE_SECONDS = 570.0  # after which nothing is written: who was held up for so long may be late
 GRACE = timedelta(hours=1)  # after the end of a day, in which what happened on it may still be written
+MARGIN = timedelta(minutes=2)  # before now, for the same reason
 DAY = timedelta(days=1)
+AT_ONCE = 8  # clusters that are asked for their nodes
 
 
 class Metering:
@@ -58,57 +64,96 @@ class Metering:
     async def run(self) -> None:
         """Record the nodes of the clusters, and meter all days that are not final, for about `MAX_SECONDS`.
 
-        Raises Transient when the tables do not respond.
+        Raises Transient when the tables do not respond, or hold a row of another version of berth.
         """
-        began, clusters = self._clock.monotonic(), await self._clusters.registered()
-        for cluster in clusters:
-            await self._see_nodes(cluster)
-        book, stored = await self._price_books.current(), await self._ledger.last_final()
+        began, now = self._clock.monotonic(), await self._ledger.time()
+        clusters = await self._clusters.registered()
+        await self._see_all(clusters, now)
+        stored = await self._last_final(now)
+        if stored.value is not None and _is_final(stored.value + DAY, now):
+            stored = await self._corrected(stored, stored.value)
         day = await self._transitions.first_day() if stored.value is None else stored.value + DAY
-        if day is not None and stored.value is not None and self._is_final(day):
-            await self._meter(stored.value, book, clusters, is_final=True)
-        while day is not None and self._clock.now() > day_bounds(day)[0]:
-            if not self._is_final(day):
-                return await self._meter(day, book, clusters, is_final=False)
-            await self._meter(day, book, clusters, is_final=True, logs_budgets=True)
+        while day is not None and _is_final(day, now):
+            await self._meter(day, clusters, now, began, is_final=True)
             try:
                 await self._ledger.save_last_final(stored.with_value(day))
             except Conflict:  # another worker is as far, or further
-                return None
+                return
             log_event(logger, "metered", day=day.isoformat())
             if self._clock.monotonic() - began >= MAX_SECONDS:
-                return log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
+                log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
+                return
             stored = await self._ledger.last_final()
             day = (stored.value or day) + DAY
-        return None
+        if day is not None and now - MARGIN > day_bounds(day)[0]:
+            await self._meter(day, clusters, now, began, is_final=False)
 
-    def _is_final(self, day: date) -> bool:
-        return self._clock.now() >= day_bounds(day)[1] + GRACE
+    async def _last_final(self, now: datetime) -> Stored[date | None]:
+        """Return the last final day; one that is to come was written by an error, and does not count."""
+        stored = await self._ledger.last_final()
+        if stored.value is None or stored.value < now.date():
+            return stored
+        log_event(logger, "a day was final before it was over", level=logging.ERROR, day=stored.value.isoformat())
+        return await self._back_to(stored, now.date() - 2 * DAY)
+
+    async def _corrected(self, stored: Stored[date | None], day: date) -> Stored[date | None]:
+        """Return the last final day up to which the ledger has counted all transitions."""
+        wrong = await first_wrong_day(self._ledger, self._transitions, day)
+        if wrong is None:
+            return stored
+        log_event(logger, "a transition came late", level=logging.WARNING, day=wrong.isoformat())
+        return await self._back_to(stored, wrong - DAY)
+
+    async def _back_to(self, stored: Stored[date | None], day: date) -> Stored[date | None]:
+        await self._ledger.save_last_final(stored.with_value(day))
+        return await self._ledger.last_final()
 
     async def _meter(
-        self, day: date, book: PriceBook, clusters: Sequence[Cluster], *, is_final: bool, logs_budgets: bool = False
+        self, day: date, clusters: Sequence[Cluster], now: datetime, began: float, *, is_final: bool
     ) -> None:
+        started = self._clock.now()
+
+        def ensure_in_time() -> None:
+            # By both clocks: one of them stands still while a machine does, the other can be set.
+            seconds = max(self._clock.monotonic() - began, (self._clock.now() - started).total_seconds())
+            if seconds > LAST_WRITE_SECONDS:
+                raise Transient("metering took too long; it goes on the next time")
+
         meter = MeterDay(
             ledger=self._ledger,
             transitions=self._transitions,
             assets=self._assets,
             plans=self._plans,
-            book=book,
+            book=await self._price_books.current(),
             settings=self._settings,
-            regions={each.name: each.region for each in clusters},
+            registered={each.name: each.region for each in clusters},
             day=day,
-            until=min(self._clock.now(), day_bounds(day)[1]),
+            until=day_bounds(day)[1] if is_final else min(now - MARGIN, day_bounds(day)[1]),
+            ensure_in_time=ensure_in_time,
         )
-        await meter.run(is_final=is_final, logs_budgets=logs_budgets)
+        await meter.run(is_final=is_final)
 
-    async def _see_nodes(self, cluster: Cluster) -> None:
-        """Record the nodes of a cluster if they have changed today; one that does not respond keeps those it had."""
-        now = self._clock.now()
+    async def _see_all(self, clusters: Sequence[Cluster], now: datetime) -> None:
+        """Record the nodes of all clusters, each unless they are those that were seen last today."""
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def see(cluster: Cluster) -> None:
+            async with limit:
+                await self._see_nodes(cluster, now)
+
+        await asyncio.gather(*map(see, clusters))
+
+    async def _see_nodes(self, cluster: Cluster, now: datetime) -> None:
+        """Record the nodes of a cluster; one that does not respond keeps those that it had."""
         try:
             nodes = await (await self._connections.connect(cluster.name)).nodes()
         except BerthError as error:
             log_event(logger, "nodes not seen", level=logging.WARNING, cluster=cluster.name, cause=str(error))
             return
-        seen = await self._ledger.seen(cluster.name, day_bounds(now.date())[0], now)
-        if not seen or seen[-1].nodes != nodes:
+        seen = await self._ledger.seen(cluster.name, day_bounds(now.date())[0], now + DAY)
+        if not seen or list(seen[-1].nodes) != list(nodes):
             await self._ledger.see(SeenNodes(cluster.name, now, nodes))
+
+
+def _is_final(day: date, now: datetime) -> bool:
+    return now >= day_bounds(day)[1] + GRACE

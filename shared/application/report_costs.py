@@ -20,7 +20,7 @@ class TenantCosts:
     Attributes:
         period: The day, or the month such as 2026-10.
         days: What it cost on each day that is counted, in order.
-        is_final: Whether no day of it can change any more.
+        is_final: Whether all of its days are final and compared with the tenants, which the next final day is for.
     """
 
     period: str
@@ -71,7 +71,7 @@ class ReportCosts:
             period = f"{each.day:%Y-%m}" if by_month else each.day.isoformat()
             groups.setdefault((period, each.instance), []).append(each)
         return [
-            TenantCosts(period, rows, is_final=final is not None and _end(period, rows, by_month=by_month) <= final)
+            TenantCosts(period, rows, is_final=final is not None and _end(period, rows, by_month=by_month) < final)
             for (period, _), rows in groups.items()
         ]
 

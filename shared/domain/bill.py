@@ -86,7 +86,6 @@ class BillLine:
     currency: str
     charge: Charge
     service: str
-    meter: str
     resource_id: str
     resource_group: str
     tags: Mapping[str, str] | None

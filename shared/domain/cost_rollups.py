@@ -48,6 +48,8 @@ class PlanDay:
 
     def add(self, row: InstanceDay) -> None:
         """Count one instance."""
+        if not row.costs and row.use is None:
+            return  # it was gone already
         _add(self.costs, row.costs)
         self.while_asleep += row.own.while_asleep
         self.saved += row.own.saved
@@ -111,12 +113,12 @@ class ClusterDay:
 
 @dataclass(frozen=True, slots=True)
 class OverGoal:
-    """An instance that has cost more this month than one is to cost in a month, and what most of that is."""
+    """A customer that has cost more this month than one is to in a month, and the largest part of its last day."""
 
     slug: Slug
     plan: str
     month: Decimal
-    most: Component
+    most: Component | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class FleetDay:
         until: The moment up to which it is counted.
         overhead: What the overhead of all clusters together costs.
         unshared: What of that no tenant bears.
-        months: What customers have cost since the first of the month, by plan.
+        months: What customers that are there at the end have cost since the first of the month, by plan.
         over_goal: Those that have cost most beyond the goal, the worst first.
         over_goal_count: How many there are of these in all.
         price_book: The version of the prices.

@@ -65,9 +65,11 @@ class InstanceDay:
         slug: Whose it is.
         instance: The instance.
         day: The day.
-        use: What it uses at the end; None if it is gone. What it used last is in `plan` and `cluster`.
+        use: What it uses at the end; None if it is gone. What it used last is in `plan` and `cluster`. One that is gone
+            has rows until its month ends, so that what it has cost in the month is not lost.
         plan: Its plan.
         cluster: Its cluster.
+        sequence: The number of the last transition that is counted.
         own: What it costs itself.
         shares: Its shares of idle and overhead, by component.
         month: What it has cost since the first of the month, this day included.
@@ -79,6 +81,7 @@ class InstanceDay:
     use: Use | None
     plan: str
     cluster: ClusterName
+    sequence: int
     own: OwnCost
     shares: Mapping[Component, Decimal] = field(default_factory=dict[Component, Decimal])
     month: Decimal = ZERO
@@ -87,6 +90,11 @@ class InstanceDay:
     def costs(self) -> Mapping[Component, Decimal]:
         """All components that cost something."""
         return {**self.own.costs, **self.shares}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has a row on the next day too."""
+        return self.use is not None or (self.day + timedelta(days=1)).month == self.day.month
 
     @property
     def total(self) -> Decimal:
@@ -163,10 +171,8 @@ class Pricing:
         size = span.use.size
         price = self._assets.disk_price(size.storage_class, size.volume_gib)
         region = self._price_region(span.use.region)
-        try:
-            return self._book.cost(price, region, Decimal(1), span.start, span.end), frozenset()
-        except NotFound:
-            return ZERO, frozenset({price})
+        cost, is_complete = self._book.cost_of_known(price, region, Decimal(1), span.start, span.end)
+        return cost, frozenset() if is_complete else frozenset({price})
 
 
 def overhead_cost(
@@ -190,7 +196,8 @@ def overhead_cost(
             else:
                 for part in book.between(item.price, region, start, end):
                     lasted = hours(part.start, part.end) / HOURS_A_MONTH
-                    cost += part.price.cost_of_number(max(ZERO, item.quantity - part.price.free)) * lasted
+                    free = part.price.free if of_all else ZERO  # which is for the whole subscription, once
+                    cost += part.price.cost_of_number(max(ZERO, item.quantity - free)) * lasted
         except NotFound:
             unpriced |= {item.price}
     return last_digit(cost), unpriced

@@ -93,7 +93,8 @@ class LatencyReport:
         for name, seconds, waiting in self._parts(rollup):
             group = self._groups[rollup.kind, name]
             group.outcomes[rollup.key.outcome] += seconds.count
-            group.failures.update(rollup.failures)
+            if self._by is not Grouping.STEP:  # a failed operation has done some steps, and it is not known which
+                group.failures.update(rollup.failures)
             if is_timed:
                 group.seconds.add(seconds)
                 group.waiting.add(waiting)

@@ -198,6 +198,21 @@ class PriceBook:
                 parts.append(Part(begin, finish, found))
         return parts
 
+    def cost_of_known(
+        self, price: PriceId, region: str, quantity: Decimal, start: datetime, end: datetime
+    ) -> tuple[Decimal, bool]:
+        """Return what so many cost that are held for a time, at the prices of each part, and whether all have one.
+
+        Raises ValueError as `cost`.
+        """
+        costs, is_complete = list[Decimal](), True
+        for begin, finish in pairwise([start, *self.changes(price, region, start, end), end]):
+            try:
+                costs.append(self.at(price, region, begin).cost_of_time(quantity, begin, finish))
+            except NotFound:
+                is_complete = False
+        return total(costs), is_complete
+
     def cost(self, price: PriceId, region: str, quantity: Decimal, start: datetime, end: datetime) -> Decimal:
         """Return what so many cost that are held from one moment to another, at the prices of each part.
 

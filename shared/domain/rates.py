@@ -6,7 +6,7 @@ between cores and memory in the ratio of OpenCost's default prices.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -62,7 +62,8 @@ def rates(
     """Return the rates of one cluster from one moment to another, in order and without gaps.
 
     Args:
-        seen: Its nodes, in the order of time; the first ones also count before they were seen.
+        seen: Its nodes, in the order of time. Before the first ones were seen nothing is known to be idle, and their
+            prices count.
         assets: What the machines have.
         book: The prices.
         region: Whose prices hold for it.
@@ -74,11 +75,26 @@ def rates(
     later = [each for each in begun if each.at > start and each not in first]
     moments = [start, *(each.at for each in later), end]
     nodes: Sequence[Sequence[Nodes]] = [first[0].nodes if first else (), *(each.nodes for each in later)]
-    return [
+    found = [
         rate
         for each, (begin, finish) in zip(nodes, pairwise(moments), strict=True)
         for rate in _rates_of(each, assets, book, region, begin, finish)
     ]
+    known_from = min(max(first[0].at, start), end) if first else end
+    return [part for each in found for part in _known(each, known_from)]
+
+
+def _known(rate: Rate, since: datetime) -> Iterable[Rate]:
+    """Yield a rate in two parts: before its nodes were seen they are in no sum."""
+    if rate.start < since:
+        yield replace(rate, end=min(rate.end, since), nodes=Decimal(0))
+    if rate.end > since:
+        yield replace(rate, start=max(rate.start, since))
+
+
+def _is_unknown(nodes: Nodes, assets: Assets) -> bool:
+    """Whether nodes say what they are, and it is not known what such a machine has."""
+    return bool(nodes.machine and nodes.count and nodes.machine not in assets.machines)
 
 
 def _rates_of(
@@ -91,7 +107,8 @@ def _rates_of(
     moments = sorted({start, end, *(each for price in prices for each in book.changes(price, region, start, end))})
     found: list[Rate] = []
     for begin, finish in pairwise(moments):
-        cost, unpriced = Decimal(0), _NONE
+        cost = Decimal(0)
+        unpriced = frozenset(machine_price(each.machine, spot=each.spot) for each in nodes if _is_unknown(each, assets))
         for each, price in zip(counted, prices, strict=True):
             try:
                 cost += each.count * book.at(price, region, begin).an_hour

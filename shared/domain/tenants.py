@@ -38,9 +38,9 @@ class Tenant:
     `state_since` is when it got its state; `instance` is what runs for it, and is empty once that was removed by berth;
     `cluster` is empty until it was placed; `active_since` is when the last instance that became active first did, and
     stays when that is gone; `policy` is what differs from its plan's; `replicas` is how many pods each of its workloads
-    had before it was put to sleep, and is empty while it is awake; `size` is what its instance was last given by its
-    plan, and `transition` the last change of what it uses; `quarantine_until` is set on a tombstone and says when the
-    slug is free again. A tombstone holds no personal data.
+    had before it was put to sleep, and is empty while it is awake; `size` is that of its instance, and `next_size` what
+    it will be once the open operation succeeds; `transition` is the last change of what it uses; `quarantine_until` is
+    set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -60,6 +60,7 @@ class Tenant:
     policy: PolicyOverride = NO_OVERRIDE
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     size: Size | None = None
+    next_size: Size | None = None
     transition: Transition | None = None
     observed: Observed | None = None
     quarantine_until: datetime | None = None
@@ -86,7 +87,8 @@ class Tenant:
         A tenant whose life cycle ends with it becomes a tombstone: no personal data, and the slug stays taken for
         `quarantine`. That of a tenant that was never active is free at once: nobody can have kept a link to it.
         """
-        ended = self._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
+        sized = replace(self, size=self.next_size or self.size)
+        ended = sized._end(OperationState.SUCCEEDED, self.operation.rules.after_success, now)
         if ended.state is TenantState.DELETED:
             return ended._tombstone(now, quarantine)
         return replace(ended, active_since=now) if self.operation.rules.makes_instance else ended
@@ -135,7 +137,7 @@ class Tenant:
     def placed(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
         """Record where an instance of a size has a reservation for its open operation."""
         operation = self.operation.placed(cluster, instance, now, message)
-        return replace(self, cluster=cluster, instance=instance, size=size, operation=operation)
+        return replace(self, cluster=cluster, instance=instance, next_size=size, operation=operation)
 
     def moved(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
         """Record that its open operation has a reservation for another instance now."""
@@ -193,7 +195,7 @@ class Tenant:
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, size=None)
+        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, size=None, next_size=None)
 
     def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
         """Return it in another state, with the transition if that changes what its instance uses."""
@@ -210,7 +212,7 @@ class Tenant:
         if not self.operation.is_open:
             raise Conflict(f"operation {self.operation.id} has {self.operation.state} already")
         ended = replace(self._in_state(target, now), operation=self.operation.finish(outcome, now))
-        return ended if target is TenantState.HIBERNATED else replace(ended, replicas={})
+        return replace(ended, next_size=None, replicas=ended.replicas if target is TenantState.HIBERNATED else {})
 
 
 @dataclass(frozen=True, slots=True)

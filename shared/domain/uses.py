@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId
+from shared.domain.slugs import Slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class Transition:
     at: datetime
     before: Use | None
     after: Use | None
+
+
+def instance_key(slug: Slug, instance: InstanceId) -> str:
+    """Return what tells instances apart, and what all lists of instances of several tenants are ordered by.
+
+    It is how their row keys are ordered: `acme-2:...` and `acme2:...` come before `acme:...`.
+    """
+    return f"{slug}:{instance}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def row(slug: Slug, day: date, *, there: bool = True, instance: str = "one") -> 
         used if there else None,
         used.plan,
         used.cluster,
+        1,
         own,
         {Component.IDLE: Decimal("1234567890.123456789012")},
         Decimal(7),

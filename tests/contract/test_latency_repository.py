@@ -6,10 +6,8 @@ from secrets import token_hex
 
 from shared.adapters.tables.latency import TABLE, TableLatencyRepository
 from shared.adapters.tables.storage import Row, TableStorage, Upsert
-from shared.domain.failures import FailureClass
 from shared.domain.latency import LatencyKind, sample_of, sample_of_sweep
 from shared.domain.lifecycle import StepName
-from shared.domain.operations import OperationState
 from shared.domain.sweeps import Sweep, SweepId, SweepStart, SweepState
 from shared.domain.tenants import Tenant
 from tests.support.builders import new_slug, new_tenant
@@ -60,18 +58,6 @@ async def test_a_sweep_has_a_row_with_its_phases(storage: TableStorage) -> None:
     row, _ = await storage.get(TABLE, "sweep-20260228", start.id)
     assert (row["decide_seconds"], row["act_seconds"], row["total_seconds"]) == (3.0, 7.0, 10.0)
     assert (row["waiting_seconds"], row["outcome"], row["failure"]) == (7.0, "cancelled", "cancelled")
-
-
-async def test_a_row_of_an_older_berth_is_read(storage: TableStorage) -> None:
-    sample = replace(sample_of(ended_tenant()), outcome=OperationState.FAILED)
-    latency = TableLatencyRepository(storage)
-    await latency.record(sample, now=START)
-    row, _ = await storage.get(TABLE, "provision-20260228", sample.id)
-    for name in ("failure", "version", "waiting_seconds", "work_seconds", "wait_steps"):
-        del row[name]
-    await storage.transact(TABLE, [Upsert(row)])
-    [found] = [each for each in await latency.of_day(sample.kind, sample.day) if each.id == sample.id]
-    assert found == replace(sample, failure=FailureClass.UNEXPECTED, version="")
 
 
 async def test_a_row_of_another_version_is_skipped(storage: TableStorage) -> None:

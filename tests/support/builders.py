@@ -69,7 +69,7 @@ def new_tenant(slug: str = "acme", **fields: Any) -> Tenant:
         "state_since": START,
         "operation": replace(operation, instance=instance),
         "instance": instance,
-        "size": PLANS["trial"].size,
+        "next_size": PLANS["trial"].size,
     }
     return Tenant(**(usual | fields))
 

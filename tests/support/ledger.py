@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
+from pydantic import TypeAdapter
+
+from shared.adapters.tables import keys
 from shared.adapters.tables.costs import TableCostLedger
 from shared.adapters.tables.prices import TablePriceRepository
+from shared.adapters.tables.rows import with_schema
 from shared.adapters.tables.storage import Row, TableStorage, Upsert
 from shared.adapters.tables.tenants import TABLE, transition_row
 from shared.adapters.tables.transitions import TableTransitions
@@ -26,6 +30,7 @@ from tests.support.memory_tables import MemoryTables
 from tests.support.repositories import clusters_on, register
 
 ONE = ClusterName("one")
+_TRANSITION = TypeAdapter(Transition)
 FIRST = datetime(2026, 3, 30, tzinfo=UTC)  # so that a month ends soon
 
 
@@ -48,7 +53,9 @@ class Log:
         if found is None or found is last:
             return None
         self._last[slug] = found
-        await self._storage.transact(TABLE, [Upsert(transition_row(Slug(slug), found))])
+        tenant = {"PartitionKey": keys.shard(Slug(slug)), "RowKey": keys.tenant_key(slug), "slug": slug}
+        tenant["transition"] = _TRANSITION.dump_json(found).decode()
+        await self._storage.transact(TABLE, [Upsert(with_schema(tenant)), Upsert(transition_row(Slug(slug), found))])
         return found
 
 

@@ -7,28 +7,32 @@
 | costsdaily | YYYYMM | YYYYMMDD:fleet, YYYYMMDD:in:CLUSTER | the sums of a day, once that is final |
 | costsdaily | today | fleet, in:CLUSTER | the same for the day that is not |
 | costsdaily | ledger | last-final | the last day that is final |
+| costsdaily | ledger | time | nothing: when it was written tells the time of the tables |
 | nodes | CLUSTER | YYYYMMDDTHHMMSSffffff | the nodes of a cluster from then on |
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from itertools import batched
 
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.rows import read_or_skip, read_row, readable, with_schema
-from shared.adapters.tables.storage import Row, TableStorage, Upsert, create_or_replace
+from shared.adapters.tables.rows import read_row, readable, with_schema
+from shared.adapters.tables.storage import MAX_WRITES, Delete, Row, TableStorage, Upsert, create_or_replace
 from shared.application.ports.stored import Stored
 from shared.domain.assets import SeenNodes
 from shared.domain.clusters import ClusterName
 from shared.domain.cost_rollups import ClusterDay, FleetDay
 from shared.domain.costs import InstanceDay
 from shared.domain.slugs import Slug
+from shared.domain.uses import instance_key
 from shared.errors import NotFound
 
 TABLE, TODAY, DAILY, NODES = "costs", "coststoday", "costsdaily", "nodes"
-_OPEN, _LEDGER, _LAST_FINAL = "today", "ledger", "last-final"
+_OPEN, _LEDGER, _LAST_FINAL, _TIME = "today", "ledger", "last-final", "time"
 _AT_ONCE = 16  # partitions that are read at the same time
 
 _INSTANCE = TypeAdapter(InstanceDay)
@@ -42,6 +46,11 @@ class TableCostLedger:
 
     def __init__(self, tables: TableStorage) -> None:
         self._tables = tables
+
+    async def time(self) -> datetime:
+        """Return the time by the clock of the tables, which is the same for all workers."""
+        await self._tables.transact(DAILY, [Upsert(with_schema({"PartitionKey": _LEDGER, "RowKey": _TIME}))])
+        return await self._tables.written_at(DAILY, _LEDGER, _TIME)
 
     async def last_final(self) -> Stored[date | None]:
         """Return the last day that is final, or None if there is none."""
@@ -58,13 +67,24 @@ class TableCostLedger:
         await self._tables.transact(DAILY, [create_or_replace(with_schema(row), day.etag)])
 
     async def of_day(self, shard: str, day: date) -> AsyncIterator[InstanceDay]:
-        """Yield the instances of a final day that were there at its end, by slug and instance."""
-        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end and is_there eq true"
+        """Yield the rows of a final day that the next day goes on from, by `instance_key`; raises UnreadableRow."""
+        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end and goes_on eq true"
         parameters = {"partition": _partition(shard, day), "start": f"{day:%Y%m%d}:", "end": f"{day:%Y%m%d};"}
         async for row, _ in self._tables.query(TABLE, where, parameters):
-            found = read_or_skip(TABLE, row, _instance)
-            if found is not None:
-                yield found
+            yield read_row(TABLE, row, _instance)
+
+    async def keys_of(self, shard: str, day: date) -> set[str]:
+        """Return the `instance_key` of each row of a final day."""
+        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
+        parameters = {"partition": _partition(shard, day), "start": f"{day:%Y%m%d}:", "end": f"{day:%Y%m%d};"}
+        return {row["RowKey"].partition(":")[2] async for row, _ in self._tables.query(TABLE, where, parameters)}
+
+    async def delete(self, shard: str, day: date, keys: Sequence[str]) -> None:
+        """Delete the rows of instances on a final day; those that are gone already do not matter."""
+        for key in keys:  # one by one: another worker may delete some of them
+            with suppress(NotFound):
+                row = {"PartitionKey": _partition(shard, day), "RowKey": f"{day:%Y%m%d}:{key}"}
+                await self._tables.transact(TABLE, [Delete(row)])
 
     async def write(self, shard: str, rows: Sequence[InstanceDay], *, is_final: bool) -> None:
         """Write up to 100 rows of one shard, over those of the same instances and day."""
@@ -73,26 +93,40 @@ class TableCostLedger:
         )
 
     async def write_day(self, fleet: FleetDay, clusters: Sequence[ClusterDay], *, is_final: bool) -> None:
-        """Write the sums of a day, over those of the same day."""
+        """Write the sums of a day, in the place of those of the same day."""
         partition, prefix = (f"{fleet.day:%Y%m}", f"{fleet.day:%Y%m%d}:") if is_final else (_OPEN, "")
         entries = [(f"in:{each.cluster}", "cluster", _CLUSTER.dump_json(each)) for each in clusters]
         entries.append(("fleet", "fleet", _FLEET.dump_json(fleet)))
-        for name, kind, entry in entries:  # each for itself: many clusters could be too large for one transaction
-            row: Row = {"PartitionKey": partition, "RowKey": f"{prefix}{name}", "kind": kind, "entry": entry.decode()}
-            await self._tables.transact(DAILY, [Upsert(with_schema({**row, "day": fleet.day.isoformat()}))])
+        columns = {"PartitionKey": partition, "day": fleet.day.isoformat(), "until": fleet.until}
+        rows: list[Row] = [
+            {**columns, "RowKey": f"{prefix}{name}", "kind": kind, "entry": entry.decode()}
+            for name, kind, entry in entries
+        ]
+        for part in batched(rows, MAX_WRITES, strict=False):
+            await self._tables.transact(DAILY, [Upsert(with_schema(row)) for row in part])
+        if is_final:
+            await self._delete_others(partition, prefix, {row["RowKey"] for row in rows})
+
+    async def _delete_others(self, partition: str, prefix: str, kept: set[str]) -> None:
+        """Delete the sums of clusters that a day does not have any more, now that it was computed again."""
+        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
+        parameters = {"partition": partition, "start": prefix, "end": f"{prefix[:-1]};"}
+        keys_ = [row["RowKey"] async for row, _ in self._tables.query(DAILY, where, parameters)]
+        for key in set(keys_) - kept:
+            with suppress(NotFound):
+                await self._tables.transact(DAILY, [Delete({"PartitionKey": partition, "RowKey": key})])
 
     async def clusters_between(self, start: date, end: date) -> Sequence[ClusterDay]:
         """Return the sums of all clusters for the days from `start` to `end`, both included, in order."""
         rows = await self._days_between(start, end, "cluster")
-        return sorted(
-            readable(DAILY, rows, lambda row: _CLUSTER.validate_json(row["entry"])),
-            key=lambda each: (each.day, each.cluster),
-        )
+        found = [read_row(DAILY, row, lambda row: _CLUSTER.validate_json(row["entry"])) for row in rows]
+        return sorted(found, key=lambda each: (each.day, each.cluster))
 
     async def fleet_between(self, start: date, end: date) -> Sequence[FleetDay]:
         """Return the sums of the fleet for the days from `start` to `end`, both included, in order."""
         rows = await self._days_between(start, end, "fleet")
-        return sorted(readable(DAILY, rows, lambda row: _FLEET.validate_json(row["entry"])), key=lambda each: each.day)
+        found = [read_row(DAILY, row, lambda row: _FLEET.validate_json(row["entry"])) for row in rows]
+        return sorted(found, key=lambda each: each.day)
 
     async def of_tenant(self, slug: Slug, days: Sequence[date]) -> Sequence[InstanceDay]:
         """Return what a tenant's instances cost on final days, in order, and on the present one if it is among them."""
@@ -106,7 +140,8 @@ class TableCostLedger:
             return readable(table, rows, _instance)
 
         # The day that is not final first: if it becomes so meanwhile, its final rows count.
-        rows = list(await read(TODAY, shard, ""))
+        final = (await self.last_final()).value
+        rows = [each for each in await read(TODAY, shard, "") if final is None or each.day > final]
         for part in await asyncio.gather(*(read(TABLE, _partition(shard, day), f"{day:%Y%m%d}:") for day in days)):
             rows += part
         by_key = {(each.day, each.instance): each for each in rows if each.day in days}
@@ -135,9 +170,12 @@ class TableCostLedger:
                 return [row async for row, _ in self._tables.query(DAILY, where, parameters)]
 
         # The day that is not final first: if it becomes so meanwhile, its final rows count.
-        rows = await read(_OPEN, where)
-        final = (read(month, f"{where} and RowKey ge @start and RowKey lt @end") for month in months(start, end))
-        for part in await asyncio.gather(*final):
+        final = (await self.last_final()).value
+        rows = [row for row in await read(_OPEN, where) if final is None or row["day"] > final.isoformat()]
+        newest = max((row["until"] for row in rows), default=None)  # of a cluster that is gone, an older row is left
+        rows = [row for row in rows if row["until"] == newest]
+        months_ = (read(month, f"{where} and RowKey ge @start and RowKey lt @end") for month in months(start, end))
+        for part in await asyncio.gather(*months_):
             rows += part
         by_key = {(row["day"], row["RowKey"].rpartition(":")[2]): row for row in rows}
         return [row for (day, _), row in by_key.items() if start.isoformat() <= day <= end.isoformat()]
@@ -160,12 +198,12 @@ def _moment(moment: datetime) -> str:
 
 
 def _row(shard: str, instance: InstanceDay, is_final: bool) -> Row:
-    key = f"{instance.slug}:{instance.instance}"
+    key = instance_key(instance.slug, instance.instance)
     places = {
         True: {"PartitionKey": _partition(shard, instance.day), "RowKey": f"{instance.day:%Y%m%d}:{key}"},
         False: {"PartitionKey": shard, "RowKey": key},
     }
-    columns = {"day": instance.day.isoformat(), "is_there": instance.use is not None}
+    columns = {"day": instance.day.isoformat(), "goes_on": instance.goes_on}
     return with_schema({**places[is_final], **columns, "entry": _INSTANCE.dump_json(instance).decode()})
 
 

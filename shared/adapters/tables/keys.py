@@ -9,7 +9,7 @@ from shared.domain.latency_rollup import RollupKey
 from shared.domain.operations import OperationState, newest_first
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
-from shared.domain.uses import Transition
+from shared.domain.uses import Transition, instance_key
 
 SHARDS = "0123456789abcdef"
 
@@ -85,7 +85,7 @@ def operation_key(operation_id: str) -> str:
 
 def transition_key(slug: Slug, transition: Transition) -> str:
     """Return the row key of a transition; all of a day are next to each other, and those of an instance in order."""
-    return f"{transition_day(transition.at)}{slug}:{transition.instance}:{transition.sequence:08}"
+    return f"{transition_day(transition.at)}{instance_key(slug, transition.instance)}:{transition.sequence:08}"
 
 
 def transition_day(moment: datetime) -> str:

@@ -69,24 +69,17 @@ def _row(sample: Sample) -> Row:
 
 
 def _sample(row: Row, kind: LatencyKind) -> Sample:
-    outcome = OperationState(row["outcome"])
     return Sample(
         id=row["RowKey"],
         kind=kind,
         ended_at=row["ended_at"],
-        outcome=outcome,
-        failure=FailureClass(row["failure"]) if "failure" in row else _failure_before(outcome),
+        outcome=OperationState(row["outcome"]),
+        failure=FailureClass(row["failure"]),
         cluster=row["cluster"],
         plan=row["plan"],
-        version=row.get("version", ""),
+        version=row["version"],
         slug=row["slug"],
         queued_seconds=float(row["queued_seconds"]),
         total_seconds=float(row["total_seconds"]),
         steps={step: float(row[name]) for step in STEPS if (name := f"{step}_seconds") in row},
     )
-
-
-def _failure_before(outcome: OperationState) -> FailureClass:
-    """Return what is known of a failure from a row of before classes were recorded."""
-    known = {OperationState.SUCCEEDED: FailureClass.NONE, OperationState.CANCELLED: FailureClass.CANCELLED}
-    return known.get(outcome, FailureClass.UNEXPECTED)

@@ -181,7 +181,7 @@ def due_row(slug: Slug, since: datetime, at: datetime) -> Row:
 
 def _tenant_row(tenant: Tenant) -> Row:
     columns: dict[str, Any] = _TENANT.dump_python(
-        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas", "size", "transition"}
+        tenant, mode="json", exclude={"operation", "observed", "policy", "replicas", "size", "next_size", "transition"}
     )
     return with_schema(
         {
@@ -193,6 +193,7 @@ def _tenant_row(tenant: Tenant) -> Row:
             "policy": _POLICY.dump_json(tenant.policy).decode(),
             "replicas": _REPLICAS.dump_json(dict(tenant.replicas)).decode(),
             "size": _SIZE.dump_json(tenant.size).decode(),
+            "next_size": _SIZE.dump_json(tenant.next_size).decode(),
             "transition": _TRANSITION.dump_json(tenant.transition).decode(),
         }
     )
@@ -210,6 +211,7 @@ def tenant_of(row: Row) -> Tenant:
         "policy": _POLICY.validate_json(row["policy"]),
         "replicas": _REPLICAS.validate_json(row["replicas"]),
         "size": _SIZE.validate_json(row["size"]),
+        "next_size": _SIZE.validate_json(row["next_size"]),
         "transition": _TRANSITION.validate_json(row["transition"]),
     }
     names = Tenant.__dataclass_fields__

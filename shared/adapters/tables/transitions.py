@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.rows import read_or_skip
+from shared.adapters.tables.rows import read_row
 from shared.adapters.tables.storage import Row, TableStorage
 from shared.adapters.tables.tenants import TABLE
 from shared.application.ports.costs import TenantTransition
@@ -15,6 +15,7 @@ from shared.domain.slugs import Slug
 from shared.domain.uses import Transition
 
 _TRANSITION = TypeAdapter(Transition)
+_LAST = TypeAdapter[Transition | None](Transition | None)
 _WHERE = "PartitionKey eq @shard and RowKey gt @start and RowKey lt @end"
 
 
@@ -30,13 +31,25 @@ class TableTransitions:
         return keys.SHARDS
 
     async def of_day(self, shard: str, day: date) -> AsyncIterator[TenantTransition]:
-        """Yield the transitions of a day in UTC, by slug, instance and sequence; unreadable ones are skipped."""
+        """Yield the transitions of a day in UTC, by `instance_key` and sequence; raises UnreadableRow."""
         start = keys.transition_day(datetime.combine(day, time(), UTC))
         parameters = {"shard": shard, "start": start, "end": start[:-1] + ";"}
         async for row, _ in self._tables.query(TABLE, _WHERE, parameters):
-            found = read_or_skip(TABLE, row, _read)
-            if found is not None:
-                yield found
+            yield read_row(TABLE, row, _read)
+
+    async def last_ones(self, shard: str) -> AsyncIterator[TenantTransition]:
+        """Yield the last transition of each tenant that has one; raises UnreadableRow."""
+        parameters = {"shard": shard, "start": "tenant:", "end": "tenant;"}
+        async for row, _ in self._tables.query(TABLE, _WHERE + " and slug gt ''", parameters):  # an activity has none
+            last = read_row(TABLE, row, lambda row: _LAST.validate_json(row["transition"]))
+            if last is not None:
+                yield TenantTransition(Slug(row["slug"]), last)
+
+    async def of_tenant(self, slug: Slug) -> Sequence[Transition]:
+        """Return all transitions of a tenant that are kept, in order. It looks at those of a whole shard."""
+        parameters = {"shard": keys.shard(slug), "start": "transition:", "end": "transition;", "slug": slug}
+        rows = [row async for row, _ in self._tables.query(TABLE, _WHERE + " and slug eq @slug", parameters)]
+        return [read_row(TABLE, row, _read).transition for row in rows]
 
     async def first_day(self) -> date | None:
         """Return the day in UTC of the oldest transition, or None if there is none."""

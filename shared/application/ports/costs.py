@@ -10,9 +10,8 @@ from shared.domain.assets import SeenNodes
 from shared.domain.clusters import ClusterName
 from shared.domain.cost_rollups import ClusterDay, FleetDay
 from shared.domain.costs import InstanceDay
-from shared.domain.instances import InstanceId
 from shared.domain.slugs import Slug
-from shared.domain.uses import Transition
+from shared.domain.uses import Transition, instance_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,9 @@ class TenantTransition:
     transition: Transition
 
     @property
-    def key(self) -> tuple[Slug, InstanceId]:
+    def key(self) -> str:
         """What tells instances apart, and orders them."""
-        return self.slug, self.transition.instance
+        return instance_key(self.slug, self.transition.instance)
 
 
 class Transitions(Protocol):
@@ -37,7 +36,18 @@ class Transitions(Protocol):
         ...
 
     def of_day(self, shard: str, day: date) -> AsyncIterator[TenantTransition]:
-        """Yield the transitions of a day in UTC, by slug, instance and sequence; unreadable ones are skipped."""
+        """Yield the transitions of a day in UTC, by `instance_key` and sequence.
+
+        Raises Transient for one that this version cannot read: without it, costs would be wrong.
+        """
+        ...
+
+    def last_ones(self, shard: str) -> AsyncIterator[TenantTransition]:
+        """Yield the last transition of each tenant that has one; raises Transient for one that cannot be read."""
+        ...
+
+    async def of_tenant(self, slug: Slug) -> Sequence[Transition]:
+        """Return all transitions of a tenant that are kept, in order. It looks at those of a whole shard."""
         ...
 
     async def first_day(self) -> date | None:
@@ -51,6 +61,10 @@ class CostLedger(Protocol):
     The rows of days that are not final yet are apart from the others, so that a worker that is late writes over none.
     """
 
+    async def time(self) -> datetime:
+        """Return the time by the clock of the tables, which is the same for all workers."""
+        ...
+
     async def last_final(self) -> Stored[date | None]:
         """Return the last day that is final, or None if there is none."""
         ...
@@ -60,7 +74,18 @@ class CostLedger(Protocol):
         ...
 
     def of_day(self, shard: str, day: date) -> AsyncIterator[InstanceDay]:
-        """Yield the instances of a final day that were there at its end, by slug and instance."""
+        """Yield the rows of a final day that the next day goes on from, by `instance_key`.
+
+        Raises Transient for one that this version cannot read: without it, costs would be wrong.
+        """
+        ...
+
+    async def keys_of(self, shard: str, day: date) -> set[str]:
+        """Return the `instance_key` of each row of a final day, which is computed again."""
+        ...
+
+    async def delete(self, shard: str, day: date, keys: Sequence[str]) -> None:
+        """Delete the rows of instances on a final day; those that are gone already do not matter."""
         ...
 
     async def write(self, shard: str, rows: Sequence[InstanceDay], *, is_final: bool) -> None:
@@ -68,18 +93,18 @@ class CostLedger(Protocol):
         ...
 
     async def write_day(self, fleet: FleetDay, clusters: Sequence[ClusterDay], *, is_final: bool) -> None:
-        """Write the sums of a day, over those of the same day."""
+        """Write the sums of a day, in the place of those of the same day."""
         ...
 
     async def clusters_between(self, start: date, end: date) -> Sequence[ClusterDay]:
         """Return the sums of all clusters for the days from `start` to `end`, both included, in order.
 
-        The last may be a day that is not over.
+        The last may be a day that is not over. Raises Transient for sums that this version cannot read.
         """
         ...
 
     async def fleet_between(self, start: date, end: date) -> Sequence[FleetDay]:
-        """Return the sums of the fleet for the days from `start` to `end`, both included, in order."""
+        """Return the sums of the fleet, likewise."""
         ...
 
     async def of_tenant(self, slug: Slug, days: Sequence[date]) -> Sequence[InstanceDay]:

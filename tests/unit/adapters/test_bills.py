@@ -162,7 +162,6 @@ def test_all_that_is_wrong_is_in_one_message(tmp_path: Path) -> None:
         "other.csv: the column Cost occurs twice (read as cost details)",
         "other.csv: the column ChargeType is missing (read as cost details)",
         "other.csv: the column MeterCategory is missing (read as cost details)",
-        "other.csv: the column MeterName is missing (read as cost details)",
         "other.csv: the column ResourceId or InstanceId is missing (read as cost details)",
         "other.csv: the column Tags is missing (read as cost details)",
         "empty.csv: the file is empty",

@@ -18,7 +18,7 @@ TAGS = {PVC_NAMESPACE_TAG: NAMESPACE}
 def line(resource: str, *, group: str = NODES, service: str = "", tags: dict[str, str] | None = None) -> BillLine:
     resource_id = f"/subscriptions/1/resourceGroups/{group}/providers/{resource}" if resource else ""
     day, given = date(2026, 10, 1), tags or {}
-    return BillLine(day, day, Decimal(1), "USD", Charge.USAGE, service, "meter", resource_id, group, given)
+    return BillLine(day, day, Decimal(1), "USD", Charge.USAGE, service, resource_id, group, given)
 
 
 DISK = line("Microsoft.Compute/disks/pvc-1", tags=TAGS)

@@ -127,7 +127,8 @@ def test_nodes_that_come_at_noon_count_from_then_on() -> None:
     seen = [SeenNodes(ONE, START + hour * HOUR, [Nodes("node", spot=False, count=n)]) for hour, n in ((3, 1), (12, 3))]
     found = rates(seen, ITEMS, BOOK, "here", START, END)
     assert [(each.start, each.end, each.nodes) for each in found] == [
-        (START, START + 12 * HOUR, Decimal("0.24")),
+        (START, START + 3 * HOUR, 0),  # nobody has seen any yet
+        (START + 3 * HOUR, START + 12 * HOUR, Decimal("0.24")),
         (START + 12 * HOUR, END, Decimal("0.72")),
     ]
 

@@ -11,7 +11,7 @@ from shared.domain.lifecycle import RULES, OperationKind, StepName, TenantState
 from shared.domain.operations import Operation, OperationState, new_operation
 from shared.domain.slugs import Slug
 from shared.errors import Conflict
-from tests.support.builders import new_tenant
+from tests.support.builders import PLANS, new_tenant
 from tests.support.clock import START
 
 QUARANTINE = timedelta(days=30)
@@ -115,3 +115,16 @@ def test_every_move_is_one_of_the_table(calls: list[str]) -> None:
         except Conflict:
             assert tenant is before
         assert tenant.operation.is_open == (tenant.state in {rules.during for rules in RULES.values()})
+
+
+def test_a_wake_that_fails_leaves_the_size() -> None:
+    large = PLANS["business"].size
+    active = new_tenant(cluster="one").succeed(START, quarantine=QUARANTINE)
+    asleep = active.begin(operation(OperationKind.HIBERNATE), START).succeed(START, quarantine=QUARANTINE)
+    waking = asleep.begin(operation(OperationKind.WAKE), START)
+    waking = waking.placed(waking.cluster, waking.instance, large, START, "queued")
+    for ended, size in ((waking.succeed(START, quarantine=QUARANTINE), large), (waking.fail(START), active.size)):
+        assert ended.transition is not None
+        assert ended.transition.after is not None
+        assert ended.transition.after.size == ended.size == size
+        assert ended.next_size is None
