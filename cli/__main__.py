@@ -16,6 +16,7 @@ from cli.api import ProblemError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
 from cli.running import NoStackError, TargetError, running
+from cli.simulate import run as simulate
 from local.clock import ClockError
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(clusters.run(options))
         case "sweep":
             return _run(sweep.run(options))
+        case "simulate":
+            return simulate.run(options)
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -157,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
+    simulate.add_arguments(
+        add("simulate", "play a made-up population for months, and show what customers cost under several policies")
+    )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",
