@@ -1,13 +1,16 @@
-"""On which cluster each tenant is, and how many nodes the clusters have."""
+"""On which cluster each tenant is, how many nodes the clusters have, and how large the sweeps of a fleet are."""
 
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from cli.simulate.population import Customer
 from shared.domain.assets import Machine, Nodes, SeenNodes
 from shared.domain.clusters import ClusterName
+from shared.domain.lifecycle import OperationKind
+from shared.domain.plans import Plans
 from shared.domain.uses import Transition, Use
 
 HOUR = timedelta(hours=1)
@@ -94,3 +97,45 @@ class _Awake:
         if pool.attaches_disks:
             needed.append((self.disks, machine.disks))
         return max(-(-all_of // each) for all_of, each in needed)
+
+
+@dataclass(frozen=True, slots=True)
+class LargestSweep:
+    """How many tenants at most one night's sweep put to sleep, and at most which share of the plan weights awake."""
+
+    tenants: int
+    share: float
+
+
+def largest_sweep(log: Iterable[Transition], plans: Plans, since: datetime) -> LargestSweep:
+    """Return the largest sweeps from a moment on.
+
+    Args:
+        log: All transitions, in the order of time.
+        plans: The plans, for their weights.
+        since: The moment.
+    """
+    fleet, tenants, share = 0, 0, 0.0
+    for at, of_moment in groupby(log, key=lambda each: each.at):
+        changes = list(of_moment)
+        asleep = [each.before for each in changes if operation_of(each) is OperationKind.HIBERNATE]
+        if asleep and at >= since:
+            weight = sum(plans[use.plan].weight for use in asleep if use is not None)
+            tenants, share = max(tenants, len(asleep)), max(share, weight / fleet)
+        for each in changes:
+            fleet += sum(
+                sign * plans[use.plan].weight
+                for sign, use in ((-1, each.before), (1, each.after))
+                if use is not None and use.awake
+            )
+    return LargestSweep(tenants, share)
+
+
+def operation_of(transition: Transition) -> OperationKind | None:
+    """Return the kind of the operation that ended with a transition; another plan alone is none."""
+    before, after = transition.before, transition.after
+    if before is None or after is None:
+        return OperationKind.PROVISION if before is None else OperationKind.DELETE
+    if before.awake == after.awake:
+        return None
+    return OperationKind.WAKE if after.awake else OperationKind.HIBERNATE

@@ -5,10 +5,11 @@ shares are differences of running sums, what many equal ones get together is the
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import groupby
 
 from cli.simulate.population import DAY, START, Kind
 from shared.domain.assets import Assets, SeenNodes
@@ -53,11 +54,9 @@ class Sum:
 
 @dataclass(slots=True)
 class Day:
-    """What a day cost, and how many instances there were at its end."""
+    """What a day cost."""
 
     day: date
-    awake: int = 0
-    asleep: int = 0
     nodes: Decimal = ZERO
     overhead_of_clusters: Decimal = ZERO
     overhead_of_all: Decimal = ZERO
@@ -67,97 +66,112 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """A fleet that was played.
-
-    Attributes:
-        kinds: What each customer does.
-        logs: The transitions of each, in the same order.
-        nodes: The nodes of each cluster in the order of time; the first ones since the cluster is there.
-        region: Where all clusters are.
-    """
-
-    kinds: Sequence[Kind]
-    logs: Sequence[Sequence[Transition]]
-    nodes: Mapping[ClusterName, Sequence[SeenNodes]]
-    region: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Class:
-    """Instances that used the same on a day."""
+class Alike:
+    """Instances that used the same on a day: what was used when it began, and from when on what else."""
 
     kind: Kind
     opening: Use | None
     changes: tuple[tuple[datetime, Use | None], ...] = ()
 
 
-def metered(fleet: Fleet, days: int, assets: Assets, book: PriceBook, settings: CostSettings) -> Iterator[Day]:
-    """Yield what each day cost, in order."""
+@dataclass(frozen=True, slots=True)
+class UsedDay:
+    """What all instances used on a day: how many of each, and the transitions of one of those that had some."""
+
+    day: date
+    numbers: Mapping[Alike, int]
+    examples: Mapping[Alike, Sequence[Transition]]
+    awake: int
+    asleep: int
+
+
+def used_days(kinds: Sequence[Kind], logs: Sequence[Sequence[Transition]], days: int) -> Iterator[UsedDay]:
+    """Yield what was used on each day, from what each customer does and its transitions."""
     changed: list[list[tuple[Kind, list[Transition]]]] = [[] for _ in range(days)]
-    for kind, log in zip(fleet.kinds, fleet.logs, strict=True):
-        last = -1
-        for each in log:
-            number = (each.at - START) // DAY
-            if number != last:
-                changed[number].append((kind, []))
-            changed[number][-1][1].append(each)
-            last = number
-    resting: Counter[_Class] = Counter()
-    for number, logs in enumerate(changed):
-        classes, closing, examples = Counter(resting), Counter(resting), dict[_Class, Sequence[Transition]]()
-        for kind, log in logs:
-            opening, after = _Class(kind, log[0].before), _Class(kind, log[-1].after)
-            moved = _Class(kind, log[0].before, tuple((each.at, each.after) for each in log))
+    for kind, log in zip(kinds, logs, strict=True):
+        for number, of_day in groupby(log, key=lambda each: (each.at - START) // DAY):
+            changed[number].append((kind, list(of_day)))
+    resting: Counter[Alike] = Counter()
+    for number, of_day in enumerate(changed):
+        numbers, closing, examples = Counter(resting), Counter(resting), dict[Alike, Sequence[Transition]]()
+        for kind, log in of_day:
+            moved = Alike(kind, log[0].before, tuple((each.at, each.after) for each in log))
             examples.setdefault(moved, log)
-            classes[moved] += 1
-            closing[after] += 1
-            if opening.opening is not None:
-                classes[opening] -= 1
-                closing[opening] -= 1
-        metering = _Metering(fleet, (START + number * timedelta(days=1)).date(), assets, book, settings)
-        day = metering.run({each: count for each, count in classes.items() if count}, examples)
-        resting = Counter({each: count for each, count in closing.items() if count and each.opening is not None})
-        for each, count in resting.items():
-            if each.opening is not None and each.opening.awake:
-                day.awake += count
-            else:
-                day.asleep += count
-        yield day
+            numbers[moved] += 1
+            if log[-1].after is not None:
+                closing[Alike(kind, log[-1].after)] += 1
+            if log[0].before is not None:
+                numbers[Alike(kind, log[0].before)] -= 1
+                closing[Alike(kind, log[0].before)] -= 1
+        resting = +closing  # those of which there are any
+        awake = sum(count for each, count in resting.items() if each.opening is not None and each.opening.awake)
+        day = (START + number * DAY).date()
+        yield UsedDay(day, +numbers, examples, awake, resting.total() - awake)
+
+
+def metered(
+    used: Iterable[UsedDay],
+    nodes: Mapping[ClusterName, Sequence[SeenNodes]],
+    region: str,
+    assets: Assets,
+    book: PriceBook,
+    settings: CostSettings,
+) -> Iterator[Day]:
+    """Yield what each day cost.
+
+    Args:
+        used: What was used on each day.
+        nodes: The nodes of each cluster in the order of time, the first ones since the cluster is there.
+        region: Where all clusters are.
+        assets: What costs money besides volumes.
+        book: The prices.
+        settings: How costs are shared out.
+    """
+    for each in used:
+        yield _Metering(nodes, region, each, assets, book, settings).run()
 
 
 class _Metering:
     """Meters one day."""
 
-    def __init__(self, fleet: Fleet, day: date, assets: Assets, book: PriceBook, settings: CostSettings) -> None:
-        self._assets, self._book = assets, book
-        self._day, (self._start, self._end) = day, day_bounds(day)
+    def __init__(
+        self,
+        nodes: Mapping[ClusterName, Sequence[SeenNodes]],
+        region: str,
+        used: UsedDay,
+        assets: Assets,
+        book: PriceBook,
+        settings: CostSettings,
+    ) -> None:
+        self._assets, self._book, self._used = assets, book, used
+        self._start, self._end = day_bounds(used.day)
         self._rules = SharingRules(settings.share_idle, settings.share_overhead)
-        self._region = price_region(book, fleet.region, settings.price_region)
+        self._region = price_region(book, region, settings.price_region)
         self._rates = {
             name: rates(_of_day(seen, self._start), assets, book, self._region, self._start, self._end)
-            for name, seen in fleet.nodes.items()
+            for name, seen in nodes.items()
             if seen[0].at < self._end
         }
 
-    def run(self, classes: Mapping[_Class, int], examples: Mapping[_Class, Sequence[Transition]]) -> Day:
-        """Return what the day cost; all instances of a class are counted together."""
+    def run(self) -> Day:
+        """Return what the day cost; instances that used the same are counted together."""
         pricing = Pricing(self._assets, self._book, self._rates_of, lambda _: self._region)
-        day, totals = Day(self._day), dict[ClusterName, Totals]()
-        found: list[tuple[_Class, int, Use, OwnCost, Weights]] = []
-        for each, count in classes.items():
-            used = spans(each.opening, examples.get(each, ()), self._start, self._end)
+        day, totals = Day(self._used.day), dict[ClusterName, Totals]()
+        found: list[tuple[Kind, int, Use, OwnCost, Weights]] = []
+        for each, count in self._used.numbers.items():
+            used = spans(each.opening, self._used.examples.get(each, ()), self._start, self._end)
             if not used:
                 continue
             own, use = pricing.own_cost(used), used[-1].use
             weights = {name: count * weight for name, weight in self._rules.weights(own).items()}
             totals[use.cluster] = totals.get(use.cluster, Totals(use.region)).plus(count * own.of_nodes, weights)
-            found.append((each, count, use, own, weights))
+            found.append((each.kind, count, use, own, weights))
         pools = self._pools(totals, day)
-        for each, count, use, own, weights in found:
-            costs = {name: count * cost for name, cost in own.costs.items()} | pools.shares(use.cluster, weights)
-            group = each.kind, use.plan, not own.awake
-            day.groups.setdefault(group, Sum()).add(costs, count * own.awake, count * own.asleep)
+        for kind, count, use, own, weights in found:
+            costs = {name: count * cost for name, cost in own.costs.items()}
+            costs.update(pools.shares(use.cluster, weights))
+            sum_ = day.groups.setdefault((kind, use.plan, not own.awake), Sum())
+            sum_.add(costs, count * own.awake, count * own.asleep)
             day.unpriced |= own.unpriced
         return day
 

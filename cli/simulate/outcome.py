@@ -1,26 +1,27 @@
 """What comes out when one policy is played, for each kind of storage."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 
-from cli.simulate.fleet import NodePool, placed, seen_nodes
-from cli.simulate.meter import Day, Fleet, Group, Sum, metered
+from cli.simulate.fleet import LargestSweep, NodePool, largest_sweep, operation_of, placed, seen_nodes
+from cli.simulate.meter import Group, Sum, UsedDay, metered, used_days
 from cli.simulate.play import PAID, TRIAL, Rules, play, uses_of
 from cli.simulate.population import DAY, START, Habits, population
 from cli.simulate.storage import DISK, Storage, storages, with_operations
 from shared.adapters.assets import load_assets
 from shared.adapters.plans import load_plans
 from shared.adapters.prices import load_prices
-from shared.domain.assets import Assets, Overhead
+from shared.domain.assets import Assets, Overhead, SeenNodes
 from shared.domain.clusters import ClusterName
 from shared.domain.costs import ZERO, day_bounds, overhead_cost, price_region
+from shared.domain.lifecycle import OperationKind
 from shared.domain.plans import Plans
 from shared.domain.policy import DormancyPolicy
 from shared.domain.prices import HOURS_A_MONTH
-from shared.domain.uses import Transition, spans
+from shared.domain.uses import Transition
 from shared.settings import CostSettings
 
 type Policy = int | None
@@ -46,6 +47,16 @@ class Game:
     def measured(self) -> int:
         """How many days costs are told of."""
         return min(MEASURED_DAYS, self.days)
+
+    @property
+    def end(self) -> datetime:
+        """The moment after the last."""
+        return START + self.days * DAY
+
+    @property
+    def measured_from(self) -> datetime:
+        """When the days begin of which costs are told."""
+        return self.end - self.measured * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +84,7 @@ class Outcome:
         of_berth: What berth itself cost in these days, by price.
         of_clusters: What each cluster costs besides its nodes, all together, by price.
         operations: How many operations there were in these days, by kind.
-        most_in_a_night: How many the largest sweep of all days put to sleep.
+        largest_sweep: How large the largest sweeps in these days were.
         counts: The customers on each day.
         unpriced: Prices that the book does not have.
     """
@@ -85,10 +96,20 @@ class Outcome:
     unshared: Decimal
     of_berth: Mapping[str, Decimal]
     of_clusters: Mapping[str, Decimal]
-    operations: Mapping[str, int]
-    most_in_a_night: int
+    operations: Mapping[OperationKind, int]
+    largest_sweep: LargestSweep
     counts: Sequence[Count]
     unpriced: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What happened under one policy: all transitions, what was used on each day, and the transitions by cluster."""
+
+    idle_days: Policy
+    log: Sequence[Transition]
+    used: Sequence[UsedDay]
+    of_clusters: Mapping[ClusterName, Sequence[Transition]]
 
 
 def policy_of(plans: Plans, idle_days: Policy) -> DormancyPolicy:
@@ -101,37 +122,42 @@ def policy_of(plans: Plans, idle_days: Policy) -> DormancyPolicy:
 
 
 def play_policy(game: Game, idle_days: Policy) -> Sequence[Outcome]:
-    """Play one policy."""
+    """Play one policy, and return what comes out with each kind of storage."""
     plans, assets = load_plans(), load_assets()
     customers = population(game.tenants, game.days, game.seed, game.habits)
-    end = START + game.days * DAY
     clusters = placed(customers, game.cluster_tenants)
     uses = {name: uses_of(plans, name, game.region) for name in set(clusters)}
-    rules = Rules({TRIAL: policy_of(plans, idle_days), PAID: plans[PAID].dormancy}, end)
+    rules = Rules({TRIAL: policy_of(plans, idle_days), PAID: plans[PAID].dormancy}, game.end)
     logs = [play(customer, uses[name], rules) for customer, name in zip(customers, clusters, strict=True)]
+    used = list(used_days([each.kind for each in customers], logs, game.days))
     of_clusters = defaultdict[ClusterName, list[Transition]](list)
     for name, log in zip(clusters, logs, strict=True):
         of_clusters[name] += log
-    outcomes: list[Outcome] = []
-    for storage in storages(plans, assets, load_prices().book, game.used_share).values():
-        pool = NodePool(assets.reference, assets.machines[assets.reference], game.min_nodes, storage.name == DISK)
-        nodes = {}
-        for name, log in of_clusters.items():
-            first = log[0].at.replace(hour=0, minute=0)
-            nodes[name] = seen_nodes(name, sorted(log, key=lambda each: each.at), pool, first, end)
-        fleet = Fleet([each.kind for each in customers], logs, nodes, game.region)
-        outcomes.append(_outcome(game, idle_days, storage, fleet))
-    return outcomes
+    log = _in_order(each for log in logs for each in log)
+    played = Played(idle_days, log, used, {name: _in_order(each) for name, each in of_clusters.items()})
+    sweep = largest_sweep(log, plans, game.measured_from)
+    reference = assets.machines[assets.reference]
+    return [
+        _outcome(
+            game, played, storage, NodePool(assets.reference, reference, game.min_nodes, storage.name == DISK), sweep
+        )
+        for storage in storages(plans, assets, load_prices().book, game.used_share).values()
+    ]
 
 
-def _outcome(game: Game, idle_days: Policy, storage: Storage, fleet: Fleet) -> Outcome:
-    began = START + (game.days - game.measured) * DAY
-    operations = Counter(_kind(each) for log in fleet.logs for each in log if each.at >= began)
-    operations.pop("", None)
-    nights = Counter(each.at for log in fleet.logs for each in log if _kind(each) == "hibernate")
-    assets = _assets(game, storage, fleet, sum(operations.values()))
-    settings = CostSettings()
-    days = list(metered(fleet, game.days, assets, storage.book, settings))
+def _in_order(log: Iterable[Transition]) -> Sequence[Transition]:
+    return sorted(log, key=lambda each: each.at)
+
+
+def _outcome(game: Game, played: Played, storage: Storage, pool: NodePool, sweep: LargestSweep) -> Outcome:
+    nodes = {
+        name: seen_nodes(name, log, pool, day_bounds(log[0].at.date())[0], game.end)
+        for name, log in played.of_clusters.items()
+    }
+    kinds = (operation_of(each) for each in played.log if each.at >= game.measured_from)
+    operations = Counter(each for each in kinds if each is not None)
+    assets, settings = _assets(game, storage, played, operations.total()), CostSettings()
+    days = list(metered(played.used, nodes, game.region, assets, storage.book, settings))
     measured = days[-game.measured :]
     groups: dict[Group, Sum] = {}
     for day in measured:
@@ -154,61 +180,42 @@ def _outcome(game: Game, idle_days: Policy, storage: Storage, fleet: Fleet) -> O
         return found
 
     return Outcome(
-        idle_days=idle_days,
+        idle_days=played.idle_days,
         storage=storage.name,
         assumed=storage.assumed,
         groups=groups,
         unshared=sum((each.unshared for each in measured), ZERO),
         of_berth=by_price(assets.of_all, [START.date()]),
-        of_clusters=by_price(assets.of_each_cluster, [each[0].at.date() for each in fleet.nodes.values()]),
-        operations=dict(sorted(operations.items())),
-        most_in_a_night=max(nights.values(), default=0),
-        counts=_counts(fleet, days),
+        of_clusters=by_price(assets.of_each_cluster, [each[0].at.date() for each in nodes.values()]),
+        operations={kind: operations[kind] for kind in OperationKind},
+        largest_sweep=sweep,
+        counts=_counts(played, nodes),
         unpriced=frozenset[str]().union(*(each.unpriced for each in days)),
     )
 
 
-def _kind(transition: Transition) -> str:
-    """Return the kind of the operation that ended with a transition; another plan alone is none."""
-    before, after = transition.before, transition.after
-    if before is None or after is None:
-        return "provision" if before is None else "delete"
-    if before.awake == after.awake:
-        return ""
-    return "wake" if after.awake else "hibernate"
-
-
-def _assets(game: Game, storage: Storage, fleet: Fleet, operations: int) -> Assets:
+def _assets(game: Game, storage: Storage, played: Played, operations: int) -> Assets:
     """Return what costs money besides volumes, with what the operations of the measured days add."""
-    end = START + game.days * DAY
-    lasted = {True: timedelta(0), False: timedelta(0)}
-    for log in fleet.logs:
-        for span in spans(None, log, end - game.measured * DAY, end):
-            lasted[span.use.awake] += span.end - span.start
     a_month = Decimal(HOURS_A_MONTH) / (24 * game.measured)
-    days = {awake: Decimal(each // timedelta(hours=1)) / 24 * a_month for awake, each in lasted.items()}
-    return with_operations(storage.assets, operations * a_month, days[True], days[False])
+    measured = played.used[-game.measured :]
+    awake, asleep = sum(each.awake for each in measured), sum(each.asleep for each in measured)
+    return with_operations(storage.assets, operations * a_month, awake * a_month, asleep * a_month)
 
 
-def _counts(fleet: Fleet, days: Sequence[Day]) -> Sequence[Count]:
-    signed_up = Counter(log[0].at.date() for log in fleet.logs)
-    deleted = Counter(each.at.date() for log in fleet.logs for each in log if each.after is None)
-    found: list[Count] = []
-    for day in days:
-        end = day_bounds(day.day)[1]
-        nodes = 0
-        for seen in fleet.nodes.values():
-            last = [each for each in seen if each.at < end][-1:]
-            nodes += sum(each.count for at in last for each in at.nodes)
-        before = found[-1] if found else Count(day.day, 0, 0, 0, 0, 0)
-        found.append(
-            Count(
-                day.day,
-                before.signed_up + signed_up[day.day],
-                day.awake,
-                day.asleep,
-                before.deleted + deleted[day.day],
-                nodes,
-            )
+def _counts(played: Played, nodes: Mapping[ClusterName, Sequence[SeenNodes]]) -> Sequence[Count]:
+    signed_up = Counter(each.at.date() for each in played.log if each.before is None)
+    deleted = Counter(each.at.date() for each in played.log if each.after is None)
+    found, before = list[Count](), Count(START.date(), 0, 0, 0, 0, 0)
+    for used in played.used:
+        end = day_bounds(used.day)[1]
+        last = [seen[-1] for each in nodes.values() if (seen := [at for at in each if at.at < end])]
+        before = Count(
+            day=used.day,
+            signed_up=before.signed_up + signed_up[used.day],
+            awake=used.awake,
+            asleep=used.asleep,
+            deleted=before.deleted + deleted[used.day],
+            nodes=sum(each.count for seen in last for each in seen.nodes),
         )
+        found.append(before)
     return found

@@ -7,6 +7,7 @@ transitions. A provisioning, a wake and a hibernation take no time here.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from cli.simulate.population import DAY, Customer
 from shared.domain.clusters import ClusterName
@@ -27,6 +28,13 @@ VERSION = "1"
 
 type Uses = Mapping[tuple[bool, str], Use]
 """What a tenant uses, awake or asleep, by its plan."""
+
+
+class Event(Enum):
+    """What happens to a tenant besides a use."""
+
+    PAYS = auto()
+    LEAVES = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,9 @@ class _Life:
     """One tenant, from its signup on."""
 
     def __init__(self, customer: Customer, uses: Uses, rules: Rules) -> None:
-        self._uses, self._rules, self._customer = uses, rules, customer
+        self._uses, self._rules = uses, rules
         self._instance = InstanceId(customer.slug)
-        self._used = customer.uses[0]
+        self._last_use = customer.uses[0][1]
         self.log: list[Transition] = []
         self._tenant = _new_tenant(customer, self._instance)
         self._change(TenantState.ACTIVE, customer.arrives)
@@ -65,16 +73,16 @@ class _Life:
             if at >= rules.end:
                 break
             self._sweep_until(at)
-            if what == "pays":
-                self._tenant = replace(self._tenant, plan=PAID)
-                self._change(self._tenant.state, at)
-            elif what == "leaves":
-                self._change(TenantState.DELETED, at)
-                return
-            else:
-                self._used = what
-                if self._tenant.state is TenantState.HIBERNATED:
-                    self._wake(at)
+            match what:
+                case Event.PAYS:
+                    self._tenant = replace(self._tenant, plan=PAID)
+                    self._change(self._tenant.state, at)
+                case Event.LEAVES:
+                    self._change(TenantState.DELETED, at)
+                case ends:
+                    self._last_use = ends
+                    if self._tenant.state is TenantState.HIBERNATED:
+                        self._wake(at)
         self._sweep_until(rules.end)
 
     def _change(self, state: TenantState, at: datetime) -> None:
@@ -105,23 +113,23 @@ class _Life:
                 self._change(TenantState.HIBERNATED, night)
 
     def _decide(self, at: datetime) -> tuple[Outcome, datetime | None]:
-        signal = Signal("gateway", min(self._used[1], at), Window(at - WATCHED, at), required=True)
+        signal = Signal("gateway", min(self._last_use, at), Window(at - WATCHED, at), required=True)
         decision = decide(self._tenant, [signal], self._rules.policies[self._tenant.plan], at)
         return decision.outcome, decision.next_due
 
 
-def _events(customer: Customer) -> Iterator[tuple[datetime, tuple[datetime, datetime] | str]]:
-    """Yield what happens to a tenant after its signup, in order."""
+def _events(customer: Customer) -> Iterator[tuple[datetime, Event | datetime]]:
+    """Yield what happens to a tenant after its signup, in order; of a use also when it ends."""
     pays = customer.pays
     for each in customer.uses[1:]:
         if pays is not None and pays <= each[0]:
-            yield pays, "pays"
+            yield pays, Event.PAYS
             pays = None
-        yield each[0], each
+        yield each
     if pays is not None:
-        yield pays, "pays"
+        yield pays, Event.PAYS
     if customer.leaves is not None:
-        yield customer.leaves, "leaves"
+        yield customer.leaves, Event.LEAVES
 
 
 def _first_sweep(moment: datetime) -> datetime:

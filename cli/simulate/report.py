@@ -65,7 +65,10 @@ def _run(outcome: Outcome, never: Decimal | None) -> dict[str, Any]:
         "awake_share": round(float(all_of_them.awake / all_of_them.hours), 4),
         "unshared": _dollars(outcome.unshared),
         "operations": outcome.operations,
-        "most_in_a_night": outcome.most_in_a_night,
+        "largest_sweep": {
+            "tenants": outcome.largest_sweep.tenants,
+            "share": round(outcome.largest_sweep.share, 4),
+        },
         "days": [
             {
                 "day": each.day.isoformat(),
@@ -132,13 +135,20 @@ def _rules(game: Game) -> list[str]:
 
 
 def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
-    most = SweepSettings(schedule="0 30 2 * * *").max_tenants
-    return [
-        f"with {policy_name(each.idle_days)} idle days, up to {each.most_in_a_night} tenants are due in one night; a "
-        f"sweep refuses more than {most}: raise BERTH_SWEEP_MAX_TENANTS"
-        for each in outcomes
-        if each.storage == DISK and each.most_in_a_night > most
-    ]
+    """Return under which policies a real sweep would refuse, because too many are dormant at once."""
+    sweeps, found = SweepSettings(schedule="0 30 2 * * *"), list[str]()
+    for each in outcomes:
+        largest, limits = each.largest_sweep, list[str]()
+        if largest.tenants > sweeps.max_tenants:
+            limits.append(f"{largest.tenants} tenants (BERTH_SWEEP_MAX_TENANTS is {sweeps.max_tenants})")
+        if largest.share > sweeps.max_share:
+            limits.append(f"{largest.share:.0%} of what is awake (BERTH_SWEEP_MAX_SHARE is {sweeps.max_share:g})")
+        if limits and each.storage == DISK:
+            found.append(
+                f"with {policy_name(each.idle_days)} idle days, sweeps put up to {' and '.join(limits)} to sleep in "
+                "one night: raise that, or they refuse, and nobody sleeps"
+            )
+    return found
 
 
 def _sum(outcome: Outcome, counts: Callable[[Group], bool]) -> Sum:

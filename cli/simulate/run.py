@@ -103,7 +103,9 @@ def simulate(game: Game, policies: Sequence[Policy]) -> Sequence[Outcome]:
     played = sorted({*policies, shipped}, key=lambda each: (each is not None, -(each or 0)))
     workers = min(len(played), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return [each for found in pool.map(play_policy, [game] * len(played), played) for each in found]
+        # The fewest idle days first: these take longest.
+        playing = [pool.submit(play_policy, game, each) for each in reversed(played)]
+        return [each for found in reversed(playing) for each in found.result()]
 
 
 def _cpu_seconds() -> float:
