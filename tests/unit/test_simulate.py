@@ -251,8 +251,15 @@ async def test_costs_are_those_of_metering_to_the_last_digit(idle_days: Policy) 
         (fleet,) = await ledger.fleet_between(each.day, each.day)
         plans = [plan for cluster in clusters_day for plan in cluster.plans.values()]
         for name in Component:
-            ours = sum((group.costs.get(name, ZERO) for group in each.groups.values()), ZERO)
-            assert ours == sum((plan.costs.get(name, ZERO) for plan in plans), ZERO)
+            ours = [(plan, group.costs.get(name, ZERO)) for (_, plan, _), group in each.groups.items()]
+            assert sum((cost for _, cost in ours), ZERO) == sum((plan.costs.get(name, ZERO) for plan in plans), ZERO)
+            for plan in (TRIAL, PAID):
+                # Shares depend on the order in the last digit.
+                of_plan = sum((cost for asked, cost in ours if asked == plan), ZERO)
+                theirs = (
+                    cluster.plans[plan].costs.get(name, ZERO) for cluster in clusters_day if plan in cluster.plans
+                )
+                assert abs(of_plan - sum(theirs, ZERO)) < Decimal("1e-9")
         assert each.nodes == sum(cluster.nodes for cluster in clusters_day)
         assert each.overhead_of_clusters == sum(cluster.overhead for cluster in clusters_day)
         assert each.overhead_of_all == fleet.overhead
@@ -334,6 +341,7 @@ def test_the_report_says_whether_goals_are_met(outcomes: Sequence[Outcome]) -> N
     assert runs[None, DISK]["saved_by_sleep"] == 0
     assert runs[1, DISK]["saved_by_sleep"] > runs[7, DISK]["saved_by_sleep"] > 0
     for each in runs.values():
+        assert each["cost_per_month"]["low_use"] == each["by_kind"][Kind.LOW_USE]
         assert sum(each["components"].values()) == pytest.approx(each["customer"], abs=1e-5)
     with (out := console()).capture() as captured:
         print_report(out, report)
