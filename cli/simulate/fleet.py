@@ -121,7 +121,8 @@ def largest_sweep(log: Iterable[Transition], plans: Plans, since: datetime) -> L
         asleep = [each.before for each in changes if operation_of(each) is OperationKind.HIBERNATE]
         if asleep and at >= since:
             weight = sum(plans[use.plan].weight for use in asleep if use is not None)
-            tenants, share = max(tenants, len(asleep)), max(share, weight / fleet)
+            tenants = max(tenants, len(asleep))
+            share = max(share, weight / fleet) if len(asleep) > 1 else share  # one may always be put to sleep
         for each in changes:
             fleet += sum(
                 sign * plans[use.plan].weight

@@ -37,9 +37,9 @@ def as_json(game: Game, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "population": list(game.habits.in_words),
         "rules": _rules(game),
         "storages": {each.storage: each.assumed for each in outcomes},
-        "cost_per_month": {**_cost_per_month(as_it_is), "idle_days": shipped, "storage": DISK, "goals": GOALS},
-        "goals_met_by": _goals_met(outcomes),
-        "runs": [_run(each, never.get(each.storage)) for each in outcomes],
+        "cost_per_month": {**_cost_per_month(as_it_is, game), "idle_days": shipped, "storage": DISK, "goals": GOALS},
+        "goals_met_by": _goals_met(outcomes, game),
+        "runs": [_run(each, never.get(each.storage), game) for each in outcomes],
         "warnings": _warnings(outcomes),
     }
 
@@ -49,8 +49,8 @@ def policy_name(idle_days: Policy) -> str:
     return "never" if idle_days is None else str(idle_days)
 
 
-def _run(outcome: Outcome, never: Decimal | None) -> dict[str, Any]:
-    all_of_them, measured = _sum(outcome, lambda _: True), _cost_per_month(outcome)
+def _run(outcome: Outcome, never: Decimal | None, game: Game) -> dict[str, Any]:
+    all_of_them, measured = _sum(outcome, lambda _: True), _cost_per_month(outcome, game)
     mean = _per_customer(outcome)
     return {
         "idle_days": outcome.idle_days,
@@ -83,7 +83,7 @@ def _run(outcome: Outcome, never: Decimal | None) -> dict[str, Any]:
     }
 
 
-def _cost_per_month(outcome: Outcome) -> dict[str, Any]:
+def _cost_per_month(outcome: Outcome, game: Game) -> dict[str, Any]:
     """Return the three costs with which the goals are compared, and how each was computed."""
     low_use = _sum(outcome, lambda each: each[0] is Kind.LOW_USE)
     asleep = _sum(outcome, lambda each: each[1] == TRIAL and each[2])
@@ -95,7 +95,8 @@ def _cost_per_month(outcome: Outcome) -> dict[str, Any]:
         "control_plane": _dollars(of_berth / hours * HOURS_A_MONTH),
         "clusters": _dollars(of_clusters / hours * HOURS_A_MONTH),
         "how": {
-            "low_use": f"customers with low use, awake or asleep, with all their shares: {_in_words(low_use)}",
+            "low_use": f"customers with low use, that is a trial that is used on {game.habits.low_use_days} of 7 days, "
+            f"awake or asleep, with all their shares: {_in_words(low_use)}",
             "asleep": f"all days on which a trial was asleep from 00:00 to 24:00, of any customer: {_in_words(asleep)}",
             "control_plane": "berth itself, the overhead of all clusters together, for each customer awake or asleep: "
             f"{_division(of_berth, hours)}. It is {_items(outcome.of_berth)}",
@@ -105,9 +106,9 @@ def _cost_per_month(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _goals_met(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+def _goals_met(outcomes: Sequence[Outcome], game: Game) -> dict[str, list[str]]:
     """Return under which policies and storages each goal is met."""
-    costs = [(f"{policy_name(each.idle_days)} with {each.storage}", _cost_per_month(each)) for each in outcomes]
+    costs = [(f"{policy_name(each.idle_days)} with {each.storage}", _cost_per_month(each, game)) for each in outcomes]
     return {
         goal: [name for name, cost in costs if cost[goal] is not None and cost[goal] < most]
         for goal, most in GOALS.items()
@@ -135,7 +136,7 @@ def _rules(game: Game) -> list[str]:
 
 
 def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return under which policies a real sweep would refuse, because too many are dormant at once."""
+    """Return what a reader has to know: sweeps that would be refused, and costs that nobody bears."""
     sweeps, found = SweepSettings(schedule="0 30 2 * * *"), list[str]()
     for each in outcomes:
         largest, limits = each.largest_sweep, list[str]()
@@ -147,6 +148,11 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
             found.append(
                 f"with {policy_name(each.idle_days)} idle days, sweeps put up to {' and '.join(limits)} to sleep in "
                 "one night: raise that, or they refuse, and nobody sleeps"
+            )
+        if each.unshared:
+            found.append(
+                f"with {policy_name(each.idle_days)} idle days and {each.storage}, nobody was awake for a while: "
+                f"${each.unshared:.2f} in all are in the cost of no customer"
             )
     return found
 

@@ -78,4 +78,4 @@ def _print_goals(console: Console, report: dict[str, Any]) -> None:
 
 
 def _dollars(cost: float | None, digits: int) -> str:
-    return "-" if cost is None else f"{cost:.{digits}f}"
+    return "-" if cost is None else f"{round(cost, digits) + 0.0:.{digits}f}"  # no -0.00

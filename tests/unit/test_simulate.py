@@ -293,6 +293,7 @@ def test_the_largest_sweep_is_told() -> None:
     found = largest_sweep(log, PLANS, START)
     assert (found.tenants, found.share) == (4, 0.4)
     assert largest_sweep(log, PLANS, START + 2 * DAY).tenants == 0
+    assert largest_sweep(log[:11], PLANS, START).share == 0  # one may always be put to sleep
 
 
 def test_deleted_tenants_make_room_on_their_cluster() -> None:
