@@ -143,7 +143,7 @@ def _warnings(outcomes: Sequence[Outcome]) -> list[str]:
         if largest.tenants > sweeps.max_tenants:
             limits.append(f"{largest.tenants} tenants (BERTH_SWEEP_MAX_TENANTS is {sweeps.max_tenants})")
         if largest.share > sweeps.max_share:
-            limits.append(f"{largest.share:.0%} of what is awake (BERTH_SWEEP_MAX_SHARE is {sweeps.max_share:g})")
+            limits.append(f"{largest.share:.1%} of what is awake (BERTH_SWEEP_MAX_SHARE is {sweeps.max_share:g})")
         if limits and each.storage == DISK:
             found.append(
                 f"with {policy_name(each.idle_days)} idle days, sweeps put up to {' and '.join(limits)} to sleep in "

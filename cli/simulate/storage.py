@@ -60,8 +60,8 @@ def storages(plans: Plans, assets: Assets, book: PriceBook, used: float) -> Mapp
             of_files,
             book.with_stored(prices),
             f"a folder for each tenant in one share on SSD ({FILES_PRICE}), without a quota; tenants use {used:.0%} of "
-            "their volume, and the share is as large as all of them together, though Azure's smallest has 32 GiB. It is "
-            "taken to be as fast as the disks, and IOPS beyond those that are included are not priced. Nodes "
+            "their volume, and the share is as large as all of them together, though Azure's smallest has 32 GiB. It "
+            "is taken to be as fast as the disks, and IOPS beyond those that are included are not priced. Nodes "
             "need no places for disks",
         ),
     }
