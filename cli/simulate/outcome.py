@@ -166,7 +166,7 @@ def _outcome(game: Game, played: Played, storage: Storage, pool: NodePool, sweep
     region = price_region(storage.book, game.region, settings.price_region)
 
     def by_price(items: Sequence[Overhead], since: Sequence[date]) -> Mapping[str, Decimal]:
-        """Return what each item costs in the measured days, since so many days each."""
+        """Return what each item costs in the measured days if one is there from each of some days on."""
         found: dict[str, Decimal] = {}
         for item in items:
             only = replace(assets, of_all=[item])
