@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
             return clock.run(options)
         case "logs":
             return stack.logs(options.part, follow=options.follow)
+        case "simulate":
+            return simulate.run(options)
         case "tenants":
             return _run(tenants.run(options))
         case "activity":
@@ -67,8 +69,6 @@ def main(arguments: Sequence[str]) -> int:
             return _run(clusters.run(options))
         case "sweep":
             return _run(sweep.run(options))
-        case "simulate":
-            return simulate.run(options)
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -150,6 +150,9 @@ def _parser() -> argparse.ArgumentParser:
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
+    simulate.add_arguments(
+        add("simulate", "play a made-up population for months, and show what customers cost under several policies")
+    )
     tenants.add_arguments(
         add(
             "tenants",
@@ -160,9 +163,6 @@ def _parser() -> argparse.ArgumentParser:
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
-    simulate.add_arguments(
-        add("simulate", "play a made-up population for months, and show what customers cost under several policies")
-    )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",
