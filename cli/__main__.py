@@ -17,6 +17,7 @@ from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
 from cli.running import NoStackError, TargetError, running
+from cli.simulate import run as simulate
 from local.clock import ClockError
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
             return clock.run(options)
         case "logs":
             return stack.logs(options.part, follow=options.follow)
+        case "simulate":
+            return simulate.run(options)
         case "tenants":
             return _run(tenants.run(options))
         case "activity":
@@ -152,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         "part", nargs="?", default="host", help="host (the default), azurite, task-hub, local-apiserver …"
     )
     logs.add_argument("-f", "--follow", action="store_true", help="print new lines as they come")
+    simulate.add_arguments(
+        add("simulate", "play a made-up population for months, and show what customers cost under several policies")
+    )
     tenants.add_arguments(
         add(
             "tenants",
