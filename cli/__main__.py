@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, bill, clock, clusters, kubectl, latency, stack, sweep, tenants
+from cli import activity, bill, clock, clusters, costs, kubectl, latency, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
@@ -69,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(sweep.run(options))
         case "bill":
             return _run(bill.run(options, bill.read(options)))
+        case "costs":
+            return _run(costs.run(options))
         case "latency":
             return _run(latency.run(options))
         case "test" if rest[:1] == ["faults"]:
@@ -163,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
     bill.add_arguments(add("bill", "import Azure's bill, and show how far the cost ledger is off it, as an operator"))
+    costs.add_arguments(add("costs", "show what the fleet or one tenant cost, against the goal, as an operator"))
     latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
