@@ -16,6 +16,7 @@ from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
+from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from local.clock import ClockError
 from local.processes import StackError
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(costs.run(options))
         case "latency":
             return _run(latency.run(options))
+        case "report":
+            return _run(report.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -167,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     bill.add_arguments(add("bill", "import Azure's bill, and show how far the cost ledger is off it, as an operator"))
     costs.add_arguments(add("costs", "show what the fleet or one tenant cost, against the goal, as an operator"))
     latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
+    report.add_arguments(
+        add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
+    )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",

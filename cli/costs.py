@@ -9,13 +9,13 @@ from rich.table import Table
 
 from cli.amounts import CENTS, digits_for, money
 from cli.api import Json
+from cli.grid import Grid
 from cli.output import console
 from cli.running import connect
 
 COMPONENTS = ("compute", "volume", "attach", "database", "network", "idle", "overhead")
 GROUPINGS = ("none", "day", "month", "component", "plan", "cluster", "state")
 STEPS = ("day", "month")
-DIVIDING = ("component", "state")  # by these, a tenant's hours would be in several lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,81 +48,79 @@ async def run(options: argparse.Namespace) -> int:
         return 0
     out = console()
     if options.slug:
-        out.print(_tenant_table(report, options.step or "day"), f"\n{_tenant_footer(report)}")
+        out.print(_tenant_grid(report, options.step or "day").table, f"\n{_tenant_footer(report)}")
     else:
-        out.print(fleet_table(report), "", fleet_footer(report), sep="\n")
+        out.print(fleet_grid(report).table, "", facts_table(fleet_facts(report)), sep="\n")
     return 0
 
 
-def fleet_table(report: Json) -> Table:
+def fleet_grid(report: Json) -> Grid:
     """Return what each group cost, and all together."""
     by = report["by"]
-    whole = {"group": "all", **{name: report[name] for name in ("total", *COMPONENTS, "saved")}}
-    whole |= {name: report[name] for name in ("awake_hours", "asleep_hours")}
-    lines = [*report["items"], whole]
-    digits = digits_for(_amounts(lines)) if by == "day" else CENTS
+    lines: list[Json] = [*report["items"], report | {"group": "all"}]
+    first = "" if by == "none" else by
     if by == "component":  # each has only itself: a share tells more than a diagonal of amounts
-        table = Table(by, box=None)
-        for name in ("total", "%"):
-            table.add_column(name, justify="right")
-        for each in lines:
-            table.add_row(each["group"], money(Decimal(each["total"]), digits), _share(each, whole))
-        return table
-    components = _components(lines)
-    table = Table("" if by == "none" else by, box=None)
-    hours = () if by in DIVIDING else ("saved", "awake h", "asleep h")
-    for name in ("total", *components, *hours):
-        table.add_column(name, justify="right")
-    for each in lines:
-        shown = [money(Decimal(each[name]), digits) for name in ("total", *components)]
-        if hours:
-            shown += [money(Decimal(each["saved"]), digits), *_hours(each)]
-        table.add_row(each["group"], *shown)
-    return table
+        shares = [[each["group"], _money(each, "total"), _share(each, report)] for each in lines]
+        return Grid([first, "total", "%"], shares, ["total", "%"])
+    digits = digits_for(_amounts(lines)) if by == "day" else CENTS
+    amounts = ["total", *_components(lines)]
+    hours = [] if by == "state" else ["awake h", "asleep h"]  # by state, they would be in several lines
+    if hours:
+        amounts.append("saved")
+    rows = [[each["group"], *_shown(each, amounts, digits), *(_hours(each) if hours else ())] for each in lines]
+    return Grid([first, *amounts, *hours], rows, [*amounts, *hours])
 
 
-def fleet_footer(report: Json) -> Table:
-    """Return what the sums of a report of the fleet mean."""
+def fleet_facts(report: Json) -> Sequence[tuple[str, str]]:
+    """Return what the sums of a report of the fleet mean, by name."""
     days = f"{report['first_day']} to {report['last_day']}, in {report['currency']}"
-    footer = Table.grid(padding=(0, 2, 0, 0))
     if report["metered_until"] is None:
-        footer.add_row("days", f"{days}; nothing is counted of them: costs are computed every hour")
-        return footer
-    footer.add_row("days", f"{days}{'' if report['is_complete'] else ', to date'}")
-    footer.add_row("counted until", report["metered_until"])
-    footer.add_row("total", f"{_money(report, 'total')}, of which no tenant bears {_money(report, 'unshared')}")
-    footer.add_row(
-        "saved by sleep", f"{_money(report, 'saved')}; what was asleep cost {_money(report, 'while_asleep')}"
-    )
-    footer.add_row("run rate", f"{_money(report, 'run_rate')} a month, by the last day")
+        return [("days", f"{days}; nothing is counted of them: costs are computed every hour")]
+    facts = [
+        ("days", f"{days}{'' if report['is_complete'] else ', to date'}"),
+        ("counted until", report["metered_until"]),
+        ("total", f"{_money(report, 'total')}, of which no tenant bears {_money(report, 'unshared')}"),
+        ("saved by sleep", f"{_money(report, 'saved')}; what was asleep cost {_money(report, 'while_asleep')}"),
+        ("run rate", f"{_money(report, 'run_rate')} a month, by the last day"),
+    ]
     if report["run_rate_per_customer"] is not None:
         rate, goal, former = (_money(report, name) for name in ("run_rate_per_customer", "goal", "former"))
-        footer.add_row("for each customer", f"{rate} a month; the goal is {goal}, the former system cost {former}")
+        text = f"{rate} a month; the goal is {goal}, the former system cost {former}"
+        facts.append(("for each customer", text))
     month = report["metered_until"][:7]
-    for each in report["customers"]:
-        footer.add_row(f"{month} to date", _customers(each))
-    footer.add_row("over the goal", f"{report['over_goal_count']} in {month} to date")
+    facts += [(f"{month} to date", _customers(each)) for each in report["customers"]]
+    facts.append(("over the goal", f"{report['over_goal_count']} in {month} to date"))
     for each in report["over_goal"]:
-        footer.add_row("", f"{each['tenant']} ({each['plan']}) {_money(each, 'month_to_date')}: {each['reason']}")
+        facts.append(("", f"{each['tenant']} ({each['plan']}) {_money(each, 'month_to_date')}: {each['reason']}"))
     if report["unpriced"]:
-        footer.add_row("without a price", f"{', '.join(report['unpriced'])}; what these are for is in no sum")
-    return footer
+        facts.append(("without a price", f"{', '.join(report['unpriced'])}; what these are for is in no sum"))
+    return facts
 
 
-def _tenant_table(report: Json, step: str) -> Table:
+def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
+    """Return facts for the terminal."""
+    table = Table.grid(padding=(0, 2, 0, 1))
+    for name, text in facts:
+        table.add_row(name, text)
+    return table
+
+
+def _tenant_grid(report: Json, step: str) -> Grid:
     lines: list[Json] = report["items"]
     digits = digits_for(_amounts(lines)) if step == "day" else CENTS
-    components = _components(lines)
-    table = Table(step, "plan", "cluster", box=None)
-    for name in ("total", *components, "saved", "awake h", "asleep h", "month to date"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for each in lines:
-        amounts = [money(Decimal(each[name]), digits) for name in ("total", *components, "saved")]
-        month = money(Decimal(each["month_to_date"]), digits)
-        final = "" if each["is_final"] else "not final"
-        table.add_row(each["period"], each["plan"], each["cluster"], *amounts, *_hours(each), month, final)
-    return table
+    amounts = ["total", *_components(lines), "saved"]
+    rows = [
+        [
+            *(each["period"], each["plan"], each["cluster"]),
+            *_shown(each, amounts, digits),
+            *_hours(each),
+            *_shown(each, ["month_to_date"], digits),
+            "" if each["is_final"] else "not final",
+        ]
+        for each in lines
+    ]
+    numbers = [*amounts, "awake h", "asleep h", "month to date"]
+    return Grid([step, "plan", "cluster", *numbers, ""], rows, numbers)
 
 
 def _tenant_footer(report: Json) -> str:
@@ -151,6 +149,10 @@ def _components(lines: Iterable[Json]) -> Sequence[str]:
 
 def _amounts(lines: Iterable[Json]) -> Iterable[Decimal]:
     return (Decimal(each[name]) for each in lines for name in ("total", *COMPONENTS))
+
+
+def _shown(line: Json, names: Iterable[str], digits: int) -> Sequence[str]:
+    return [money(Decimal(line[name]), digits) for name in names]
 
 
 def _hours(line: Json) -> Sequence[str]:
