@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
-            return _run(demo(options.tenants, as_json=options.json))
+            return _run(demo(options.tenants, options.html, as_json=options.json))
         case "up":
             return _run(stack.up(options.port, options.workers, options.redelivery, clock=options.clock))
         case "down":
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     show = add(
         "demo",
         "start a stack, sign up many tenants at the same time, let two weeks pass until most sleep, wake two, check "
-        "Kubernetes and the tables, stop",
+        "Kubernetes and the tables, show what it cost and how long it took, stop",
     )
     show.add_argument(
         "--tenants",
@@ -137,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"number of signups, at least {MIN_TENANTS} (default: 25)",
     )
     show.add_argument("--json", action="store_true", help="print the report as JSON")
+    show.add_argument(
+        "--html", type=report.file, metavar="FILE", help="where the page with charts goes (default: a temporary file)"
+    )
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_at_least(1), default=1, help="number of processes that run the app (default: 1)")

@@ -5,7 +5,8 @@ names: it draws with a placeholder for each, which is replaced.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from io import StringIO
@@ -26,6 +27,7 @@ _PLACEHOLDERS = {name: f"#0101{number:02x}" for number, name in enumerate((INK, 
 _NAMES = {placeholder: name for name, placeholder in _PLACEHOLDERS.items()}
 _INCHES = 5.6, 3.0
 _MAX_TICKS = 6
+_FEWEST = 7  # places for which there is room
 _STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # text stays text, in the font of the page
     "text.parse_math": False,
@@ -59,14 +61,17 @@ def day_names(days: Sequence[date]) -> Sequence[str]:
 def lines(name: str, places: Sequence[str], series: Sequence[Series]) -> Markup:
     """Return a chart of lines over some places."""
     figure, axes = _new(places)
-    for each in series:
+    top = 0.0
+    for each in reversed(series):  # so that the first one is never hidden
         known = [(place, value) for place, value in enumerate(each.values) if value is not None]
         # A line without a marker would not be seen if it has one place only.
         marker = "o" if each.dashes == "-" else ("" if len(known) > 1 else "_")
+        size = 4 if each is series[0] else 6
         colour = _PLACEHOLDERS[each.colour]
         xs, ys = [place for place, _ in known], [value for _, value in known]
-        axes.plot(xs, ys, color=colour, linestyle=each.dashes, linewidth=1.8, marker=marker, markersize=4)
-    axes.set_ylim(bottom=0)
+        axes.plot(xs, ys, color=colour, linestyle=each.dashes, linewidth=1.8, marker=marker, markersize=size)
+        top = max([top, *ys])
+    axes.set_ylim(0, 1.08 * top or 1)
     return _svg(name, figure)
 
 
@@ -86,7 +91,7 @@ def stack(name: str, places: Sequence[str], series: Sequence[Series], *, outline
 
 
 def _new(places: Sequence[str]) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=_INCHES, layout="constrained")
         axes = figure.add_subplot()
     for side in ("top", "right", "left"):
@@ -100,16 +105,26 @@ def _new(places: Sequence[str]) -> tuple[Figure, Axes]:
     step = -(-len(places) // _MAX_TICKS)
     shown = range(0, len(places), step)
     axes.set_xticks(list(shown), [places[place] for place in shown])
-    axes.set_xlim(-0.6, len(places) - 0.4)
+    beside = max(0, _FEWEST - len(places)) / 2  # one place alone is in the middle
+    axes.set_xlim(-0.6 - beside, len(places) - 0.4 + beside)
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
     return figure, axes
 
 
+@contextmanager
+def _style(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
+    """Draw as this module says, whatever a person has set for matplotlib."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({**_STYLE, **(more or {})})
+        yield
+
+
 def _svg(name: str, figure: Figure) -> Markup:
     """Return a chart as an element of the page; its name keeps its ids apart from those of other charts."""
     written = StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):  # the same figures give the same page
+    with _style({"svg.hashsalt": name}):  # the same figures give the same page
         FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None})
     root = ElementTree.fromstring(written.getvalue())  # noqa: S314 - it was written right here
     for element in root.iter():

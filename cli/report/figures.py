@@ -139,16 +139,16 @@ def latency(report: Json) -> Sequence[Figure]:
     known = [each for each in report["items"] if each["p95"] is not None]
     if not known:
         return [_nothing("latency", title, "Nothing has succeeded on these days.")]
-    found = [date.fromisoformat(each["group"]) for each in known]
-    days = [min(found) + timedelta(days=number) for number in range((max(found) - min(found)).days + 1)]
     return [
-        _latency(kind, days, {date.fromisoformat(each["group"]): each for each in known if each["kind"] == kind})
+        _latency(kind, {date.fromisoformat(each["group"]): each for each in known if each["kind"] == kind})
         for kind in KINDS
         if any(each["kind"] == kind for each in known)
     ]
 
 
-def _latency(kind: str, days: Sequence[date], of_day: Mapping[date, Json]) -> Figure:
+def _latency(kind: str, of_day: Mapping[date, Json]) -> Figure:
+    first, last_day = min(of_day), max(of_day)
+    days = [first + timedelta(days=number) for number in range((last_day - first).days + 1)]
     series = [
         Series(name, colour, [of_day[day][name] if day in of_day else None for day in days])
         for name, colour in (("p50", "s1"), ("p95", AWAKE))
@@ -159,7 +159,7 @@ def _latency(kind: str, days: Sequence[date], of_day: Mapping[date, Json]) -> Fi
     ]
     numbers = ["succeeded", "p50", "p95", "p99"]
     worst = max(of_day.values(), key=lambda each: each["p95"])
-    last = list(of_day.values())[-1]
+    last = of_day[last_day]
     summary = (
         f"On {last['group']}, the last day with one, p50 was {last['p50']:.2f} s and p95 {last['p95']:.2f} s. The "
         f"highest p95 was {worst['p95']:.2f} s, on {worst['group']}."
@@ -181,7 +181,7 @@ def sweeps(found: Sequence[Json]) -> Figure:
         for name, colour in zip(DECISIONS, DECISION_COLOURS, strict=True)
     ]
     asleep, looked = sum(each["hibernated"] for each in found), sum(each["looked_at"] for each in found)
-    summary = f"{len(found)} sweeps decided {looked} times on a tenant, and put {asleep} to sleep."
+    summary = f"Sweeps decided {looked} times on a tenant, and put {asleep} to sleep."
     places = day_names([date.fromisoformat(each["started_at"][:10]) for each in found])
     return Figure("sweeps", title, summary, stack("sweeps", places, series), legend(series), sweep_grid(found))
 

@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", metavar="DAY", help="first day in UTC, such as 2026-03-01 (default: 29 days before)")
     parser.add_argument("--to", metavar="DAY", help="last day in UTC (default: today)")
     parser.add_argument("--json", action="store_true", help="print JSON, with all digits")
-    parser.add_argument(
-        "--html", type=_file, metavar="FILE", help="also write a page with charts that needs no network"
-    )
+    parser.add_argument("--html", type=file, metavar="FILE", help="also write a page with charts that needs no network")
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -51,14 +49,15 @@ def print_report(out: Console, report: Report) -> None:
     out.print(facts_table(fleet_facts(report.by_plan)))
 
 
-def write_page(report: Report, file: Path) -> None:
+def write_page(report: Report, path: Path) -> None:
     """Write the page of a report; raises OSError."""
     from cli.report.page import page  # here, because the library of the charts takes half a second to import
 
-    file.write_text(page(report), encoding="utf-8")
+    path.write_text(page(report), encoding="utf-8")
 
 
-def _file(text: str) -> Path:
+def file(text: str) -> Path:
+    """Return an argument that names a file to write; its directory has to exist."""
     path = Path(text)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is not a file in a directory that exists")

@@ -146,7 +146,7 @@ async def test_the_page_says_what_the_reports_say(report: Report) -> None:
         [line["group"], "1", *(f"{line[name]:.2f}" for name in ("p50", "p95", "p99"))]
     ]
     assert [row[2:7] for row in cells(found, "sweeps")[1:]] == [["9", "5", "1", "3", "0"], ["9", "5", "1", "2", "1"]]
-    assert "2 sweeps decided 18 times on a tenant, and put 5 to sleep" in with_id(found, "sweeps-summary").text
+    assert "Sweeps decided 18 times on a tenant, and put 5 to sleep" in with_id(found, "sweeps-summary").text
 
 
 async def test_the_page_loads_nothing(report: Report) -> None:
