@@ -48,7 +48,9 @@ async def run(options: argparse.Namespace) -> int:
         return 0
     out = console()
     if options.slug:
-        out.print(_tenant_grid(report, options.step or "day").table, f"\n{_tenant_footer(report)}")
+        if report["items"]:
+            out.print(_tenant_grid(report, options.step or "day").table, "")
+        out.print(_tenant_footer(report))
     else:
         out.print(fleet_grid(report).table, "", facts_table(fleet_facts(report)), sep="\n")
     return 0

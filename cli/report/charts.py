@@ -5,7 +5,7 @@ names: it draws with a placeholder for each, which is replaced.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -113,7 +113,7 @@ def _new(places: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 @contextmanager
-def _style(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
+def _style(more: Mapping[RcKeyType, Any] | None = None) -> Generator[None]:
     """Draw as this module says, whatever a person has set for matplotlib."""
     with mpl.rc_context():
         mpl.rcdefaults()
