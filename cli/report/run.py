@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def write_page(report: Report, path: Path) -> None:
 
 
 def file(text: str) -> Path:
-    """Return an argument that names a file to write; its directory has to exist."""
+    """Return an argument that names a file that can be written."""
     path = Path(text)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a file in a directory that exists")
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written")
     return path
