@@ -87,6 +87,7 @@ def stack(name: str, places: Sequence[str], series: Sequence[Series], *, outline
         known = [(place, value) for place, value in enumerate(outline.values) if value is not None]
         edges, heights = [place for place, _ in known], [value for _, value in known]
         axes.plot(edges, heights, color=_PLACEHOLDERS[outline.colour], linestyle=outline.dashes, linewidth=1.6)
+    axes.set_ylim(bottom=0)
     return _svg(name, figure)
 
 
