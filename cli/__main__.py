@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx
 
-from cli import activity, bill, clock, clusters, kubectl, latency, stack, sweep, tenants
+from cli import activity, bill, clock, clusters, costs, kubectl, latency, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
+from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
 from local.clock import ClockError
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
-            return _run(demo(options.tenants, as_json=options.json))
+            return _run(demo(options.tenants, options.html, as_json=options.json))
         case "up":
             return _run(stack.up(options.port, options.workers, options.redelivery, clock=options.clock))
         case "down":
@@ -72,8 +73,12 @@ def main(arguments: Sequence[str]) -> int:
             return _run(sweep.run(options))
         case "bill":
             return _run(bill.run(options, bill.read(options)))
+        case "costs":
+            return _run(costs.run(options))
         case "latency":
             return _run(latency.run(options))
+        case "report":
+            return _run(report.run(options))
         case "test" if rest[:1] == ["faults"]:
             return _module("tests.faults.matrix", rest[1:])
         case "test":
@@ -126,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     show = add(
         "demo",
         "start a stack, sign up many tenants at the same time, let two weeks pass until most sleep, wake two, check "
-        "Kubernetes and the tables, stop",
+        "Kubernetes and the tables, show what it cost and how long it took, stop",
     )
     show.add_argument(
         "--tenants",
@@ -135,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"number of signups, at least {MIN_TENANTS} (default: 25)",
     )
     show.add_argument("--json", action="store_true", help="print the report as JSON")
+    show.add_argument(
+        "--html", type=report.file, metavar="FILE", help="where the page with charts goes (default: a temporary file)"
+    )
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_at_least(1), default=1, help="number of processes that run the app (default: 1)")
@@ -169,7 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
     bill.add_arguments(add("bill", "import Azure's bill, and show how far the cost ledger is off it, as an operator"))
+    costs.add_arguments(add("costs", "show what the fleet or one tenant cost, against the goal, as an operator"))
     latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
+    report.add_arguments(
+        add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
+    )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(
         "test",

@@ -10,11 +10,12 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from rich.table import Table
 
+from cli.amounts import money
 from cli.api import Api, Json
 from cli.output import console
 from cli.running import connect
@@ -25,8 +26,6 @@ from shared.domain.bill_matching import BillRules
 from shared.errors import Invalid
 
 PATH = "reports/bill"
-CENT = Decimal("0.01")
-WIDE = Context(prec=100)  # for the percent of next to nothing
 
 
 class BillError(Exception):
@@ -118,13 +117,13 @@ def _facts(bill: ReadBill) -> Json:
 
 def _summary(bill: ReadBill, *, dry_run: bool) -> list[str]:
     sums = bill.sums
-    invoiced = "" if sums.invoiced is None else f"; invoiced in this time {_money(sums.invoiced)}"
+    invoiced = "" if sums.invoiced is None else f"; invoiced in this time {money(sums.invoiced)}"
     days = {day for period in sums.periods.values() for day in period}
     done = "a dry run, nothing was stored" if dry_run else "imported"
     lines = [
         f"{done}: {bill.rows} rows of {bill.source}, {len(days)} days, {len(sums.tenants)} tenants with resources "
         "of their own",
-        f"total {_money(sums.total)} {bill.currency}{invoiced}",
+        f"total {money(sums.total)} {bill.currency}{invoiced}",
     ]
     if bill.unreadable:
         lines.append(f"{bill.unreadable} rows cannot be read and are in no sum:")
@@ -132,7 +131,7 @@ def _summary(bill: ReadBill, *, dry_run: bool) -> list[str]:
     if sums.unmatched:
         lines.append("unmatched, largest first:")
         largest = sorted(sums.unmatched.items(), key=lambda each: -abs(each[1]))
-        lines += [f"  {_money(amount):>12}  {what}" for what, amount in largest[:10]]
+        lines += [f"  {money(amount):>12}  {what}" for what, amount in largest[:10]]
     return [*lines, ""]
 
 
@@ -142,13 +141,9 @@ def _table(report: Json, part: str, period: str) -> Table:
         table.add_column(name, justify="right")
     for each in report[part]:
         amounts = (each["billed"], each["ledger"], each["difference"], each["percent"])
-        shown = ("" if amount is None else _money(Decimal(amount)) for amount in amounts)
+        shown = ("" if amount is None else money(Decimal(amount)) for amount in amounts)
         table.add_row(each["period"], each["group"], *shown)
     return table
-
-
-def _money(amount: Decimal) -> str:
-    return f"{amount.quantize(CENT, context=WIDE):,f}"
 
 
 def _texts[K: str](amounts: Mapping[K, Decimal]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from rich.bar import Bar
 from rich.table import Table
 
 from cli.api import Json
+from cli.grid import Grid
 from cli.output import console
 from cli.running import connect
 
@@ -37,26 +38,26 @@ async def run(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
         return 0
     out = console()
-    out.print(_table(report), f"\n{_footer(report)}")
+    out.print(grid(report).table, f"\n{footer(report)}")
     if options.plot:
         out.print(_chart([each for each in report["items"] if each["p95"] is not None]))
     return 0
 
 
-def _table(report: Json) -> Table:
+def grid(report: Json) -> Grid:
+    """Return how long the operations of each kind and group took."""
     grouping = "" if report["by"] == "none" else report["by"]
-    table = Table("kind", grouping, box=None)
-    for each in ("count", "failed", *QUANTILES, "mean", "of it waiting"):
-        table.add_column(each, justify="right")
-    table.add_column("why not")
+    rows: list[list[str]] = []
     for line in report["items"]:
         seconds = [_seconds(line[name]) for name in (*QUANTILES, "mean", "waiting_mean")]
         reasons = ", ".join(f"{count} {name}" for name, count in line["reasons"].items())
-        table.add_row(line["kind"], line["group"], str(line["count"]), str(line["failures"]), *seconds, reasons)
-    return table
+        rows.append([line["kind"], line["group"], str(line["count"]), str(line["failures"]), *seconds, reasons])
+    numbers = ["count", "failed", *QUANTILES, "mean", "of it waiting"]
+    return Grid(["kind", grouping, *numbers, "why not"], rows, numbers)
 
 
-def _footer(report: Json) -> str:
+def footer(report: Json) -> str:
+    """Return what the numbers of a report mean."""
     days = f"{report['first_day']} to {report['last_day']}"
     if not report["items"]:
         return f"nothing has ended from {days}, as of {report['rolled_at'] or 'no roll-up yet: it is made every hour'}"

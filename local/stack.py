@@ -34,6 +34,7 @@ APP_SETTINGS = {
     "BERTH_TENANTS_OWNER": OWNER,
     "BERTH_SWEEP_SCHEDULE": "0 30 2 * * *",
     "BERTH_PRICES_SCHEDULE": "0 23 4 * * *",
+    "BERTH_COSTS_PRICE_REGION": "westeurope",  # Azure has no region `local`
     "BERTH_TENANTS_IMAGE": "registry.example.com/product",
     "BERTH_TENANTS_DEFAULT_VERSION": "1.0.0",
     "BERTH_PROVISIONING_PROGRESS_INTERVAL": "2",

@@ -1,1 +1,1 @@
-"""`./berth demo`: many signups at once, two weeks on the moved clock, a sweep, and two tenants that wake."""
+"""`./berth demo`: many signups at once, weeks on the moved clock, a sweep, two tenants that wake, and what it cost."""

@@ -51,6 +51,11 @@ class Fleet:
         """Those that nobody uses after the first day; nobody ever uses the last one."""
         return self.slugs[self.count // 3 + 1 : -1]
 
+    @property
+    def woken(self) -> list[str]:
+        """Those of them that are woken again, the first by a visitor."""
+        return self.idle[:2]
+
     async def sign_up(self, api: Api, report: Report, console: Console) -> None:
         """Sign all up at once, with what has to be refused or to fail, and delete one again."""
         with Live(_table(report), console=console, refresh_per_second=8, transient=True) as live:

@@ -21,12 +21,14 @@ DECISION = "    {tenant:10}{plan:10}{outcome:11}{reason}"
 
 @dataclass
 class Report:
-    """The operations, problems, opened addresses, decisions and failures so far."""
+    """The operations, problems, opened addresses, decisions, costs and failures so far, and where the page is."""
 
     operations: dict[str, Json] = field(default_factory=dict[str, Json])
     problems: list[str] = field(default_factory=list[str])
     opened: list[str] = field(default_factory=list[str])
     sweep: Json = field(default_factory=dict[str, Any])
+    costs: Json = field(default_factory=dict[str, Any])
+    page: str = ""
     failures: list[str] = field(default_factory=list[str])
 
     def expect(self, holds: bool, text: str) -> None:
@@ -57,6 +59,8 @@ class Report:
             "opened": self.opened,
             "problems": self.problems,
             "sweep": self.sweep,
+            "report": self.costs,
+            "page": self.page,
             "failures": self.failures,
             "seconds": round(seconds, 1),
         }

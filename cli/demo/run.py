@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import tempfile
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 from azure.data.tables.aio import TableServiceClient
 from rich.console import Console
 
 from cli.api import Api, Json, ProblemError
+from cli.demo.costs import report_costs
 from cli.demo.fleet import WITHOUT_IMAGE, Fleet
 from cli.demo.report import Report
 from cli.demo.weeks import DEFAULT_SHARE, MAX_SHARE, follow_sweep, pass_two_weeks, settings, sweep_night
@@ -21,10 +24,17 @@ TIMEOUT_SECONDS = 180
 SERVED, UNKNOWN, WAITING = 200, 404, 503
 
 
-async def demo(tenants: int, *, as_json: bool) -> int:
-    """Run the demo and return the exit code: 0 only if all checks passed."""
+async def demo(tenants: int, page: Path | None, *, as_json: bool) -> int:
+    """Run the demo and return the exit code: 0 only if all checks passed.
+
+    Args:
+        tenants: How many sign up.
+        page: Where the page with the costs is written; by default in a new directory for temporary files.
+        as_json: Print a report as JSON, and everything else as errors.
+    """
     console = new_console(stderr=as_json)
     began = time.monotonic()
+    page = page or Path(tempfile.mkdtemp(prefix="berth-demo-")) / "report.html"
     night = sweep_night(datetime.now(UTC))
     console.print(
         "starting the stack: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …"
@@ -38,7 +48,7 @@ async def demo(tenants: int, *, as_json: bool) -> int:
         report = Report()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await _run(stack, api, operators, report, Fleet(tenants), night, console)
+                await _run(stack, api, operators, report, Fleet(tenants), night, page, console)
         except (AssertionError, TimeoutError, ProblemError, httpx.HTTPError) as error:
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
         console.print("\nstopping the stack …")
@@ -50,8 +60,16 @@ async def demo(tenants: int, *, as_json: bool) -> int:
 
 
 async def _run(
-    stack: Stack, api: Api, operators: Api, report: Report, fleet: Fleet, night: datetime, console: Console
+    stack: Stack,
+    api: Api,
+    operators: Api,
+    report: Report,
+    fleet: Fleet,
+    night: datetime,
+    page: Path,
+    console: Console,
 ) -> None:
+    first = stack.clock.now().date()
     console.print(f"\n1. signing up {fleet.count} tenants at once")
     await fleet.sign_up(api, report, console)
     report.print_signups(console)
@@ -73,14 +91,21 @@ async def _run(
     report.failures += await violations(stack, operators)
 
     console.print("\n4. two of them are woken")
-    visited, woken = fleet.idle[:2]
+    visited, woken = fleet.woken
     await asyncio.gather(
         _wake(api, report, visited, await _visit(stack, api, report, console, visited)),
         _wake(api, report, woken, await api.call("POST", f"tenants/{woken}/wake")),
     )
     for slug in (visited, woken):
         await _open(stack, api, report, console, slug, SERVED)
-    await _check(stack, operators, report, fleet, awake=(visited, woken))
+    await _check(stack, operators, report, fleet)
+    if report.failures:
+        return
+
+    console.print(
+        "\n5. another week passes; this is what all of it cost, at Azure's list prices, and how long it took\n"
+    )
+    await report_costs(stack, operators, report, fleet, first, page, console)
 
 
 async def _visit(stack: Stack, api: Api, report: Report, console: Console, slug: str) -> Json:
@@ -106,14 +131,14 @@ async def _open(stack: Stack, api: Api, report: Report, console: Console, slug: 
     report.expect(page.status_code == status, f"{url} has the status {page.status_code}, not {status}")
 
 
-async def _check(stack: Stack, operators: Api, report: Report, fleet: Fleet, *, awake: tuple[str, ...]) -> None:
+async def _check(stack: Stack, operators: Api, report: Report, fleet: Fleet) -> None:
     """Check what must hold on any stack at rest, then the states and the latency rows that this demo expects."""
     report.failures += await violations(stack, operators)
     expected = dict.fromkeys(fleet.slugs, "active") | dict.fromkeys(fleet.idle, "hibernated")
-    expected |= dict.fromkeys(awake, "active") | {fleet.deleted: "deleted", WITHOUT_IMAGE: "failed"}
+    expected |= dict.fromkeys(fleet.woken, "active") | {fleet.deleted: "deleted", WITHOUT_IMAGE: "failed"}
     states = {each["slug"]: each["state"] for each in await operators.all("tenants")}
     report.expect(states == expected, f"tenants are {states}, not {expected}")
     async with TableServiceClient.from_connection_string(stack.tables_connection) as tables:
         rows = [row async for row in tables.get_table_client("latency").list_entities() if row["slug"]]  # no sweep
-    ended = fleet.count + 2 + len(fleet.idle) + len(awake)  # one signup without an image, one deletion
+    ended = fleet.count + 2 + len(fleet.idle) + len(fleet.woken)  # one signup without an image, one deletion
     report.expect(len(rows) == ended, f"there are {len(rows)} latency rows, not {ended}")

@@ -56,9 +56,9 @@ class Habits:
             "Assumed: half of those who try something do not come back",
             f"pays: {self.conversion:.0%} use it on {self.paying_days} days of 7 and get the plan standard after "
             f"{TRIAL_DAYS} days. Trials without a card convert 15 to 25 %, say published benchmarks",
-            f"low use: the other {low_use:.0%} use it on {self.low_use_days} of each {FOUR_WEEKS} days, any of them, and "
-            "keep the plan trial. One day in four weeks is assumed: who still looks in. With 7 idle days it is awake for a "
-            "good week of them, as the comments of plans.yaml have it",
+            f"low use: the other {low_use:.0%} use it on {self.low_use_days} of each {FOUR_WEEKS} days, any of them, "
+            "and keep the plan trial. One day in four weeks is assumed: who still looks in. With 7 idle days it is "
+            "awake for a good week of them, as the comments of plans.yaml have it",
             "use of a day: begins from 08:00 to 16:45 UTC and lasts 15 minutes to 4 hours, all equally likely, on a "
             "grid of 15 minutes; the signup's own at any hour. Assumed: part of a working day",
         )
