@@ -15,6 +15,7 @@ from cli.demo.weeks import POLL_SECONDS, WEEK
 from cli.report.collect import collect
 from cli.report.run import print_report, write_page
 from local.stack import Stack
+from shared.application.metering import MARGIN
 
 TIMERS = ("roll_up_latency", "meter_costs")
 
@@ -43,7 +44,8 @@ async def _count(stack: Stack, operators: Api) -> None:
     while True:
         counted = (await operators.call("GET", "reports/fleet"))["metered_until"]
         rolled = (await operators.call("GET", "reports/latency"))["rolled_at"]
-        if all(each is not None and datetime.fromisoformat(each) >= now for each in (counted, rolled)):
+        wanted = ((counted, now - MARGIN), (rolled, now))
+        if all(each is not None and datetime.fromisoformat(each) >= since for each, since in wanted):
             return
         await asyncio.sleep(POLL_SECONDS)
 
