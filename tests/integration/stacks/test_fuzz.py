@@ -14,7 +14,7 @@ from local.stack import Stack
 from tests.support.polling import until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 20  # for each operation, in addition to the hundreds of cases that cover the schemas
+EXAMPLES = 10  # for each operation, in addition to the hundreds of cases that cover the schemas
 CLUSTER_WRITES = "/api/clusters/{name}"
 
 
