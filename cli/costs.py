@@ -128,7 +128,7 @@ def _tenant_grid(report: Json, step: str) -> Grid:
 def _tenant_footer(report: Json) -> str:
     days = f"{report['tenant']}, {report['first_day']} to {report['last_day']}"
     if not report["items"]:
-        return f"{days}: nothing is counted; costs are computed every hour"
+        return f"{days}: nothing is counted. Costs are computed every hour, and the day of a tenant that is asleep when it is over"
     total = sum((Decimal(each["total"]) for each in report["items"]), Decimal(0))
     saved = sum((Decimal(each["saved"]) for each in report["items"]), Decimal(0))
     text = f"{days}: {money(total)} {report['currency']}; saved by sleep: {money(saved)}"

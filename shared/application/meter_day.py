@@ -119,6 +119,7 @@ class MeterDay:
         self._ensure_in_time = ensure_in_time
         self._seen: dict[ClusterName, Sequence[SeenNodes]] = {}
         self._since: dict[ClusterName, datetime] = {}
+        self._is_first_day = False
         self._rates: dict[ClusterName, Sequence[Rate]] = {}
         self._pricing = Pricing(assets, book, self._rates_of, self._price_region)
 
@@ -174,6 +175,7 @@ class MeterDay:
         """
         yesterday = self._day - timedelta(days=1)
         before = {each.cluster: each for each in await self._ledger.clusters_between(yesterday, yesterday)}
+        self._is_first_day = not before
         for name in {*self._registered, *before}:
             since = self._start if name in before else self._start - LOOK_BACK
             seen = await self._ledger.seen(name, since, self._until)
@@ -208,6 +210,7 @@ class MeterDay:
     def _count(self, each: MeteredInstance, totals: dict[ClusterName, Totals]) -> None:
         if each.spans:
             own, use = self._pricing.own_cost(each.spans), each.spans[-1].use
+            self._since[use.cluster] = min(self._since.get(use.cluster, self._until), each.spans[0].start)
             known = totals.get(use.cluster, Totals(use.region))
             totals[use.cluster] = known.plus(own.of_nodes, self._rules.weights(own))
 
@@ -280,7 +283,7 @@ class MeterDay:
         cluster_rates = self._rates_of(name, region)
         seen_cost = last_digit(sum((each.nodes * each.hours(self._start, self._until) for each in cluster_rates), ZERO))
         of_nodes = _weight(totals, name).of_nodes
-        since, where = self._since.get(name, self._start), self._price_region(region)
+        since, where = self._since[name], self._price_region(region)
         overhead, unpriced = overhead_cost(self._assets, self._book, where, since, self._until, of_all=False)
         day = ClusterDay(
             day=self._day,
@@ -300,7 +303,8 @@ class MeterDay:
         """Return what the overhead of all together costs: in the region that is set, or that of the first cluster."""
         first = min((each.cluster, each.region) for each, _ in days) if days else ("", "")
         where = self._settings.price_region or self._price_region(first[1])
-        return overhead_cost(self._assets, self._book, where, self._start, self._until, of_all=True)
+        since = min(self._since.values(), default=self._until) if self._is_first_day else self._start
+        return overhead_cost(self._assets, self._book, where, since, self._until, of_all=True)
 
     def _with_plans(self, day: ClusterDay, pools: Pools, sums: _Sums) -> ClusterDay:
         """Return what a cluster cost, with its instances by plan and what of it no tenant bears."""

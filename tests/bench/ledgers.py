@@ -7,6 +7,7 @@ write the same rows without metering. Then a report of a year is read from its d
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +20,7 @@ import psutil
 from shared.adapters.tables import keys
 from shared.adapters.tables.costs import DAILY, TableCostLedger
 from shared.adapters.tables.prices import TablePriceRepository
-from shared.adapters.tables.storage import TableStorage
+from shared.adapters.tables.storage import Row, TableStorage
 from shared.adapters.tables.tenants import TABLE as TENANTS
 from shared.adapters.tables.tenants import transition_row
 from shared.adapters.tables.transitions import TableTransitions
@@ -113,13 +114,25 @@ class Measured:
         ]
 
 
+class TimedTables(CountedTables):
+    """Tables whose clock is one that can be moved: metering takes the time from them."""
+
+    def __init__(self, tables: TableStorage, clock: FakeClock) -> None:
+        super().__init__(tables)
+        self._clock = clock
+
+    async def written_at(self, table: str, partition: str, row: str) -> datetime:
+        await super().written_at(table, partition, row)
+        return self._clock.now()
+
+
 class Bench:
     """A fleet on one table server, and the worker that meters it."""
 
     def __init__(self, tables: TableStorage, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._counted = CountedTables(tables)
         self._clock = FakeClock(FIRST)
+        self._counted = TimedTables(tables, self._clock)
         self._cluster = FakeCluster(self._clock)
         self._clusters = clusters_on(self._counted, self._clock)
         self.ledger = TableCostLedger(self._counted)
@@ -142,10 +155,13 @@ class Bench:
         self._cluster.machines = [Nodes("Standard_D4as_v7", spot=False, count=count // 10 + 1)]
         await self._transitions.first_day()  # which makes the table
         use = Use(awake, ONE, "westeurope", "trial", "1.0.0", PLANS["trial"].size)
-        rows = [
-            transition_row(Slug(f"bench-{number:07}"), Transition(InstanceId(f"{number:010}"), 1, FIRST, None, use))
-            for number in range(count)
-        ]
+        rows: list[Row] = []
+        for number in range(count):
+            slug, last = Slug(f"bench-{number:07}"), Transition(InstanceId(f"{number:010}"), 1, FIRST, None, use)
+            row = transition_row(slug, last)
+            # Of the tenant's own row, with which the ledger is compared once a day, what that needs, and some weight.
+            tenant = {**row, "RowKey": keys.tenant_key(slug), "transition": row["entry"], "operation": "x" * 1500}
+            rows += [row, tenant]
         await write_rows(self._endpoint, TENANTS, rows)
 
     async def fleet(self, count: int) -> Fleet:
@@ -249,6 +265,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def main(arguments: Sequence[str]) -> int:
     """Measure, print, and return the exit code."""
     options = parse(arguments)
+    logging.disable(logging.WARNING)  # a budget that is passed is logged for each tenant
     found = await measure(options.tenants)
     print(f"{'':42}{'requests':>10}{'s':>8}{'CPU s':>8}{'MB more':>9}")
     for name, fleet in (("awake", found.awake), ("asleep", found.asleep)):
