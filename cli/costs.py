@@ -128,7 +128,8 @@ def _tenant_grid(report: Json, step: str) -> Grid:
 def _tenant_footer(report: Json) -> str:
     days = f"{report['tenant']}, {report['first_day']} to {report['last_day']}"
     if not report["items"]:
-        return f"{days}: nothing is counted. Costs are computed every hour, and the day of a tenant that is asleep when it is over"
+        when = "Costs are computed every hour, and of a tenant that is asleep when the day is over"
+        return f"{days}: nothing is counted. {when}"
     total = sum((Decimal(each["total"]) for each in report["items"]), Decimal(0))
     saved = sum((Decimal(each["saved"]) for each in report["items"]), Decimal(0))
     text = f"{days}: {money(total)} {report['currency']}; saved by sleep: {money(saved)}"

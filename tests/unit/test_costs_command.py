@@ -122,7 +122,10 @@ async def test_a_tenant_has_a_line_for_each_day_or_month(
 async def test_nothing_counted_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     answer(monkeypatch, await new_world())
     assert "nothing is counted of them: costs are computed every hour" in await shown(capsys)
-    text = "acme, 2026-02-01 to 2026-02-28: nothing is counted; costs are computed every hour\n"
+    text = (
+        "acme, 2026-02-01 to 2026-02-28: nothing is counted. "
+        "Costs are computed every hour, and of a tenant that is asleep when the day is over\n"
+    )
     assert await shown(capsys, "acme") == text
 
 
