@@ -79,6 +79,9 @@ async def run(options: argparse.Namespace, bill: ReadBill | None) -> int:
         print(json.dumps(report if bill is None else _facts(bill) | {"report": report}, indent=2))
         return 0
     out = console()
+    if bill is None and not report["days"]:
+        out.print(f"no bill was imported for {report['first']} to {report['last']}; --from and --to show other days")
+        return 0
     if bill is not None:
         out.print(*_summary(bill, dry_run=options.dry_run), sep="\n")
     out.print(_table(report, "days", "day"), "", _table(report, "months", "month"), sep="\n")

@@ -4,6 +4,7 @@ A sketch counts values by bins whose limits grow by a constant factor, so that e
 middle. Sketches are merged by adding the counts of each bin: the result is that of one sketch of all values.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -41,5 +42,12 @@ class Sketch:
             self._sketch.add(0.0 if number == ZERO_BIN else _MAPPING.value(number), count)
 
     def quantile(self, share: float) -> float | None:
-        """Return the duration than which this share of all, from 0 to 1, took no longer; None without any."""
-        return self._sketch.get_quantile_value(share)
+        """Return the shortest duration than which this share of all, from 0 to 1, took no longer; None without any.
+
+        Of two durations, p95 is the longer one. DDSketch itself takes the shorter: it rounds down.
+        """
+        count = round(self._sketch.count)
+        if count < 2:
+            return self._sketch.get_quantile_value(share)
+        place = max(math.ceil(share * count) - 1, 0)
+        return self._sketch.get_quantile_value(min((place + 0.5) / (count - 1), 1.0))  # a half, against rounding errors

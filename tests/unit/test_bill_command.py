@@ -128,6 +128,15 @@ def test_the_comparison_is_a_table(sent: list[Any], capsys: pytest.CaptureFixtur
     assert sent[-1] == ("GET", "reports/bill", None, {})
 
 
+def test_days_without_a_bill_are_said(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty: Json = {**REPORT, "first": "2026-11-01", "last": "2026-11-29", "days": [], "months": []}
+    monkeypatch.setitem(globals(), "REPORT", empty)
+    assert main(["bill"]) == 0
+    assert capsys.readouterr().out.startswith("no bill was imported for 2026-11-01 to 2026-11-29; ")
+
+
 @pytest.mark.parametrize("percent", ["-1", "101", "nan", "some"])
 def test_the_share_of_unreadable_rows_is_a_percent(
     sent: list[Any], capsys: pytest.CaptureFixture[str], percent: str

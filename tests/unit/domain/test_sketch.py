@@ -1,5 +1,6 @@
 """Sketches: within 1 % of the exact quantiles, and the same whether all values or the parts' bins are taken."""
 
+import math
 from itertools import batched
 from random import Random
 
@@ -28,7 +29,7 @@ def quantiles(*parts: list[float]) -> list[float | None]:
 def test_quantiles_are_within_one_percent(values: list[float]) -> None:
     ordered = sorted(values)
     for share, found in zip(SHARES, quantiles(values), strict=True):
-        exact = ordered[int(share * (len(ordered) - 1))]
+        exact = ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
         assert found is not None
         if exact < SMALLEST_SECONDS:
             assert found == 0
@@ -51,6 +52,10 @@ def test_bins_have_every_value_and_an_order(values: list[float]) -> None:
     assert list(bins) == sorted(bins)
     assert bins == bins_of(values[::-1])
     assert all(number == ZERO_BIN or -400 < number < 1100 for number in bins)
+
+
+def test_p95_of_two_is_the_longer() -> None:
+    assert quantiles([1.0, 5.0])[SHARES.index(0.95)] == pytest.approx(5.0, rel=RELATIVE_ERROR)
 
 
 def test_there_is_no_quantile_of_nothing() -> None:
