@@ -7,7 +7,7 @@ import azure.functions as func
 from functions.current import container
 from functions.http.bill_requests import BillImport
 from functions.http.bill_responses import BillComparison, BillReport
-from functions.http.csv_table import MEDIA_TYPE, csv_of
+from functions.http.csv_table import MEDIA_TYPE, csv_response
 from functions.http.endpoint import endpoint
 from functions.http.replying import json_response
 from functions.http.report_range import FORMAT
@@ -62,4 +62,4 @@ async def show_bill(req: func.HttpRequest) -> func.HttpResponse:
     report = BillReport.of(await container().bills.report(first, last))
     if req.params.get("format") != "csv":
         return json_response(report)
-    return func.HttpResponse(csv_of(report.days, BillComparison), mimetype=MEDIA_TYPE)
+    return csv_response(report.days, BillComparison)

@@ -6,7 +6,7 @@ import azure.functions as func
 
 from functions.current import container
 from functions.http.cost_responses import CostLine, CostReport, FleetReport, TenantCostLine, TenantCostReport
-from functions.http.csv_table import MEDIA_TYPE, csv_of
+from functions.http.csv_table import MEDIA_TYPE, csv_response
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import json_response, slug_of
@@ -38,7 +38,7 @@ async def report_tenant_costs(req: func.HttpRequest) -> func.HttpResponse:
     found = await container().report_costs.of_tenant(slug, first, last, by_month=by_month)
     items = tuple(TenantCostLine.of(each) for each in found)
     if req.params.get("format") == "csv":
-        return func.HttpResponse(csv_of(items, TenantCostLine), mimetype=MEDIA_TYPE)
+        return csv_response(items, TenantCostLine)
     return json_response(
         TenantCostReport(tenant=slug, currency=container().currency, first_day=first, last_day=last, items=items)
     )
@@ -65,7 +65,7 @@ async def report_costs(req: func.HttpRequest) -> func.HttpResponse:
     found = await container().report_costs.of_fleet(first, last, by)
     report = CostReport.of(found, first, last, by, currency=container().currency, settings=container().settings.costs)
     if req.params.get("format") == "csv":
-        return func.HttpResponse(csv_of(report.items, CostLine), mimetype=MEDIA_TYPE)
+        return csv_response(report.items, CostLine)
     return json_response(report)
 
 

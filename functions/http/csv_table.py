@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
+import azure.functions as func
 from pydantic import BaseModel
 
 MEDIA_TYPE = "text/csv"
@@ -21,6 +22,13 @@ def csv_of(items: Sequence[BaseModel], model: type[BaseModel]) -> str:
         dumped = each.model_dump(mode="json")
         writer.writerow(_cell(value, getattr(each, name)) for name, value in dumped.items())
     return text.getvalue()
+
+
+def csv_response(
+    items: Sequence[BaseModel], model: type[BaseModel], headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """Return a response with what `csv_of` returns."""
+    return func.HttpResponse(csv_of(items, model), headers=headers, mimetype=MEDIA_TYPE)
 
 
 def _cell(value: Any, of: Any) -> Any:

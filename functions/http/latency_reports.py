@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from functions.current import container
-from functions.http.csv_table import MEDIA_TYPE, csv_of
+from functions.http.csv_table import MEDIA_TYPE, csv_response
 from functions.http.endpoint import endpoint
 from functions.http.latency_responses import LatencyLine, LatencyReport
 from functions.http.replying import json_response
@@ -42,6 +42,6 @@ async def report_latency(req: func.HttpRequest) -> func.HttpResponse:
     report = container().report_latency
     items = tuple(LatencyLine.of(each) for each in await report.lines(kinds, first, last, by))
     if req.params.get("format") == "csv":
-        return func.HttpResponse(csv_of(items, LatencyLine), mimetype=MEDIA_TYPE)
+        return csv_response(items, LatencyLine)
     rolled_at = await report.rolled_at()
     return json_response(LatencyReport(first_day=first, last_day=last, by=by, rolled_at=rolled_at, items=items))

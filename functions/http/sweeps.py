@@ -9,7 +9,7 @@ import azure.functions as func
 from pydantic import Field
 
 from functions.current import container
-from functions.http.csv_table import MEDIA_TYPE, csv_of
+from functions.http.csv_table import MEDIA_TYPE, csv_response
 from functions.http.endpoint import endpoint, request_path
 from functions.http.problems import Kind
 from functions.http.replying import actor_of, json_response, page_of
@@ -168,4 +168,4 @@ async def list_sweep_decisions(req: func.HttpRequest) -> func.HttpResponse:
     kept = {name: req.params[name] for name in ("outcome", "format", "limit") if name in req.params}
     query = urlencode({**kept, "next": page.next})
     headers = {"Link": f'<{request_path(req)}?{query}>; rel="next"'} if page.next else {}
-    return func.HttpResponse(csv_of(page.items, SweepDecision), headers=headers, mimetype=MEDIA_TYPE)
+    return csv_response(page.items, SweepDecision, headers)

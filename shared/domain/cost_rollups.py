@@ -61,7 +61,7 @@ class PlanDay:
         self.instances += 1
 
     def add_all(self, other: "PlanDay") -> None:
-        """Count the instances of another sum too; what there is at the end is the other's."""
+        """Count the instances of another sum too."""
         _add(self.costs, other.costs)
         self.while_asleep += other.while_asleep
         self.saved += other.saved

@@ -12,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
@@ -33,6 +33,7 @@ from shared.errors import NotFound
 
 TABLE, TODAY, DAILY, NODES = "costs", "coststoday", "costsdaily", "nodes"
 _OPEN, _LEDGER, _LAST_FINAL, _TIME = "today", "ledger", "last-final", "time"
+_WITHIN = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
 _AT_ONCE = 16  # partitions that are read at the same time
 
 _INSTANCE = TypeAdapter(InstanceDay)
@@ -68,23 +69,18 @@ class TableCostLedger:
 
     async def of_day(self, shard: str, day: date) -> AsyncIterator[InstanceDay]:
         """Yield the rows of a final day that the next day goes on from, by `instance_key`; raises UnreadableRow."""
-        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end and goes_on eq true"
-        parameters = {"partition": _partition(shard, day), "start": f"{day:%Y%m%d}:", "end": f"{day:%Y%m%d};"}
-        async for row, _ in self._tables.query(TABLE, where, parameters):
+        parameters = _keys_within(_partition(shard, day), f"{day:%Y%m%d}")
+        async for row, _ in self._tables.query(TABLE, f"{_WITHIN} and goes_on eq true", parameters):
             yield read_row(TABLE, row, _instance)
 
     async def keys_of(self, shard: str, day: date) -> set[str]:
         """Return the `instance_key` of each row of a final day."""
-        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
-        parameters = {"partition": _partition(shard, day), "start": f"{day:%Y%m%d}:", "end": f"{day:%Y%m%d};"}
-        return {row["RowKey"].partition(":")[2] async for row, _ in self._tables.query(TABLE, where, parameters)}
+        parameters = _keys_within(_partition(shard, day), f"{day:%Y%m%d}")
+        return {row["RowKey"].partition(":")[2] async for row, _ in self._tables.query(TABLE, _WITHIN, parameters)}
 
     async def delete(self, shard: str, day: date, keys: Sequence[str]) -> None:
         """Delete the rows of instances on a final day; those that are gone already do not matter."""
-        for key in keys:  # one by one: another worker may delete some of them
-            with suppress(NotFound):
-                row = {"PartitionKey": _partition(shard, day), "RowKey": f"{day:%Y%m%d}:{key}"}
-                await self._tables.transact(TABLE, [Delete(row)])
+        await self._delete_rows(TABLE, _partition(shard, day), (f"{day:%Y%m%d}:{key}" for key in keys))
 
     async def write(self, shard: str, rows: Sequence[InstanceDay], *, is_final: bool) -> None:
         """Write up to 100 rows of one shard, over those of the same instances and day."""
@@ -94,7 +90,8 @@ class TableCostLedger:
 
     async def write_day(self, fleet: FleetDay, clusters: Sequence[ClusterDay], *, is_final: bool) -> None:
         """Write the sums of a day, in the place of those of the same day."""
-        partition, prefix = (f"{fleet.day:%Y%m}", f"{fleet.day:%Y%m%d}:") if is_final else (_OPEN, "")
+        day = f"{fleet.day:%Y%m%d}"
+        partition, prefix = (f"{fleet.day:%Y%m}", f"{day}:") if is_final else (_OPEN, "")
         entries = [(f"in:{each.cluster}", "cluster", _CLUSTER.dump_json(each)) for each in clusters]
         entries.append(("fleet", "fleet", _FLEET.dump_json(fleet)))
         columns = {"PartitionKey": partition, "day": fleet.day.isoformat(), "until": fleet.until}
@@ -104,17 +101,10 @@ class TableCostLedger:
         ]
         for part in batched(rows, MAX_WRITES, strict=False):
             await self._tables.transact(DAILY, [Upsert(with_schema(row)) for row in part])
-        if is_final:
-            await self._delete_others(partition, prefix, {row["RowKey"] for row in rows})
-
-    async def _delete_others(self, partition: str, prefix: str, kept: set[str]) -> None:
-        """Delete the sums of clusters that a day does not have any more, now that it was computed again."""
-        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
-        parameters = {"partition": partition, "start": prefix, "end": f"{prefix[:-1]};"}
-        keys_ = [row["RowKey"] async for row, _ in self._tables.query(DAILY, where, parameters)]
-        for key in set(keys_) - kept:
-            with suppress(NotFound):
-                await self._tables.transact(DAILY, [Delete({"PartitionKey": partition, "RowKey": key})])
+        if is_final:  # a cluster may have been on the day when it was computed before, and not be any more
+            found = self._tables.query(DAILY, _WITHIN, _keys_within(partition, day))
+            left = {row["RowKey"] async for row, _ in found} - {row["RowKey"] for row in rows}
+            await self._delete_rows(DAILY, partition, left)
 
     async def clusters_between(self, start: date, end: date) -> Sequence[ClusterDay]:
         """Return the sums of all clusters for the days from `start` to `end`, both included, in order."""
@@ -131,12 +121,11 @@ class TableCostLedger:
     async def of_tenant(self, slug: Slug, days: Sequence[date]) -> Sequence[InstanceDay]:
         """Return what a tenant's instances cost on final days, in order, and on the present one if it is among them."""
         shard, limit = keys.shard(slug), asyncio.Semaphore(_AT_ONCE)
-        where = "PartitionKey eq @partition and RowKey gt @start and RowKey lt @end"
 
         async def read(table: str, partition: str, prefix: str) -> Sequence[InstanceDay]:
-            parameters = {"partition": partition, "start": f"{prefix}{slug}:", "end": f"{prefix}{slug};"}
             async with limit:
-                rows = [row async for row, _ in self._tables.query(table, where, parameters)]
+                found = self._tables.query(table, _WITHIN, _keys_within(partition, f"{prefix}{slug}"))
+                rows = [row async for row, _ in found]
             return readable(table, rows, _instance)
 
         # The day that is not final first: if it becomes so meanwhile, its final rows count.
@@ -159,6 +148,12 @@ class TableCostLedger:
         parameters = {"cluster": cluster, "start": _moment(start), "end": _moment(end)}
         rows = [row async for row, _ in self._tables.query(NODES, where, parameters)]
         return readable(NODES, rows, lambda row: _NODES.validate_json(row["entry"]))
+
+    async def _delete_rows(self, table: str, partition: str, keys_: Iterable[str]) -> None:
+        """Delete rows, one by one: another worker may delete some of them at the same time."""
+        for key in keys_:
+            with suppress(NotFound):
+                await self._tables.transact(table, [Delete({"PartitionKey": partition, "RowKey": key})])
 
     async def _days_between(self, start: date, end: date, kind: str) -> list[Row]:
         """Return the rows of a kind of final days, and those of the day that is not if it is among them."""
@@ -187,6 +182,11 @@ def months(start: date, end: date) -> Iterable[str]:
     while day <= end:
         yield f"{day:%Y%m}"
         day = (day + timedelta(days=31)).replace(day=1)
+
+
+def _keys_within(partition: str, start: str) -> Mapping[str, str]:
+    """Return the parameters of `_WITHIN` for the row keys of a partition that begin with a part and a colon."""
+    return {"partition": partition, "start": f"{start}:", "end": f"{start};"}
 
 
 def _partition(shard: str, day: date) -> str:
