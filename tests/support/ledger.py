@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.costs import TableCostLedger
+from shared.adapters.tables.costs import DAILY, TableCostLedger
+from shared.adapters.tables.costs import TABLE as COSTS
 from shared.adapters.tables.prices import TablePriceRepository
 from shared.adapters.tables.rows import with_schema
 from shared.adapters.tables.storage import Row, TableStorage, Upsert
@@ -16,6 +17,9 @@ from shared.application.metering import Metering
 from shared.application.price_books import PriceBooks
 from shared.domain.assets import Nodes
 from shared.domain.clusters import ClusterName
+from shared.domain.cost_components import Component
+from shared.domain.cost_rollups import ClusterDay
+from shared.domain.costs import InstanceDay
 from shared.domain.instances import InstanceId
 from shared.domain.slugs import Slug
 from shared.domain.uses import Transition, Use, next_transition
@@ -32,6 +36,8 @@ from tests.support.repositories import clusters_on, register
 ONE = ClusterName("one")
 _TRANSITION = TypeAdapter(Transition)
 FIRST = datetime(2026, 3, 30, tzinfo=UTC)  # so that a month ends soon
+FIRST_DAY = FIRST.date()
+NODE_COMPONENTS = (Component.COMPUTE, Component.ATTACH, Component.IDLE)
 
 
 def use(*, awake: bool = True, plan: str = "trial", cluster: ClusterName = ONE, version: str = "1.0.0") -> Use:
@@ -114,3 +120,40 @@ def rows_of(storage: MemoryTables, *tables: str) -> dict[str, dict[tuple[str, st
 def days(start: date, count: int) -> Sequence[date]:
     """Return so many days from one on."""
     return [start + timedelta(days=number) for number in range(count)]
+
+
+async def of_tenant(held: Ledger, slug: str, count: int = 10) -> Sequence[InstanceDay]:
+    """Return a tenant's rows of the first days."""
+    return await held.ledger.of_tenant(Slug(slug), days(FIRST_DAY, count))
+
+
+async def of_cluster(held: Ledger, count: int = 10) -> Sequence[ClusterDay]:
+    """Return the sums of the clusters of the first days."""
+    return await held.ledger.clusters_between(FIRST_DAY, FIRST_DAY + timedelta(days=count - 1))
+
+
+def final_rows(held: Ledger) -> object:
+    """Return the rows of all final days."""
+    found = rows_of(held.storage, COSTS, DAILY)
+    return {
+        table: {key: row for key, row in of_table.items() if key[0] not in ("today", "ledger")}
+        for table, of_table in found.items()
+    }
+
+
+HISTORY = [
+    (0, "acme", use()),
+    (3, "beta", use(plan="standard")),
+    (30, "acme", use(awake=False)),
+    (31, "gamma", use()),
+    (50, "beta", None),
+    (77, "acme", use(version="2.0.0")),
+    (96, "gamma", use(awake=False)),
+    (600, "gamma", use()),
+]
+
+
+async def play(held: Ledger, history: Sequence[tuple[float, str, Use | None]]) -> None:
+    """Let happen what a history has: after how many hours, whose instance, and its use from then on."""
+    for hour, slug, after in history:
+        await held.log.change(slug, FIRST + timedelta(hours=hour), after)
