@@ -8,7 +8,7 @@ from rich.tree import Tree
 from cli.grid import Grid
 from cli.telemetry.items import LOGS, Item, Point
 
-# What a line of a tree has of an item, in this order, unless the line above it has it, too.
+# What a line of a tree has of an item, in this order, unless its name or the line above it has it, too.
 SHOWN = (
     *("tenant", "operation", "kind", "step", "outcome", "failure", "verdict", "cluster", "dependency", "verb"),
     *("resource", "table", "writes", "retries", "attempt", "error", "faas.instance", "durabletask.task.status"),
@@ -61,7 +61,10 @@ def _tree(trace: str, found: Sequence[Item]) -> Tree:
     def add(branch: Tree, parent: str, above: dict[str, str]) -> None:
         for each in below.get(parent, ()):
             known = {name: each.properties[name] for name in SHOWN if each.properties.get(name)}
-            new = " ".join(f"{name}={value}" for name, value in known.items() if above.get(name) != value)
+            said = each.name.split()
+            new = " ".join(
+                f"{name}={value}" for name, value in known.items() if above.get(name) != value and value not in said
+            )
             words = [f"+{(each.time - found[0].time).total_seconds():.3f} s", _line(each), new]
             twig = branch.add(Text("  ".join(word for word in words if word)))
             if each.span:

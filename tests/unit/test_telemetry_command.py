@@ -52,8 +52,8 @@ ABOUT = {"tenant": "acme", "operation": "acme.1"}
 ENVELOPES: list[Json] = [
     request("POST api/tenants", "r1", "202"),
     # Children may come before their parents: whatever ends first is sent first.
-    call("apply statefulsets", "c2", {**ABOUT, "dependency": "kubernetes", "error": "Transient"}, success=False,
-         parent="c1", after=0.2),
+    call("apply statefulsets", "c2", {**ABOUT, "verb": "apply", "dependency": "kubernetes", "error": "Transient"},
+         success=False, parent="c1", after=0.2),
     envelope("MessageData", {"message": "retry", "severityLevel": 1, "properties": ABOUT}, parent="c2", after=0.25),
     call("apply_tenant", "c1", ABOUT, parent="r1", after=0.1),
     request("GET api/tenants/{slug}", "r2", "500", trace=OTHER, after=5),
