@@ -15,7 +15,6 @@ from cli.telemetry.items import about, items, points, trace_of
 from cli.telemetry.views import logs, metrics, requests, traces
 
 LIMITS = {"requests": 20, "traces": 1, "metrics": 1000, "logs": 50}
-ALL = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +69,7 @@ async def _fetch() -> Sequence[Json]:
         raise TargetError("the running stack has no telemetry; ./berth up starts one that has")
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            response = (await http.get(f"{url}/envelopes", params={"limit": ALL})).raise_for_status()
+            response = (await http.get(f"{url}/envelopes")).raise_for_status()
     except httpx.HTTPError as error:
         raise TargetError(
             f"the stack's telemetry does not respond ({error}); ./berth logs telemetry may say why"
