@@ -58,6 +58,7 @@ from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.roll_up_latency import RollUpLatency
+from shared.application.sign_in_links import SignInLinks
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
@@ -113,7 +114,9 @@ class UseCases:
         self.reservations = reservations = TableReservationRepository(tables, clock)
         self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
         self.findings = findings = TableReconciliationRepository(tables)
-        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
+        key_lifetime = timedelta(hours=settings.idempotency.key_hours)
+        keys = TableIdempotencyRepository(tables, lifetime=key_lifetime)
+        self.sign_in_links = SignInLinks(keys=keys, clock=clock, settings=settings.ops, key_lifetime=key_lifetime)
         latency = TableLatencyRepository(tables)
         rollups = TableLatencyRollupRepository(tables)
         connections = connect(clusters)

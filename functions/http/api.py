@@ -15,6 +15,7 @@ from functions.http import (
     visits,
 )
 from functions.http.endpoint import ROUTES, bp
+from functions.http.pages import overview, sign_in, static_files
 
 __all__ = [
     "ROUTES",
@@ -26,8 +27,11 @@ __all__ = [
     "health",
     "latency_reports",
     "operations",
+    "overview",
     "reconciliations",
     "reference",
+    "sign_in",
+    "static_files",
     "sweeps",
     "tenants",
     "visits",
