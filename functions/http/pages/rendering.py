@@ -5,7 +5,6 @@ A worker that starts does not import jinja2: only the first page does.
 
 import functools
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import azure.functions as func
 
 from functions.http.pages.session import Session
 from functions.http.pages.static_files import static_url
+from functions.http.pages.text import iso, moment, money
 from functions.http.problems import Problem
 
 if TYPE_CHECKING:
@@ -77,13 +77,5 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({"moment": _moment, "iso": _iso})
+    environment.filters.update({each.__name__: each for each in (iso, moment, money)})
     return environment
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
