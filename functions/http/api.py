@@ -16,6 +16,7 @@ from functions.http import (
 )
 from functions.http.endpoint import ROUTES, bp
 from functions.http.pages import overview, sign_in, static_files
+from functions.http.pages import sweeps as sweep_page
 
 __all__ = [
     "ROUTES",
@@ -32,6 +33,7 @@ __all__ = [
     "reference",
     "sign_in",
     "static_files",
+    "sweep_page",
     "sweeps",
     "tenants",
     "visits",
