@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shared.application.ops_overview import MAX_SHOWN, Overview
+from shared.application.ops_overview import MAX_SHOWN, Attention
 from shared.domain.clusters import ClusterName
 from shared.domain.cost_report import CostReport
 from shared.domain.latency import LatencyKind
@@ -20,19 +20,17 @@ ONE = ClusterName("one")
 HOUR = 3600.0
 
 
-async def look(world: World) -> Overview:
-    return await world.worker.ops_overview.overview()
+async def attention_of(world: World) -> Attention:
+    return await world.worker.ops_overview.attention()
 
 
 async def test_of_a_new_berth_there_is_nothing_to_see() -> None:
-    found = await look(await new_world())
-    assert ([each.name for each in found.clusters], found.states, found.running.count, found.sweeps) == (
-        ["one"],
-        None,
-        0,
-        (),
-    )
-    assert not found.attention.is_needed
+    world = await new_world()
+    overview = world.worker.ops_overview
+    fleet = await overview.fleet()
+    assert ([each.name for each in fleet.clusters], fleet.states) == (["one"], None)
+    assert ((await overview.running()).count, await overview.sweeps()) == (0, ())
+    assert not (await attention_of(world)).is_needed
 
 
 async def test_tenants_are_counted_by_cluster_and_state() -> None:
@@ -43,7 +41,7 @@ async def test_tenants_are_counted_by_cluster_and_state() -> None:
     await world.sign_up("delta", version="missing-1")
     await world.run()
     await world.worker.reconciliation.run(world.workflows)
-    states = (await look(world)).states
+    states = (await world.worker.ops_overview.fleet()).states
     assert states is not None
     assert states.at == world.clock.now()
     assert {state: states.of_state(state) for state in TenantState if states.of_state(state)} == {
@@ -53,7 +51,7 @@ async def test_tenants_are_counted_by_cluster_and_state() -> None:
     }
     assert sum(states.of_cluster(each, TenantState.ACTIVE) for each in (ONE, ClusterName("two"))) == 2
     assert states.of_cluster(ClusterName("three"), TenantState.ACTIVE) == 0
-    assert (await look(world)).attention.failed == 1
+    assert (await attention_of(world)).failed == 1
 
 
 async def test_the_oldest_operations_are_shown_with_their_steps() -> None:
@@ -61,13 +59,12 @@ async def test_the_oldest_operations_are_shown_with_their_steps() -> None:
     for number in range(MAX_SHOWN + 2):
         await world.sign_up(f"t-{number:02}")
         world.clock.advance(0.01)
-    running = (await look(world)).running
+    running = await world.worker.ops_overview.running()
     assert running.count == MAX_SHOWN + 2
     assert [each.slug for each in running.operations] == [f"t-{number:02}" for number in range(MAX_SHOWN)]
     assert running.operations[0].steps
-    assert await world.worker.ops_overview.running() == running
     await world.run()
-    assert (await look(world)).running.operations == []
+    assert (await world.worker.ops_overview.running()).operations == []
 
 
 async def test_an_operation_that_makes_no_progress_is_stuck() -> None:
@@ -76,9 +73,9 @@ async def test_an_operation_that_makes_no_progress_is_stuck() -> None:
     await world.sign_up("beta")  # waits for a slot, which is no fault of it
     after = world.settings.recovery.stuck_after
     world.clock.advance(after - 1)
-    assert not (await look(world)).attention.is_needed
+    assert not (await attention_of(world)).is_needed
     world.clock.advance(1)
-    attention = (await look(world)).attention
+    attention = await attention_of(world)
     assert [each.slug for each in attention.stuck] == ["acme"]
     assert attention.is_needed
 
@@ -88,7 +85,7 @@ async def test_a_cluster_that_does_not_respond_is_named() -> None:
     world.kubernetes[ONE].away = Unreachable("no route to host")
     for _ in range(2):
         await world.worker.breakers.check_all()
-    [cluster] = (await look(world)).attention.broken
+    [cluster] = (await attention_of(world)).broken
     assert cluster.breaker is not None
     assert "no route to host" in cluster.breaker.reason
 
@@ -104,16 +101,16 @@ async def test_a_refused_sweep_and_the_kill_switch_are_named() -> None:
             pass
 
     await sweep(dry_run=True)
-    assert [each.state for each in (await look(world)).sweeps] == [SweepState.REFUSED]
-    assert (await look(world)).attention.refused is None  # nobody would have been put to sleep by it
+    assert [each.state for each in await world.worker.ops_overview.sweeps()] == [SweepState.REFUSED]
+    assert (await attention_of(world)).refused is None  # nobody would have been put to sleep by it
     world.clock.advance(60)
     await sweep(dry_run=False)
-    attention = (await look(world)).attention
+    attention = await attention_of(world)
     assert attention.refused is not None
     assert attention.refused.reason == "prometheus has not watched for activity"
     assert not attention.sweeps_are_off
     await world.worker.sweeps.switch(enabled=False, actor="ann")
-    assert (await look(world)).attention.sweeps_are_off
+    assert (await attention_of(world)).sweeps_are_off
 
 
 async def test_findings_are_shown_up_to_a_number() -> None:
@@ -121,15 +118,15 @@ async def test_findings_are_shown_up_to_a_number() -> None:
     found = [Finding(FindingKind.ORPHAN, ONE, f"i{number:03}", "of nobody") for number in range(MAX_SHOWN + 1)]
     recorded = [first_seen(each, world.clock.now()) for each in found]
     await world.worker.findings.save(recorded)
-    attention = (await look(world)).attention
+    attention = await attention_of(world)
     assert (len(attention.findings), attention.more_findings) == (MAX_SHOWN, True)
     await world.worker.findings.save([each.ended(FindingState.GONE, world.clock.now()) for each in recorded])
-    assert not (await look(world)).attention.is_needed
+    assert not (await attention_of(world)).is_needed
 
 
 async def test_customers_beyond_the_goal_are_named() -> None:
     world = await past_world()
-    attention = (await look(world)).attention
+    attention = await attention_of(world)
     assert attention.over_goal_count == len(attention.over_goal) > 0
     assert attention.over_goal[0].slug == "beta"
 
@@ -154,8 +151,9 @@ async def test_more_tenants_cost_no_more_requests() -> None:
         await world.worker.roll_up_latency.run()
         tables = CountedTables(world.storage)
         fresh = Worker(tables, world.kubernetes, world.clock, world.settings, world.templates)
-        await fresh.ops_overview.overview()
-        await fresh.ops_overview.trends()
+        overview = fresh.ops_overview
+        for read in (overview.fleet, overview.running, overview.attention, overview.sweeps, overview.trends):
+            await read()
         return tables.requests, tables.rows
 
     assert await cost(2) == await cost(40)

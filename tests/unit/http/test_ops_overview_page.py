@@ -19,6 +19,7 @@ from tests.support.world import World, new_world
 
 ONE = ClusterName("one")
 HOSTILE = "<img src=x onerror=alert(1)>"
+PARTS = ("attention", "running", "trends", "sweeps")
 GOAL, FORMER = Decimal(10), Decimal(82)
 
 
@@ -38,17 +39,22 @@ def part(found: list[Element], heading: str) -> str:
     raise AssertionError(f"there is no section {heading}")
 
 
+def text_of(found: list[Element]) -> str:
+    """Return the text of a part of a page."""
+    return " ".join(" ".join(each.text for each in found if each.tag in ("p", "li", "tr")).split())
+
+
 def links(found: list[Element]) -> set[str]:
     return {each.attributes["href"] for each in found if each.tag == "a"}
 
 
 async def test_a_new_berth_has_nothing_to_attend_to(monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
+    assert text_of(await visitor.get("show_ops_attention", "/api/ops/attention")) == "Nothing."
+    assert text_of(await visitor.get("show_ops_running", "/api/ops/running")) == "None."
+    assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_sweeps", "/api/ops/sweeps"))
     found = await visitor.get("show_ops_overview", "/api/ops")
-    assert part(found, "Needs attention") == "Needs attention Nothing."
-    assert part(found, "Running operations") == "Running operations None."
     assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 - - -")
-    assert part(found, "Sweeps").endswith("No sweep has begun yet. One starts every night.")
 
 
 async def test_what_runs_is_shown_with_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,20 +62,22 @@ async def test_what_runs_is_shown_with_its_steps(monkeypatch: pytest.MonkeyPatch
     visitor = await opened(monkeypatch, world)
     await world.sign_up("acme")
     world.clock.advance(3)
-    for name, path in (("show_ops_overview", "/api/ops"), ("show_ops_running", "/api/ops/running")):
-        found = await visitor.get(name, path)
-        text = " ".join(" ".join(each.text for each in found if each.tag == "li").split())
-        assert "acme provision on one portal, 3 s" in text
-        assert "place: running apply: pending start: pending" in text
-        assert "/api/ops/tenants/acme" in links(found)
-        [bar] = [each for each in found if each.tag == "progress"]
-        assert bar.attributes["aria-label"] == "provision of acme"
+    found = await visitor.get("show_ops_running", "/api/ops/running")
+    assert "acme provision on one portal, 3 s" in text_of(found)
+    assert "place: running apply: pending start: pending" in text_of(found)
+    assert links(found) == {"/api/ops/tenants/acme"}
+    [bar] = [each for each in found if each.tag == "progress"]
+    assert bar.attributes["aria-label"] == "provision of acme"
 
 
-async def test_the_part_that_is_polled_is_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_parts_of_the_page_are_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
-    for name, path in (("show_ops_running", "/api/ops/running"), ("show_ops_trends", "/api/ops/trends")):
-        assert not {"html", "head", "main", "nav"} & {each.tag for each in await visitor.get(name, path)}
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    paths = [each.attributes["hx-get"] for each in found if "hx-get" in each.attributes]
+    assert paths == [f"/api/ops/{name}" for name in PARTS]
+    for name in PARTS:
+        tags = {each.tag for each in await visitor.get(f"show_ops_{name}", f"/api/ops/{name}")}
+        assert not {"html", "head", "main", "nav"} & tags
 
 
 async def test_attention_leads_to_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +91,8 @@ async def test_attention_leads_to_what_it_is_about(monkeypatch: pytest.MonkeyPat
     finding = Finding(FindingKind.MISSING, ONE, "abc", HOSTILE, Slug("beta"))
     await world.worker.findings.save([first_seen(finding, world.clock.now())])
     await world.worker.sweeps.switch(enabled=False, actor="ann")
-    found = await visitor.get("show_ops_overview", "/api/ops")
-    text = part(found, "Needs attention")
+    found = await visitor.get("show_ops_attention", "/api/ops/attention")
+    text = text_of(found)
     for said in ("stuck Provision of acme has made no progress", "no route to host", HOSTILE, "switched off"):
         assert said in text
     assert {"/api/ops/tenants/acme", "/api/ops/tenants/beta", "#cluster-one", "#sweeps"} <= links(found)
@@ -101,7 +109,7 @@ async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatc
     await world.active("gamma")
     found = await visitor.get("show_ops_overview", "/api/ops")
     values = [each.text.strip() for each in found if each.attributes.get("class") == "value"]
-    assert values == ["1", "1", "0", "0"]
+    assert values == ["1", "1", "0", "2"]  # and the present weight
     assert "/api/ops/tenants?state=hibernated" in links(found)
     note = next(each.text for each in found if each.attributes.get("class") == "note")
     assert "counted at 2026-02-28 12:00 UTC" in " ".join(note.split())
@@ -116,9 +124,9 @@ async def test_a_sweep_is_shown_with_its_reasons(monkeypatch: pytest.MonkeyPatch
     begun = await world.worker.sweeps.start(dry_run=False, actor=HOSTILE, workflows=world.workflows)
     while not (await world.worker.advance_sweep.run(begun.id, world.workflows)).ended:
         pass
-    found = await visitor.get("show_ops_overview", "/api/ops")
-    assert "refused" in part(found, "Sweeps")
-    assert "prometheus has not watched for activity" in part(found, "Sweeps")
+    found = await visitor.get("show_ops_sweeps", "/api/ops/sweeps")
+    assert "refused" in text_of(found)
+    assert "prometheus has not watched for activity" in text_of(found)
     path = f"/api/ops/sweeps/{begun.id}"
     assert path in links(found)
     found = await visitor.get("show_ops_sweep", f"{path}?limit=1", id=begun.id)
