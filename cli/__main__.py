@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, bill, clock, clusters, costs, kubectl, latency, stack, sweep, tenants
+from cli import activity, bill, clock, clusters, costs, kubectl, latency, ops, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             return stack.down()
         case "status":
             return _run(stack.status(as_json=options.json))
+        case "ops":
+            return _run(ops.run())
         case "clock":
             return clock.run(options)
         case "logs":
@@ -160,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--clock", action="store_true", help="let ./berth clock move the time of all its parts")
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
+    add("ops", "print a link that signs you in to the ops pages, once")
     clock.add_arguments(add("clock", "show the clock of the running stack, or move it forward, if `up` had --clock"))
     logs = add("logs", "print the log of a part of the running stack")
     logs.add_argument(

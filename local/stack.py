@@ -219,6 +219,8 @@ class Stack:
             "AzureWebJobsStorage": self.tables_connection,
             "BERTH_TABLES_CONNECTION": self.tables_connection,
             "BERTH_TENANTS_SECRET_SEED": secrets.token_urlsafe(32),
+            "BERTH_OPS_SIGN_IN": "key",
+            "BERTH_OPS_KEY": secrets.token_urlsafe(32),
             "BERTH_KUBERNETES_KUBECONFIG": str(config),
             **self._clock_environment,
             **self._telemetry_settings(),

@@ -15,6 +15,8 @@ from functions.http import (
     visits,
 )
 from functions.http.endpoint import ROUTES, bp
+from functions.http.pages import overview, sign_in, static_files
+from functions.http.pages import sweeps as sweep_page
 
 __all__ = [
     "ROUTES",
@@ -26,8 +28,12 @@ __all__ = [
     "health",
     "latency_reports",
     "operations",
+    "overview",
     "reconciliations",
     "reference",
+    "sign_in",
+    "static_files",
+    "sweep_page",
     "sweeps",
     "tenants",
     "visits",

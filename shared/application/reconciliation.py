@@ -16,7 +16,9 @@ from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import TenantFilter, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.fleet_states import FleetStates
 from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import (
     MAX_REPAIRS,
     ClusterContents,
@@ -77,6 +79,8 @@ class Reconciliation:
         route that its state asks for. Orphaned namespaces are removed, and reservations released or changed, if they
         were found an hour before already. A cluster that does not respond is skipped: nothing is said about it.
 
+        It also counts the tenants by state, because it reads all of them.
+
         What could not be confirmed, or is more than `MAX_RECORDED`, stays as it was recorded. If the time is over
         before all is confirmed, everything does.
 
@@ -91,7 +95,7 @@ class Reconciliation:
     async def _run(self, workflows: Workflows) -> None:
         now = self._clock.now()
         read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
-        tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
+        tenants, states = await self._read_tenants(now)  # after the clusters, see `ClusterContents`
         before = await self._findings.open()
         forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
         found = [each for each in read if isinstance(each, Finding)]
@@ -107,6 +111,7 @@ class Reconciliation:
         not_known += found[MAX_RECORDED:]
         read_clusters = {each.cluster for each in contents}
         recorded = await self._record(found[:MAX_RECORDED], not_known, before, read_clusters, now)
+        await self._findings.save_states(states)
         for each in contents:
             await self._record_lost(each, tenants, found)
         await self._repair_due(recorded, self._excess(found), workflows)
@@ -131,15 +136,18 @@ class Reconciliation:
                 cause = str(error)
         return Finding(FindingKind.SKIPPED, cluster.name, "", f"the cluster {cluster.name} was not compared: {cause}")
 
-    async def _tenants_with_instance(self) -> Mapping[InstanceId, Tenant]:
+    async def _read_tenants(self, now: datetime) -> tuple[Mapping[InstanceId, Tenant], FleetStates]:
+        """Return the tenants that have an instance, and how many of all there are in each state."""
         found: dict[InstanceId, Tenant] = {}
+        counts: Counter[tuple[ClusterName, TenantState]] = Counter()
         token = ""
         while True:
             page = await self._tenants.list(TenantFilter(), limit=PAGE, token=token)
             found |= {tenant.instance: tenant for tenant in page.items if tenant.instance}
+            counts.update((tenant.cluster, tenant.state) for tenant in page.items)
             token = page.next_token
             if not token:
-                return found
+                return found, FleetStates.of(counts, now)
 
     async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
         """Return those that are confirmed, and those of which that is not known, or that are too many."""
