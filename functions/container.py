@@ -16,6 +16,7 @@ from shared.adapters.prometheus import Prometheus
 from shared.adapters.retail_prices import RetailPricesApi
 from shared.adapters.retry import RetryPolicy
 from shared.adapters.tables.connection import AzureTableStorage
+from shared.adapters.telemetry.azure_monitor import start_telemetry
 from shared.adapters.templates import YamlTenantTemplates
 from shared.application.ports.clusters import ClusterRepository
 from shared.settings import Settings, TableSettings
@@ -25,6 +26,7 @@ class Container(UseCases):
     """The use cases on their real adapters, whose connections it holds.
 
     Raises:
+        SettingsError: The app settings would send telemetry twice.
         PlansError: The document of plans is wrong.
         PricesError: The document of prices is wrong.
         AssetsError: The document of assets is wrong.
@@ -33,6 +35,7 @@ class Container(UseCases):
     _connections: ClusterConnectionPool
 
     def __init__(self, settings: Settings) -> None:
+        start_telemetry(settings.telemetry)
         plans, prices = load_plans(), load_prices()
         # One for the tables and all clusters, because it holds connections and caches tokens.
         self._identity = DefaultAzureCredential()

@@ -1,7 +1,8 @@
 """Log lines: one for each event, with the ids of the tenant and the operation that it belongs to.
 
 A line reads `state changed tenant=acme operation=acme.4zq... before=active`. Ids that are known where the work begins
-are set once with `log_context` and are part of every line logged within it, also by the adapters.
+are set once with `log_context` and are part of every line logged within it, also by the adapters. A handler finds the
+event and the fields apart on the record, as `record.event` and `record.fields`.
 """
 
 import contextlib
@@ -9,6 +10,8 @@ import json
 import logging
 from collections.abc import Generator, Mapping
 from contextvars import ContextVar
+
+from shared.telemetry.recorder import recorder
 
 type Field = str | int | float
 
@@ -26,6 +29,16 @@ def log_context(**fields: Field) -> Generator[None]:
         _context.reset(token)
 
 
+def context_fields() -> Mapping[str, Field]:
+    """Return the fields that every event has here."""
+    return _context.get()
+
+
+def add_to_log_context(**fields: Field) -> None:
+    """Add fields to what is logged from here on, until the context ends that `log_context` began last."""
+    _context.set({**_context.get(), **fields})
+
+
 def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INFO, **fields: Field) -> None:
     """Log one event on one line.
 
@@ -35,9 +48,19 @@ def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INF
         level: A level of `logging`.
         fields: What it happened to. Never an e-mail address, a key, a token or a secret.
     """
+    _log(logger, level, event, {**_context.get(), **fields}, on_span=False)
+
+
+def log_span_event(logger: logging.Logger, event: str, /, **fields: Field) -> None:
+    """Log one event that is an event of the span that runs, too; `record.on_span` tells whether one runs."""
+    every = {**_context.get(), **fields}
+    _log(logger, logging.INFO, event, every, on_span=recorder().event(event, every))
+
+
+def _log(logger: logging.Logger, level: int, event: str, fields: Mapping[str, Field], *, on_span: bool) -> None:
     if logger.isEnabledFor(level):
-        pairs = " ".join(f"{name}={_text(value)}" for name, value in {**_context.get(), **fields}.items())
-        logger.log(level, "%s %s", event, pairs)
+        pairs = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
+        logger.log(level, "%s %s", event, pairs, extra={"event": event, "fields": fields, "on_span": on_span})
 
 
 def _text(value: Field) -> str:

@@ -18,6 +18,7 @@ from functions.http.route import Route
 from functions.http.validation import check_query_and_body
 from shared.errors import BerthError
 from shared.events import log_event
+from shared.telemetry.spans import with_calls
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def _trigger[**P](handler: Handler[P], route: Route | None) -> Handler[P]:
         try:
             if route is not None and route.strict:
                 check_query_and_body(req, route)
-            return await handler(req, *args, **kwargs)
+            with with_calls():
+                return await handler(req, *args, **kwargs)
         except ProblemError as error:
             return _problem_response(req, error.problem)
         except BerthError as error:

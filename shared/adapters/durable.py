@@ -14,6 +14,7 @@ from shared.domain.operations import Operation
 from shared.domain.sweeps import SweepId
 from shared.domain.workflow import SWEEP_ORCHESTRATOR, SweepWork, Work
 from shared.errors import Permanent, Transient
+from shared.telemetry.recorder import recorder
 
 _RUNNING = {
     OrchestrationStatus.PENDING,
@@ -38,8 +39,10 @@ class DurableWorkflows:
 
     async def start(self, operation: Operation) -> None:
         """Start the orchestration of an operation unless it is running; raises Transient."""
-        work = Work(operation.slug, operation.id)
-        await self._start(operation.rules.orchestrator, work.encode(), operation.orchestration_id)
+        work = Work(operation.slug, operation.id, trace=operation.trace)
+        # Whoever gives a slot back, or a timer, starts it; it belongs to the trace of its own request all the same.
+        with recorder().within(operation.trace):
+            await self._start(operation.rules.orchestrator, work.encode(), operation.orchestration_id)
 
     async def start_sweep(self, sweep_id: SweepId) -> None:
         """Start the orchestration of a sweep unless it is running; raises Transient."""

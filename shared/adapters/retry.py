@@ -7,8 +7,10 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from shared.errors import Transient, Unreachable
-from shared.events import log_event
+from shared.errors import Conflict, NotFound, Transient, Unreachable
+from shared.events import log_span_event
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,23 @@ async def with_retry[T](
         source: Where the jitter comes from.
     """
     loop = asyncio.get_running_loop()
+    began, outcome = loop.time(), "failed"
+    try:
+        result = await _retried(call, policy, dependency, source)
+        outcome = "ok"
+    except (NotFound, Conflict):  # an answer
+        outcome = "ok"
+        raise
+    else:
+        return result
+    finally:
+        record(metrics.CALL_DURATION, loop.time() - began, dependency=dependency, outcome=outcome)
+
+
+async def _retried[T](
+    call: Callable[[], Awaitable[T]], policy: RetryPolicy, dependency: str, source: random.Random
+) -> T:
+    loop = asyncio.get_running_loop()
     began = loop.time()
     deadline = began + policy.total_timeout
     attempt = 0
@@ -75,6 +94,8 @@ async def with_retry[T](
             raise last from last.__cause__
         except Transient as error:
             last = error
+            if error.retry_after is not None:
+                record(metrics.THROTTLES, dependency=dependency)
             ceiling = min(policy.max_pause, policy.first_pause * 2**attempt)
             pause = max(source.uniform(0, ceiling), error.retry_after or 0)
             limit = policy.total_timeout if isinstance(error, Unreachable) else policy.response_timeout
@@ -86,6 +107,7 @@ async def with_retry[T](
 
 
 def _log_retry(dependency: str, attempt: int, pause: float, error: Transient) -> None:
-    """Log one retry; all retries are logged here."""
+    """Tell of one retry; all retries are told of here."""
     event = "retry" if error.retry_after is None else "retry: throttled"
-    log_event(logger, event, dependency=dependency, attempt=attempt, pause=pause, cause=str(error))
+    record(metrics.RETRIES, dependency=dependency)
+    log_span_event(logger, event, dependency=dependency, attempt=attempt, pause=pause, cause=str(error))

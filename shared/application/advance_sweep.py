@@ -18,9 +18,9 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.sweeps import SweepRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.record_end import record_sweep_end
 from shared.domain.activity import Watch
 from shared.domain.dormancy import RECHECK, Outcome
-from shared.domain.latency import sample_of_sweep
 from shared.domain.operations import Operation, OperationState, seconds_between
 from shared.domain.plans import Plans
 from shared.domain.slugs import Slug
@@ -35,10 +35,12 @@ from shared.domain.sweeps import (
     silence,
 )
 from shared.domain.tenants import Tenant
-from shared.domain.workflow import SweepProgress
+from shared.domain.workflow import SWEEP_ACTIVITY, SweepProgress
 from shared.errors import BerthError, Conflict, NotFound, Transient
 from shared.events import log_context, log_event
 from shared.settings import ActivitySettings, SweepSettings
+from shared.telemetry import spans
+from shared.telemetry.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class AdvanceSweep:
             workflows: Where the orchestrations of the hibernations are started.
         """
         began = self._clock.monotonic()
-        with log_context(sweep=sweep_id):
+        with log_context(sweep=sweep_id), spans.work(SWEEP_ACTIVITY, calls=False):
             try:
                 stored = await self._begin(sweep_id)
                 watches = await self._activity.watches()
@@ -133,7 +135,7 @@ class AdvanceSweep:
                     if is_over and stored.value.is_open:
                         return SweepProgress(ended=False, wait=wait)
                 if stored is not None and not stored.value.start.dry_run:
-                    await self._latency.record(sample_of_sweep(stored.value), now=self._clock.now())
+                    await record_sweep_end(self._latency, stored.value, now=self._clock.now())
                 return SweepProgress(ended=True)
             except Conflict:
                 return SweepProgress(ended=False, wait=CONFLICT_PAUSE_SECONDS)
@@ -324,7 +326,8 @@ class AdvanceSweep:
                 return decision  # this was held up, and what was read may be out of date: next time
             # With a key: a call that is held up from here on begins nothing that was begun and has ended meanwhile.
             caller = Caller(sweep.id, f"{sweep.id}:{decision.slug}", "sweep")
-            begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=status.tenant)
+            with recorder().within(recorder().new_trace()):  # all in one would be too large to look at
+                begun = await self._hibernations.sleep(decision.slug, caller, workflows, unless_changed=status.tenant)
             if isinstance(begun, Tenant):
                 return _kept(decision, f"it is {begun.state} already")
             operation = begun

@@ -11,10 +11,10 @@ from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.reconciliations import ReconciliationRepository
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.record_end import record_operation_end
 from shared.application.saved_changes import save_change
 from shared.domain.clusters import ClusterName
 from shared.domain.instances import InstanceId, namespace_name
-from shared.domain.latency import sample_of
 from shared.domain.operations import age
 from shared.domain.reconciliation import first_seen, forgotten
 from shared.domain.slugs import Slug
@@ -81,7 +81,7 @@ class Forget:
             if not tenant.instance and not operation.is_open:
                 # An earlier request may have stopped before this.
                 await self._release(operation.cluster, operation.instance, workflows)
-                await self._latency.record(sample_of(tenant), now=self._clock.now())
+                await record_operation_end(self._latency, tenant, now=self._clock.now())
                 return tenant
             if not tenant.is_done_with(tenant.instance):
                 await self._ensure_lost(tenant)
@@ -109,7 +109,7 @@ class Forget:
                 continue
             await self._release(tenant.cluster, tenant.instance, workflows)
             if operation.is_open:
-                await self._latency.record(sample_of(after), now=self._clock.now())
+                await record_operation_end(self._latency, after, now=self._clock.now())
             return after
         raise Conflict(f"{slug} is changing too fast to be forgotten; send the request again")
 

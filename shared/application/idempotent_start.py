@@ -18,6 +18,7 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
 from shared.errors import ChangedMeanwhile, Conflict, KeyReused, NoRoom, NotFound, QueueFull, Transient
 from shared.events import log_context, log_event
+from shared.telemetry.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class IdempotentStart:
                 waits for a slot is started by whoever gives it one. Raises what the caller is to get if that is not
                 allowed. It is called again if somebody else changed the tenant in between.
         """
-        operation = new_operation(kind, slug, actor=caller.actor, now=self._clock.now())
+        operation = new_operation(kind, slug, actor=caller.actor, now=self._clock.now(), trace=recorder().trace())
         held_id = await self.claim(caller, operation.id)
         if held_id != operation.id:
             known = await self._find(held_id)

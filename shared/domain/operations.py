@@ -71,8 +71,9 @@ class Operation:
     `failure` is the class of that, for counting; `actor` is who asked for it; `waited_seconds` is how long activities
     have waited for it to become ready, as they recorded it, `node_seconds` how long for a node that was being added,
     and `doubt_seconds` how long, without a break, though it could hardly become ready; `restarts` counts how often
-    recovery started its orchestration again, and `moves` how often it got another instance; `kept_volumes` names the
-    volumes that stay after a removal, because the cluster keeps them.
+    recovery started its orchestration again, and `moves` how often it got another instance; `trace` is the trace of
+    the request, as W3C's `traceparent`, to which all that is done for it belongs; `kept_volumes` names the volumes that
+    stay after a removal, because the cluster keeps them.
     """
 
     id: OperationId
@@ -95,6 +96,7 @@ class Operation:
     doubt_seconds: float = 0.0
     restarts: int = 0
     moves: int = 0
+    trace: str = ""
     kept_volumes: tuple[str, ...] = ()
 
     @property
@@ -230,7 +232,7 @@ class Operation:
         return replace(self, steps=steps, state=state, finished_at=now, heartbeat_at=now)
 
 
-def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime) -> Operation:
+def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime, trace: str = "") -> Operation:
     """Return a new operation, which no activity has worked on yet."""
     return Operation(
         id=new_operation_id(slug, now),
@@ -240,6 +242,7 @@ def new_operation(kind: OperationKind, slug: Slug, *, actor: str, now: datetime)
         created_at=now,
         heartbeat_at=now,
         steps=tuple(Step(name) for name in rules_of(kind).steps),
+        trace=trace,
     )
 
 

@@ -38,12 +38,14 @@ class Work:
     """An orchestration's input, and its activities'.
 
     `reason` says why the operation failed, and `failure` is the class of that, for the activity that compensates.
+    `trace` is the operation's.
     """
 
     slug: Slug
     operation_id: OperationId
     reason: str = ""
     failure: FailureClass = FailureClass.NONE
+    trace: str = ""
 
     def encode(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -57,6 +59,7 @@ class Work:
             operation_id=OperationId(payload["operation_id"]),
             reason=str(payload["reason"]),
             failure=_failure(payload),
+            trace=str(payload.get("trace", "")),  # a history of before may go on without it
         )
 
 

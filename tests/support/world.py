@@ -185,7 +185,7 @@ class World:
 
     def work(self, operation: Operation, reason: str = "") -> Work:
         """Return the input of an operation's activities."""
-        return Work(operation.slug, operation.id, reason)
+        return Work(operation.slug, operation.id, reason, trace=operation.trace)
 
     async def do(self, activity: Activity, operation: Operation, *, worker: int = 0, reason: str = "") -> Outcome:
         """Run one activity of an operation once."""

@@ -23,6 +23,7 @@ from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.errors import BerthError, Conflict, Forbidden, NotFound, Permanent, Transient, Unauthenticated, Unreachable
 from shared.events import log_event
 from shared.settings import KubernetesSettings
+from shared.telemetry import spans
 from shared.time_budget import time_left
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 type Json = dict[str, Any]
 type Query = Mapping[str, str | int]
 
+DEPENDENCY = "kubernetes"
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # so named, the client leaves the body as `_yaml` makes it
 MERGE = "application/merge-patch+json"
@@ -156,8 +158,10 @@ class KubernetesClient:
 
         policy = RetryPolicy(total, RESPONSE_TIMEOUT, max_attempts=math.inf if retry else 1)
         level = logging.WARNING if retry else logging.INFO  # what is not retried is often only a question
+        verb, resource = verb_and_resource(method, path, media_type)
         try:
-            return await with_retry(attempt, policy, dependency="kubernetes")
+            with spans.call(DEPENDENCY, verb, resource=resource):
+                return await with_retry(attempt, policy, dependency=DEPENDENCY)
         except Transient as error:
             if isinstance(error.__cause__, Forbidden):
                 _log_refusal(method, path, error.__cause__, level)
@@ -264,6 +268,25 @@ class KubernetesClient:
             response.release()
             response = await attempt(f"Bearer {await self._tokens.token(refused=token)}")
         return response
+
+
+def verb_and_resource(method: str, path: str, media_type: str) -> tuple[str, str]:
+    """Return the Kubernetes verb of a request and the resource in its path, or the first part of any other path."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else [parts[0]]
+    if parts[0] == "namespaces" and len(parts) > 2:
+        parts = parts[2:]
+    resource = "/".join([parts[0], *parts[2:]])  # with a subresource, without the object's name
+    match method:
+        case "GET":
+            verb = "get" if len(parts) > 1 else "list"
+        case "POST":
+            verb = "create"
+        case "PATCH":
+            verb = "apply" if media_type == APPLY else "patch"
+        case _:
+            verb = method.lower()
+    return verb, resource
 
 
 def _no_response(seconds: float) -> NoResponse:

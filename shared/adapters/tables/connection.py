@@ -1,7 +1,7 @@
 """One pooled connection to the storage account, with our own errors and bounded retries."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,12 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write, check_transaction
 from shared.errors import Conflict, NotFound, Permanent, Transient
+from shared.telemetry import spans
 
 # 0 is an error without a response: no token could be had. A new role assignment takes minutes to arrive, and a token
 # that is refused can be accepted later: trouble with berth's identity must fail no tenant.
 _TRANSIENT = {0, 401, 403, 408, 429, 500, 502, 503, 504}
+DEPENDENCY = "tables"
 MAX_PAGE = 1000  # rows; Azure refuses to send more with one response
 
 
@@ -101,7 +103,7 @@ class AzureTableStorage:
                 entity = await client.get_entity(partition, row)
             return dict(entity), str(entity.metadata["etag"])
 
-        return await with_retry(attempt, self._policy, dependency="tables")
+        return await self._call("get", table, attempt)
 
     async def written_at(self, table: str, partition: str, row: str) -> datetime:
         """Return when a row was last written, by the service's own clock; raises NotFound."""
@@ -112,7 +114,7 @@ class AzureTableStorage:
             written: Any = entity.metadata["timestamp"]  # optional there, but every row has it
             return written
 
-        return await with_retry(attempt, self._policy, dependency="tables")
+        return await self._call("get", table, attempt)
 
     async def query(
         self, table: str, where: str, parameters: Mapping[str, Any], *, page_size: int = 1000
@@ -131,7 +133,7 @@ class AzureTableStorage:
                 return rows, pages.continuation_token
 
         while True:  # page by page, so that a page that fails can be requested again
-            rows, position = await with_retry(attempt, self._policy, dependency="tables")
+            rows, position = await self._call("query", table, attempt)
             for row in rows:
                 yield row
             if not position:
@@ -150,7 +152,11 @@ class AzureTableStorage:
                 responses = await client.submit_transaction([_operation(write) for write in writes])
             return [str(response.get("etag", "")) for response in responses]
 
-        return await with_retry(attempt, self._policy, dependency="tables")
+        return await self._call("transact", table, attempt, writes=len(writes))
+
+    async def _call[T](self, verb: str, table: str, attempt: Callable[[], Awaitable[T]], **fields: int) -> T:
+        with spans.call(DEPENDENCY, verb, table=table, **fields):
+            return await with_retry(attempt, self._policy, dependency=DEPENDENCY)
 
     @asynccontextmanager
     async def _using(self, table: str) -> AsyncGenerator[TableClient]:

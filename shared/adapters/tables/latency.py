@@ -14,10 +14,11 @@ from datetime import UTC, date, datetime
 
 from shared.adapters.tables import latency_rollups
 from shared.adapters.tables.rows import readable, with_schema
-from shared.adapters.tables.storage import Row, TableStorage, Upsert
+from shared.adapters.tables.storage import Create, Row, TableStorage, Upsert
 from shared.domain.failures import FailureClass
 from shared.domain.latency import STEPS, WAIT_STEPS, LatencyKind, Sample
 from shared.domain.operations import OperationState
+from shared.errors import Conflict
 
 TABLE = "latency"
 
@@ -28,12 +29,17 @@ class TableLatencyRepository:
     def __init__(self, tables: TableStorage) -> None:
         self._tables = tables
 
-    async def record(self, sample: Sample, *, now: datetime) -> None:
-        """Keep how long an ended operation took, and mark its day if that is not today."""
-        await self._tables.transact(TABLE, [Upsert(_row(sample))])
+    async def record(self, sample: Sample, *, now: datetime) -> bool:
+        """Keep how long an ended operation took unless it is kept, and mark its day if that is not today."""
+        is_new = True
+        try:
+            await self._tables.transact(TABLE, [Create(_row(sample))])
+        except Conflict:
+            is_new = False
         if sample.day != now.astimezone(UTC).date():
             # After the row: whoever finds the mark finds the row too.
             await self._tables.transact(latency_rollups.TABLE, [Upsert(latency_rollups.late_row(sample.day))])
+        return is_new
 
     async def of_day(self, kind: LatencyKind, day: date) -> Sequence[Sample]:
         """Return all operations of a kind that ended on a day in UTC; a row that cannot be read is skipped."""

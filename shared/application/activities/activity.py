@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import final
+from typing import ClassVar, final
 
 from shared.application.admission import Admission
 from shared.application.breakers import Breakers
@@ -17,16 +17,17 @@ from shared.application.ports.latency import LatencyRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
+from shared.application.record_end import record_operation_end
 from shared.application.saved_changes import save_change
 from shared.domain.failures import class_of_error
-from shared.domain.latency import sample_of
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
 from shared.domain.tenants import Tenant
-from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
 from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Permanent, Transient, Unauthenticated
-from shared.events import log_context, log_event
+from shared.events import add_to_log_context, log_context, log_event
 from shared.settings import Settings
+from shared.telemetry import spans
 from shared.time_budget import time_budget
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ActivityPorts:
 class OperationActivity(ABC):
     """One activity of an operation."""
 
+    _name: ClassVar[Activity]
     _awaited = "ready"  # what it waits for, for messages
 
     def __init__(self, ports: ActivityPorts) -> None:
@@ -77,18 +79,24 @@ class OperationActivity(ABC):
             work: What to do.
             workflows: Where the operation is started that gets this one's slot.
         """
+        fields = {"tenant": work.slug, "operation": work.operation_id}
+        with log_context(**fields), spans.work(self._name, trace=work.trace) as span:
+            outcome = await self._outcome(work, workflows)
+            span.set(verdict=outcome.verdict.value)
+            return outcome
+
+    async def _outcome(self, work: Work, workflows: Workflows) -> Outcome:
         began = self._clock.monotonic()
-        with log_context(tenant=work.slug, operation=work.operation_id):
-            try:
-                with time_budget(self._settings.kubernetes.total_timeout):
-                    return await self._run(work, workflows)
-            except (Transient, Forbidden) as error:
-                return await self._hold_up(work, error, self._clock.monotonic() - began)
-            except (NoRoom, Permanent, NotFound) as error:
-                log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
-                return Outcome(Verdict.FAILED, str(error), failure=class_of_error(error))
-            except Conflict:
-                return Outcome(Verdict.RETRY, wait=CONFLICT_PAUSE_SECONDS)
+        try:
+            with time_budget(self._settings.kubernetes.total_timeout):
+                return await self._run(work, workflows)
+        except (Transient, Forbidden) as error:
+            return await self._hold_up(work, error, self._clock.monotonic() - began)
+        except (NoRoom, Permanent, NotFound) as error:
+            log_event(logger, "activity failed", level=logging.WARNING, cause=str(error))
+            return Outcome(Verdict.FAILED, str(error), failure=class_of_error(error))
+        except Conflict:
+            return Outcome(Verdict.RETRY, wait=CONFLICT_PAUSE_SECONDS)
 
     @abstractmethod
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:
@@ -100,6 +108,7 @@ class OperationActivity(ABC):
             tenant = await self._tenants.get(work.slug)
         except NotFound:
             return None
+        add_to_log_context(instance=tenant.value.instance, cluster=tenant.value.cluster)
         operation = tenant.value.operation
         if operation.id != work.operation_id:
             return None
@@ -140,7 +149,7 @@ class OperationActivity(ABC):
                 await self._admission.release_slot(tenant.cluster, tenant.instance, tenant.operation.id, workflows)
             elif tenant.state is TenantState.HIBERNATED:
                 await self._admission.settle_reservation(tenant, workflows)
-            await self._latency.record(sample_of(tenant), now=self._clock.now())
+            await record_operation_end(self._latency, tenant, now=self._clock.now())
         except (Permanent, Conflict, NotFound) as error:
             log_event(logger, "not recorded after the end", level=logging.ERROR, cause=str(error))
 

@@ -10,7 +10,7 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
-from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
 from shared.errors import BerthError, NoRoom, Transient, Unreachable
 from shared.events import log_event
 from shared.time_budget import time_budget
@@ -26,6 +26,8 @@ class ApplyTenant(OperationActivity):
     When the cluster does not respond, a new tenant goes to another one of its region. One that is woken stays where its
     volume is, and its namespace must be there still.
     """
+
+    _name = Activity.APPLY
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:

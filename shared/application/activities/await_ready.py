@@ -16,7 +16,7 @@ from shared.domain.operations import Operation
 from shared.domain.pod_status import PodStatus
 from shared.domain.routes import with_route
 from shared.domain.tenants import Observed, Tenant
-from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
 from shared.domain.workloads import Workload, workloads_of
 from shared.errors import BerthError, Conflict, Forbidden, Transient
 from shared.time_budget import time_budget
@@ -38,6 +38,8 @@ class AwaitTenant(OperationActivity):
     The deadline counts the waiting that was recorded, so that an activity which is delivered late costs nobody time.
     Waiting for a node that the autoscaler adds counts on its own.
     """
+
+    _name = Activity.AWAIT
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:

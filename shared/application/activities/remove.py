@@ -13,7 +13,7 @@ from shared.application.ports.workflows import Workflows
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant
-from shared.domain.workflow import Outcome, Work
+from shared.domain.workflow import Activity, Outcome, Work
 from shared.errors import Conflict, NotFound, NotOurs, Permanent
 from shared.events import log_event
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 class RemoveTenant(OperationActivity):
     """Removes everything that a tenant has, then ends the operation; RETRY until that has succeeded."""
+
+    _name = Activity.REMOVE
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:

@@ -11,7 +11,7 @@ from shared.domain.failures import FailureClass
 from shared.domain.lifecycle import StepName
 from shared.domain.operations import Operation
 from shared.domain.tenants import Observed, Tenant
-from shared.domain.workflow import Outcome, Work
+from shared.domain.workflow import Activity, Outcome, Work
 from shared.errors import BerthError, NotFound, Permanent
 
 
@@ -21,6 +21,8 @@ class ResumeTenant(AwaitTenant):
     If they do not become ready within the time of a provisioning, the tenant is active all the same, as any other whose
     product has stopped working: its owner can then delete it, and `observed` says what is wrong.
     """
+
+    _name = Activity.RESUME
 
     @override
     async def _run(self, work: Work, workflows: Workflows) -> Outcome:

@@ -9,7 +9,7 @@ from shared.application.ports.stored import Stored
 from shared.application.ports.workflows import Workflows
 from shared.domain.lifecycle import StepName
 from shared.domain.tenants import Tenant, observed_asleep
-from shared.domain.workflow import Outcome, Verdict, Work
+from shared.domain.workflow import Activity, Outcome, Verdict, Work
 from shared.errors import BerthError, NotFound, Permanent, Transient
 
 
@@ -19,6 +19,8 @@ class StopTenant(OperationActivity):
     A hibernation FAILS when it was turned round, or when its pods do not stop for long: then they are started again. As
     the compensation of a wake this is retried until it has succeeded.
     """
+
+    _name = Activity.STOP
 
     _awaited = "stopped"
 

@@ -10,8 +10,8 @@ from shared.domain.latency import LatencyKind, Sample
 class LatencyRepository(Protocol):
     """How long each ended operation took."""
 
-    async def record(self, sample: Sample, *, now: datetime) -> None:
-        """Keep how long an ended operation took; writing it twice leaves one row.
+    async def record(self, sample: Sample, *, now: datetime) -> bool:
+        """Keep how long an ended operation took, and return whether it was not kept yet; the first row stays.
 
         If it ended on an earlier day than `now`, that day is marked to be rolled up once more.
         """

@@ -1,0 +1,1 @@
+"""Telemetry to Azure Monitor, by OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""What berth tells of itself beside its log: metrics and spans. Without a recorder, nothing is recorded."""
