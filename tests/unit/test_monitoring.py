@@ -76,7 +76,9 @@ def test_failures_have_three_thresholds() -> None:
 
 
 def items(parent: Json) -> list[Json]:
-    return [each for item in parent["items"] for each in [item, *(items(item["content"]) if item["type"] == 12 else [])]]
+    return [
+        each for item in parent["items"] for each in [item, *(items(item["content"]) if item["type"] == 12 else [])]
+    ]
 
 
 def test_the_workbook_has_the_form_of_workbooks() -> None:
@@ -103,7 +105,9 @@ def test_the_workbook_has_no_parameter_that_nobody_gives() -> None:
     made: Any = workbook(TABS, QUERIES)
     [parameters] = [each["content"]["parameters"] for each in items(made) if each["type"] == 9]
     given = {each["name"] for each in parameters}
-    used = {name for each in items(made) if each["type"] == 3 for name in re.findall(r"\{(\w+)", each["content"]["query"])}
+    used = {
+        name for each in items(made) if each["type"] == 3 for name in re.findall(r"\{(\w+)", each["content"]["query"])
+    }
     assert used == given == {"TimeRange", "Tenant", "Operation"}
 
 
@@ -143,6 +147,8 @@ def test_nothing_of_it_is_deployed_with_the_app() -> None:
 
 def test_what_bicep_loads_exists() -> None:
     for path in MONITORING.glob("*.bicep"):
-        for name in re.findall(r"(?:loadJsonContent|loadTextContent)\('([^']+)'\)|^module \w+ '([^']+)'", path.read_text(), re.M):
+        for name in re.findall(
+            r"(?:loadJsonContent|loadTextContent)\('([^']+)'\)|^module \w+ '([^']+)'", path.read_text(), re.M
+        ):
             assert (MONITORING / "".join(name)).exists(), f"{path.name}: {name}"
     assert json.loads((MONITORING / "alerts.json").read_text())["rules"]
