@@ -81,7 +81,7 @@ PRIVATE_WORDS = re.compile(
 )
 # Generated files and licences; the changelog keeps the words of its time; this file lists the words.
 NOT_CHECKED = re.compile(
-    r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py|\.png$"
+    r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py|\.(png|gz)$"
 )
 LONGEST_NAME = 59
 

@@ -15,7 +15,9 @@ from shared.telemetry.spans import CONTEXT, TYPES
 ROOT = Path(__file__).parents[3]
 METRICS: Mapping[str, frozenset[str]] = {each.name: frozenset(each.dimensions) for each in all_metrics()}
 SPANS: Mapping[str, frozenset[str]] = {
-    each.name: frozenset(each.attributes) | frozenset(CONTEXT) for each in TYPES if each.name
+    each.name: frozenset({*each.attributes, *CONTEXT, "error"})
+    for each in TYPES
+    if each.name  # one that failed has it
 }
 OTHER_SPANS = frozenset(key for each in TYPES if not each.name for key in each.attributes) | frozenset(CONTEXT)
 """The attributes of spans whose names are many: activities, and calls of other services."""
@@ -39,7 +41,7 @@ def fields_of_event(event: str) -> frozenset[str]:
     for module in _modules():
         if event in module.texts or any(each.fullmatch(event) for each in module.patterns):
             found |= module.fields
-    return frozenset(found | _context_fields()) if found else frozenset()
+    return frozenset(found | _context_fields() | set(CONTEXT)) if found else frozenset()
 
 
 @cache

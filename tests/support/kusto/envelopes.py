@@ -4,6 +4,7 @@ As Microsoft documents it for the tables and for the endpoint: `baseType` names 
 custom fields are in Properties, as texts.
 """
 
+import gzip
 import json
 import re
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from typing import Any
 type Envelope = dict[str, Any]
 type Row = dict[str, Any]
 type Rows = dict[str, list[Row]]
+
+RECORDING = Path(__file__).with_name("recording.jsonl.gz")
+"""What a demo has sent: `./berth demo --tenants 6 --telemetry tests/support/kusto/recording.jsonl.gz` makes it anew."""
 
 _TAGS = {
     "ai.operation.id": "OperationId",
@@ -31,9 +35,9 @@ _SEVERITIES = ("Verbose", "Information", "Warning", "Error", "Critical")
 _DURATION = re.compile(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-def read_envelopes(path: Path) -> list[Envelope]:
-    """Return the envelopes of a recording, one a line."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def recorded_envelopes(path: Path = RECORDING) -> list[Envelope]:
+    """Return the envelopes of a recording."""
+    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
 def to_rows(envelopes: Iterable[Envelope]) -> Rows:
