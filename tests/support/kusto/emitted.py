@@ -66,14 +66,11 @@ def _read(tree: ast.Module) -> _Module:
             case ast.keyword(arg=str(name)):
                 module.fields.add(name)
             case ast.Dict(keys=keys):
-                module.fields |= {key.value for key in keys if isinstance(key, ast.Constant) and _is_text(key)}
+                texts = (key.value for key in keys if isinstance(key, ast.Constant))
+                module.fields |= {text for text in texts if isinstance(text, str)}
             case _:
                 pass
     return module
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _logs(node: ast.AST) -> bool:
