@@ -253,11 +253,11 @@ def test_the_silence_of_sources_and_the_lag_of_the_ledger() -> None:
 def test_timers_findings_and_skipped_rows() -> None:
     runs = [
         metric(metrics.TIMER_RUNS, ago(minutes=5), value, part="recovery", outcome=outcome)
-        for outcome, value in (("held up", 1.0), ("ran", 59.0))
+        for outcome, value in (("done", 59.0), ("held-up", 1.0))
     ]
     assert columns(ask("timers", *runs), "part", "outcome", "runs") == [
-        ("recovery", "held up", 1.0),
-        ("recovery", "ran", 59.0),
+        ("recovery", "done", 59.0),
+        ("recovery", "held-up", 1.0),
     ]
     finding = metric(metrics.FINDINGS, ago(minutes=5), 3.0, kind="orphan")
     assert columns(ask("findings", finding), "finding", "findings") == [("orphan", 3.0)]
@@ -354,6 +354,9 @@ def test_alert_on_a_lost_instance() -> None:
     assert columns(ask("alert-instance-lost", lost), "tenant") == [("acme",)]
 
 
-def test_alert_when_nothing_is_counted_any_more() -> None:
+def test_alert_when_no_timer_runs() -> None:
     assert len(ask("alert-timers-silent")) == 1
-    assert ask("alert-timers-silent", metric(metrics.SLOTS_LIMIT, ago(minutes=14), 64.0, cluster="one")) == []
+    assert (
+        ask("alert-timers-silent", metric(metrics.TIMER_RUNS, ago(minutes=14), 1.0, part="recovery", outcome="done"))
+        == []
+    )
