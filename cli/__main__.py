@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
-            return _run(demo(options.tenants, options.html, as_json=options.json))
+            return _run(demo(options.tenants, options.html, recording=options.telemetry, as_json=options.json))
         case "up":
             return _run(stack.up(options.port, options.workers, options.redelivery, clock=options.clock))
         case "down":
@@ -147,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print the report as JSON")
     show.add_argument(
         "--html", type=report.file, metavar="FILE", help="where the page with charts goes (default: a temporary file)"
+    )
+    show.add_argument(
+        "--telemetry",
+        type=report.file,
+        metavar="FILE",
+        help="also write what the stack has sent to Application Insights: JSON lines, gzip",
     )
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")

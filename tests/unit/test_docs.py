@@ -81,7 +81,8 @@ PRIVATE_WORDS = re.compile(
 )
 # Generated files, those of others and licences; the changelog keeps the words of its time; this file lists the words.
 NOT_CHECKED = re.compile(
-    r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py|\.png$|/vendor/"
+    r"package-lock\.json|go\.(mod|sum)|requirements.*\.txt|LICENSE|CHANGELOG\.md|tests/unit/test_docs\.py|\.(png|gz)$"
+    r"|/vendor/"
 )
 LONGEST_NAME = 59
 
