@@ -80,7 +80,7 @@ class Recorder(Protocol):
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Record a span that is over, and return it as a trace, for those that are part of it."""
         ...
@@ -133,7 +133,7 @@ class NoRecorder:
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Do nothing."""
         return ""

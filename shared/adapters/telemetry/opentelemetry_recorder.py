@@ -75,14 +75,13 @@ class OpenTelemetryRecorder:
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Record a span that is over, and return it as a trace, for those that are part of it."""
         given = _span_context(trace)
         parent = traces.set_span_in_context(NonRecordingSpan(given)) if given is not None else None
         span = self._tracer.start_span(name, parent, attributes=attributes, start_time=_nanoseconds(began))
-        if error:
-            span.set_attribute("error", error)
+        if has_failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end(_nanoseconds(max(began, ended)))
         return _traceparent(span.get_span_context())

@@ -95,7 +95,7 @@ def test_what_is_no_trace_changes_nothing(recorded: Recorded, trace: str) -> Non
 
 def test_a_span_that_is_over_has_its_own_times(recorded: Recorded) -> None:
     later = START + timedelta(seconds=9)
-    whole = recorded.recorder.past_span("operation", {}, START, later, trace=TRACE, error="timeout")
+    whole = recorded.recorder.past_span("operation", {}, START, later, trace=TRACE, has_failed=True)
     recorded.recorder.past_span("step", {}, START, START - timedelta(seconds=1), trace=whole)
     operation, step = recorded.span("operation"), recorded.span("step")
     assert operation.start_time == int(START.timestamp()) * 10**9
