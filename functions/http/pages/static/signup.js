@@ -248,7 +248,7 @@ function record({ method, path, headers, body }, result) {
 
   $("nothing").hidden = true;
   let item = $("exchanges").lastElementChild;
-  if (item?.dataset.kind !== kind) { // a poll takes the place of the last one, and so does a check of another slug
+  if (method !== "GET" || item?.dataset.kind !== kind) { // a poll takes the place of the last, as does another slug's check
     item?.querySelector("details").removeAttribute("open");
     item = $("exchange").content.cloneNode(true).firstElementChild;
     item.dataset.kind = kind;
