@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SampleSignups:
-    """Signs up for the sample page, and shows what came of it.
+    """Signs up for the sample page, and shows the operation and the tenant.
 
     A signup takes one of the hour's slots. A slot is an idempotency key, so that the limit holds for all workers
     together; which are taken is remembered, so that each is asked for once in a worker.

@@ -139,7 +139,7 @@ async def test_a_slug_that_nobody_can_have_is_told_while_typing(
         await expect(field).to_be_focused()
 
 
-async def test_a_taken_slug_and_a_wrong_address_can_be_mended(
+async def test_a_taken_slug_and_a_wrong_address_can_be_corrected(
     berth: ProxiedStack, browser: Visitor, tmp_path: Path
 ) -> None:
     taken, slug = new_slug(), new_slug()
