@@ -126,6 +126,7 @@ async function showAddress(operation) {
 
 // 5. A reload continues where the tab was: the operation goes on, and a signup without a response is sent again.
 
+$("send").disabled = false; // from here on this script sends the form, and not the browser
 (async () => {
   for (const [name, value] of Object.entries(signup.body ?? {})) form.elements[name].value = value;
   if (signup.operation) {
