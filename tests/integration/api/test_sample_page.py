@@ -105,6 +105,7 @@ async def test_what_is_shown_of_a_request_works_as_it_is(berth: ProxiedStack, br
         await fill(page, slug)
         await page.get_by_role("button", name="Sign up").click()
         await is_active(page, slug)
+        await expect(page.get_by_text("Your instance:")).to_be_visible()  # all has been sent
         posted = page.locator("#exchanges > li").filter(has_text="POST /api/tenants")
         request = (await posted.locator(".sent").text_content() or "").split("\n\n")
         headers = dict(line.split(": ") for line in request[0].splitlines()[1:])
@@ -116,6 +117,12 @@ async def test_what_is_shown_of_a_request_works_as_it_is(berth: ProxiedStack, br
         assert '-H "x-functions-key: $FUNCTION_KEY"' in curl
         assert "Acme'\\''s Ltd" in curl
         body = json.loads(request[1])
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.locator("#exchanges details[open] button").click()
+        await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert f"curl -i '{berth.stack.api_url}/api/tenants/{slug}'" in await page.evaluate(
+            "navigator.clipboard.readText()"
+        )
     headers["x-functions-key"] = berth.stack.function_key
     async with httpx.AsyncClient(trust_env=False) as http:
         again = await http.post(f"{berth.stack.api_url}/api/tenants", json=body, headers=headers)
