@@ -143,6 +143,8 @@ Sign up a tenant:
     -H 'Content-Type: application/json' -d '{body}'
 Open the ops pages, with a link that works once and for 5 minutes (./berth ops prints another one):
   {ops_link}
+Or sign one up as a customer of a portal would, and see each request and response:
+  {stack.api_url}/api/sample/signup
 Open its address:
   {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
 Next: the commands under "Use it" in README.md. ./berth logs -f prints the log, ./berth telemetry what was measured.

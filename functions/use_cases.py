@@ -59,6 +59,7 @@ from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.roll_up_latency import RollUpLatency
+from shared.application.sample_signups import SampleSignups
 from shared.application.sign_in_links import SignInLinks
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
@@ -199,6 +200,15 @@ class UseCases:
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
+        self.sample = SampleSignups(
+            signup=self.signup,
+            history=history,
+            tenants=tenants,
+            keys=keys,
+            clock=clock,
+            settings=settings.sample,
+            key_lifetime=key_lifetime,
+        )
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)

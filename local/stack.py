@@ -221,6 +221,7 @@ class Stack:
             "BERTH_TENANTS_SECRET_SEED": secrets.token_urlsafe(32),
             "BERTH_OPS_SIGN_IN": "key",
             "BERTH_OPS_KEY": secrets.token_urlsafe(32),
+            "BERTH_SAMPLE_ENABLED": "true",
             "BERTH_KUBERNETES_KUBECONFIG": str(config),
             **self._clock_environment,
             **self._telemetry_settings(),

@@ -317,6 +317,16 @@ class OpsSettings(_Section):
         return self
 
 
+class SampleSettings(_Section):
+    """The sample signup page at /api/sample/signup."""
+
+    enabled: bool = False
+    """Whether there is the sample signup page, which shows a portal's developer how to call the API. For trying only:
+    anybody who can open it signs tenants up without a key. Leave it off in production."""
+    signups_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
+    """How many tenants the sample may sign up in an hour, whoever asks; those beyond get the response 429."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
@@ -360,6 +370,7 @@ class Settings(BaseSettings):
     costs: CostSettings = CostSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ops: OpsSettings = OpsSettings()
+    sample: SampleSettings = SampleSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

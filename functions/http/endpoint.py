@@ -33,9 +33,9 @@ ROUTES: dict[str, Route] = {}
 CLIENT = "client"  # a handler with a parameter of this name gets the durable client
 
 
-def problem_document(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
-    """Respond with a problem document."""
-    text = responses.Problem.of(problem, instance=request_path(req)).model_dump_json()
+def problem_document(req: func.HttpRequest, problem: Problem, *, instance: str = "") -> func.HttpResponse:
+    """Respond with a problem document; `instance` is the path of the request, unless that is to be another."""
+    text = responses.Problem.of(problem, instance=instance or request_path(req)).model_dump_json()
     headers = dict(problem.headers)
     return func.HttpResponse(text, status_code=problem.kind.status, headers=headers, mimetype=MEDIA_TYPE)
 

@@ -82,7 +82,9 @@ def check_origin(req: func.HttpRequest) -> None:
     # Browsers send the first; the second is for those that are older. A page without a referrer has the origin `null`.
     if site == "same-origin" or (not site and urlsplit(header(req, "Origin")).netloc == host):
         return
-    raise ProblemError(Problem(Kind.FORBIDDEN, "The request came from a page of another site. Open the ops pages."))
+    raise ProblemError(
+        Problem(Kind.FORBIDDEN, "The request came from a page of another site. Open the page of this berth itself.")
+    )
 
 
 def check_form(req: func.HttpRequest, session: Session, settings: OpsSettings, now: datetime) -> None:

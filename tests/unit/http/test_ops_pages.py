@@ -19,7 +19,11 @@ from tests.support.ops_pages import OpsVisitor, answer, call, ops_settings
 from tests.support.world import new_world
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
-PAGES = [name for name, route in ROUTES.items() if not route.described and name != "show_static_file"]
+PAGES = [
+    name
+    for name, route in ROUTES.items()
+    if not route.described and route.path.startswith("ops") and name != "show_static_file"
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
