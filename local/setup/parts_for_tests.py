@@ -1,4 +1,4 @@
-"""The parts that only the tests need: what the deployment package installs, a browser and Prometheus."""
+"""The parts that only the tests need: the deployed packages, a browser, the pages' libraries and Prometheus."""
 
 import os
 import shutil
@@ -61,6 +61,18 @@ def browser(project: Path, cache: Path) -> Part:
         f"{PIP} (for Node >= 22)",
     )
     return Part("Browser", Slot(cache / "browser" / cache_key(*files, _UNPACK), "unpacked/chromium"), build, ways)
+
+
+def page_libraries(project: Path, cache: Path) -> Part:
+    """Return the npm packages of which the ops pages have vendored files, and axe-core, which looks for barriers."""
+    source = project / "tests/setup/pages"
+
+    def build(job: Job, directory: Path) -> None:
+        install_from_npm(job, source, directory)
+        shutil.rmtree(directory / "node", ignore_errors=True)
+
+    path = cache / "pages" / cache_key((source / "package-lock.json").read_bytes())
+    return Part("Page libraries", Slot(path, "node_modules"), build, (NPM, f"{PIP} (for Node >= 22)"))
 
 
 def prometheus(project: Path, cache: Path) -> Part:

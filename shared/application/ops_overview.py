@@ -101,14 +101,12 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """The fleet at a glance; `states` is None until tenants were counted for the first time."""
+class Fleet:
+    """The clusters, and how many tenants there are; `states` is None until they were counted for the first time."""
 
+    at: datetime
     clusters: Sequence[Cluster]
     states: FleetStates | None
-    running: Running
-    sweeps: Sequence[Sweep]
-    attention: Attention
 
 
 class OpsOverview:
@@ -141,22 +139,45 @@ class OpsOverview:
         self._clock = clock
         self._settings = settings
 
-    async def overview(self) -> Overview:
-        """Return the fleet at a glance; raises Transient."""
-        clusters, states, opened, sweeps = await asyncio.gather(
-            self._clusters.list(),
-            self._findings.states(),
-            self._tenants.open_operations(),
-            self._sweep_records.list(limit=MAX_SWEEPS, token=""),
-        )
-        running, attention = await asyncio.gather(
-            self._running(opened), self._attention(clusters, states, opened, sweeps.items)
-        )
-        return Overview(clusters, states, running, sweeps.items, attention)
+    async def fleet(self) -> Fleet:
+        """Return the clusters and the last count of tenants, with a few reads of single rows; raises Transient."""
+        clusters, states = await asyncio.gather(self._clusters.list(), self._findings.states())
+        return Fleet(self._clock.now(), clusters, states)
+
+    async def sweeps(self) -> Sequence[Sweep]:
+        """Return the last sweeps, the newest first; raises Transient."""
+        return (await self._sweep_records.list(limit=MAX_SWEEPS, token="")).items
 
     async def running(self) -> Running:
         """Return the operations that have not ended; raises Transient."""
-        return await self._running(await self._tenants.open_operations())
+        opened, now = await self._tenants.open_operations(), self._clock.now()
+        # What follows the slug in an id sorts the newest first.
+        first = sorted(opened, key=lambda each: each.operation_id.rpartition(".")[2], reverse=True)[:MAX_SHOWN]
+        return Running(now, len(opened), await self._read(first))
+
+    async def attention(self) -> Attention:
+        """Return what an operator should look at; raises Transient."""
+        today = self._clock.now().date()
+        fleet, sweeps, enabled, findings, days, opened = await asyncio.gather(
+            self.fleet(),
+            self.sweeps(),
+            self._sweeps.is_enabled(),
+            self._findings.list(FindingState.OPEN, limit=MAX_SHOWN, token=""),
+            self._ledger.fleet_between(today - timedelta(days=1), today),
+            self._tenants.open_operations(),
+        )
+        last = next((each for each in sweeps if not each.start.dry_run), None)
+        return Attention(
+            stuck=await self._stuck(opened),
+            broken=[each for each in fleet.clusters if each.breaker],
+            refused=last if last is not None and last.state is SweepState.REFUSED else None,
+            sweeps_are_off=not enabled,
+            findings=findings.items,
+            more_findings=bool(findings.next_token),
+            failed=fleet.states.of_state(TenantState.FAILED) if fleet.states else 0,
+            over_goal=days[-1].over_goal[:MAX_OVER_GOAL] if days else (),
+            over_goal_count=days[-1].over_goal_count if days else 0,
+        )
 
     async def trends(self) -> Trends:
         """Return how long operations took and what customers cost until now; raises Transient."""
@@ -170,39 +191,6 @@ class OpsOverview:
             self._costs.of_fleet(today - timedelta(days=COST_DAYS - 1), today, cost_report.Grouping.DAY),
         )
         return Trends(first, latency, by_day, rolled_at, costs)
-
-    async def _running(self, opened: Sequence[OpenOperation]) -> Running:
-        now = self._clock.now()
-        # What follows the slug in an id sorts the newest first.
-        first = sorted(opened, key=lambda each: each.operation_id.rpartition(".")[2], reverse=True)[:MAX_SHOWN]
-        return Running(now, len(opened), await self._read(first))
-
-    async def _attention(
-        self,
-        clusters: Sequence[Cluster],
-        states: FleetStates | None,
-        opened: Sequence[OpenOperation],
-        sweeps: Sequence[Sweep],
-    ) -> Attention:
-        today = self._clock.now().date()
-        stuck, enabled, findings, days = await asyncio.gather(
-            self._stuck(opened),
-            self._sweeps.is_enabled(),
-            self._findings.list(FindingState.OPEN, limit=MAX_SHOWN, token=""),
-            self._ledger.fleet_between(today - timedelta(days=1), today),
-        )
-        last = next((each for each in sweeps if not each.start.dry_run), None)
-        return Attention(
-            stuck=stuck,
-            broken=[each for each in clusters if each.breaker],
-            refused=last if last is not None and last.state is SweepState.REFUSED else None,
-            sweeps_are_off=not enabled,
-            findings=findings.items,
-            more_findings=bool(findings.next_token),
-            failed=states.of_state(TenantState.FAILED) if states else 0,
-            over_goal=days[-1].over_goal[:MAX_OVER_GOAL] if days else (),
-            over_goal_count=days[-1].over_goal_count if days else 0,
-        )
 
     async def _stuck(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
         """Return the operations without a heartbeat for long, but not those that wait for a slot."""

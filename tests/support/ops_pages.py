@@ -28,10 +28,9 @@ ROLES = "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"
 OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 
-def ops_settings(sign_in: SignIn = SignIn.KEY, settings: Settings | None = None) -> Settings:
+def ops_settings(sign_in: SignIn = SignIn.KEY) -> Settings:
     """Return settings with the ops pages on."""
-    ops = OpsSettings(sign_in=sign_in, key=SecretStr(OPS_KEY))
-    return (settings or new_settings()).model_copy(update={"ops": ops})
+    return new_settings().model_copy(update={"ops": OpsSettings(sign_in=sign_in, key=SecretStr(OPS_KEY))})
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, world: World) -> None:

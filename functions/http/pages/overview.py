@@ -16,23 +16,28 @@ SHOWN_STATES = (TenantState.ACTIVE, TenantState.HIBERNATED, TenantState.FAILED) 
 
 @page("GET", "ops", "Show the fleet at a glance")
 async def show_ops_overview(req: func.HttpRequest, session: Session) -> func.HttpResponse:
-    """Show the fleet, what runs, what needs attention, and the last sweeps; trends are loaded after it."""
-    settings = container().settings
-    found = await container().ops_overview.overview()
-    return html(
-        "overview",
-        session=session,
-        found=found,
-        running=found.running,
-        states=SHOWN_STATES,
-        slots=settings.provisioning.max_concurrent,
-    )
+    """Show the fleet by state and cluster. The other parts take longer, and are loaded after it."""
+    fleet = await container().ops_overview.fleet()
+    slots = container().settings.provisioning.max_concurrent
+    return html("overview", session=session, fleet=fleet, states=SHOWN_STATES, slots=slots)
+
+
+@page("GET", "ops/attention", "Show what needs attention")
+async def show_ops_attention(req: func.HttpRequest, session: Session) -> func.HttpResponse:
+    """Show what needs attention, as a part of the overview."""
+    return html("_attention", session=session, attention=await container().ops_overview.attention())
 
 
 @page("GET", "ops/running", "Show the operations that run")
 async def show_ops_running(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show the operations that run, as a part of the overview."""
     return html("_running", session=session, running=await container().ops_overview.running())
+
+
+@page("GET", "ops/last-sweeps", "Show the last sweeps")
+async def show_ops_last_sweeps(req: func.HttpRequest, session: Session) -> func.HttpResponse:
+    """Show the last sweeps, as a part of the overview."""
+    return html("_sweeps", session=session, sweeps=await container().ops_overview.sweeps())
 
 
 @page("GET", "ops/trends", "Show how latency and costs have changed")

@@ -1,5 +1,7 @@
 """Sweeps, what they decided, and the switches of what berth does on its own."""
 
+from urllib.parse import urlencode
+
 import azure.durable_functions as df
 import azure.functions as func
 
@@ -9,12 +11,12 @@ from functions.http.pages.rendering import html, redirect
 from functions.http.pages.session import Session, form_of
 from functions.http.pages.switches import switches
 from functions.http.replying import page_of
-from functions.http.route import NEXT, SWEEP, Parameter
+from functions.http.route import LIMIT, NEXT, SWEEP, Parameter
 from shared.domain.dormancy import Outcome
 from shared.errors import Invalid
 
 PATH = "/api/ops/sweeps"
-SHOWN, DECISIONS_SHOWN = 20, 100  # of one page
+SHOWN = 20  # sweeps of one page
 
 
 @page("GET", "ops/sweeps", "List the sweeps, and the switches", (NEXT,))
@@ -57,7 +59,7 @@ async def ops_switch_sweeps(req: func.HttpRequest, session: Session) -> func.Htt
     "GET",
     "ops/sweeps/{id}",
     "Show a sweep with what it decided",
-    (SWEEP, Parameter("query", "outcome", Outcome, "Only those with this outcome."), NEXT),
+    (SWEEP, Parameter("query", "outcome", Outcome, "Only those with this outcome."), LIMIT, NEXT),
 )
 async def show_ops_sweep(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show a sweep, and a part of what it decided, by slug."""
@@ -66,13 +68,14 @@ async def show_ops_sweep(req: func.HttpRequest, session: Session) -> func.HttpRe
     found = await page_of(
         req,
         lambda limit, token: container().sweep_records.decisions(sweep.id, outcome, limit=limit, token=token),
-        limit=DECISIONS_SHOWN,
     )
+    kept = {name: req.params[name] for name in ("outcome", "limit") if name in req.params}
     return html(
         "sweep",
         session=session,
         sweep=sweep,
-        decisions=found,
+        decisions=found.items,
+        further=urlencode({**kept, "next": found.next_token}) if found.next_token else "",
         outcome=outcome,
         outcomes=list(Outcome),
         polled=False,

@@ -15,7 +15,8 @@ from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import Finding, FindingKind, first_seen
 from shared.domain.slugs import Slug
 from shared.domain.tenants import Tenant
-from tests.support.builders import new_settings, new_tenant
+from shared.settings import ProvisioningSettings
+from tests.support.builders import new_tenant
 from tests.support.html_page import Element
 from tests.support.ops_pages import OpsVisitor, answer, call, ops_settings
 from tests.support.world import World, new_world
@@ -183,7 +184,8 @@ async def test_a_running_operation_is_polled_until_it_ends(world: World, visitor
 
 
 async def test_a_place_in_the_queue_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = await new_world(settings=ops_settings(settings=new_settings(max_concurrent=1, wake_slots=0)))
+    one_slot = {"provisioning": ProvisioningSettings(max_concurrent=1, wake_slots=0)}
+    world = await new_world(settings=ops_settings().model_copy(update=one_slot))
     answer(monkeypatch, world)
     visitor = OpsVisitor()
     await visitor.sign_in(world)

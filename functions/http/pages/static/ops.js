@@ -9,9 +9,12 @@ if (signIn && location.hash.length > 1) {
   signIn.submit();
 }
 
-// What is polled rests while nobody sees the page.
+// What is loaded again and again rests while nobody sees the page, and is loaded at once when somebody does.
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (document.hidden && event.detail.elt.matches("[hx-trigger^='every']")) event.preventDefault();
+  if (document.hidden && event.detail.elt.matches("[hx-trigger*='every ']")) event.preventDefault();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) document.dispatchEvent(new Event("seen-again"));
 });
 
 // Trouble with a request is told in one place, until the next one works.
