@@ -29,7 +29,11 @@ def switches(settings: Settings) -> Sequence[Switch]:
         Switch(
             "Prices are refreshed from Azure's price list", "BERTH_PRICES_REFRESH", _on(is_on=settings.prices.refresh)
         ),
-        Switch("Lost orchestrations are restarted", "BERTH_RECOVERY_SCHEDULE", settings.recovery.schedule),
+        Switch(
+            "Reconciliation repairs what it finds",
+            "BERTH_RECONCILIATION_REPAIR",
+            _on(is_on=settings.reconciliation.repair),
+        ),
     ]
 
 

@@ -1,6 +1,8 @@
 """The ops pages of tenants: the list, the search, and all that one tenant's page shows."""
 
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from urllib.parse import quote
 
 import pytest
@@ -19,6 +21,7 @@ from shared.settings import ProvisioningSettings
 from tests.support.builders import new_tenant
 from tests.support.html_page import Element
 from tests.support.ops_pages import OpsVisitor, answer, call, ops_settings
+from tests.support.reports import past_world
 from tests.support.world import World, new_world
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -235,3 +238,23 @@ async def test_a_deleted_tenant_is_shown_as_a_tombstone(world: World, visitor: O
     assert not says(found, "Acme Ltd")
     assert says(found, "Slug is free from")
     assert not [each for each in found if each.tag == "details"]
+
+
+async def test_what_a_tenant_cost_by_day_and_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    past = await past_world(ops_settings())
+    answer(monkeypatch, past)
+    visitor = OpsVisitor()
+    await visitor.sign_in(past)
+    found = await visitor.get("show_ops_tenant_costs", "/api/ops/tenants/acme/costs", slug="acme")
+    figure = next(each for each in found if each.tag == "figure")
+    assert "data-stacked" in figure.attributes
+    columns = [each.text for each in figure.children if each.tag == "th" and "data-colour" in each.attributes]
+    assert {"compute", "volume"} <= set(columns)
+    rows = [[cell.text for cell in each.children] for each in figure.children if each.tag == "tr"][1:]
+    lines = await past.worker.report_costs.of_tenant(Slug("acme"), date(2026, 2, 8), date(2026, 3, 9), by_month=False)
+    assert [row[0] for row in rows] == [each.period for each in lines]
+    for row, line in zip(rows, lines, strict=True):
+        assert sum(map(Decimal, row[1:])) == pytest.approx(line.last.total, abs=Decimal("0.001"))
+    in_march = sum((each.last.total for each in lines if each.period > "2026-03"), Decimal(0))
+    assert says(found, f"This month so far {in_march:.2f} USD of the goal of 10.00")
+    assert says(found, "a month, within the goal") or says(found, "a month, over the goal")
