@@ -13,7 +13,9 @@ from tests.support.browser import visitor
 TENANTS = 10_000
 MOST = 500.0  # milliseconds
 TRIES = 15  # other tests slow the machine down
-PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+PAINTED = """new Promise(done => new PerformanceObserver(list => {
+    for (const each of list.getEntriesByName("first-contentful-paint")) done(each.startTime);
+}).observe({ type: "paint", buffered: true }))"""
 
 
 PAGES = {
