@@ -36,6 +36,7 @@ from shared.application.cluster_registry import ClusterRegistry
 from shared.application.delete import Delete
 from shared.application.dependencies import Dependency, DependencyChecks
 from shared.application.dormancy import Dormancy
+from shared.application.find_tenants import FindTenants
 from shared.application.forget import Forget
 from shared.application.idempotent_start import IdempotentStart
 from shared.application.instance_changes import InstanceChanges
@@ -66,6 +67,7 @@ from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
 from shared.application.sweeps import Sweeps
 from shared.application.tenant_history import TenantHistory
+from shared.application.tenant_overview import TenantOverviews
 from shared.application.visits import Visits
 from shared.application.wake import Wake
 from shared.domain.assets import Assets
@@ -275,6 +277,16 @@ class UseCases:
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
         self.roll_up_latency = RollUpLatency(latency=latency, rollups=rollups, clock=clock, settings=settings.retention)
         self.report_latency = ReportLatency(rollups)
+        self.find_tenants = FindTenants(tenants=tenants, clusters=clusters, reservations=reservations)
+        self.tenant_overviews = TenantOverviews(
+            tenants=tenants,
+            clusters=clusters,
+            findings=findings,
+            dormancy=self.dormancy,
+            history=history,
+            admission=admission,
+            clock=clock,
+        )
         self.ops_overview = OpsOverview(
             tenants=tenants,
             clusters=clusters,

@@ -16,14 +16,17 @@ from functions.http import (
     visits,
 )
 from functions.http.endpoint import ROUTES, bp
-from functions.http.pages import overview, sign_in, static_files
-from functions.http.pages import sweeps as sweep_page
+from functions.http.pages import clusters as cluster_pages
+from functions.http.pages import overview, sign_in, static_files, tenant, tenant_actions
+from functions.http.pages import sweeps as sweep_pages
+from functions.http.pages import tenants as tenant_pages
 
 __all__ = [
     "ROUTES",
     "activity",
     "bills",
     "bp",
+    "cluster_pages",
     "clusters",
     "cost_reports",
     "health",
@@ -35,8 +38,11 @@ __all__ = [
     "sample",
     "sign_in",
     "static_files",
-    "sweep_page",
+    "sweep_pages",
     "sweeps",
+    "tenant",
+    "tenant_actions",
+    "tenant_pages",
     "tenants",
     "visits",
 ]

@@ -1,19 +1,15 @@
 """HTTP for operators: register clusters and see what is on them. Needs the host's master key."""
 
-import re
-
 import azure.functions as func
 
 from functions.current import container
 from functions.http.cluster_responses import Cluster, ClusterList, RegisteredCluster
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
-from functions.http.replying import json_response
-from functions.http.requests import CLUSTER_NAME, ClusterChange, ClusterRegistration
-from functions.http.route import BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
+from functions.http.replying import actor_of, cluster_name_of, json_response
+from functions.http.requests import ClusterChange, ClusterRegistration
+from functions.http.route import ACTOR, BODY_PROBLEMS, CLUSTER, USUAL_PROBLEMS, Route, ok
 from functions.http.validation import read
-from shared.domain.clusters import ClusterName
-from shared.errors import Invalid
 
 
 @endpoint(
@@ -46,7 +42,7 @@ async def list_clusters(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
     """Probe a cluster, and register it or replace its whole registration."""
-    name = _name(req)
+    name = cluster_name_of(req)
     registration = read(req, ClusterRegistration).to_domain(name)
     cluster, warnings = await container().registry.register(registration)
     return json_response(RegisteredCluster.registered(cluster, warnings))
@@ -58,7 +54,7 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
         path="clusters/{name}",
         summary="Change a cluster's state, capacity or number of instances",
         level=func.AuthLevel.ADMIN,
-        parameters=(CLUSTER,),
+        parameters=(CLUSTER, ACTOR),
         body=ClusterChange,
         responses=ok("The cluster with its allocation.", Cluster),
         problems=(*BODY_PROBLEMS, Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
@@ -66,16 +62,13 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def change_cluster(req: func.HttpRequest) -> func.HttpResponse:
     """Change a cluster's state, capacity or number of instances, and nothing that another operator changes."""
-    name = _name(req)
+    name = cluster_name_of(req)
     change = read(req, ClusterChange)
     cluster = await container().registry.change(
-        name, state=change.state, capacity=change.capacity, max_instances=change.max_instances
+        name,
+        state=change.state,
+        capacity=change.capacity,
+        max_instances=change.max_instances,
+        actor=actor_of(req),
     )
     return json_response(Cluster.of(cluster))
-
-
-def _name(req: func.HttpRequest) -> ClusterName:
-    name = req.route_params["name"]
-    if not re.fullmatch(CLUSTER_NAME, name):
-        raise Invalid(("", "name a cluster with 1 to 40 lower-case letters, digits and hyphens"))
-    return ClusterName(name)

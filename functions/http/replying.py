@@ -8,10 +8,11 @@ from pydantic import BaseModel
 
 from functions.http import responses
 from functions.http.endpoint import request_path
-from functions.http.requests import DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH, NO_ADDRESS
+from functions.http.requests import CLUSTER_NAME, DEFAULT_ACTOR, DEFAULT_LIMIT, MAX_ACTOR_LENGTH, NO_ADDRESS
 from functions.http.validation import header
 from shared.application.idempotent_start import Caller
 from shared.application.ports.stored import Page
+from shared.domain.clusters import ClusterName
 from shared.domain.idempotency import MAX_KEY_LENGTH, fingerprint
 from shared.domain.operations import MIN_POLL_SECONDS, Operation
 from shared.domain.slugs import Slug, check_slug
@@ -30,19 +31,21 @@ def accepted(operation: Operation) -> func.HttpResponse:
     return json_response(responses.Operation.of(operation), status=202, headers=headers)
 
 
-async def page_of[T](req: func.HttpRequest, read: Callable[[int, str], Awaitable[Page[T]]]) -> Page[T]:
+async def page_of[T](
+    req: func.HttpRequest, read: Callable[[int, str], Awaitable[Page[T]]], *, limit: int | None = None
+) -> Page[T]:
     """Return the page that the query's `limit` and `next` name.
 
     Args:
         req: The request.
         read: Returns the page of so many items after a token; raises ValueError for a token that is not ours.
+        limit: How many items it has, for a route whose query does not say it.
 
     Raises:
         Invalid: `next` is not ours.
     """
-    limit = int(req.params.get("limit", DEFAULT_LIMIT))
     try:
-        return await read(limit, req.params.get("next", ""))
+        return await read(limit or int(req.params.get("limit", DEFAULT_LIMIT)), req.params.get("next", ""))
     except ValueError as error:
         raise Invalid(("?next", str(error))) from error
 
@@ -53,6 +56,14 @@ def slug_of(req: func.HttpRequest) -> Slug:
     if check_slug(slug) is not None:
         raise NotFound("there is no such tenant: its name is not one that a tenant can have")
     return Slug(slug)
+
+
+def cluster_name_of(req: func.HttpRequest) -> ClusterName:
+    """Return the name in the path; raises Invalid for one that no cluster can have."""
+    name = req.route_params["name"]
+    if not re.fullmatch(CLUSTER_NAME, name):
+        raise Invalid(("", "name a cluster with 1 to 40 lower-case letters, digits and hyphens"))
+    return ClusterName(name)
 
 
 def actor_of(req: func.HttpRequest) -> str:

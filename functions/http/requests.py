@@ -128,6 +128,7 @@ _SLUG_SCHEMA: JsonDict = {
 Slug = Annotated[str, AfterValidator(_slug), Field(examples=["acme"], json_schema_extra=_SLUG_SCHEMA)]
 PlanName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$", examples=["trial"])]
 Region = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9-]+$", examples=["westeurope"])]
+SlugPrefix = Annotated[str, Field(max_length=MAX_LENGTH, pattern=r"^[a-z0-9-]+$", examples=["acme"])]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", examples=["1.4.2"])]
 DisplayName = Annotated[
     str,

@@ -76,6 +76,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
             Parameter("query", "plan", requests.PlanName, "Only those of this plan."),
             Parameter("query", "cluster", requests.ClusterName, "Only those on this cluster."),
             Parameter("query", "region", requests.Region, "Only those of this region."),
+            Parameter("query", "prefix", requests.SlugPrefix, "Only those whose slug begins so."),
             LIMIT,
             NEXT,
         ),
@@ -84,7 +85,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     )
 )
 async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
-    """List tenants, filtered by state, plan, cluster and region; `next` continues a list."""
+    """List tenants, filtered by state, plan, cluster, region and the beginning of the slug; `next` continues a list."""
     wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
     page = await page_of(req, lambda limit, token: container().tenants.list(wanted, limit=limit, token=token))
     return json_response(TenantPage.of(page, await container().clusters.registered()))

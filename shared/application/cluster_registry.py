@@ -1,6 +1,7 @@
 """What operators do with clusters: register them, and change a registration."""
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
@@ -15,6 +16,9 @@ from shared.domain.clusters import (
     Probe,
 )
 from shared.errors import BerthError, Conflict, Invalid, NotFound, Unfit, WrongRegistration
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
 
 MAX_TRIES = 10  # against other operators' changes of the same cluster
 PROBE_SECONDS = 10.0
@@ -106,11 +110,18 @@ class ClusterRegistry:
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
     async def change(
-        self, name: ClusterName, *, state: ClusterState | None, capacity: int | None, max_instances: int | None = None
+        self,
+        name: ClusterName,
+        *,
+        state: ClusterState | None,
+        capacity: int | None,
+        max_instances: int | None = None,
+        actor: str = "",
     ) -> Cluster:
         """Change a cluster's state, its capacity in plan weights, or how many instances fit; return its allocation too.
 
-        None leaves a field as it is. A limit below what is there moves nobody and lets no new tenants in.
+        None leaves a field as it is. A limit below what is there moves nobody and lets no new tenants in. The log names
+        the `actor`.
 
         Raises:
             NotFound: No such cluster is registered.
@@ -131,6 +142,15 @@ class ClusterRegistry:
                     await self._clusters.save(stored.with_value(after))
                 except Conflict:
                     continue
+                log_event(
+                    logger,
+                    "cluster changed",
+                    cluster=name,
+                    state=after.state,
+                    capacity=after.capacity,
+                    max_instances=after.max_instances or 0,
+                    actor=actor,
+                )
             return after
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 

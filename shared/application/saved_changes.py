@@ -9,8 +9,6 @@ from shared.events import log_event
 
 logger = logging.getLogger(__name__)
 
-NEW = "none"  # the state before, of a tenant that was not there
-
 
 async def save_change(
     tenants: TenantRepository,

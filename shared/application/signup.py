@@ -10,12 +10,12 @@ from shared.application.ports.clusters import ClusterRepository
 from shared.application.ports.stored import Stored
 from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
-from shared.application.saved_changes import NEW, save_change
+from shared.application.saved_changes import save_change
 from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import Operation
 from shared.domain.plans import Plans
 from shared.domain.slugs import Slug, check_slug
-from shared.domain.tenants import Tenant
+from shared.domain.tenants import NEW, Tenant
 from shared.errors import Conflict, Invalid, NotFound
 from shared.settings import TenantSettings
 

@@ -1,10 +1,12 @@
 """What a tenant's callers see of its past: a slug's next owner sees nothing of the former one."""
 
+from collections.abc import Sequence
+
 from shared.application.ports.stored import Page
 from shared.application.ports.tenants import TenantRepository
 from shared.domain.operations import Operation
 from shared.domain.slugs import Slug
-from shared.domain.tenants import AuditEntry
+from shared.domain.tenants import AuditEntry, Tenant
 from shared.errors import NotFound
 
 
@@ -25,6 +27,11 @@ class TenantHistory:
             if operation.id != tenant.operation.id and operation.created_at < tenant.created_at:
                 raise NotFound(f"there is no operation {operation_id}")
         return operation
+
+    async def operations(self, tenant: Tenant, *, limit: int) -> Sequence[Operation]:
+        """Return up to `limit` operations of a tenant as they stand, newest first."""
+        found = await self._tenants.operations(tenant.slug, since=tenant.created_at, limit=limit)
+        return [tenant.operation if each.id == tenant.operation.id else each for each in found]
 
     async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
         """Return the audit trail, newest first; raises NotFound, and ValueError for a token that is not ours."""

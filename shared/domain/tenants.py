@@ -16,6 +16,8 @@ from shared.domain.slugs import Slug
 from shared.domain.uses import Size, Transition, Use, next_transition
 from shared.errors import Conflict
 
+NEW = "none"  # the state before, of a tenant that was not there
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:

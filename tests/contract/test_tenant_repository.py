@@ -134,6 +134,39 @@ async def test_lists_give_each_tenant_once(tenants: TableTenantRepository) -> No
         assert sorted(seen) == sorted(value.slug for value in values)
 
 
+async def test_a_prefix_lists_the_slugs_that_begin_so(tenants: TableTenantRepository) -> None:
+    prefix, region = new_slug(), f"r-{new_slug()}"
+    wanted = {Slug(f"{prefix}{end}") for end in ("", "-2", "0", "9", "a", "abc", "z", "zz")}
+    others = {Slug(prefix[:-1]), Slug(f"{prefix[:-1]}~"[:-1] + "-"), Slug(new_slug())}
+    for each in wanted | others:
+        await tenants.save(Stored(new_tenant(each, region=region)))
+    for limit in (1, 3, 100):
+        assert sorted(await all_listed(tenants, TenantFilter(prefix=prefix), limit=limit)) == sorted(wanted)
+    found = await all_listed(tenants, TenantFilter(prefix=prefix, plan="business"), limit=3)
+    assert found == []
+    start = (await tenants.list(TenantFilter(region=region), limit=1, token="")).next_token
+    elsewhere = await tenants.list(TenantFilter(prefix=prefix), limit=100, token=start)
+    assert {each.slug for each in elsewhere.items} <= wanted
+
+
+async def test_the_operations_of_a_slug_come_newest_first(tenants: TableTenantRepository) -> None:
+    value = tenant()
+    other = new_tenant(f"{value.slug}-2")
+    stored = await tenants.save(Stored(value), begins_operation=True)
+    await tenants.save(Stored(other), begins_operation=True)
+    ended = value.succeed(START, quarantine=timedelta(0))
+    stored = await tenants.save(stored.with_value(ended), ends_operation=True)
+    later = START + timedelta(days=1)
+    sleep = new_operation(OperationKind.HIBERNATE, value.slug, actor="portal", now=later)
+    begun = ended.begin(sleep, later)
+    await tenants.save(stored.with_value(begun), begins_operation=True)
+    found = await tenants.operations(value.slug, since=START, limit=10)
+    assert found == (begun.operation, ended.operation)
+    assert await tenants.operations(value.slug, since=START, limit=1) == (begun.operation,)
+    assert await tenants.operations(value.slug, since=later, limit=10) == (begun.operation,)
+    assert await tenants.operations(other.slug, since=START, limit=10) == (other.operation,)
+
+
 async def test_filters_are_values_and_never_syntax(tenants: TableTenantRepository) -> None:
     await tenants.save(Stored(tenant()))
     hostile = await tenants.list(TenantFilter(plan="x' or PartitionKey ne '"), limit=4, token="")

@@ -35,6 +35,7 @@ class Figure:
         summary: The same in a sentence.
         series: Its lines, which are the columns of its table but the first.
         rows: A day, and a number for each line, which is empty where there is none.
+        stacked: Whether the lines are the parts of a bar for each day.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Figure:
     summary: str
     series: Sequence[Series]
     rows: Sequence[Sequence[str]]
+    stacked: bool = False
 
 
 def figures(trends: Trends, *, goal: Decimal, former: Decimal, currency: str) -> Sequence[Figure]:

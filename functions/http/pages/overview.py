@@ -34,8 +34,8 @@ async def show_ops_running(req: func.HttpRequest, session: Session) -> func.Http
     return html("_running", session=session, running=await container().ops_overview.running())
 
 
-@page("GET", "ops/sweeps", "Show the last sweeps")
-async def show_ops_sweeps(req: func.HttpRequest, session: Session) -> func.HttpResponse:
+@page("GET", "ops/last-sweeps", "Show the last sweeps")
+async def show_ops_last_sweeps(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show the last sweeps, as a part of the overview."""
     return html("_sweeps", session=session, sweeps=await container().ops_overview.sweeps())
 

@@ -18,7 +18,12 @@ _SESSION = "session"
 
 
 def page_route(
-    method: Literal["GET", "POST"], path: str, summary: str, parameters: tuple[Parameter, ...] = ()
+    method: Literal["GET", "POST"],
+    path: str,
+    summary: str,
+    parameters: tuple[Parameter, ...] = (),
+    *,
+    strict: bool = True,
 ) -> Route:
     """Return the declaration of a page, or of a form's target, which reads its form itself."""
     return Route(
@@ -29,13 +34,18 @@ def page_route(
         parameters=parameters,
         responses=ok("The page.", str, media_type="text/html"),
         problems=(),
-        strict=method == "GET",
+        strict=strict and method == "GET",
         described=False,
     )
 
 
 def page[**P](
-    method: Literal["GET", "POST"], path: str, summary: str, parameters: tuple[Parameter, ...] = ()
+    method: Literal["GET", "POST"],
+    path: str,
+    summary: str,
+    parameters: tuple[Parameter, ...] = (),
+    *,
+    strict: bool = True,
 ) -> Callable[[PageHandler[P]], PageHandler[P]]:
     """Register a page for those who are signed in; a POST has to come from a form of their own session.
 
@@ -44,6 +54,7 @@ def page[**P](
         path: What comes after /api/.
         summary: What it does.
         parameters: Those of its path and query.
+        strict: Whether its query has to be as declared; a form of the method GET sends fields that are empty, too.
     """
 
     def register(handler: PageHandler[P]) -> PageHandler[P]:
@@ -60,7 +71,7 @@ def page[**P](
         bound = [each for each in signature.parameters.values() if each.name != _SESSION]
         guarded.__signature__ = signature.replace(parameters=bound)  # type: ignore[attr-defined]
         guarded.__annotations__.pop(_SESSION)
-        endpoint(page_route(method, path, summary, parameters), refuse=problem_page)(guarded)
+        endpoint(page_route(method, path, summary, parameters, strict=strict), refuse=problem_page)(guarded)
         return handler
 
     return register

@@ -6,13 +6,14 @@ A worker that starts does not import jinja2: only the first page does.
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import azure.functions as func
 
+from functions.http.pages.forms import new_form_key
 from functions.http.pages.session import Session
 from functions.http.pages.static_files import static_url
-from functions.http.pages.text import iso, moment, money
+from functions.http.pages.text import duration, iso, moment, money, seconds
 from functions.http.problems import Problem
 
 if TYPE_CHECKING:
@@ -77,5 +78,6 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({each.__name__: each for each in (iso, moment, money)})
+    environment.filters.update({each.__name__: each for each in (duration, iso, moment, money, seconds)})
+    cast("dict[str, Any]", environment.globals)["new_form_key"] = new_form_key
     return environment

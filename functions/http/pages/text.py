@@ -16,6 +16,16 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
+def duration(number: float) -> str:
+    """Return a time in the two largest of its units, such as `3 d 4 h`."""
+    left, parts = round(number), list[str]()
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if left >= size and len(parts) < 2:
+            parts.append(f"{left // size} {name}")
+        left %= size
+    return " ".join(parts) or "0 s"
+
+
 def money(amount: Decimal) -> str:
     """Return an amount rounded to cents."""
     return f"{amount.quantize(CENTS):,f}"

@@ -30,6 +30,11 @@ def tenant_key(slug: str) -> str:
     return f"tenant:{slug}"
 
 
+def tenant_keys_end(prefix: str) -> str:
+    """Return what sorts right after the `tenant_key` of every slug that begins with a prefix, which may be empty."""
+    return f"tenant:{prefix}~"  # which sorts after all letters
+
+
 def open_key(operation_id: str) -> str:
     """Return the row key of an open operation's index row."""
     return f"open:{operation_id}"
@@ -104,8 +109,11 @@ def audit_end(entry: AuditEntry) -> str:
     return f"{newest_first(entry.at)}{entry.operation_id[-10:]}{entry.after}"
 
 
-def audit_end_since(moment: datetime) -> str:
-    """Return what sorts right after the `audit_end` of every entry from a moment on, and before that of older ones."""
+def newest_first_since(moment: datetime) -> str:
+    """Return what sorts right after all that is `newest_first` from a moment on, and before what is older.
+
+    So do the ends of the row keys of audit entries, and of operations by when they began.
+    """
     return f"{newest_first(moment)}~"  # which sorts after all letters
 
 

@@ -117,15 +117,17 @@ class TableTenantRepository:
     async def list(self, wanted: TenantFilter, *, limit: int, token: str) -> Page[Tenant]:
         """Return up to `limit` tenants, ordered by shard and slug; raises ValueError for a token that is not ours."""
         start, after = keys.read_tenant_token(token) if token else (keys.SHARDS[0], "")
-        filters = {name: value for name, value in asdict(wanted).items() if value}
+        filters = {name: value for name, value in asdict(wanted).items() if value and name != "prefix"}
         # An activity has no slug of its own.
-        where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt 'tenant;' and slug gt ''" + "".join(
+        where = "PartitionKey eq @shard and RowKey ge @first and RowKey lt @end and slug gt ''" + "".join(
             f" and {name} eq @{name}" for name in filters
         )
+        first, end = keys.tenant_key(wanted.prefix), keys.tenant_keys_end(wanted.prefix)
 
         async def rows() -> AsyncIterator[Row]:
             for shard in keys.SHARDS[keys.SHARDS.index(start) :]:
-                parameters = {"shard": shard, "after": keys.tenant_key(after if shard == start else ""), **filters}
+                next_ = max(first, keys.activity_key(after)) if after and shard == start else first
+                parameters = {"shard": shard, "first": next_, "end": end, **filters}
                 async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
                     yield row
 
@@ -145,11 +147,25 @@ class TableTenantRepository:
         shards = await asyncio.gather(*(of_shard(shard) for shard in keys.SHARDS))
         return [each for found in shards for each in found]
 
+    async def operations(self, slug: Slug, *, since: datetime, limit: int) -> Sequence[Operation]:
+        """Return up to `limit` operations of a slug that began from a moment on, newest first."""
+        where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
+        parameters = {
+            "shard": keys.shard(slug),
+            "after": keys.operation_key(f"{slug}."),
+            "end": keys.operation_key(f"{slug}.{keys.newest_first_since(since)}"),
+        }
+        rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit))
+        found = await page_of(
+            TABLE, rows, lambda row: _OPERATION.validate_json(row["operation"]), limit=limit, token_after=lambda _: ""
+        )
+        return found.items
+
     async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
         """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
         after = keys.read_audit_token(token) if token else ""
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
-        end = keys.audit_key(slug, keys.audit_end_since(since))
+        end = keys.audit_key(slug, keys.newest_first_since(since))
         parameters = {"shard": keys.shard(slug), "after": keys.audit_key(slug, after), "end": end}
         rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1))
 

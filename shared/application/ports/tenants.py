@@ -16,12 +16,13 @@ from shared.domain.tenants import AuditEntry, Tenant
 
 @dataclass(frozen=True, slots=True)
 class TenantFilter:
-    """Which tenants to list; an empty field lets all through."""
+    """Which tenants to list; an empty field lets all through. `prefix` is how their slugs begin."""
 
     state: str = ""
     plan: str = ""
     cluster: str = ""
     region: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,13 @@ class TenantRepository(Protocol):
 
     async def open_operations(self) -> Sequence[OpenOperation]:
         """Return all operations that have not ended; a row that cannot be read is skipped."""
+        ...
+
+    async def operations(self, slug: Slug, *, since: datetime, limit: int) -> Sequence[Operation]:
+        """Return up to `limit` operations of a slug that began from a moment on, newest first.
+
+        One that is open is as it began. A row that cannot be read is skipped.
+        """
         ...
 
     async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:

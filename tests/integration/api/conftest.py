@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.browser import Visitor, visitor
 from tests.support.stack import ProxiedStack, proxied_stack
 
 
@@ -21,3 +22,9 @@ async def berth(shared_stack: ProxiedStack) -> AsyncIterator[ProxiedStack]:
     shared_stack.reset()
     yield shared_stack
     shared_stack.reset()
+
+
+@pytest.fixture(scope="package")
+async def browser(shared_stack: ProxiedStack) -> AsyncIterator[Visitor]:
+    async with visitor(shared_stack.stack.control_plane.gateway) as held:
+        yield held

@@ -1,43 +1,15 @@
 """The ops pages in a browser, on the whole stack: signing in, what is live, keyboard, phone, dark, and barriers."""
 
-import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from cli.ops import new_link
-from tests.support.browser import Visitor, visitor
+from tests.support.browser import Visitor
 from tests.support.builders import new_slug
+from tests.support.ops_browser import Scheme, has_no_barrier, opened
 from tests.support.stack import ProxiedStack
-
-AXE = Path("axe-core/axe.min.js")
-
-
-@pytest.fixture(scope="module")
-async def browser(shared_stack: ProxiedStack) -> AsyncGenerator[Visitor]:
-    async with visitor(shared_stack.stack.control_plane.gateway) as held:
-        yield held
-
-
-@asynccontextmanager
-async def opened(
-    berth: ProxiedStack, browser: Visitor, *, width: int = 1280, scheme: Literal["light", "dark"] = "light"
-) -> AsyncGenerator[Page]:
-    """Give the overview to somebody who has opened a link; nothing on the page may go wrong."""
-    page = await browser.page(width=width)
-    wrong: list[str] = []
-    page.on("console", lambda said: wrong.append(said.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    await page.emulate_media(color_scheme=scheme)
-    await page.goto(await new_link(berth.operators))
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
-    yield page
-    assert wrong == []
-    await page.context.close()
 
 
 async def test_a_link_signs_in_once_and_leaves_no_trace(berth: ProxiedStack, browser: Visitor) -> None:
@@ -119,17 +91,11 @@ async def test_it_works_by_keyboard(berth: ProxiedStack, browser: Visitor) -> No
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_there_is_no_barrier(
-    berth: ProxiedStack, browser: Visitor, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
+    berth: ProxiedStack, browser: Visitor, tmp_path: Path, width: int, scheme: Scheme
 ) -> None:
     await berth.ended(await berth.sign_up(new_slug()))
     await berth.at_rest()
-    axe = (Path(os.environ["BERTH_PAGE_LIBRARIES"]) / AXE).read_text()
     async with opened(berth, browser, width=width, scheme=scheme) as page:
         await expect(page.get_by_text("Loading …")).to_have_count(0, timeout=10_000)
-        assert await page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
-        ink = await page.locator("h1").evaluate("each => getComputedStyle(each).color")
-        assert ink == ("rgb(230, 234, 240)" if scheme == "dark" else "rgb(27, 36, 48)")
-        await page.evaluate(axe)
-        found = await page.evaluate("axe.run().then(each => each.violations)")
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+        await has_no_barrier(page, width=width, scheme=scheme)
         await page.screenshot(path=tmp_path / f"overview-{width}-{scheme}.png", full_page=True)

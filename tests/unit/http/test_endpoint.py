@@ -72,7 +72,7 @@ async def test_a_good_request_reaches_its_handler() -> None:
     ("name", "query", "errors"),
     [
         ("show_openapi", "?a=1", {"?a": "this request takes no parameters"}),
-        ("list_tenants", "?limt=1", {"?limt": "use state, plan, cluster, region, limit, next only"}),
+        ("list_tenants", "?limt=1", {"?limt": "use state, plan, cluster, region, prefix, limit, next only"}),
         ("list_tenants", "?limit=1&limit=2", {"?limit": "give it once"}),
         ("list_tenants", "?limit=1&limit=1", {"?limit": "give it once"}),
         ("list_tenants", "?next=", {"?next": "give it a value, or leave it out"}),

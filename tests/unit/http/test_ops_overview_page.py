@@ -19,7 +19,7 @@ from tests.support.world import World, new_world
 
 ONE = ClusterName("one")
 HOSTILE = "<img src=x onerror=alert(1)>"
-PARTS = ("attention", "running", "trends", "sweeps")
+PARTS = ("attention", "running", "trends", "last-sweeps")
 GOAL, FORMER = Decimal(10), Decimal(82)
 
 
@@ -52,7 +52,7 @@ async def test_a_new_berth_has_nothing_to_attend_to(monkeypatch: pytest.MonkeyPa
     visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
     assert text_of(await visitor.get("show_ops_attention", "/api/ops/attention")) == "Nothing."
     assert text_of(await visitor.get("show_ops_running", "/api/ops/running")) == "None."
-    assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_sweeps", "/api/ops/sweeps"))
+    assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_last_sweeps", "/api/ops/last-sweeps"))
     found = await visitor.get("show_ops_overview", "/api/ops")
     assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 - - -")
 
@@ -76,7 +76,7 @@ async def test_the_parts_of_the_page_are_no_pages(monkeypatch: pytest.MonkeyPatc
     paths = [each.attributes["hx-get"] for each in found if "hx-get" in each.attributes]
     assert paths == [f"/api/ops/{name}" for name in PARTS]
     for name in PARTS:
-        tags = {each.tag for each in await visitor.get(f"show_ops_{name}", f"/api/ops/{name}")}
+        tags = {each.tag for each in await visitor.get(f"show_ops_{name.replace('-', '_')}", f"/api/ops/{name}")}
         assert not {"html", "head", "main", "nav"} & tags
 
 
@@ -124,7 +124,7 @@ async def test_a_sweep_is_shown_with_its_reasons(monkeypatch: pytest.MonkeyPatch
     begun = await world.worker.sweeps.start(dry_run=False, actor=HOSTILE, workflows=world.workflows)
     while not (await world.worker.advance_sweep.run(begun.id, world.workflows)).ended:
         pass
-    found = await visitor.get("show_ops_sweeps", "/api/ops/sweeps")
+    found = await visitor.get("show_ops_last_sweeps", "/api/ops/last-sweeps")
     assert "refused" in text_of(found)
     assert "prometheus has not watched for activity" in text_of(found)
     path = f"/api/ops/sweeps/{begun.id}"

@@ -16,6 +16,7 @@ function draw(figure) {
   const table = figure.querySelector("table");
   const canvas = figure.querySelector("canvas");
   if (!table || !canvas) return;
+  const stacked = "stacked" in figure.dataset;
   const rows = [...table.tBodies[0].rows];
   const datasets = [...table.tHead.rows[0].cells].slice(1).map((head, place) => ({
     label: head.textContent,
@@ -29,7 +30,7 @@ function draw(figure) {
   }));
   const axis = { ticks: { color: colour("ink"), maxTicksLimit: 6, maxRotation: 0 }, border: { color: colour("muted") } };
   const chart = new Chart(canvas, {
-    type: "line",
+    type: stacked ? "bar" : "line",
     data: { labels: rows.map((row) => row.cells[0].textContent.slice(5)), datasets },
     options: {
       animation: false,
@@ -37,8 +38,8 @@ function draw(figure) {
       interaction: { mode: "index", intersect: false },
       plugins: { legend: { display: false } },
       scales: {
-        x: { ...axis, grid: { display: false } },
-        y: { ...axis, beginAtZero: true, grid: { color: colour("grid") } },
+        x: { ...axis, stacked, grid: { display: false } },
+        y: { ...axis, stacked, beginAtZero: true, grid: { color: colour("grid") } },
       },
     },
   });

@@ -1,0 +1,272 @@
+"""What operators do on the ops pages: by forms, once for each, and as the API does it."""
+
+import logging
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from functions.http.api import ROUTES
+from functions.http.pages.session import FORM_TOKEN, LOCAL_ACTOR
+from shared.domain.clusters import ClusterState
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import OperationState
+from shared.domain.slugs import Slug
+from shared.settings import SignIn
+from tests.support.html_page import Element, elements
+from tests.support.ops_pages import FROM_HERE, OpsVisitor, answer, call, ops_settings, principal
+from tests.support.world import World, new_world
+
+ACTIONS = [name for name in ROUTES if name.startswith("ops_")]
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = await new_world(settings=ops_settings())
+    answer(monkeypatch, made)
+    return made
+
+
+@pytest.fixture
+async def visitor(world: World) -> OpsVisitor:
+    signed_in = OpsVisitor()
+    await signed_in.sign_in(world)
+    return signed_in
+
+
+def form(found: list[Element], action: str, **more: str) -> dict[str, str]:
+    """Return the fields of the form with an action, as a browser sends them."""
+    held = next(each for each in found if each.tag == "form" and each.attributes["action"] == action)
+    inputs = [each.attributes for each in held.children if each.tag == "input"]
+    return {each["name"]: each.get("value", "") for each in inputs} | more
+
+
+async def form_of_tenant(visitor: OpsVisitor, action: str, **more: str) -> dict[str, str]:
+    found = await visitor.get("show_ops_tenant", "/api/ops/tenants/acme", slug="acme")
+    return form(found, f"/api/ops/tenants/acme/{action}", **more)
+
+
+async def send(visitor: OpsVisitor, name: str, action: str, fields: dict[str, str]) -> func.HttpResponse:
+    headers = {**visitor.headers, **FROM_HERE}
+    return await call(name, f"/api/ops/tenants/acme/{action}", form=fields, headers=headers, slug="acme")
+
+
+def said(response: func.HttpResponse) -> str:
+    return next(each.text for each in elements(response.get_body().decode()) if each.tag == "main")
+
+
+async def changes_by(world: World, actor: str) -> list[tuple[str, str]]:
+    """Return the state after each change by somebody, and why it was made."""
+    found = await world.worker.history.audit(Slug("acme"), limit=100, token="")
+    return [(each.after, each.reason) for each in found.items if each.actor == actor]
+
+
+async def test_a_tenant_is_put_to_sleep_and_woken(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    for name, action, during, after in (
+        ("ops_sleep_tenant", "sleep", TenantState.HIBERNATING, TenantState.HIBERNATED),
+        ("ops_wake_tenant", "wake", TenantState.WAKING, TenantState.ACTIVE),
+    ):
+        response = await send(visitor, name, action, await form_of_tenant(visitor, action))
+        assert (response.status_code, response.headers["Location"]) == (303, "/api/ops/tenants/acme")
+        assert (during, "requested") in await changes_by(world, LOCAL_ACTOR)
+        await world.run()
+        assert (await world.tenant()).state is after
+
+
+async def test_a_form_that_is_sent_twice_acts_once(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "sleep")
+    for _ in range(2):
+        assert (await send(visitor, "ops_sleep_tenant", "sleep", fields)).status_code == 303
+    await world.run()
+    await world.wake()
+    await world.run()
+    # Sent a third time, long after: what it asked for was done.
+    assert (await send(visitor, "ops_sleep_tenant", "sleep", fields)).status_code == 303
+    assert (await world.tenant()).state is TenantState.ACTIVE
+    operations = await world.worker.history.operations(await world.tenant(), limit=10)
+    assert sorted(each.kind for each in operations) == ["hibernate", "provision", "wake"]
+
+
+async def test_another_form_with_the_same_key_is_refused(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "sleep")
+    await send(visitor, "ops_sleep_tenant", "sleep", fields)
+    await world.run()
+    assert (await send(visitor, "ops_wake_tenant", "wake", fields)).status_code == 422
+
+
+@pytest.mark.parametrize("key", ["", "x", "0" * 31, "0" * 33, "G" * 32])
+async def test_a_form_without_its_key_does_nothing(world: World, visitor: OpsVisitor, key: str) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "sleep", key=key)
+    assert (await send(visitor, "ops_sleep_tenant", "sleep", fields)).status_code == 422
+    assert (await world.tenant()).state is TenantState.ACTIVE
+
+
+async def test_a_failed_tenant_is_retried_with_another_version(world: World, visitor: OpsVisitor) -> None:
+    await world.cancel(await world.sign_up())
+    await world.run()
+    wrong = await send(visitor, "ops_retry_tenant", "retry", await form_of_tenant(visitor, "retry", version="a b"))
+    assert (wrong.status_code, (await world.tenant()).state) == (422, TenantState.FAILED)
+    assert "version give the tag of an image" in said(wrong)
+    fields = await form_of_tenant(visitor, "retry", version="2.0.0")
+    assert (await send(visitor, "ops_retry_tenant", "retry", fields)).status_code == 303
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.version, tenant.operation.actor) == (TenantState.ACTIVE, "2.0.0", LOCAL_ACTOR)
+
+
+async def test_an_operation_is_cancelled(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    await world.sleep()
+    fields = await form_of_tenant(visitor, "cancel")
+    assert (await send(visitor, "ops_cancel_operation", "cancel", fields)).status_code == 303
+    assert await changes_by(world, LOCAL_ACTOR) == [(TenantState.HIBERNATING, "cancellation requested")]
+    await world.run()
+    tenant = await world.tenant()
+    assert (tenant.state, tenant.operation.state) == (TenantState.ACTIVE, OperationState.CANCELLED)
+
+
+async def test_cancelling_the_operation_of_a_page_that_is_old(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    await world.sleep()
+    fields = await form_of_tenant(visitor, "cancel")
+    await world.run()
+    await world.wake()
+    response = await send(visitor, "ops_cancel_operation", "cancel", fields)
+    assert response.status_code == 409
+    assert "has succeeded already" in said(response)
+    assert not (await world.tenant()).operation.cancel_requested
+
+
+@pytest.mark.parametrize("typed", ["", "acm", "ACME", "acme-2"])
+async def test_a_deletion_wants_the_slug(world: World, visitor: OpsVisitor, typed: str) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "delete", slug=typed)
+    response = await send(visitor, "ops_delete_tenant", "delete", fields)
+    assert response.status_code == 422
+    assert "type acme to delete this tenant; nothing was done" in said(response)
+    assert (await world.tenant()).state is TenantState.ACTIVE
+
+
+async def test_a_tenant_is_deleted(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "delete", slug="acme")
+    assert (await send(visitor, "ops_delete_tenant", "delete", fields)).status_code == 303
+    assert await changes_by(world, LOCAL_ACTOR) == [(TenantState.DELETING, "requested")]
+    await world.run()
+    assert (await world.tenant()).state is TenantState.DELETED
+
+
+async def test_a_refusal_is_worded_as_in_the_api(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    fields = await form_of_tenant(visitor, "sleep")
+    begun = await world.sleep()
+    response = await send(visitor, "ops_delete_tenant", "delete", fields | {"slug": "acme"})
+    assert response.status_code == 409
+    assert f"acme is busy: operation {begun.id} (hibernate) is queued; wait until it has ended" in said(response)
+
+
+async def test_a_dry_run_puts_nobody_to_sleep(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    found = await visitor.get("show_ops_sweeps", "/api/ops/sweeps")
+    assert form(found, "/api/ops/sweeps")["dry_run"] == "yes"  # the first form of the page
+    response = await visitor.post("ops_start_sweep", "/api/ops/sweeps", {"dry_run": "yes"})
+    sweep = await world.worker.sweeps.get(response.headers["Location"].rpartition("/")[2])
+    assert (response.status_code, sweep.start.dry_run, sweep.start.actor) == (303, True, LOCAL_ACTOR)
+    again = await visitor.post("ops_start_sweep", "/api/ops/sweeps", {"dry_run": "yes"})
+    assert again.headers["Location"] == response.headers["Location"]
+    shown = await visitor.get("show_ops_sweep", f"/api/ops/sweeps/{sweep.id}", id=sweep.id)
+    assert any("Stop this sweep" in each.text for each in shown if each.tag == "button")
+    part = await visitor.get("show_ops_sweep_progress", f"/api/ops/sweeps/{sweep.id}/progress", id=sweep.id)
+    assert part[0].attributes["hx-trigger"] == "every 2s"
+    stopped = await visitor.post("ops_stop_sweep", f"/api/ops/sweeps/{sweep.id}/stop", {}, id=sweep.id)
+    assert stopped.status_code == 303
+    assert (await world.worker.sweep_records.control()).value.stopped_by == LOCAL_ACTOR
+
+
+@pytest.mark.parametrize("value", ["", "true", "on", "maybe"])
+async def test_a_sweep_that_acts_is_never_started_by_mistake(world: World, visitor: OpsVisitor, value: str) -> None:
+    for fields in ({}, {"dry_run": value}):
+        assert (await visitor.post("ops_start_sweep", "/api/ops/sweeps", fields)).status_code == 422
+    assert (await world.worker.sweep_records.list(limit=1, token="")).items == ()
+
+
+async def test_the_kill_switch(world: World, visitor: OpsVisitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for value, enabled in (("no", False), ("yes", True)):
+        response = await visitor.post("ops_switch_sweeps", "/api/ops/sweep-switch", {"enabled": value})
+        assert (response.status_code, response.headers["Location"]) == (303, "/api/ops/sweeps")
+        assert await world.worker.sweeps.is_enabled() is enabled
+        assert f"actor={LOCAL_ACTOR}" in caplog.text
+        await visitor.get("show_ops_sweeps", "/api/ops/sweeps")
+    await visitor.post("ops_switch_sweeps", "/api/ops/sweep-switch", {"enabled": "no"})
+    refused = await visitor.post("ops_start_sweep", "/api/ops/sweeps", {"dry_run": "no"})
+    assert refused.status_code == 409
+    assert "sweeps are switched off; switch them on" in said(refused)
+
+
+async def test_a_cluster_is_cordoned_and_opened(
+    world: World, visitor: OpsVisitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = "/api/ops/clusters/one"
+    for name, state in (("Cordon", ClusterState.CORDONED), ("Uncordon", ClusterState.OPEN)):
+        found = await visitor.get("show_ops_cluster", path, name="one")
+        assert any(each.text == name for each in found if each.tag == "summary")
+        fields = form(found, f"{path}/state")
+        assert fields["state"] == state
+        response = await visitor.post("ops_change_cluster", f"{path}/state", fields, name="one")
+        assert (response.status_code, response.headers["Location"]) == (303, path)
+        assert (await world.cluster()).state is state
+        assert f"state={state}" in caplog.text
+    assert f"actor={LOCAL_ACTOR}" in caplog.text
+    wrong = await visitor.post("ops_change_cluster", f"{path}/state", {"state": "gone"}, name="one")
+    assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+async def test_no_action_without_the_token_or_from_elsewhere(world: World, visitor: OpsVisitor, name: str) -> None:
+    await world.active()
+    good = {FORM_TOKEN: await visitor.form_token(), "key": "0" * 32, "slug": "acme", "dry_run": "yes", "enabled": "no"}
+    where: dict[str, Any] = {"slug": "acme", "id": "sweep-2026-01-01", "name": "one"}
+    for headers, fields in (
+        ({**visitor.headers, **FROM_HERE}, {**good, FORM_TOKEN: ""}),
+        ({**visitor.headers, **FROM_HERE}, {**good, FORM_TOKEN: "0.1.2"}),
+        ({**visitor.headers, "Sec-Fetch-Site": "cross-site"}, good),
+        ({**visitor.headers, "Sec-Fetch-Site": "same-site"}, good),
+    ):
+        response = await call(name, "/api/ops/x", form=fields, headers=headers, **where)
+        assert response.status_code == 403, (name, fields)
+    unsigned = await call(name, "/api/ops/x", form=good, headers=FROM_HERE, **where)
+    assert unsigned.status_code == 401
+    assert (await world.tenant()).state is TenantState.ACTIVE
+    assert await world.worker.sweeps.is_enabled()
+    assert (await world.cluster()).state is ClusterState.OPEN
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+async def test_no_action_without_the_role(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings(SignIn.PLATFORM))
+    answer(monkeypatch, world)
+    await world.active()
+    headers = {"X-MS-CLIENT-PRINCIPAL": principal("berth.reader"), **FROM_HERE}
+    where: dict[str, Any] = {"slug": "acme", "id": "sweep-2026-01-01", "name": "one"}
+    response = await call(name, "/api/ops/x", form={"key": "0" * 32}, headers=headers, **where)
+    assert response.status_code == 403
+    assert "Ask for the app role berth.operator" in said(response)
+
+
+async def test_the_audit_names_the_user_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings(SignIn.PLATFORM))
+    answer(monkeypatch, world)
+    await world.active()
+    person = "0b5f7f0e-1111-4222-8333-444455556666"
+    headers = {"X-MS-CLIENT-PRINCIPAL": principal("berth.operator", object_id=person), "Berth-Actor": "somebody else"}
+    visitor = OpsVisitor(headers)
+    response = await send(visitor, "ops_sleep_tenant", "sleep", await form_of_tenant(visitor, "sleep"))
+    assert response.status_code == 303
+    assert await changes_by(world, person) == [(TenantState.HIBERNATING, "requested")]
+    assert await changes_by(world, "somebody else") == []
