@@ -32,8 +32,11 @@ async def up(port: int, workers: int, redelivery: float, *, clock: bool) -> int:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
-    print("starting: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …", flush=True)
-    async with Stack(port=port, workers=workers, redelivery=redelivery, clock=clock) as stack:
+    print(
+        "starting: Azurite, task hub, telemetry, Kubernetes control plane, gateway, waiting room, Functions host …",
+        flush=True,
+    )
+    async with Stack(port=port, workers=workers, redelivery=redelivery, clock=clock, telemetry=True) as stack:
         announce(stack)
         welcome(stack)
         waiting = asyncio.create_task(ended.wait())
@@ -138,7 +141,7 @@ Sign up a tenant:
     -H 'Content-Type: application/json' -d '{body}'
 Open its address:
   {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
-Next: the commands under "Use it" in README.md. ./berth logs -f prints the log.
+Next: the commands under "Use it" in README.md. ./berth logs -f prints the log, ./berth telemetry what was measured.
 
 Ctrl-C stops everything, and so does ./berth down in another terminal.""",
         flush=True,

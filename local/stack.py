@@ -1,4 +1,4 @@
-"""The embedded stack: table server, task hub, control planes, their waiting rooms and Functions host, together."""
+"""The embedded stack: table server, task hub, telemetry, control planes, their waiting rooms and Functions host."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,7 @@ from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, Options, 
 from local.ports import Ports, listens
 from local.processes import Processes, StackError
 from local.table_server import Azurite, responds, start_azurite
+from local.telemetry.process import Telemetry, start_telemetry
 from local.waiting_room import start_waiting_room
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,7 @@ CAPACITY = 2000
 REGISTER_SECONDS = 40.0  # in which a cluster has to pass its probe
 WATCH_SECONDS = 0.25
 MAX_RESTARTS = 5  # in a row
+RESTARTED = ("telemetry", "task-hub", "host")  # the parts that are, in this order
 
 # The app settings that do not depend on where the parts listen.
 APP_SETTINGS = {
@@ -53,7 +55,9 @@ class Stack:
         workers: The number of worker processes that run the app.
         redelivery: After how many seconds the task hub gives the work of a worker or host that died or stalled to
             another one. Azure Storage does so after the visibility timeout in host.json.
-        clock: Whether the clock of the host, its workers, the task hub and the tables can be moved.
+        clock: Whether the clock of the host, its workers, the task hub, the tables and the telemetry can be moved.
+        telemetry: Whether host and app export telemetry, to a stand-in for Application Insights. That takes time: it
+            is off by default.
         before_host: Called when all parts but the host are running; returns more app settings, such as the address of a
             proxy.
 
@@ -71,6 +75,7 @@ class Stack:
         workers: int = 1,
         redelivery: float = 0.0,
         clock: bool = False,
+        telemetry: bool = False,
         before_host: Callable[["Stack"], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._settings = dict(settings or {})
@@ -80,6 +85,7 @@ class Stack:
         self.workers = workers
         self.redelivery = redelivery
         self.has_clock = clock
+        self.has_telemetry = telemetry
         self._before_host = before_host
         self.ports = Ports()
         self._watcher: asyncio.Task[None] | None = None
@@ -89,6 +95,7 @@ class Stack:
     processes: Processes
     azurite: Azurite
     clock: MovableClock  # only if it has one
+    telemetry: Telemetry  # only if it has one
     control_planes: dict[str, ControlPlane]
     failed: asyncio.Future[StackError]
 
@@ -158,9 +165,10 @@ class Stack:
         )
 
     async def _start(self) -> None:
-        self.azurite, _, planes = await asyncio.gather(
+        self.azurite, _, _, planes = await asyncio.gather(
             start_azurite(self.processes, self.ports, self._clock_environment),
             self._start_task_hub(),
+            self._start_telemetry(),
             asyncio.gather(
                 *(start_control_plane(self.processes, self.ports, name, self._options) for name in self._names)
             ),
@@ -182,7 +190,8 @@ class Stack:
 
     def _check_clock(self) -> None:
         pids = self.processes.pids()
-        for name in ("azurite", "task-hub", "host") if self.has_clock else ():
+        names = ("azurite", "task-hub", "host", *(("telemetry",) if self.has_telemetry else ()))
+        for name in names if self.has_clock else ():
             if not self.clock.is_followed_by(pids[name]):
                 raise StackError(
                     f"{name} has not loaded libfaketime; start the stack without a clock that can be moved"
@@ -193,6 +202,10 @@ class Stack:
         command += ["--redelivery", str(self.redelivery)]
         environment = {"PYTHONPATH": str(ROOT), **self._clock_environment}
         await self.processes.start("task-hub", command, ready=lambda: listens(self._hub), environment=environment)
+
+    async def _start_telemetry(self) -> None:
+        if self.has_telemetry:
+            self.telemetry = await start_telemetry(self.processes, self.ports, self._clock_environment)
 
     async def _start_host(self) -> None:
         directory = self.processes.directory
@@ -208,12 +221,21 @@ class Stack:
             "BERTH_TENANTS_SECRET_SEED": secrets.token_urlsafe(32),
             "BERTH_KUBERNETES_KUBECONFIG": str(config),
             **self._clock_environment,
+            **self._telemetry_settings(),
             **self._settings,
         }
         command = [sys.executable, "-m", "local.host", "--app", str(ROOT), "--port", str(self._port)]
         command += ["--task-hub", f"127.0.0.1:{self._hub}", "--keys", str(keys)]
         command += ["--workers", str(self.workers), "--redelivery", str(self.redelivery)]
         await self.processes.start("host", command, ready=self.host_ready, environment=environment)
+
+    def _telemetry_settings(self) -> Mapping[str, str]:
+        if not self.has_telemetry:
+            return {}
+        # Where the exporter keeps what it could not send, so that nothing of a stack stays behind.
+        temporary = self.processes.directory / "tmp"
+        temporary.mkdir()
+        return {"TMPDIR": str(temporary), **self.telemetry.settings}
 
     def _kubeconfig(self) -> dict[str, Any]:
         """Return a kubeconfig with a context for each control plane, of berth's own user."""
@@ -235,7 +257,7 @@ class Stack:
                 await asyncio.sleep(1)
 
     async def _watch(self) -> None:
-        """Restart the host or the task hub when it has ended; the new task hub is empty.
+        """Restart the host, the task hub or the telemetry when it has ended; what the latter two held is gone.
 
         When any other part ends, the stack has failed.
         """
@@ -245,10 +267,10 @@ class Stack:
             dead = self.processes.dead()
             if not dead:
                 restarts = 0
-            elif set(dead) <= {"host", "task-hub"} and restarts < MAX_RESTARTS:
+            elif set(dead) <= set(RESTARTED) and restarts < MAX_RESTARTS:
                 restarts += 1
                 with contextlib.suppress(StackError):  # it ended again while it started
-                    await self.processes.restart("task-hub" if "task-hub" in dead else "host")
+                    await self.processes.restart(min(dead, key=RESTARTED.index))
             else:
                 self.failed.set_result(self.processes.failure(dead[0]))
 

@@ -2,8 +2,9 @@
 
 The backend is made for short tests within one process. This adds what a real hub does: work is dispatched again when
 its host has disconnected; each completion is accepted once, and only for the execution that scheduled it; a parent is
-notified of its sub-orchestration's end however late it comes; an ended instance of the same id is replaced. It listens
-on loopback only, and fires all timers from one thread.
+notified of its sub-orchestration's end however late it comes; an ended instance of the same id is replaced; the trace
+of whoever starts an orchestration goes on in all its turns and activities. It listens on loopback only, and fires all
+timers from one thread.
 
 Work that was dispatched twice is treated as DurableTask.AzureStorage does. Of an activity, the first completion counts,
 from whichever host. Of an orchestrator's turn, only the decisions of the latest host count; but the activities that a
@@ -63,6 +64,7 @@ class TaskHub(InMemoryOrchestrationBackend):
         self._first_tokens: dict[str, int] = {}
         self._ended: dict[str, None] = {}  # in the order in which they ended
         self._parents: dict[str, tuple[str, int, int]] = {}  # by child: parent, its token, its task
+        self._traces: dict[str, pb.OrchestrationTraceContext] = {}  # by instance: what its last turn wanted kept
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._due = threading.Condition(self._lock)
@@ -88,7 +90,11 @@ class TaskHub(InMemoryOrchestrationBackend):
             policy = request.orchestrationIdReusePolicy.replaceableStatus
             if known is not None and not policy and self._is_terminal_status(known.status):
                 del self._instances[request.instanceId]
-            return super().StartInstance(request, context)
+            response = super().StartInstance(request, context)
+            self._traces.pop(response.instanceId, None)
+            if request.HasField("parentTraceContext"):
+                _started(self._instances[response.instanceId]).parentTraceContext.CopyFrom(request.parentTraceContext)
+            return response
 
     def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: grpc.ServicerContext) -> Iterator[pb.WorkItem]:
         """Stream work to a host; what it has not completed when the stream ends is dispatched again, once it is due."""
@@ -99,6 +105,7 @@ class TaskHub(InMemoryOrchestrationBackend):
                     # An orchestrator's activities share its token, and one of them alone may be abandoned.
                     item.completionToken += f"/{item.activityRequest.taskId}"
                 with self._lock:
+                    self._add_trace(item)
                     self._dispatched[_key(item)] = (stream, item)
                 yield item
         finally:
@@ -131,6 +138,8 @@ class TaskHub(InMemoryOrchestrationBackend):
             if instance is not None and not instance.history:
                 self._first_tokens[request.instanceId] = instance.completion_token
             response = super().CompleteOrchestratorTask(request, context)
+            if request.HasField("orchestrationTraceContext"):
+                self._traces[request.instanceId] = request.orchestrationTraceContext
             if instance is not None and self._is_terminal_status(instance.status):
                 self._end(instance)
             elif instance is not None and instance.pending_events:
@@ -210,9 +219,37 @@ class TaskHub(InMemoryOrchestrationBackend):
         if not self._is_terminal_status(instance.status):
             super()._enqueue_orchestration(instance_id)
 
+    def _process_schedule_task_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
+        super()._process_schedule_task_action(instance, action)
+        event = instance.history[-1]
+        event.timestamp.GetCurrentTime()
+        if action.scheduleTask.HasField("parentTraceContext"):
+            event.taskScheduled.parentTraceContext.CopyFrom(action.scheduleTask.parentTraceContext)
+
+    def _process_create_sub_orchestration_action(
+        self, instance: OrchestrationInstance, action: pb.OrchestratorAction
+    ) -> None:
+        create = action.createSubOrchestration
+        known = self._instances.get(create.instanceId)
+        super()._process_create_sub_orchestration_action(instance, action)
+        child = self._instances.get(create.instanceId)
+        if child is not None and child is not known and create.HasField("parentTraceContext"):
+            _started(child).parentTraceContext.CopyFrom(create.parentTraceContext)
+
+    def _process_complete_orchestration_action(
+        self, instance: OrchestrationInstance, complete_action: pb.CompleteOrchestrationAction
+    ) -> None:
+        before = _started(instance)
+        super()._process_complete_orchestration_action(instance, complete_action)
+        continued = complete_action.orchestrationStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW
+        if continued and before.HasField("parentTraceContext"):
+            _started(instance).parentTraceContext.CopyFrom(before.parentTraceContext)
+
     def _process_create_timer_action(self, instance: OrchestrationInstance, action: pb.OrchestratorAction) -> None:
         fire_at = action.createTimer.fireAt.ToDatetime(tzinfo=UTC)
-        instance.history.append(helpers.new_timer_created_event(action.id, fire_at))
+        created = helpers.new_timer_created_event(action.id, fire_at)
+        created.timestamp.GetCurrentTime()
+        instance.history.append(created)
         fired = helpers.new_timer_fired_event(action.id, fire_at)
         instance_id, token = instance.instance_id, instance.completion_token
         self._call_at(fire_at, lambda: self._deliver(instance_id, token, fired))
@@ -222,6 +259,7 @@ class TaskHub(InMemoryOrchestrationBackend):
 
     def _watch_sub_orchestration(self, parent_instance_id: str, sub_instance_id: str, task_id: int) -> None:
         parent, child = self._instances[parent_instance_id], self._instances[sub_instance_id]
+        self._traces.pop(sub_instance_id, None)
         self._parents[sub_instance_id] = (parent_instance_id, parent.completion_token, task_id)
         if self._is_terminal_status(child.status):
             self._notify_parent(child)
@@ -238,6 +276,7 @@ class TaskHub(InMemoryOrchestrationBackend):
             if known is None or self._is_terminal_status(known.status):  # and was not started again
                 self._instances.pop(oldest, None)
                 self._first_tokens.pop(oldest, None)
+                self._traces.pop(oldest, None)
 
     def _notify_parent(self, child: OrchestrationInstance) -> None:
         if child.instance_id not in self._parents:
@@ -319,6 +358,23 @@ class TaskHub(InMemoryOrchestrationBackend):
                 self._enqueue_entity(entity_id)
         self._work_available.set()
 
+    def _add_trace(self, item: pb.WorkItem) -> None:
+        """Add to a turn what its orchestration's last one wanted kept, and to an activity who has scheduled it."""
+        if item.HasField("orchestratorRequest"):
+            if (kept := self._traces.get(item.orchestratorRequest.instanceId)) is not None:
+                item.orchestratorRequest.orchestrationTraceContext.CopyFrom(kept)
+        elif item.HasField("activityRequest"):
+            request = item.activityRequest
+            instance = self._instances.get(request.orchestrationInstance.instanceId)
+            for event in reversed(instance.history) if instance else ():
+                # The second is the case for what a late host has scheduled, and the latest has not.
+                scheduled = event.HasField("taskScheduled") and event.eventId == request.taskId
+                if scheduled or event.HasField("executionStarted"):
+                    found = event.taskScheduled if scheduled else event.executionStarted
+                    if found.HasField("parentTraceContext"):
+                        request.parentTraceContext.CopyFrom(found.parentTraceContext)
+                    break
+
     def _new_token(self) -> int:
         self._next_completion_token += 1
         return self._next_completion_token - 1
@@ -328,6 +384,12 @@ def _key(item: pb.WorkItem) -> Key:
     if item.HasField("activityRequest"):
         return ("activity", item.activityRequest.orchestrationInstance.instanceId, item.completionToken)
     return ("orchestration" if item.HasField("orchestratorRequest") else "entity", item.completionToken)
+
+
+def _started(instance: OrchestrationInstance) -> pb.ExecutionStartedEvent:
+    """Return the event with which an execution of an orchestration began."""
+    events = (*instance.history, *instance.dispatched_events, *instance.pending_events)
+    return next(event.executionStarted for event in events if event.HasField("executionStarted"))
 
 
 def _number(token: str) -> int:

@@ -11,6 +11,7 @@ from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_c
 from local.ports import Ports
 from local.processes import Processes
 from local.table_server import ACCOUNT, KEY, Azurite, start_azurite
+from local.telemetry.process import Telemetry, start_telemetry
 from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import KubernetesApiCluster
@@ -50,6 +51,11 @@ async def processes(ports: Ports) -> AsyncIterator[Processes]:
 @pytest.fixture(scope="session")
 async def azurite(processes: Processes, ports: Ports) -> Azurite:
     return await start_azurite(processes, ports)
+
+
+@pytest.fixture(scope="session")
+async def telemetry(processes: Processes, ports: Ports) -> Telemetry:
+    return await start_telemetry(processes, ports)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ async def demo(tenants: int, page: Path | None, *, as_json: bool) -> int:
         "starting the stack: Azurite, task hub, Kubernetes control plane, gateway, waiting room, Functions host …"
     )
     async with (
-        Stack(settings(night), clock=True) as stack,
+        Stack(settings(night), clock=True, telemetry=True) as stack,
         Api(stack.api_url, stack.function_key) as api,
         Api(stack.api_url, stack.master_key) as operators,
     ):

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -41,9 +42,18 @@ async def serve(
     """Run the host with its workers until a signal; what is running then gets five seconds."""
     app = App.read(directory)
     inputs = {"durableClient": protos.TypedData(string=client_configuration(app, task_hub))}
-    with bind(port) as listener:
+    with bind(port) as listener, _exporting(app):
         async with Workers(directory, count, inputs) as workers:
             await _serve(app, workers, DurableWork(app, workers, task_hub, redelivery), listener, keys)
+
+
+def _exporting(app: App) -> contextlib.AbstractContextManager[None]:
+    """Export the host's spans meanwhile, if host.json and the app settings say so."""
+    if not app.has_open_telemetry or not os.environ.get("APPLICATIONINSIGHTS_CONNECTION_STRING"):
+        return contextlib.nullcontext()
+    from local.host.exporting import exporting  # the exporter takes a while to load
+
+    return exporting()
 
 
 async def _serve(app: App, workers: Workers, work: DurableWork, listener: socket.socket, keys: dict[str, str]) -> None:

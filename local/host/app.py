@@ -48,6 +48,11 @@ class App:
                 os.environ.setdefault(name, value)
         return cls(directory, json.loads((directory / "host.json").read_text()))
 
+    @property
+    def has_open_telemetry(self) -> bool:
+        """Whether host.json has the telemetry mode OpenTelemetry."""
+        return str(self.host.get("telemetryMode")).lower() == "opentelemetry"
+
     def extension(self, name: str) -> Mapping[str, Any]:
         """Return a section of host.json's `extensions`."""
         return self.host.get("extensions", {}).get(name, {})

@@ -23,6 +23,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from google.protobuf.wrappers_pb2 import StringValue
 
 from local.host.app import App, Function
+from local.host.durable_spans import Turn, activity_span
 from local.host.worker import FunctionFailedError, Worker, WorkerLostError
 from local.host.workers import Workers
 from local.worker import protos
@@ -141,7 +142,8 @@ class DurableWork:
         began = asyncio.get_running_loop().time()
         try:
             data = protos.TypedData(json=request.input.value if request.HasField("input") else "null")
-            result = await self._workers.invoke(_known(self._activities, request.name), data, worker)
+            with activity_span(request):
+                result = await self._workers.invoke(_known(self._activities, request.name), data, worker)
         except FunctionFailedError as error:
             logger.warning("activity %s of %s raised %s: %s", request.name, instance, error.kind, error)
             response.failureDetails.CopyFrom(_failure(error))
@@ -153,14 +155,12 @@ class DurableWork:
 
     async def _orchestrate(self, worker: Worker, item: pb.WorkItem) -> pb.OrchestratorResponse:
         request = item.orchestratorRequest
-        name = next(
-            event.executionStarted.name
-            for event in (*request.newEvents, *request.pastEvents)
-            if event.HasField("executionStarted")
-        )
+        turn = Turn.of(request)
+        name = turn.name
         response = pb.OrchestratorResponse()
         try:
-            response.ParseFromString(await self._decide(worker, _known(self._orchestrators, name), request))
+            with turn.current():
+                response.ParseFromString(await self._decide(worker, _known(self._orchestrators, name), request))
         except FunctionFailedError as error:
             logger.error("orchestrator %s of %s broke off", name, request.instanceId, extra={"trace": error.trace})  # noqa: TRY400
             action = helpers.new_complete_orchestration_action(
@@ -171,6 +171,7 @@ class DurableWork:
             if action.HasField("completeOrchestration"):
                 status = pb.OrchestrationStatus.Name(action.completeOrchestration.orchestrationStatus)
                 logger.info("%s %s %s", name, request.instanceId, status.removeprefix("ORCHESTRATION_STATUS_").lower())
+        turn.complete(response)
         return response
 
     async def _entity(self, worker: Worker, item: pb.WorkItem) -> pb.EntityBatchResult:

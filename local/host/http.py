@@ -8,13 +8,16 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
+from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local.host import tracing
 from local.host.app import App, Function
 from local.host.worker import FunctionFailedError, WorkerLostError
 from local.host.workers import Workers
@@ -77,8 +80,9 @@ def web_app(
     for function in sorted(workers.of_kind("httpTrigger"), key=lambda each: each.name):
         methods: set[str] = set(function.trigger.get("methods") or ())
         template = str(function.trigger.get("route") or function.name).strip("/")
-        for path in _paths(f"/{prefix}/{template}" if prefix else f"/{template}"):
-            route = Route(path, _endpoint(function, workers, keys, log, response_seconds))
+        template = f"{prefix}/{template}" if prefix else template
+        for path in _paths(f"/{template}"):
+            route = Route(path, _traced(_endpoint(function, workers, keys, log, response_seconds), template))
             route.methods = methods  # none is all of them; Starlette itself would add HEAD to GET
             route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")  # $ lets %0A follow
             routes.append(route)
@@ -123,6 +127,29 @@ def _endpoint(
         return response
 
     return endpoint
+
+
+def _traced(endpoint: Endpoint, route: str) -> Endpoint:
+    """Make a span of each request, in the trace of its caller if that sends one; the query may hold a key."""
+
+    async def traced(request: Request) -> Response:
+        attributes: dict[str, str | int] = {
+            "http.request.method": request.method,
+            "http.route": route,
+            "url.scheme": request.url.scheme,
+            "url.path": request.url.path,
+            "server.address": request.url.hostname or "",
+            "server.port": request.url.port or 80,
+            "user_agent.original": request.headers.get("user-agent", ""),
+        }
+        with tracing.span(f"{request.method} {route}", SpanKind.SERVER, request.headers, attributes) as span:
+            response = await endpoint(request)
+            span.set_attribute("http.response.status_code", response.status_code)
+            if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.set_status(StatusCode.ERROR)
+        return response
+
+    return traced
 
 
 async def _call(function: Function, workers: Workers, request: Request, seconds: float) -> Response:

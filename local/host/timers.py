@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
+from opentelemetry.trace import SpanKind
 
 from local.clock import longest_sleep
+from local.host import tracing
 from local.host.app import Function, substitute
 from local.host.worker import FunctionFailedError, WorkerLostError
 from local.host.workers import Workers
@@ -73,7 +75,8 @@ class Timers:
     async def _run(self, function: Function, *, past_due: bool) -> None:
         began = asyncio.get_running_loop().time()
         try:
-            await self._workers.invoke(function, protos.TypedData(json=json.dumps({"IsPastDue": past_due})))
+            with tracing.span(function.name, SpanKind.SERVER):
+                await self._workers.invoke(function, protos.TypedData(json=json.dumps({"IsPastDue": past_due})))
         except FunctionFailedError as error:
             logger.error("%s raised", function.name, extra={"trace": error.trace})  # noqa: TRY400 - the app's traceback
         except WorkerLostError:

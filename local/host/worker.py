@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from local.host import tracing
 from local.host.app import Function
 from local.worker import protos
 from local.worker.channel import receive, send
@@ -126,6 +127,8 @@ class Worker:
     async def invoke(self, function_id: str, data: Mapping[str, Any]) -> Any:
         """Call a function with TypedData for each of its inputs, and return the TypedData that it returns.
 
+        The function runs in the trace of the current span.
+
         Raises:
             FunctionFailedError: It raised, or the library could not decode or encode something.
             WorkerLostError: The process ended meanwhile.
@@ -135,6 +138,7 @@ class Worker:
                 "invocation_id": str(uuid4()),
                 "function_id": function_id,
                 "input_data": [protos.ParameterBinding(name=name, data=value) for name, value in data.items()],
+                "trace_context": _trace_context(),
             }
         )
         if response.result.status != protos.StatusResult.Success:
@@ -192,3 +196,10 @@ class Worker:
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(WorkerLostError(_ENDED))
+
+
+def _trace_context() -> Any:
+    carrier = tracing.headers()
+    return protos.RpcTraceContext(
+        trace_parent=carrier.get("traceparent", ""), trace_state=carrier.get("tracestate", "")
+    )

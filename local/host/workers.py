@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from local.host import tracing
 from local.host.app import Function
 from local.host.worker import AppRefusedError, Worker, WorkerLostError
 
@@ -85,6 +86,7 @@ class Workers:
             FunctionFailedError, WorkerLostError: As `Worker.invoke`.
         """
         worker = worker or await self.take()
+        tracing.describe(function, f"worker-{worker.pid}")  # each stands for an instance of the app
         given = {each["name"]: self._inputs[each["type"]] for each in function.inputs if each["type"] in self._inputs}
         return await worker.invoke(function.id, {**given, function.trigger["name"]: data})
 

@@ -76,13 +76,13 @@ async def sample_host(
     *,
     workers: int,
     redelivery: float = 0.0,
-    clock: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Host]:
     hub, port = ports.take(), ports.take()
     notes, keys = processes.directory / f"{name}-notes", processes.directory / f"{name}-keys.json"
     notes.touch()
     keys.write_text(json.dumps(KEYS))
-    environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT), **(clock or {})}
+    environment = {"NOTES": str(notes), "TICK": "0 0 0 1 1 *", "PYTHONPATH": str(ROOT), **(settings or {})}
     hub_command = [sys.executable, "-m", "local.task_hub", "--port", str(hub), "--redelivery", str(redelivery)]
     await processes.start(f"{name}-hub", hub_command, ready=lambda: listens(hub), environment=environment)
     command = [sys.executable, "-m", "local.host", "--app", str(APP), "--port", str(port)]

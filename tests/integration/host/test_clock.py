@@ -27,7 +27,7 @@ class Moved:
 @pytest.fixture
 async def moved(processes: Processes, ports: Ports) -> AsyncIterator[Moved]:
     clock = new_clock(processes.directory / "moved-clock")
-    async with sample_host(processes, ports, "moved", workers=1, clock=clock.environment) as host:
+    async with sample_host(processes, ports, "moved", workers=1, settings=clock.environment) as host:
         yield Moved(host, clock)
 
 

@@ -71,6 +71,10 @@ async def test_what_the_app_logs_is_one_line_in_the_hosts_log(host: Host) -> Non
     assert "INFO    sample  first\\nsecond\n" in host.processes.log("sample-host").read_text()
 
 
+async def test_without_telemetry_there_is_no_trace(host: Host) -> None:
+    assert (await host.http.get("v1/trace/none")).text == ""
+
+
 async def test_repeated_polling_is_logged_once(host: Host) -> None:
     text = token_hex(4)
     for _ in range(3):

@@ -14,6 +14,7 @@ import azure.durable_functions as df
 import azure.functions as func
 from durabletask import task
 from durabletask.entities import EntityInstanceId
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 app = df.DFApp()
 NOTES = Path(os.environ["NOTES"])
@@ -26,6 +27,13 @@ type Steps = Generator[task.Task[Any], Any, Any]
 def note(text: str) -> None:
     with NOTES.open("a") as notes:
         notes.write(text + "\n")
+
+
+def traceparent() -> str:
+    """The current span, as it is given to others; empty if there is none."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
 
 
 def die_once(text: str) -> None:
@@ -101,6 +109,11 @@ async def stall(req: func.HttpRequest) -> str:
     return "over"
 
 
+@app.route(route="trace/{id}", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def trace(req: func.HttpRequest) -> str:
+    return traceparent()
+
+
 @app.route(route="start/{name}/{id}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 @app.durable_client_input(client_name="client")
 async def start(req: func.HttpRequest, client: df.DurableFunctionsClient) -> str:
@@ -132,6 +145,7 @@ async def state(req: func.HttpRequest, client: df.DurableFunctionsClient) -> str
 @app.timer_trigger(schedule="%TICK%", arg_name="timer")
 async def tick(timer: func.TimerRequest) -> None:
     note(f"tick {timer.past_due}")
+    note(f"traced tick {traceparent()}")
 
 
 @app.timer_trigger(schedule="0 30 2 * * *", arg_name="timer")
@@ -237,6 +251,31 @@ def calling_the_dying(ctx: task.OrchestrationContext, text: str) -> Steps:
 @app.orchestration_trigger(context_name="ctx")
 def asking_the_dying(ctx: task.OrchestrationContext, text: str) -> Steps:
     return (yield ctx.call_entity(EntityInstanceId("mortal", text), "speak"))
+
+
+@app.orchestration_trigger(context_name="ctx")
+def tracing(ctx: task.OrchestrationContext, text: str) -> Steps:
+    """Twice the same: an activity whose worker dies the first time, a pause, and a sub-orchestration."""
+    yield ctx.call_activity("traced", input=text)
+    yield ctx.create_timer(timedelta(milliseconds=50))
+    yield ctx.call_sub_orchestrator("traced_below", input=text, instance_id=f"{ctx.instance_id}-{text}")
+    if not text.endswith("again"):
+        ctx.continue_as_new(f"{text}-again")
+
+
+@app.orchestration_trigger(context_name="ctx")
+def traced_below(ctx: task.OrchestrationContext, text: str) -> Steps:
+    try:
+        yield ctx.call_activity("fail", input=text)
+    except task.TaskFailedError:
+        yield ctx.call_activity("traced", input=text)
+
+
+@app.activity_trigger(input_name="text")
+async def traced(text: str) -> str:
+    note(f"traced {text} {traceparent()}")
+    die_once(text)
+    return text
 
 
 @app.activity_trigger(input_name="text")
