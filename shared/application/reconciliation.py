@@ -17,6 +17,8 @@ from shared.application.ports.tenants import TenantFilter, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.instances import InstanceId, namespace_name
+from shared.domain.lifecycle import TenantState
+from shared.domain.plans import Plans
 from shared.domain.reconciliation import (
     MAX_REPAIRS,
     ClusterContents,
@@ -33,6 +35,8 @@ from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound
 from shared.events import log_event
 from shared.settings import ReconciliationSettings
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ class Reconciliation:
         admission: Admission,
         lost_instances: LostInstances,
         instance_repair: InstanceRepair,
+        plans: Plans,
         clock: Clock,
         settings: ReconciliationSettings,
     ) -> None:
@@ -67,6 +72,7 @@ class Reconciliation:
         self._admission = admission
         self._lost_instances = lost_instances
         self._instance_repair = instance_repair
+        self._plans = plans
         self._clock = clock
         self._settings = settings
 
@@ -91,7 +97,9 @@ class Reconciliation:
     async def _run(self, workflows: Workflows) -> None:
         now = self._clock.now()
         read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
-        tenants = await self._tenants_with_instance()  # after the clusters, see `ClusterContents`
+        all_tenants = await self._all_tenants()  # after the clusters, see `ClusterContents`
+        self._record_tenants(all_tenants)
+        tenants = {each.instance: each for each in all_tenants if each.instance}
         before = await self._findings.open()
         forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
         found = [each for each in read if isinstance(each, Finding)]
@@ -101,6 +109,9 @@ class Reconciliation:
             confirmed, others = await self._confirm(compare(each, tenants, forgotten, now))
             found += confirmed
             not_known += others
+        kinds = Counter(each.kind for each in found)
+        for kind in FindingKind:
+            record(metrics.FINDINGS, kinds[kind], kind=kind)
         count = len(found) + len(not_known)
         if count > MAX_RECORDED:
             log_event(logger, "not all findings recorded", level=logging.ERROR, count=count)
@@ -131,15 +142,22 @@ class Reconciliation:
                 cause = str(error)
         return Finding(FindingKind.SKIPPED, cluster.name, "", f"the cluster {cluster.name} was not compared: {cause}")
 
-    async def _tenants_with_instance(self) -> Mapping[InstanceId, Tenant]:
-        found: dict[InstanceId, Tenant] = {}
+    async def _all_tenants(self) -> Sequence[Tenant]:
+        found: list[Tenant] = []
         token = ""
         while True:
             page = await self._tenants.list(TenantFilter(), limit=PAGE, token=token)
-            found |= {tenant.instance: tenant for tenant in page.items if tenant.instance}
+            found += page.items
             token = page.next_token
             if not token:
                 return found
+
+    def _record_tenants(self, tenants: Iterable[Tenant]) -> None:
+        counts = Counter((each.state, each.plan) for each in tenants if each.state is not TenantState.DELETED)
+        # Those of which there are none, too: else a chart never comes down again.
+        every = {(state, plan) for state in TenantState if state is not TenantState.DELETED for plan in self._plans}
+        for state, plan in sorted(every | counts.keys()):
+            record(metrics.TENANTS, counts[state, plan], state=state, plan=plan)
 
     async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
         """Return those that are confirmed, and those of which that is not known, or that are too many."""
