@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from cli import activity, bill, clock, clusters, costs, kubectl, latency, stack, sweep, tenants
+from cli import activity, bill, clock, clusters, costs, kubectl, latency, ops, stack, sweep, tenants
 from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
@@ -19,6 +19,7 @@ from cli.demo.run import demo
 from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
+from cli.telemetry import run as telemetry
 from local.clock import ClockError
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
@@ -50,13 +51,15 @@ def main(arguments: Sequence[str]) -> int:
         options.fail(f"unknown arguments: {' '.join(rest)}")
     match options.command:
         case "demo":
-            return _run(demo(options.tenants, options.html, as_json=options.json))
+            return _run(demo(options.tenants, options.html, recording=options.telemetry, as_json=options.json))
         case "up":
             return _run(stack.up(options.port, options.workers, options.redelivery, clock=options.clock))
         case "down":
             return stack.down()
         case "status":
             return _run(stack.status(as_json=options.json))
+        case "ops":
+            return _run(ops.run())
         case "clock":
             return clock.run(options)
         case "logs":
@@ -77,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(costs.run(options))
         case "latency":
             return _run(latency.run(options))
+        case "telemetry":
+            return _run(telemetry.run(options))
         case "report":
             return _run(report.run(options))
         case "test" if rest[:1] == ["faults"]:
@@ -143,6 +148,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--html", type=report.file, metavar="FILE", help="where the page with charts goes (default: a temporary file)"
     )
+    show.add_argument(
+        "--telemetry",
+        type=report.file,
+        metavar="FILE",
+        help="also write what the stack has sent to Application Insights: JSON lines, gzip",
+    )
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
     up.add_argument("--workers", type=_at_least(1), default=1, help="number of processes that run the app (default: 1)")
@@ -157,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--clock", action="store_true", help="let ./berth clock move the time of all its parts")
     add("down", "stop the stack that runs in another terminal")
     add("status", "show the parts of the running stack").add_argument("--json", action="store_true", help="print JSON")
+    add("ops", "print a link that signs you in to the ops pages, once")
     clock.add_arguments(add("clock", "show the clock of the running stack, or move it forward, if `up` had --clock"))
     logs = add("logs", "print the log of a part of the running stack")
     logs.add_argument(
@@ -181,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
     report.add_arguments(
         add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
+    )
+    telemetry.add_arguments(
+        add("telemetry", "show the requests, traces, metrics or log records that the running stack has sent")
     )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(

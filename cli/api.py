@@ -36,6 +36,7 @@ class Api:
     """
 
     def __init__(self, url: str, key: str) -> None:
+        self.url = url
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"x-functions-key": key, "Berth-Actor": "berth CLI"},

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from cli.api import Api
 from cli.clock import clock_of, shown
+from cli.ops import new_link
 from cli.output import console
 from cli.running import NoStackError, announce, running, withdraw
 from local.janitor import start_time
@@ -38,7 +39,8 @@ async def up(port: int, workers: int, redelivery: float, *, clock: bool) -> int:
     )
     async with Stack(port=port, workers=workers, redelivery=redelivery, clock=clock, telemetry=True) as stack:
         announce(stack)
-        welcome(stack)
+        async with Api(stack.api_url, stack.master_key) as api:
+            welcome(stack, await new_link(api))
         waiting = asyncio.create_task(ended.wait())
         await asyncio.wait([waiting, stack.failed], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -124,8 +126,8 @@ def logs(part: str, *, follow: bool) -> int:
                 time.sleep(0.2)
 
 
-def welcome(stack: Stack) -> None:
-    """Print how to reach a stack, and a first request."""
+def welcome(stack: Stack, ops_link: str) -> None:
+    """Print how to reach a stack, a link to its ops pages, and a first request."""
     body = '{"slug":"first","plan":"trial","region":"local","email":"owner@example.com","display_name":"First"}'
     redelivery = f"redelivery     {stack.redelivery:g} s\n" if stack.redelivery else ""
     clock = "clock          can be moved: ./berth clock +8d\n" if stack.has_clock else ""
@@ -139,6 +141,10 @@ workers        {stack.workers}
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
+Open the ops pages, with a link that works once and for 5 minutes (./berth ops prints another one):
+  {ops_link}
+Or sign one up as a customer of a portal would, and see each request and response:
+  {stack.api_url}/api/sample/signup
 Open its address:
   {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
 Next: the commands under "Use it" in README.md. ./berth logs -f prints the log, ./berth telemetry what was measured.

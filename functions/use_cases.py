@@ -43,6 +43,7 @@ from shared.application.instance_repair import InstanceRepair
 from shared.application.lost_instances import LostInstances
 from shared.application.metered_days import MeteredDays
 from shared.application.metering import Metering
+from shared.application.ops_overview import OpsOverview
 from shared.application.poll_activity import PollActivity
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository, TenantTemplates
@@ -58,6 +59,8 @@ from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
 from shared.application.retry_tenant import Retry
 from shared.application.roll_up_latency import RollUpLatency
+from shared.application.sample_signups import SampleSignups
+from shared.application.sign_in_links import SignInLinks
 from shared.application.signal_ages import SignalAges
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
@@ -114,7 +117,9 @@ class UseCases:
         self.reservations = reservations = TableReservationRepository(tables, clock)
         self.clusters = clusters = TableClusterRepository(tables, reservations, clock)
         self.findings = findings = TableReconciliationRepository(tables)
-        keys = TableIdempotencyRepository(tables, lifetime=timedelta(hours=settings.idempotency.key_hours))
+        key_lifetime = timedelta(hours=settings.idempotency.key_hours)
+        keys = TableIdempotencyRepository(tables, lifetime=key_lifetime)
+        self.sign_in_links = SignInLinks(keys=keys, clock=clock, settings=settings.ops, key_lifetime=key_lifetime)
         latency = TableLatencyRepository(tables)
         rollups = TableLatencyRollupRepository(tables)
         connections = connect(clusters)
@@ -197,6 +202,15 @@ class UseCases:
         )
         self.dormancy = Dormancy(activity=activity, plans=plans, clock=clock, settings=settings.activity)
         self.history = history = TenantHistory(tenants)
+        self.sample = SampleSignups(
+            signup=self.signup,
+            history=history,
+            tenants=tenants,
+            keys=keys,
+            clock=clock,
+            settings=settings.sample,
+            key_lifetime=key_lifetime,
+        )
         self.cancel = Cancel(tenants=tenants, history=history, start=start, clock=clock)
         self.sleep = Sleep(tenants=tenants, start=start)
         self.wake = Wake(tenants=tenants, admission=admission, start=start, cancel=self.cancel)
@@ -269,6 +283,19 @@ class UseCases:
         self.retention = Retention(records=TableOldRecords(tables), clock=clock, settings=settings.retention)
         self.roll_up_latency = RollUpLatency(latency=latency, rollups=rollups, clock=clock, settings=settings.retention)
         self.report_latency = ReportLatency(rollups)
+        self.ops_overview = OpsOverview(
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            findings=findings,
+            sweep_records=sweep_records,
+            sweeps=self.sweeps,
+            ledger=self.cost_ledger,
+            costs=self.report_costs,
+            latency=self.report_latency,
+            clock=clock,
+            settings=settings.recovery,
+        )
         self.registry = ClusterRegistry(clusters, connections)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections, clock=clock)
         ports = ActivityPorts(

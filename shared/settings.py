@@ -6,6 +6,7 @@ everything that is wrong in one message; `describe()` yields the rows of docs/se
 
 import os
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -17,6 +18,7 @@ from shared.domain.assets import Sharing
 
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
+MIN_OPS_KEY = 32
 PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
@@ -287,6 +289,44 @@ class TelemetrySettings(_Section):
     left out by `ItemCount`. Metrics and logs are never left out."""
 
 
+class SignIn(StrEnum):
+    """How operators sign in to the ops pages."""
+
+    OFF = "off"
+    PLATFORM = "platform"
+    KEY = "key"
+
+
+class OpsSettings(_Section):
+    """The ops pages under /api/ops."""
+
+    sign_in: SignIn = SignIn.OFF
+    """How operators sign in to the ops pages: `off`, there are none; `platform`, by the authentication of Azure App
+    Service in front of the app; `key`, by a one-time link of `./berth ops`. `platform` may be set only where that
+    authentication is on for the app: else anybody could send the header in which it names the user."""
+    role: Annotated[str, Field(min_length=1, max_length=120)] = "berth.operator"
+    """The app role that a user needs with `platform`, as it is assigned in Microsoft Entra."""
+    key: SecretStr = SecretStr("")
+    """What cookies, links and forms of the ops pages are signed with: at least 32 random characters, kept in a key
+    vault; needed unless `BERTH_OPS_SIGN_IN` is `off`. With another key everybody has to sign in again."""
+
+    @model_validator(mode="after")
+    def _key_is_long(self) -> Self:
+        if self.sign_in is not SignIn.OFF and len(self.key.get_secret_value()) < MIN_OPS_KEY:
+            raise ValueError(f"set BERTH_OPS_KEY to at least {MIN_OPS_KEY} random characters")
+        return self
+
+
+class SampleSettings(_Section):
+    """The sample signup page at /api/sample/signup."""
+
+    enabled: bool = False
+    """Whether there is the sample signup page, which shows a portal's developer how to call the API. For trying only:
+    anybody who can open it signs tenants up without a key. Leave it off in production."""
+    signups_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
+    """How many tenants the sample may sign up in an hour, whoever asks; those beyond get the response 429."""
+
+
 class TenantSettings(_Section):
     """What tenants are made from."""
 
@@ -329,6 +369,8 @@ class Settings(BaseSettings):
     prices: PricesSettings = Field(default={}, validate_default=True)
     costs: CostSettings = CostSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    ops: OpsSettings = OpsSettings()
+    sample: SampleSettings = SampleSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
+from hypothesis import settings
 from xdist.remote import Producer
 
 from local.kubernetes.control_plane import BERTH, ControlPlane, Options, start_control_plane
@@ -21,6 +22,10 @@ from shared.domain.clusters import KubeconfigAccess
 from shared.settings import KubernetesSettings
 from tests.support.builders import TENANT_SETTINGS
 from tests.support.scheduling import LONGEST, TESTS, Scheduling
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("berth", deadline=None)
+settings.load_profile("berth")
 
 
 @pytest.hookimpl(optionalhook=True)

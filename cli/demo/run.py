@@ -1,9 +1,11 @@
 """The demo's course, and the checks at its end."""
 
 import asyncio
+import gzip
 import json
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,15 +23,18 @@ from cli.output import console as new_console
 from local.stack import Stack
 
 TIMEOUT_SECONDS = 180
+EXPORT_SECONDS = 12  # in which all that was recorded is sent: metrics every 10 s
 SERVED, UNKNOWN, WAITING = 200, 404, 503
 
 
-async def demo(tenants: int, page: Path | None, *, as_json: bool) -> int:
+async def demo(tenants: int, page: Path | None, *, recording: Path | None, as_json: bool) -> int:
     """Run the demo and return the exit code: 0 only if all checks passed.
 
     Args:
         tenants: How many sign up.
         page: Where the page with the costs is written; by default in a new directory for temporary files.
+        recording: Where the telemetry that the host and the app have sent is written, if anywhere: one JSON document a
+            line, compressed by gzip.
         as_json: Print a report as JSON, and everything else as errors.
     """
     console = new_console(stderr=as_json)
@@ -51,12 +56,19 @@ async def demo(tenants: int, page: Path | None, *, as_json: bool) -> int:
                 await _run(stack, api, operators, report, Fleet(tenants), night, page, console)
         except (AssertionError, TimeoutError, ProblemError, httpx.HTTPError) as error:
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
+        if recording is not None:
+            await asyncio.sleep(EXPORT_SECONDS)
+            _write(recording, await stack.telemetry.envelopes())
         console.print("\nstopping the stack …")
     seconds = time.monotonic() - began
     if as_json:
         print(json.dumps(report.as_json(tenants, seconds=seconds), indent=2))
     report.print_end(console, seconds)
     return 1 if report.failures else 0
+
+
+def _write(recording: Path, envelopes: Iterable[Json]) -> None:
+    recording.write_bytes(gzip.compress("".join(json.dumps(each) + "\n" for each in envelopes).encode()))
 
 
 async def _run(

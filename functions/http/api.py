@@ -10,11 +10,14 @@ from functions.http import (
     operations,
     reconciliations,
     reference,
+    sample,
     sweeps,
     tenants,
     visits,
 )
 from functions.http.endpoint import ROUTES, bp
+from functions.http.pages import overview, sign_in, static_files
+from functions.http.pages import sweeps as sweep_page
 
 __all__ = [
     "ROUTES",
@@ -26,8 +29,13 @@ __all__ = [
     "health",
     "latency_reports",
     "operations",
+    "overview",
     "reconciliations",
     "reference",
+    "sample",
+    "sign_in",
+    "static_files",
+    "sweep_page",
     "sweeps",
     "tenants",
     "visits",

@@ -1,6 +1,6 @@
 """`@endpoint(ROUTE)`: one declaration registers the trigger, the strict checks and the entry in the API's description.
 
-It also maps every exception of a handler to a problem document.
+It also maps every exception of a handler to a problem: a document, or a page for people.
 """
 
 import functools
@@ -23,6 +23,8 @@ from shared.telemetry.spans import with_calls
 logger = logging.getLogger(__name__)
 
 type Handler[**P] = Callable[Concatenate[func.HttpRequest, P], Awaitable[func.HttpResponse]]
+type Refusal = Callable[[func.HttpRequest, Problem], func.HttpResponse]
+"""Makes the response to a request that has a problem."""
 
 bp = df.Blueprint()
 ROUTES: dict[str, Route] = {}
@@ -31,8 +33,18 @@ ROUTES: dict[str, Route] = {}
 CLIENT = "client"  # a handler with a parameter of this name gets the durable client
 
 
-def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
-    """Register a handler for a route; raises ValueError for a path whose parameters the route does not declare."""
+def problem_document(req: func.HttpRequest, problem: Problem, *, instance: str = "") -> func.HttpResponse:
+    """Respond with a problem document; `instance` is the path of the request, unless that is to be another."""
+    text = responses.Problem.of(problem, instance=instance or request_path(req)).model_dump_json()
+    headers = dict(problem.headers)
+    return func.HttpResponse(text, status_code=problem.kind.status, headers=headers, mimetype=MEDIA_TYPE)
+
+
+def endpoint[**P](route: Route, *, refuse: Refusal = problem_document) -> Callable[[Handler[P]], Handler[P]]:
+    """Register a handler for a route, and how it refuses a request.
+
+    Raises ValueError for a path whose parameters the route does not declare.
+    """
     in_path = {part[1:-1] for part in route.path.split("/") if part.startswith("{")}
     declared = {parameter.name for parameter in route.parameters if parameter.location == "path"}
     if in_path != declared:
@@ -40,7 +52,7 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
 
     def register(handler: Handler[P]) -> Handler[P]:
         ROUTES[handler.__name__] = route
-        _register_trigger(_trigger(handler, route), route.path, route.level, methods=[route.method])
+        _register_trigger(_trigger(handler, route, refuse), route.path, route.level, methods=[route.method])
         return handler
 
     return register
@@ -48,7 +60,7 @@ def endpoint[**P](route: Route) -> Callable[[Handler[P]], Handler[P]]:
 
 def catch_all[**P](handler: Handler[P]) -> Handler[P]:
     """Register a handler for every request that no route takes."""
-    _register_trigger(_trigger(handler, None), "{*path}", func.AuthLevel.ANONYMOUS, methods=None)
+    _register_trigger(_trigger(handler, None, problem_document), "{*path}", func.AuthLevel.ANONYMOUS, methods=None)
     return handler
 
 
@@ -57,7 +69,7 @@ def request_path(req: func.HttpRequest) -> str:
     return "/" + req.url.split("://", 1)[-1].partition("/")[2].partition("?")[0]
 
 
-def _trigger[**P](handler: Handler[P], route: Route | None) -> Handler[P]:
+def _trigger[**P](handler: Handler[P], route: Route | None, refuse: Refusal) -> Handler[P]:
     @functools.wraps(handler)
     async def trigger(req: func.HttpRequest, *args: P.args, **kwargs: P.kwargs) -> func.HttpResponse:
         try:
@@ -66,17 +78,17 @@ def _trigger[**P](handler: Handler[P], route: Route | None) -> Handler[P]:
             with with_calls():
                 return await handler(req, *args, **kwargs)
         except ProblemError as error:
-            return _problem_response(req, error.problem)
+            return refuse(req, error.problem)
         except BerthError as error:
             problem = problem_of(error)
             if problem.kind.status >= 500:
                 fields = {"method": req.method, "route": route.path if route else "", "problem": problem.kind.label}
                 log_event(logger, "request failed", level=logging.WARNING, cause=str(error), **fields)
-            return _problem_response(req, problem)
+            return refuse(req, problem)
         except Exception:
             # Not the path: a caller may have put anything there.
             log_exception(logger, "request broke off", method=req.method, route=route.path if route else "")
-            return _problem_response(req, Problem(Kind.INTERNAL, INTERNAL))
+            return refuse(req, Problem(Kind.INTERNAL, INTERNAL))
 
     trigger.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined] - the worker reads bindings from it
     return trigger
@@ -89,9 +101,3 @@ def _register_trigger(
     if CLIENT in inspect.signature(trigger).parameters:
         declared = bp.durable_client_input(client_name=CLIENT)(declared)
     bp.route(route=path, methods=methods, auth_level=level)(declared)
-
-
-def _problem_response(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
-    text = responses.Problem.of(problem, instance=request_path(req)).model_dump_json()
-    headers = dict(problem.headers)
-    return func.HttpResponse(text, status_code=problem.kind.status, headers=headers, mimetype=MEDIA_TYPE)

@@ -20,7 +20,8 @@ _DESCRIPTION = """Gives every customer of a single-tenant product their own inst
 
 A change responds 202 with an operation; follow it under `Location` until `finished_at` is set. Errors are problem
 documents (RFC 9457) whose `type` leads to a page that says what to do. A path that is not listed here gets
-`not-found`, another method than those listed gets `method-not-allowed` and `Allow`."""
+`not-found`, another method than those listed gets `method-not-allowed` and `Allow`. The pages for operators under
+/api/ops are no part of the API and are not listed."""
 _SECURITY = {
     AuthLevel.ANONYMOUS: list[Json](),
     AuthLevel.FUNCTION: [{"functionKey": list[str]()}],
@@ -35,6 +36,7 @@ def document(routes: Mapping[str, Route], *, plans: Iterable[str]) -> str:
         routes: All routes by the names of their functions.
         plans: The names of all plans, of which a signup takes one.
     """
+    routes = {name: route for name, route in routes.items() if route.described}
     schemas = _schemas(routes.values())
     schemas[requests.Signup.__name__]["properties"]["plan"]["enum"] = list(plans)
     paths: dict[str, Json] = {}

@@ -21,6 +21,7 @@ from functions.http.route import (
     Route,
     ok,
 )
+from shared.domain import operations
 
 
 @endpoint(
@@ -39,7 +40,11 @@ from functions.http.route import (
 )
 async def show_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation; while it is open, Retry-After says when to poll again."""
-    operation = await container().history.operation(req.route_params["id"])
+    return await shown(await container().history.operation(req.route_params["id"]))
+
+
+async def shown(operation: operations.Operation) -> func.HttpResponse:
+    """Respond with an operation as it stands."""
     position = await container().admission.position(operation)
     wait = operation.poll_after(container().clock.now())
     headers = {"Retry-After": str(wait)} if operation.is_open else {}

@@ -27,6 +27,8 @@ class Kind(Enum):
 
     INVALID_REQUEST = ("invalid-request", 422, "The request is not valid")
     KEY_REUSED = ("key-reused", 422, "The idempotency key was used for another request")
+    SIGN_IN = ("sign-in", 401, "Sign in first")
+    FORBIDDEN = ("forbidden", 403, "You may not do this")
     NOT_FOUND = ("not-found", 404, "Not found")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
     CONFLICT = ("conflict", 409, "The current state does not allow this")

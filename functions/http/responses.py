@@ -223,3 +223,11 @@ class Problem(ResponseBody):
             instance=instance,
             errors=tuple(InvalidField(pointer=pointer, detail=text) for pointer, text in problem.errors),
         )
+
+
+class SignInLink(ResponseBody):
+    """A link that signs an operator in to the ops pages, once."""
+
+    path: str
+    """What follows the address of this berth. Behind its `#` is a secret."""
+    expires_at: Moment

@@ -51,7 +51,8 @@ class Response:
 class Route:
     """One operation of the API.
 
-    `path` is what comes after /api/; a route that is not `strict` takes parameters and bodies that it does not use.
+    `path` is what comes after /api/; a route that is not `strict` takes parameters and bodies that it does not use. One
+    that is not `described` is a page for people, of which the API's description says nothing.
     """
 
     method: Method
@@ -64,6 +65,7 @@ class Route:
     body: type[BaseModel] | None = None
     body_required: bool = True
     strict: bool = True
+    described: bool = True
 
     def has_path(self, path: str) -> bool:
         """Whether a path, without /api/, is one of this route's."""

@@ -102,7 +102,7 @@ async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def show_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show one tenant."""
-    return await _detail(slug_of(req))
+    return await tenant_detail(slug_of(req))
 
 
 @endpoint(
@@ -120,7 +120,7 @@ async def set_tenant_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Set when one tenant counts as dormant; what is left out, or null, is as its plan says."""
     override = read(req, requests.PolicyOverride).to_domain()
     tenant = await container().change_policy.change(slug_of(req), override, actor_of(req))
-    return await _detail(tenant.slug)
+    return await tenant_detail(tenant.slug)
 
 
 @endpoint(
@@ -224,10 +224,11 @@ async def forget_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     body = read(req, requests.Forget)
     workflows = container().workflows(client)
     tenant = await container().forget.forget(slug_of(req), body.reason, caller_of(req, body), workflows)
-    return await _detail(tenant.slug)
+    return await tenant_detail(tenant.slug)
 
 
-async def _detail(slug: slugs.Slug) -> func.HttpResponse:
+async def tenant_detail(slug: slugs.Slug) -> func.HttpResponse:
+    """Respond with all about one tenant."""
     status, now = await container().dormancy.status(slug), container().clock.now()
     detail = TenantDetail.of(
         status.tenant,
@@ -242,4 +243,4 @@ async def _detail(slug: slugs.Slug) -> func.HttpResponse:
 async def _begun(result: Operation | tenants.Tenant) -> func.HttpResponse:
     if isinstance(result, Operation):
         return accepted(result)
-    return await _detail(result.slug)
+    return await tenant_detail(result.slug)

@@ -8,8 +8,9 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.applications import Starlette
@@ -26,6 +27,12 @@ from local.worker import protos
 MAX_BODY_BYTES = 100 * 1024 * 1024  # the real host's limit
 
 POLLED = 1000  # how many paths are remembered to recognise repeated polling
+_SAME_SITE: Mapping[int, Literal["lax", "strict", "none"] | None] = {
+    protos.RpcHttpCookie.SameSite.Value("None"): None,  # says nothing of it
+    protos.RpcHttpCookie.SameSite.Value("Lax"): "lax",
+    protos.RpcHttpCookie.SameSite.Value("Strict"): "strict",
+    protos.RpcHttpCookie.SameSite.Value("ExplicitNone"): "none",
+}
 RESPONSE_SECONDS = 230.0  # after which Azure's load balancer responds in the function's place
 
 logger = logging.getLogger("http")
@@ -195,7 +202,20 @@ def _headers(request: Request) -> dict[str, str]:
 def _response(response: Any) -> Response:
     if response.WhichOneof("data") != "http":
         return Response(response.string, media_type="text/plain")
-    return Response(response.http.body.bytes, int(response.http.status_code), dict(response.http.headers))
+    made = Response(response.http.body.bytes, int(response.http.status_code), dict(response.http.headers))
+    for each in response.http.cookies:
+        made.set_cookie(
+            each.name,
+            each.value,
+            max_age=int(each.max_age.value) if each.HasField("max_age") else None,
+            expires=each.expires.value.ToDatetime(tzinfo=UTC) if each.HasField("expires") else None,
+            path=each.path.value or None,
+            domain=each.domain.value or None,
+            secure=each.secure.value,
+            httponly=each.http_only.value,
+            samesite=_SAME_SITE[each.same_site],
+        )
+    return made
 
 
 def _has_key(request: Request, keys: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ from local.setup.parts import (
     kubernetes_binaries,
     python_environment,
 )
-from local.setup.parts_for_tests import browser, deployed_packages, prometheus
+from local.setup.parts_for_tests import browser, deployed_packages, kusto, page_libraries, prometheus
 from local.setup.progress import make_all
 from local.signals import interrupt_on_signals
 
@@ -62,7 +62,13 @@ def main(arguments: Sequence[str]) -> None:
             packages = deployed_packages(project, cache)
             parts.append(packages)
             variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
-            for name, part in (("BERTH_CHROMIUM", browser), ("BERTH_PROMETHEUS", prometheus)):
+            own = (
+                ("BERTH_CHROMIUM", browser),
+                ("BERTH_PAGE_LIBRARIES", page_libraries),
+                ("BERTH_PROMETHEUS", prometheus),
+                ("BERTH_KUSTO", kusto),
+            )
+            for name, part in own:
                 if not os.environ.get(name):
                     made = part(project, cache)
                     parts.append(made)

@@ -1,4 +1,4 @@
-"""The parts that only the tests need: what the deployment package installs, a browser and Prometheus."""
+"""The parts that only the tests need: the deployed packages, a browser, Prometheus, and libraries from npm."""
 
 import os
 import shutil
@@ -63,6 +63,18 @@ def browser(project: Path, cache: Path) -> Part:
     return Part("Browser", Slot(cache / "browser" / cache_key(*files, _UNPACK), "unpacked/chromium"), build, ways)
 
 
+def page_libraries(project: Path, cache: Path) -> Part:
+    """Return the npm packages of which the ops pages have vendored files, and axe-core, which looks for barriers."""
+    source = project / "tests/setup/pages"
+
+    def build(job: Job, directory: Path) -> None:
+        install_from_npm(job, source, directory)
+        shutil.rmtree(directory / "node", ignore_errors=True)
+
+    path = cache / "pages" / cache_key((source / "package-lock.json").read_bytes())
+    return Part("Page libraries", Slot(path, "node_modules"), build, (NPM, f"{PIP} (for Node >= 22)"))
+
+
 def prometheus(project: Path, cache: Path) -> Part:
     """Return Prometheus without its service discoveries, compiled from its Go module at the version of go.mod."""
     source = project / "tests/setup/prometheus"
@@ -74,3 +86,20 @@ def prometheus(project: Path, cache: Path) -> Part:
 
     ways = ("BERTH_PROMETHEUS=PROGRAM takes a Prometheus 3 that you have", GO, f"{PIP} (for Go >= 1.26)")
     return Part("Prometheus", Slot(cache / "prometheus" / cache_key(*files, *options), "bin/prometheus"), build, ways)
+
+
+def kusto(project: Path, cache: Path) -> Part:
+    """Return Microsoft's library that parses and binds KQL, from npm; Azurite's Node runs it."""
+    source = project / "tests/setup/kusto"
+    path = cache / "kusto" / cache_key((source / "package-lock.json").read_bytes())
+
+    def build(job: Job, directory: Path) -> None:
+        install_from_npm(job, source, directory)
+        shutil.rmtree(directory / "node", ignore_errors=True)
+
+    ways = (
+        "BERTH_KUSTO=DIRECTORY takes a package @kusto/language-service-next that you have",
+        NPM,
+        f"{PIP} (for Node >= 22)",
+    )
+    return Part("Kusto's library", Slot(path, "node_modules/@kusto/language-service-next"), build, ways)

@@ -8,12 +8,12 @@ own: both ends of the channel are here. Being protobuf, the messages refuse what
 import re
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, message_factory, timestamp_pb2
 
 _PACKAGE = "AzureFunctionsRpcMessages"
 
 # Each message with its enumerations and fields. `map` is of strings unless it says of what, `*` repeated, `a|` of the
-# oneof a. What is left out, such as response cookies, makes the library fail where it is used, with the missing name.
+# oneof a. What is left out makes the library fail where it is used, with the missing name.
 _MESSAGES = """
 StreamingMessage: string request_id, WorkerInitRequest content|worker_init_request,
   WorkerInitResponse content|worker_init_response, FunctionsMetadataRequest content|functions_metadata_request,
@@ -47,14 +47,20 @@ RpcTraceContext: string trace_parent, string trace_state, map attributes
 RetryContext: int32 retry_count, int32 max_retry_count, RpcException exception
 RpcHttp: string method, string url, map headers, TypedData body, map params, string status_code, map query,
   bool enable_content_negotiation, RpcHttpCookie *cookies
-RpcHttpCookie: string name, string value
+RpcHttpCookie: enum SameSite None Lax Strict ExplicitNone, string name, string value, NullableString domain,
+  NullableString path, NullableTimestamp expires, NullableBool secure, NullableBool http_only, SameSite same_site,
+  NullableDouble max_age
+NullableString: string string|value
+NullableBool: bool bool|value
+NullableDouble: double double|value
+NullableTimestamp: .google.protobuf.Timestamp timestamp|value
 """
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
 def _describe() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="FunctionRpc.proto", package=_PACKAGE, syntax="proto3")
-    file.dependency.append(duration_pb2.DESCRIPTOR.name)
+    file.dependency.extend((duration_pb2.DESCRIPTOR.name, timestamp_pb2.DESCRIPTOR.name))
     for line in re.sub(r",\n\s+", ", ", _MESSAGES).strip().splitlines():
         name, _, fields = line.partition(": ")
         message = file.message_type.add(name=name)

@@ -1,5 +1,6 @@
 """The bill beside the cost ledger: imports its days, and publishes how far the ledger is off."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -8,8 +9,11 @@ from decimal import Decimal
 from shared.application.ports.bills import BilledDay, BillRepository, LedgerDays
 from shared.application.ports.clock import Clock
 from shared.domain.bill import BillGroup, Sums, add
-from shared.domain.bill_error import Comparison, compare_days, compare_months
+from shared.domain.bill_error import TOTAL, Comparison, compare_days, compare_months
 from shared.errors import Invalid
+from shared.events import log_event
+
+logger = logging.getLogger(__name__)
 
 MAX_DAYS = 92  # of a report: three months
 
@@ -72,7 +76,10 @@ class Bills:
         first, last = billed[0].day, billed[-1].day
         stored = await self._bills.between(first, last, currency=currency)
         others = [each for each in stored if each.day in days and each.period != period]
-        return await self._compare(first, last, [*billed, *others])
+        report = await self._compare(first, last, [*billed, *others])
+        if not dry_run:
+            _log(report)
+        return report
 
     async def report(self, first: date | None, last: date | None) -> BillReport:
         """Compare the days from one to another that were imported.
@@ -102,3 +109,10 @@ class Bills:
         known = await self._ledger.days(first, last, currency=self._currency) if bill else ()
         ledger = {each.day: each for each in known}
         return BillReport(self._currency, first, last, compare_days(bill, ledger), compare_months(bill, ledger))
+
+
+def _log(report: BillReport) -> None:
+    """Log how far the ledger is off on each imported day that it has, for the query `bill-and-ledger`."""
+    for each in report.days:
+        if each.group == TOTAL and each.ledger is not None:
+            log_event(logger, "bill compared", day=each.period, billed=f"{each.billed:f}", ledger=f"{each.ledger:f}")

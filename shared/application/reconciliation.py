@@ -16,6 +16,7 @@ from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import TenantFilter, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.fleet_states import FleetStates
 from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.lifecycle import TenantState
 from shared.domain.plans import Plans
@@ -83,6 +84,8 @@ class Reconciliation:
         route that its state asks for. Orphaned namespaces are removed, and reservations released or changed, if they
         were found an hour before already. A cluster that does not respond is skipped: nothing is said about it.
 
+        It also counts the tenants by state, because it reads all of them.
+
         What could not be confirmed, or is more than `MAX_RECORDED`, stays as it was recorded. If the time is over
         before all is confirmed, everything does.
 
@@ -97,9 +100,7 @@ class Reconciliation:
     async def _run(self, workflows: Workflows) -> None:
         now = self._clock.now()
         read = await asyncio.gather(*(self._read(cluster) for cluster in await self._clusters.registered()))
-        all_tenants = await self._all_tenants()  # after the clusters, see `ClusterContents`
-        self._record_tenants(all_tenants)
-        tenants = {each.instance: each for each in all_tenants if each.instance}
+        tenants, states = await self._read_tenants(now)  # after the clusters, see `ClusterContents`
         before = await self._findings.open()
         forgotten = {each.finding.instance for each in before if each.finding.kind is FindingKind.FORGOTTEN}
         found = [each for each in read if isinstance(each, Finding)]
@@ -118,6 +119,7 @@ class Reconciliation:
         not_known += found[MAX_RECORDED:]
         read_clusters = {each.cluster for each in contents}
         recorded = await self._record(found[:MAX_RECORDED], not_known, before, read_clusters, now)
+        await self._findings.save_states(states)
         for each in contents:
             await self._record_lost(each, tenants, found)
         await self._repair_due(recorded, self._excess(found), workflows)
@@ -142,22 +144,28 @@ class Reconciliation:
                 cause = str(error)
         return Finding(FindingKind.SKIPPED, cluster.name, "", f"the cluster {cluster.name} was not compared: {cause}")
 
-    async def _all_tenants(self) -> Sequence[Tenant]:
-        found: list[Tenant] = []
+    async def _read_tenants(self, now: datetime) -> tuple[Mapping[InstanceId, Tenant], FleetStates]:
+        """Return the tenants that have an instance, and how many of all there are in each state."""
+        found: dict[InstanceId, Tenant] = {}
+        counts: Counter[tuple[ClusterName, TenantState]] = Counter()
+        of_plans: Counter[tuple[TenantState, str]] = Counter()
         token = ""
         while True:
             page = await self._tenants.list(TenantFilter(), limit=PAGE, token=token)
-            found += page.items
+            found |= {tenant.instance: tenant for tenant in page.items if tenant.instance}
+            counts.update((tenant.cluster, tenant.state) for tenant in page.items)
+            of_plans.update((tenant.state, tenant.plan) for tenant in page.items)
             token = page.next_token
             if not token:
-                return found
+                self._record_tenants(of_plans)
+                return found, FleetStates.of(counts, now)
 
-    def _record_tenants(self, tenants: Iterable[Tenant]) -> None:
-        counts = Counter((each.state, each.plan) for each in tenants if each.state is not TenantState.DELETED)
+    def _record_tenants(self, counts: Mapping[tuple[TenantState, str], int]) -> None:
         # Those of which there are none, too: else a chart never comes down again.
-        every = {(state, plan) for state in TenantState if state is not TenantState.DELETED for plan in self._plans}
-        for state, plan in sorted(every | counts.keys()):
-            record(metrics.TENANTS, counts[state, plan], state=state, plan=plan)
+        found = {(state, plan): 0 for state in TenantState for plan in self._plans} | {**counts}
+        for (state, plan), count in sorted(found.items()):
+            if state is not TenantState.DELETED:
+                record(metrics.TENANTS, count, state=state, plan=plan)
 
     async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
         """Return those that are confirmed, and those of which that is not known, or that are too many."""

@@ -48,7 +48,8 @@ async def record_sweep_end(latency: LatencyRepository, sweep: Sweep, *, now: dat
 
 def _tell(sample: Sample, began: datetime, steps: Iterable[StepTime], trace: str, ids: Mapping[str, str]) -> None:
     record(metrics.OPERATION_DURATION, sample.total_seconds, kind=sample.kind, outcome=sample.outcome)
-    if sample.outcome is not OperationState.SUCCEEDED:
+    has_failed = sample.outcome is not OperationState.SUCCEEDED
+    if has_failed:
         record(metrics.OPERATION_FAILURES, kind=sample.kind, failure=sample.failure)
     attributes = {
         **ids,
@@ -61,8 +62,9 @@ def _tell(sample: Sample, began: datetime, steps: Iterable[StepTime], trace: str
         "queued_seconds": sample.queued_seconds,
         "waiting_seconds": sample.waiting_seconds,
     }
-    error = "" if sample.outcome is OperationState.SUCCEEDED else sample.failure.value
-    whole = recorder().past_span(spans.OPERATION.name, attributes, began, sample.ended_at, trace=trace, error=error)
+    whole = recorder().past_span(
+        spans.OPERATION.name, attributes, began, sample.ended_at, trace=trace, has_failed=has_failed
+    )
     for step, step_began, step_ended in steps:
         record(metrics.STEP_DURATION, (step_ended - step_began).total_seconds(), kind=sample.kind, step=step)
         fields = {**ids, "kind": sample.kind.value, "step": step}

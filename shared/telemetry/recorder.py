@@ -67,7 +67,7 @@ class Recorder(Protocol):
         Args:
             name: What is done, the same each time.
             attributes: What it is done to.
-            is_call: Whether another service does it.
+            is_call: Whether another service does it, which the attribute `dependency` names.
             trace: Where it belongs, as `trace` returns it, if that may differ from what runs now; else empty.
         """
         ...
@@ -80,7 +80,7 @@ class Recorder(Protocol):
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Record a span that is over, and return it as a trace, for those that are part of it."""
         ...
@@ -133,7 +133,7 @@ class NoRecorder:
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Do nothing."""
         return ""

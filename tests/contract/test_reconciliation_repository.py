@@ -6,6 +6,8 @@ from shared.adapters.tables.reconciliations import TableReconciliationRepository
 from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage
 from shared.domain.clusters import ClusterName
+from shared.domain.fleet_states import FleetStates
+from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import Finding, FindingKind, FindingState, RecordedFinding, first_seen
 from tests.support.builders import new_slug
 from tests.support.clock import START
@@ -61,3 +63,17 @@ async def test_a_position_is_kept_for_each_cluster(storage: TableStorage) -> Non
     for position in ("7", "8"):
         await repository.save_position(one, position)
     assert (await repository.position(one), await repository.position(two)) == ("8", "")
+
+
+async def test_the_last_count_of_tenants_is_kept(storage: TableStorage) -> None:
+    repository = TableReconciliationRepository(storage)
+    for number in (1, 2):
+        cluster, none = ClusterName(new_slug()), ClusterName("")
+        counts = {
+            (cluster, TenantState.ACTIVE): number,
+            (cluster, TenantState.HIBERNATED): 3,
+            (none, TenantState.FAILED): 1,
+        }
+        states = FleetStates.of(counts, START + timedelta(hours=number))
+        await repository.save_states(states)
+        assert await repository.states() == states

@@ -25,6 +25,7 @@ class RecordedSpan:
     parent: str = ""
     is_call: bool = False
     error: str = ""
+    has_failed: bool = False
     began: datetime | None = None
     ended: datetime | None = None
     events: list[tuple[str, Mapping[str, Value]]] = field(default_factory=list[tuple[str, Mapping[str, Value]]])
@@ -86,10 +87,12 @@ class RecordedTelemetry:
         ended: datetime,
         *,
         trace: str,
-        error: str = "",
+        has_failed: bool = False,
     ) -> str:
         """Keep a span that is over."""
-        made = RecordedSpan(name, dict(attributes), self._child(trace), trace, error=error, began=began, ended=ended)
+        made = RecordedSpan(
+            name, dict(attributes), self._child(trace), trace, has_failed=has_failed, began=began, ended=ended
+        )
         self.spans.append(made)
         _check(made)
         return made.trace

@@ -11,6 +11,7 @@ from cli.api import Api, Json, ProblemError
 from functions.http import cost_reports, latency_reports
 from shared.domain.assets import Nodes
 from shared.domain.clusters import ClusterName
+from shared.settings import Settings
 from tests.support.builders import new_cluster, new_settings
 from tests.support.registered import registered_functions
 from tests.support.world import World, new_world
@@ -21,9 +22,9 @@ DAY = 24 * HOUR
 FUNCTIONS = {"costs": "report_costs", "fleet": "report_fleet", "latency": "report_latency"}
 
 
-async def past_world() -> World:
+async def past_world(settings: Settings | None = None) -> World:
     """Return a world from 2026-02-28 to 2026-03-09: acme sleeps from 2026-03-03 to 2026-03-06, beta is always awake."""
-    settings = new_settings()
+    settings = settings or new_settings()
     costs = settings.costs.model_copy(update={"price_region": "westeurope"})
     world = await new_world(settings=settings.model_copy(update={"costs": costs}), clusters=[new_cluster()])
     world.kubernetes[ClusterName("one")].machines = [Nodes("Standard_D4as_v7", spot=False, count=1)]

@@ -389,9 +389,10 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
         has_clock=shown,
         control_plane=SimpleNamespace(gateway=gateway),
     )
-    stack.welcome(cast("Stack", running))
+    stack.welcome(cast("Stack", running), "URL/api/ops/sign-in#secret")
     text = capsys.readouterr().out
     assert '{"slug":"first",' in text
+    assert "\n  URL/api/ops/sign-in#secret\n" in text
     assert "acme" not in text
     assert ("\nredelivery     60 s\n" in text) is shown
     assert ("redelivery" in text) is ("./berth clock +8d" in text) is shown

@@ -59,6 +59,16 @@ def test_variables_of_other_things_are_ignored(environment: Load) -> None:
     environment({**GOOD, "BERTH_URL": "https://example.com", "BERTH_KEY": "key", "BERTH_KUBE_BINARIES": "/x"})
 
 
+@pytest.mark.parametrize("sign_in", ["key", "platform"])
+def test_the_ops_pages_need_a_long_key(environment: Load, sign_in: str) -> None:
+    assert environment(GOOD).ops.sign_in == "off"
+    on = {**GOOD, "BERTH_OPS_SIGN_IN": sign_in}
+    for key in ({}, {"BERTH_OPS_KEY": "0" * 31}):
+        with pytest.raises(SettingsError, match="set BERTH_OPS_KEY to at least 32 random characters"):
+            environment(on | key)
+    assert environment({**on, "BERTH_OPS_KEY": "0" * 32}).ops.sign_in == sign_in
+
+
 def test_every_mistake_is_in_one_message(environment: Load) -> None:
     wrong = {
         "BERTH_PROVISIONING_FAIL_AFTER": "soon",

@@ -93,7 +93,7 @@ def test_a_population_has_the_habits_that_were_asked_for() -> None:
 
 
 @given(seed=SEEDS, idle_days=IDLE_DAYS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_tenant_sleeps_before_its_days_are_over(seed: int, idle_days: int) -> None:
     customers, policy = population(20, 50, seed, Habits()), policy_of(PLANS, idle_days)
     slept = 0
@@ -108,7 +108,7 @@ def test_no_tenant_sleeps_before_its_days_are_over(seed: int, idle_days: int) ->
 
 
 @given(seed=SEEDS, idle_days=IDLE_DAYS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_who_is_used_is_awake_and_who_pays_stays_so(seed: int, idle_days: int) -> None:
     customers = population(20, 50, seed, Habits(conversion=0.5))
     for customer, log in zip(customers, play_all(customers, idle_days, 50), strict=True):
@@ -123,7 +123,7 @@ def test_who_is_used_is_awake_and_who_pays_stays_so(seed: int, idle_days: int) -
 
 
 @given(seed=SEEDS, idle_days=IDLE_DAYS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sleep_never_costs_more_of_its_own(seed: int, idle_days: int) -> None:
     customers = population(15, 40, seed, Habits())
     asleep, awake = (

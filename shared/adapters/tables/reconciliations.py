@@ -1,9 +1,10 @@
-"""The table `reconciliations`: one row for each finding, in one partition, since there are few; and the positions.
+"""The table `reconciliations`: one row for each finding, in one partition, since there are few; positions; a count.
 
 | PartitionKey | RowKey | what |
 |---|---|---|
 | finding | KIND:CLUSTER:SUBJECT | a finding; `ended_at`, when it was repaired or gone, is for purging |
 | position | CLUSTER | up to where its removed namespaces were read |
+| states | fleet | how many tenants were in each state at the last comparison |
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,21 @@ from itertools import batched
 from pydantic import TypeAdapter
 
 from shared.adapters.tables import keys
-from shared.adapters.tables.rows import page_of, readable, with_schema
+from shared.adapters.tables.rows import page_of, read_or_skip, readable, with_schema
 from shared.adapters.tables.storage import MAX_WRITES, Row, TableStorage, Upsert
 from shared.application.ports.stored import Page
 from shared.domain.clusters import ClusterName
+from shared.domain.fleet_states import FleetStates
 from shared.domain.reconciliation import Finding, FindingState, RecordedFinding
 from shared.errors import NotFound
 
 TABLE = "reconciliations"
 PARTITION = "finding"
 POSITIONS = "position"
+STATES = "states"
 
 _FINDING = TypeAdapter(Finding)
+_STATES = TypeAdapter(FleetStates)
 
 
 class TableReconciliationRepository:
@@ -67,6 +71,19 @@ class TableReconciliationRepository:
     async def save_position(self, cluster: ClusterName, position: str) -> None:
         """Write up to where a cluster's removed namespaces were read."""
         row = {"PartitionKey": POSITIONS, "RowKey": cluster, "position": position}
+        await self._tables.transact(TABLE, [Upsert(with_schema(row))])
+
+    async def states(self) -> FleetStates | None:
+        """Return how many tenants were in each state when they were counted last; None if that cannot be read."""
+        try:
+            row, _ = await self._tables.get(TABLE, STATES, "fleet")
+        except NotFound:
+            return None
+        return read_or_skip(TABLE, row, lambda found: _STATES.validate_json(found["states"]))
+
+    async def save_states(self, states: FleetStates) -> None:
+        """Write how many tenants are in each state."""
+        row = {"PartitionKey": STATES, "RowKey": "fleet", "states": _STATES.dump_json(states).decode()}
         await self._tables.transact(TABLE, [Upsert(with_schema(row))])
 
 

@@ -1,10 +1,11 @@
-"""The repository of what reconciliation has found."""
+"""The repository of what reconciliation has found, and counted."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from shared.application.ports.stored import Page
 from shared.domain.clusters import ClusterName
+from shared.domain.fleet_states import FleetStates
 from shared.domain.reconciliation import FindingState, RecordedFinding
 
 
@@ -29,4 +30,12 @@ class ReconciliationRepository(Protocol):
 
     async def save_position(self, cluster: ClusterName, position: str) -> None:
         """Write up to where a cluster's removed namespaces were read."""
+        ...
+
+    async def states(self) -> FleetStates | None:
+        """Return how many tenants were in each state when they were counted last; None if they never were."""
+        ...
+
+    async def save_states(self, states: FleetStates) -> None:
+        """Write how many tenants are in each state."""
         ...

@@ -50,6 +50,22 @@ async def test_a_header_cannot_split_the_response(host: Host) -> None:
     assert "X-Injected" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a=1", "a=1"),
+        (
+            "a=1; Path=/v1; Max-Age=60; HttpOnly; Secure; SameSite=Strict",
+            "a=1; HttpOnly; Max-Age=60; Path=/v1; SameSite=strict; Secure",
+        ),
+        ("a=; Max-Age=0; Domain=example.com; SameSite=None", 'a=""; Domain=example.com; Max-Age=0; SameSite=none'),
+    ],
+)
+async def test_a_response_sets_a_cookie(host: Host, given: str, expected: str) -> None:
+    response = await host.http.get("v1/cookie", params={"cookie": given})
+    assert response.headers.get_list("Set-Cookie") == [expected]
+
+
 async def test_each_key_gives_access_to_its_level(host: Host) -> None:
     for path, accepted_by in (("keyed", {"master", "default"}), ("owner", {"master"})):
         assert (await host.http.get(f"v1/{path}")).status_code == 401

@@ -124,4 +124,4 @@ def test_its_size(package: Package, capsys: pytest.CaptureFixture[str]) -> None:
     total, own = size(package.app / PACKAGES), size(package.app)
     with capsys.disabled():
         print(f"\nthe deployment package: {total + own:.0f} MB, {own:.1f} MB of them berth's own")
-    assert own < 1.5
+    assert own < 2  # a quarter of a megabyte are libraries of the ops pages

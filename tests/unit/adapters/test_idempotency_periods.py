@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.tables.idempotency import PERIOD_LIFETIMES, TableIdempotencyRepository
@@ -76,7 +76,6 @@ CLAIMING = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(CLAIMING, min_size=2, max_size=6), st.integers(-120, 120), st.booleans())
 def test_of_clocks_within_a_lifetime_one_claim_holds(claims: list[Claiming], offset: int, expired: bool) -> None:
     since = EDGE + timedelta(minutes=offset)
@@ -93,7 +92,6 @@ def test_of_clocks_within_a_lifetime_one_claim_holds(claims: list[Claiming], off
     run_instantly(work())
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 250), min_size=1, max_size=12), st.integers(-200, 200))
 def test_a_key_is_known_for_its_lifetime_exactly(waits: list[int], offset: int) -> None:
     async def work() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
@@ -99,7 +99,6 @@ def test_the_last_error_is_raised_when_the_time_is_over() -> None:
 WAITS = st.none() | st.floats(0, 60)
 
 
-@settings(deadline=None)
 @given(
     st.lists(WAITS.map(lambda wait: Transient("away", wait)), min_size=1, max_size=5),
     st.floats(0, 40),

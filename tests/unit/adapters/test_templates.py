@@ -164,7 +164,7 @@ def mebibytes(quantity: str) -> int:
     return int(quantity[:-2]) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
 
 
-@settings(deadline=None, max_examples=25)  # each renders all templates twice
+@settings(max_examples=25)  # each renders all templates twice
 @given(st.text())
 def test_no_text_gets_out_of_its_place(text: str) -> None:
     plain = rendered()

@@ -68,7 +68,7 @@ asked = st.sampled_from(["turn", "turn", "turn", "cancel", "retry", "delete"])
 rounds = st.builds(Round, asked, st.integers(0, 1), st.integers(0, 2), st.lists(asked, max_size=2), st.booleans())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(rounds, min_size=1, max_size=6))
 async def test_every_crash_is_repaired(history: list[Round]) -> None:
     world, dying = await new_world(workers=2), Dying()

@@ -603,6 +603,4 @@ def kept_of(tenant: Tenant, home: FakeNamespace) -> Kept:
 
 
 TestHistories = History.TestCase
-TestHistories.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestHistories.settings = settings(max_examples=50, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])

@@ -229,7 +229,7 @@ changes = st.lists(st.builds(Change, moments, st.sampled_from(SLUGS), after), ma
 runs = st.lists(st.builds(Run, moments, st.integers(0, 1), st.integers(0, 60)), max_size=12)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(changes, runs, st.integers(1, 3))
 def test_crashes_and_two_workers_leave_the_same_rows(wanted: list[Change], metered: list[Run], nodes: int) -> None:
     """Runs that break off at any call, of two workers, and one run at the end from the log alone give the same."""

@@ -136,7 +136,7 @@ def test_percent_of_a_cancelled_provisioning() -> None:
     assert [each.percent for each in (operation, failed, removing, ended)] == [83, 83, 99, 100]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.one_of(

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.pod_status import PodStatus, diagnose
@@ -181,7 +181,6 @@ def test_a_long_message_is_cut() -> None:
     assert len(seen(waiting("ErrImagePull", "x" * 10_000)).message) < 400
 
 
-@settings(deadline=None)
 @given(PODS)
 def test_malformed_json_is_a_status_too(pod: dict[str, Any]) -> None:
     status = seen(pod)

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.prices import GLOBAL, LAST_DIGIT, Price, PriceBook, PriceId, Unit, total
@@ -154,7 +154,6 @@ QUANTITIES = st.decimals("0", "100000", places=6)
 UNITS = st.sampled_from([Unit.HOUR, Unit.DAY, Unit.MONTH, Unit.GB_MONTH])
 
 
-@settings(deadline=None)
 @given(st.lists(MOMENTS, min_size=2, max_size=8), st.lists(st.tuples(MOMENTS, AMOUNTS), max_size=5), QUANTITIES, UNITS)
 def test_parts_add_up_to_the_whole_to_the_last_digit(
     moments: Sequence[datetime], changes: Sequence[tuple[datetime, Decimal]], quantity: Decimal, unit: Unit
@@ -168,7 +167,6 @@ def test_parts_add_up_to_the_whole_to_the_last_digit(
     assert whole.as_tuple().exponent == LAST_DIGIT.as_tuple().exponent
 
 
-@settings(deadline=None)
 @given(MOMENTS, MOMENTS, AMOUNTS, QUANTITIES, UNITS)
 def test_a_cost_is_exact_but_for_the_last_digit(
     one: datetime, other: datetime, amount: Decimal, quantity: Decimal, unit: Unit
@@ -181,7 +179,6 @@ def test_a_cost_is_exact_but_for_the_last_digit(
     assert abs(Fraction(cost) - exact) <= Fraction(LAST_DIGIT)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(MOMENTS, MOMENTS, st.booleans()), min_size=1, max_size=8), MOMENTS, MOMENTS)
 def test_each_part_has_the_price_of_its_start_to_its_end(
     periods: Sequence[tuple[datetime, datetime, bool]], one: datetime, other: datetime

@@ -74,6 +74,14 @@ def errors(response: func.HttpResponse) -> list[tuple[str, str]]:
     return [(each["pointer"], each["detail"]) for each in read(response, 422)["errors"]]
 
 
+async def test_an_import_logs_how_far_the_ledger_is_off(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    await call("import_bill", BODY, "dry_run=true")
+    assert caplog.messages == []
+    await call("import_bill", BODY)
+    assert caplog.messages == ["bill compared day=2026-10-31 billed=5.0314520547945205 ledger=4.7411"]
+
+
 async def test_an_import_is_compared_with_the_ledger(services: Services) -> None:
     report = read(await call("import_bill", BODY))
     assert (report["currency"], report["first"], report["last"]) == ("USD", "2026-10-31", "2026-10-31")

@@ -173,7 +173,11 @@ def test_both_requirement_files_agree():
     "name",
     [
         *("requirements.txt", "requirements-dev.txt"),
-        *("local/azurite/package-lock.json", "tests/setup/browser/package-lock.json"),
+        *(
+            "local/azurite/package-lock.json",
+            "tests/setup/browser/package-lock.json",
+            "tests/setup/pages/package-lock.json",
+        ),
     ],
 )
 def test_locks_name_no_registry(name: str):

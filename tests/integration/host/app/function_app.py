@@ -64,6 +64,11 @@ def split(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("x", headers={"X-Split": "a\r\nX-Injected: b"})
 
 
+@app.route(route="cookie", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def cookie(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("x", headers={"Set-Cookie": req.params["cookie"]})
+
+
 @app.route(route="keyed", methods=["GET"])
 async def keyed(req: func.HttpRequest) -> str:
     return "open"

@@ -1,0 +1,216 @@
+"""What the overview for operators shows. Nothing here reads more the more tenants there are."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from shared.application.ports.clock import Clock
+from shared.application.ports.clusters import ClusterRepository
+from shared.application.ports.costs import CostLedger
+from shared.application.ports.reconciliations import ReconciliationRepository
+from shared.application.ports.reservations import ReservationRepository
+from shared.application.ports.sweeps import SweepRepository
+from shared.application.ports.tenants import OpenOperation, TenantRepository
+from shared.application.report_costs import ReportCosts
+from shared.application.report_latency import ReportLatency
+from shared.application.sweeps import Sweeps
+from shared.domain import cost_report, latency_report
+from shared.domain.clusters import Cluster
+from shared.domain.cost_report import CostReport
+from shared.domain.cost_rollups import OverGoal
+from shared.domain.fleet_states import FleetStates
+from shared.domain.latency import LatencyKind
+from shared.domain.lifecycle import TenantState
+from shared.domain.operations import Operation
+from shared.domain.reconciliation import FindingState, RecordedFinding
+from shared.domain.sweeps import Sweep, SweepState
+from shared.errors import NotFound
+from shared.settings import RecoverySettings
+
+MAX_SHOWN = 25  # operations and findings; each operation is read on its own
+MAX_SWEEPS, MAX_OVER_GOAL = 10, 5
+COST_DAYS, LATENCY_DAYS = 30, 14
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The operations that have not ended.
+
+    Attributes:
+        at: When they were read.
+        count: How many there are.
+        operations: Those that began first, with their steps.
+    """
+
+    at: datetime
+    count: int
+    operations: Sequence[Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """How long operations took, and what customers cost.
+
+    Attributes:
+        first_latency_day: The first day of the latencies.
+        latency: By kind, over all of these days.
+        latency_by_day: By kind and day.
+        rolled_at: When latencies were rolled up last, or None.
+        costs: What the fleet cost, by day.
+    """
+
+    first_latency_day: date
+    latency: Sequence[latency_report.Line]
+    latency_by_day: Sequence[latency_report.Line]
+    rolled_at: datetime | None
+    costs: CostReport
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What an operator should look at.
+
+    Attributes:
+        stuck: Operations that make no progress although they should.
+        broken: Clusters whose breaker is open.
+        refused: The last sweep that was to act, if it was refused.
+        sweeps_are_off: Whether sweeps put nobody to sleep, by the setting or the kill switch.
+        findings: What does not match between clusters and records, at most `MAX_SHOWN`.
+        more_findings: Whether there are more of them.
+        failed: How many tenants had failed when they were counted last.
+        over_goal: Customers that have cost most beyond the goal this month, the worst first.
+        over_goal_count: How many there are of these in all.
+    """
+
+    stuck: Sequence[Operation]
+    broken: Sequence[Cluster]
+    refused: Sweep | None
+    sweeps_are_off: bool
+    findings: Sequence[RecordedFinding]
+    more_findings: bool
+    failed: int
+    over_goal: Sequence[OverGoal]
+    over_goal_count: int
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything."""
+        listed = (self.stuck, self.broken, self.findings)
+        return any(listed) or self.refused is not None or self.sweeps_are_off or self.failed + self.over_goal_count > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The clusters, and how many tenants there are; `states` is None until they were counted for the first time."""
+
+    at: datetime
+    clusters: Sequence[Cluster]
+    states: FleetStates | None
+
+
+class OpsOverview:
+    """Reads it from the sums, roll-ups and indexes that there are anyway."""
+
+    def __init__(
+        self,
+        *,
+        tenants: TenantRepository,
+        clusters: ClusterRepository,
+        reservations: ReservationRepository,
+        findings: ReconciliationRepository,
+        sweep_records: SweepRepository,
+        sweeps: Sweeps,
+        ledger: CostLedger,
+        costs: ReportCosts,
+        latency: ReportLatency,
+        clock: Clock,
+        settings: RecoverySettings,
+    ) -> None:
+        self._tenants = tenants
+        self._clusters = clusters
+        self._reservations = reservations
+        self._findings = findings
+        self._sweep_records = sweep_records
+        self._sweeps = sweeps
+        self._ledger = ledger
+        self._costs = costs
+        self._latency = latency
+        self._clock = clock
+        self._settings = settings
+
+    async def fleet(self) -> Fleet:
+        """Return the clusters and the last count of tenants, with a few reads of single rows; raises Transient."""
+        clusters, states = await asyncio.gather(self._clusters.list(), self._findings.states())
+        return Fleet(self._clock.now(), clusters, states)
+
+    async def sweeps(self) -> Sequence[Sweep]:
+        """Return the last sweeps, the newest first; raises Transient."""
+        return (await self._sweep_records.list(limit=MAX_SWEEPS, token="")).items
+
+    async def running(self) -> Running:
+        """Return the operations that have not ended; raises Transient."""
+        opened, now = await self._tenants.open_operations(), self._clock.now()
+        # What follows the slug in an id sorts the newest first.
+        first = sorted(opened, key=lambda each: each.operation_id.rpartition(".")[2], reverse=True)[:MAX_SHOWN]
+        return Running(now, len(opened), await self._read(first))
+
+    async def attention(self) -> Attention:
+        """Return what an operator should look at; raises Transient."""
+        today = self._clock.now().date()
+        fleet, sweeps, enabled, findings, days, opened = await asyncio.gather(
+            self.fleet(),
+            self.sweeps(),
+            self._sweeps.is_enabled(),
+            self._findings.list(FindingState.OPEN, limit=MAX_SHOWN, token=""),
+            self._ledger.fleet_between(today - timedelta(days=1), today),
+            self._tenants.open_operations(),
+        )
+        last = next((each for each in sweeps if not each.start.dry_run), None)
+        return Attention(
+            stuck=await self._stuck(opened),
+            broken=[each for each in fleet.clusters if each.breaker],
+            refused=last if last is not None and last.state is SweepState.REFUSED else None,
+            sweeps_are_off=not enabled,
+            findings=findings.items,
+            more_findings=bool(findings.next_token),
+            failed=fleet.states.of_state(TenantState.FAILED) if fleet.states else 0,
+            over_goal=days[-1].over_goal[:MAX_OVER_GOAL] if days else (),
+            over_goal_count=days[-1].over_goal_count if days else 0,
+        )
+
+    async def trends(self) -> Trends:
+        """Return how long operations took and what customers cost until now; raises Transient."""
+        today = self._clock.now().date()
+        first = today - timedelta(days=LATENCY_DAYS - 1)
+        kinds = tuple(LatencyKind)
+        by_day, latency, rolled_at, costs = await asyncio.gather(
+            self._latency.lines(kinds, first, today, latency_report.Grouping.DAY),
+            self._latency.lines(kinds, first, today, latency_report.Grouping.NONE),
+            self._latency.rolled_at(),
+            self._costs.of_fleet(today - timedelta(days=COST_DAYS - 1), today, cost_report.Grouping.DAY),
+        )
+        return Trends(first, latency, by_day, rolled_at, costs)
+
+    async def _stuck(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
+        """Return the operations without a heartbeat for long, but not those that wait for a slot."""
+        now = self._clock.now()
+        silent = [each for each in opened if each.heartbeat_age(now) >= self._settings.stuck_after]
+        silent = sorted(silent, key=lambda each: each.heartbeat_at)[:MAX_SHOWN]
+        waiting = await asyncio.gather(*map(self._is_waiting, silent))
+        return await self._read([each for each, waits in zip(silent, waiting, strict=True) if not waits])
+
+    async def _is_waiting(self, opened: OpenOperation) -> bool:
+        reservation = await self._reservations.find(opened.cluster, opened.instance) if opened.cluster else None
+        return reservation is not None and reservation.state.is_waiting and not opened.is_aborting
+
+    async def _read(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
+        """Return the operations that are still open and not purged."""
+        found = await asyncio.gather(*(self._find(each) for each in opened))
+        return [each for each in found if each is not None and each.is_open]
+
+    async def _find(self, opened: OpenOperation) -> Operation | None:
+        try:
+            return await self._tenants.get_operation(opened.operation_id)
+        except NotFound:
+            return None

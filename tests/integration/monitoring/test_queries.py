@@ -1,0 +1,97 @@
+"""Every query fits the workspace's tables, and names only what berth emits."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from cli.monitoring.queries import read_queries
+from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
+from tests.support.kusto.library import Answer, Read, check
+from tests.support.kusto.tables import TABLES
+
+QUERIES = read_queries()
+SOURCE = re.compile(rf"(?:^|= )(?:union withsource.*|{'|'.join(TABLES)})$")
+BY_HOST = {"cold-starts", "requests"}  # read what the Functions host sends: no names and keys of berth
+
+
+@pytest.fixture(scope="module")
+def answers() -> Mapping[str, Answer]:
+    return check({name: each.text for name, each in QUERIES.items()})
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_fits_the_tables(name: str, answers: Mapping[str, Answer]) -> None:
+    assert answers[name].problems == []
+    assert any(each.tables for each in answers[name].reads)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_looks_back_as_far_as_its_period(name: str, answers: Mapping[str, Answer]) -> None:
+    query = QUERIES[name]
+    assert query.parameters[0].name == "period"
+    lines = query.text.splitlines()
+    sources = [number for number, line in enumerate(lines) if SOURCE.search(line)]
+    assert sources
+    for number in sources:
+        assert re.match(r" *\| where TimeGenerated > ago\(period( \+ 1d)?\)", lines[number + 1]), lines[number]
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_names_what_berth_emits(name: str, answers: Mapping[str, Answer]) -> None:
+    for read in answers[name].reads:
+        for wrong in unknown(read):
+            pytest.fail(f"{name}: {wrong}")
+    if name not in BY_HOST:
+        assert any(each.keys or each.compared for each in answers[name].reads if each.tables) or name in {
+            "telemetry-volume"
+        }
+
+
+def unknown(read: Read) -> list[str]:
+    """Return what one pipeline names that berth does not emit."""
+    found: list[str] = []
+    keys = set(read.keys)
+    match read.tables:
+        case ["AppMetrics"]:
+            names = read.names("Name")
+            found += [f"the metric {each}" for each in names if each not in METRICS]
+            known = set[str]().union(*(METRICS.get(each, ()) for each in names))
+            found += ["all metrics"] * (not names)
+        case ["AppDependencies"]:
+            names = read.names("Name")
+            found += [f"the span {each}" for each in names if each not in SPANS]
+            known = set[str]().union(*(SPANS.get(each, ()) for each in names)) if names else set(OTHER_SPANS)
+            known |= SPANS["step"] if "OperationId" in read.columns else set()
+        case ["AppTraces"]:
+            events = read.names("Message")
+            fields = {each: fields_of_event(each) for each in events}
+            found += [f"the event {each}" for each, known in fields.items() if not known]
+            known = set[str]().union(*fields.values())
+            known |= COUNTS if any(each.startswith("sweep ") for each in events) else set()
+            known |= {"tenant", "operation", "cause"} if not events else set()
+        case _:
+            known = set[str]()
+    return found + [f"the key {each} of {read.tables}" for each in sorted(keys - known)]
+
+
+@pytest.mark.parametrize(
+    ("query", "right", "wrong", "what"),
+    [
+        ("failures-by-reason", "berth.operation.failures", "berth.operation.failure", "the metric berth.operation"),
+        ("failures-by-reason", '["failure"]', '["reason"]', "the key reason of"),
+        ("queue-waits", '| where TimeGenerated > ago(period) and Name == "berth.queue.wait"\n', "", "all metrics"),
+        ("wakes", '"operation" and', '"operations" and', "the span operations"),
+        ("wakes", '["queued_seconds"]', '["queue_seconds"]', "the key queue_seconds of"),
+        ("over-budget", '"budget passed"', '"budget was passed"', "the event budget was passed"),
+        ("over-budget", '["budget"]', '["bugdet"]', "the key bugdet of"),
+        ("sweeps", '"sweep refused"', '"sweeps refused"', "the event sweeps refused"),
+        ("tenant-story", '["operation"]', '["operatoin"]', "the key operatoin of"),
+        ("slow-calls", '["verb"]', '["method"]', "the key method of"),
+    ],
+)
+def test_a_name_that_berth_does_not_emit_is_found(query: str, right: str, wrong: str, what: str) -> None:
+    text = QUERIES[query].text
+    assert right in text
+    found = [each for read in check({"bad": text.replace(right, wrong)})["bad"].reads for each in unknown(read)]
+    assert any(each.startswith(what) for each in found), found

@@ -1,0 +1,1 @@
+"""KQL in tests: Microsoft's library checks queries, and a local engine runs them on rows of a workspace."""

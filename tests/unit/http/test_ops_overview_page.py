@@ -1,0 +1,176 @@
+"""The overview as a page: what it says, in words and in numbers, and what its charts are drawn from."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from functions.http.pages.figures import cost_figure, latency_figure
+from shared.domain.clusters import ClusterName
+from shared.domain.latency import LatencyKind
+from shared.domain.reconciliation import Finding, FindingKind, first_seen
+from shared.domain.slugs import Slug
+from shared.errors import Unreachable
+from tests.support.html_page import Element
+from tests.support.ops_pages import OpsVisitor, answer, ops_settings
+from tests.support.reports import past_world
+from tests.support.sweeping import ACTIVITY
+from tests.support.world import World, new_world
+
+ONE = ClusterName("one")
+HOSTILE = "<img src=x onerror=alert(1)>"
+PARTS = ("attention", "running", "trends", "sweeps")
+GOAL, FORMER = Decimal(10), Decimal(82)
+
+
+async def opened(monkeypatch: pytest.MonkeyPatch, world: World) -> OpsVisitor:
+    """Return somebody who is signed in to the pages of a world."""
+    answer(monkeypatch, world)
+    visitor = OpsVisitor()
+    await visitor.sign_in(world)
+    return visitor
+
+
+def part(found: list[Element], heading: str) -> str:
+    """Return the text of the section with a heading."""
+    for each in found:
+        if each.tag == "section" and any(child.tag == "h2" and child.text == heading for child in each.children):
+            return " ".join(each.text.split())
+    raise AssertionError(f"there is no section {heading}")
+
+
+def text_of(found: list[Element]) -> str:
+    """Return the text of a part of a page."""
+    return " ".join(" ".join(each.text for each in found if each.tag in ("p", "li", "tr")).split())
+
+
+def links(found: list[Element]) -> set[str]:
+    return {each.attributes["href"] for each in found if each.tag == "a"}
+
+
+async def test_a_new_berth_has_nothing_to_attend_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
+    assert text_of(await visitor.get("show_ops_attention", "/api/ops/attention")) == "Nothing."
+    assert text_of(await visitor.get("show_ops_running", "/api/ops/running")) == "None."
+    assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_sweeps", "/api/ops/sweeps"))
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 - - -")
+
+
+async def test_what_runs_is_shown_with_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    await world.sign_up("acme")
+    world.clock.advance(3)
+    found = await visitor.get("show_ops_running", "/api/ops/running")
+    assert "acme provision on one portal, 3 s" in text_of(found)
+    assert "place: running apply: pending start: pending" in text_of(found)
+    assert links(found) == {"/api/ops/tenants/acme"}
+    [bar] = [each for each in found if each.tag == "progress"]
+    assert bar.attributes["aria-label"] == "provision of acme"
+
+
+async def test_the_parts_of_the_page_are_no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    paths = [each.attributes["hx-get"] for each in found if "hx-get" in each.attributes]
+    assert paths == [f"/api/ops/{name}" for name in PARTS]
+    for name in PARTS:
+        tags = {each.tag for each in await visitor.get(f"show_ops_{name}", f"/api/ops/{name}")}
+        assert not {"html", "head", "main", "nav"} & tags
+
+
+async def test_attention_leads_to_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    await world.sign_up("acme")
+    world.clock.advance(world.settings.recovery.stuck_after)
+    world.kubernetes[ONE].away = Unreachable("no route to host")
+    for _ in range(2):
+        await world.worker.breakers.check_all()
+    finding = Finding(FindingKind.MISSING, ONE, "abc", HOSTILE, Slug("beta"))
+    await world.worker.findings.save([first_seen(finding, world.clock.now())])
+    await world.worker.sweeps.switch(enabled=False, actor="ann")
+    found = await visitor.get("show_ops_attention", "/api/ops/attention")
+    text = text_of(found)
+    for said in ("stuck Provision of acme has made no progress", "no route to host", HOSTILE, "switched off"):
+        assert said in text
+    assert {"/api/ops/tenants/acme", "/api/ops/tenants/beta", "#cluster-one", "#sweeps"} <= links(found)
+    assert not [each for each in found if each.tag == "img"]
+
+
+async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    await world.active("acme")
+    await world.asleep("beta")
+    await world.worker.reconciliation.run(world.workflows)
+    world.clock.advance(60)
+    await world.active("gamma")
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    values = [each.text.strip() for each in found if each.attributes.get("class") == "value"]
+    assert values == ["1", "1", "0", "2"]  # and the present weight
+    assert "/api/ops/tenants?state=hibernated" in links(found)
+    note = next(each.text for each in found if each.attributes.get("class") == "note")
+    assert "counted at 2026-02-28 12:00 UTC" in " ".join(note.split())
+
+
+async def test_a_sweep_is_shown_with_its_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings().model_copy(update={"activity": ACTIVITY}))
+    visitor = await opened(monkeypatch, world)
+    for slug in ("acme", "beta"):
+        await world.active(slug)
+    world.clock.advance(60)
+    begun = await world.worker.sweeps.start(dry_run=False, actor=HOSTILE, workflows=world.workflows)
+    while not (await world.worker.advance_sweep.run(begun.id, world.workflows)).ended:
+        pass
+    found = await visitor.get("show_ops_sweeps", "/api/ops/sweeps")
+    assert "refused" in text_of(found)
+    assert "prometheus has not watched for activity" in text_of(found)
+    path = f"/api/ops/sweeps/{begun.id}"
+    assert path in links(found)
+    found = await visitor.get("show_ops_sweep", f"{path}?limit=1", id=begun.id)
+    assert "nobody has used it" in part(found, "Decisions")
+    [further] = [each for each in links(found) if "next=" in each]
+    assert "/api/ops/tenants/acme" in links(found)
+    rest = await visitor.get("show_ops_sweep", further, id=begun.id)
+    assert ("/api/ops/tenants/beta" in links(rest), "/api/ops/tenants/acme" in links(rest)) == (True, False)
+    none = await visitor.get("show_ops_sweep", f"{path}?outcome=hibernate", id=begun.id)
+    assert part(none, "Decisions").endswith("None.")
+    await visitor.get("show_ops_sweep", "/api/ops/sweeps/other", status=404, id="other")
+    await visitor.get("show_ops_sweep", f"{path}?outcome=all", status=422, id=begun.id)
+
+
+async def test_each_chart_is_drawn_from_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor = await opened(monkeypatch, await past_world(ops_settings()))
+    found = await visitor.get("show_ops_trends", "/api/ops/trends")
+    figures = [each for each in found if each.tag == "figure"]
+    assert [each.attributes["data-chart"] for each in figures] == ["cost", "provision", "wake"]
+    ids = {each.attributes["id"] for each in found if "id" in each.attributes}
+    for each in figures:
+        assert {each.attributes["aria-labelledby"], each.attributes["aria-describedby"]} <= ids
+        [canvas] = [child for child in each.children if child.tag == "canvas"]
+        assert canvas.attributes["aria-hidden"] == "true"
+        heads = [child for child in each.children if child.tag == "th" and "data-colour" in child.attributes]
+        assert len(heads) == 3
+        cells = [child.text for child in each.children if child.tag == "td"]
+        assert all(text == "" or float(text.replace(",", "")) >= 0 for text in cells)
+        assert any(cells)
+
+
+async def test_the_figures_are_those_of_the_reports() -> None:
+    trends = await (await past_world()).worker.ops_overview.trends()
+    cost = cost_figure(trends, GOAL, FORMER, "USD")
+    day, rate, without, goal = cost.rows[-1]
+    line = trends.costs.lines[day]
+    expected = line.total / (line.awake_hours + line.asleep_hours) * 730
+    assert (rate, goal) == (f"{expected:,.2f}", "10.00")
+    assert Decimal(without.replace(",", "")) >= Decimal(rate.replace(",", ""))
+    assert f"a customer costs {rate} a month, over the goal of 10.00. The former system cost 82.00." in cost.summary
+    latency = latency_figure(trends, LatencyKind.PROVISION)
+    assert latency.summary.startswith("3 ended, 1 of them without success. Half took at most ")
+    assert (len(latency.rows), latency.rows[-1]) == (14, ["2026-03-09", "", "", ""])
+    numbers = next(row for row in latency.rows if row[0] == "2026-02-28")
+    assert 0 < float(numbers[1]) <= float(numbers[2]) <= float(numbers[3])
+    nothing = latency_figure(replace(trends, latency=(), latency_by_day=()), LatencyKind.WAKE)
+    assert (nothing.rows, nothing.summary.startswith("None ended")) == ([], True)
