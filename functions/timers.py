@@ -9,8 +9,10 @@ import azure.functions as func
 
 from functions.current import container
 from shared.application.ports.workflows import Workflows
-from shared.errors import Transient
-from shared.events import log_event
+from shared.errors import BerthError, Transient
+from shared.events import log_event, log_exception
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 bp = df.Blueprint()
 logger = logging.getLogger(__name__)
@@ -47,14 +49,7 @@ async def reconcile(timer: func.TimerRequest, client: df.DurableFunctionsClient)
 @bp.durable_client_input(client_name="client")
 async def sweep(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
     """Start the nightly sweep, which puts dormant tenants to sleep."""
-    for _ in range(SWEEP_TRIES):
-        try:
-            return await container().sweeps.start_nightly(container().workflows(client))
-        except Transient as error:  # the next time would be tomorrow
-            log_event(logger, "sweep not started yet", level=logging.WARNING, cause=str(error))
-        await asyncio.sleep(SWEEP_PAUSE)
-    log_event(logger, "no sweep tonight", level=logging.ERROR)
-    return None
+    await _until_next_time("starting the sweep", _start_sweep(container().workflows(client)))
 
 
 @bp.timer_trigger(schedule="0 */5 * * * *", arg_name="timer", run_on_startup=False)
@@ -63,6 +58,7 @@ async def poll_activity(timer: func.TimerRequest) -> None:
     poll = container().poll_activity
     if poll is not None:
         await _until_next_time("asking the metrics", poll.run())
+    await _until_next_time("measuring the age of signals", container().signal_ages.run())
 
 
 @bp.timer_trigger(schedule="%BERTH_PRICES_SCHEDULE%", arg_name="timer", run_on_startup=False)
@@ -89,7 +85,20 @@ async def roll_up_latency(timer: func.TimerRequest) -> None:
 @bp.durable_client_input(client_name="client")
 async def purge_old_records(timer: func.TimerRequest, client: df.DurableFunctionsClient) -> None:
     """Delete the records that are older than they have to be, once a night."""
-    await container().retention.purge(container().workflows(client))
+    await _until_next_time("purging", container().retention.purge(container().workflows(client)))
+
+
+async def _start_sweep(workflows: Workflows) -> None:
+    for left in reversed(range(SWEEP_TRIES)):
+        try:
+            return await container().sweeps.start_nightly(workflows)
+        except Transient as error:  # the next time would be tomorrow
+            log_event(logger, "sweep not started yet", level=logging.WARNING, cause=str(error))
+            if not left:
+                log_event(logger, "no sweep tonight", level=logging.ERROR)
+                raise
+        await asyncio.sleep(SWEEP_PAUSE)
+    return None
 
 
 async def _repair_and_restart(workflows: Workflows) -> None:
@@ -101,9 +110,15 @@ async def _repair_and_restart(workflows: Workflows) -> None:
 
 async def _until_next_time(name: str, work: Awaitable[object]) -> None:
     """Do a part of a timer's work; what is held up is tried the next time, and holds up no other part."""
+    outcome = "broke-off"
     try:
         await work
+        outcome = "done"
     except Transient as error:
         log_event(logger, f"{name} held up", level=logging.WARNING, cause=str(error))
+        outcome = "held-up"
+    except BerthError as error:
+        log_event(logger, f"{name} broke off", level=logging.ERROR, cause=str(error))
     except Exception:
-        logger.exception("%s broke off", name)
+        log_exception(logger, f"{name} broke off")
+    record(metrics.TIMER_RUNS, part=name, outcome=outcome)

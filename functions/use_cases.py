@@ -62,6 +62,7 @@ from shared.application.retry_tenant import Retry
 from shared.application.roll_up_latency import RollUpLatency
 from shared.application.sample_signups import SampleSignups
 from shared.application.sign_in_links import SignInLinks
+from shared.application.signal_ages import SignalAges
 from shared.application.signup import Signup
 from shared.application.sleep import Sleep
 from shared.application.slot_repair import SlotRepair
@@ -171,6 +172,7 @@ class UseCases:
                 settings=settings.activity,
             )
         )
+        self.signal_ages = SignalAges(activity=activity, clusters=clusters, clock=clock)
         found_prices = TablePriceRepository(tables)
         self.price_books = PriceBooks(document=prices, prices=found_prices)
         self.refresh_prices = (
@@ -230,7 +232,12 @@ class UseCases:
             tenants=tenants, clusters=clusters, reservations=reservations, clock=clock, settings=settings.recovery
         )
         self.slot_repair = SlotRepair(
-            tenants=tenants, clusters=clusters, reservations=reservations, admission=admission, clock=clock
+            tenants=tenants,
+            clusters=clusters,
+            reservations=reservations,
+            admission=admission,
+            clock=clock,
+            settings=settings.provisioning,
         )
         self.lost_instances = lost_instances = LostInstances(
             tenants=tenants,
@@ -271,6 +278,7 @@ class UseCases:
                 clock=clock,
                 seconds=settings.kubernetes.total_timeout,
             ),
+            plans=plans,
             clock=clock,
             settings=settings.reconciliation,
         )

@@ -51,16 +51,36 @@ def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INF
     _log(logger, level, event, {**_context.get(), **fields}, on_span=False)
 
 
+def log_exception(logger: logging.Logger, event: str, /, **fields: Field) -> None:
+    """Log an error that nobody expected, with its stack trace, as one event; within `except`.
+
+    Args:
+        logger: The module's logger.
+        event: What was going on: a short text that is the same each time.
+        fields: As those of `log_event`.
+    """
+    _log(logger, logging.ERROR, event, {**_context.get(), **fields}, on_span=False, exc_info=True)
+
+
 def log_span_event(logger: logging.Logger, event: str, /, **fields: Field) -> None:
     """Log one event that is an event of the span that runs, too; `record.on_span` tells whether one runs."""
     every = {**_context.get(), **fields}
     _log(logger, logging.INFO, event, every, on_span=recorder().event(event, every))
 
 
-def _log(logger: logging.Logger, level: int, event: str, fields: Mapping[str, Field], *, on_span: bool) -> None:
+def _log(
+    logger: logging.Logger,
+    level: int,
+    event: str,
+    fields: Mapping[str, Field],
+    *,
+    on_span: bool,
+    exc_info: bool | None = None,
+) -> None:
     if logger.isEnabledFor(level):
         pairs = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
-        logger.log(level, "%s %s", event, pairs, extra={"event": event, "fields": fields, "on_span": on_span})
+        extra = {"event": event, "fields": fields, "on_span": on_span}
+        logger.log(level, "%s %s", event, pairs, extra=extra, exc_info=exc_info)
 
 
 def _text(value: Field) -> str:

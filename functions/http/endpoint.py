@@ -17,7 +17,7 @@ from functions.http.problems import INTERNAL, MEDIA_TYPE, Kind, Problem, Problem
 from functions.http.route import Route
 from functions.http.validation import check_query_and_body
 from shared.errors import BerthError
-from shared.events import log_event
+from shared.events import log_event, log_exception
 from shared.telemetry.spans import with_calls
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ def _trigger[**P](handler: Handler[P], route: Route | None, refuse: Refusal) -> 
                 log_event(logger, "request failed", level=logging.WARNING, cause=str(error), **fields)
             return refuse(req, problem)
         except Exception:
-            logger.exception("%s %s", req.method, request_path(req))
+            # Not the path: a caller may have put anything there.
+            log_exception(logger, "request broke off", method=req.method, route=route.path if route else "")
             return refuse(req, Problem(Kind.INTERNAL, INTERNAL))
 
     trigger.__signature__ = inspect.signature(handler)  # type: ignore[attr-defined] - the worker reads bindings from it

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +21,7 @@ from shared.application.ports.tenants import TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.application.record_end import record_sweep_end
 from shared.domain.activity import Watch
-from shared.domain.dormancy import RECHECK, Outcome
+from shared.domain.dormancy import RECHECK, Outcome, Reason
 from shared.domain.operations import Operation, OperationState, seconds_between
 from shared.domain.plans import Plans
 from shared.domain.slugs import Slug
@@ -37,9 +38,10 @@ from shared.domain.sweeps import (
 from shared.domain.tenants import Tenant
 from shared.domain.workflow import SWEEP_ACTIVITY, SweepProgress
 from shared.errors import BerthError, Conflict, NotFound, Transient
-from shared.events import log_context, log_event
+from shared.events import log_context, log_event, log_exception
 from shared.settings import ActivitySettings, SweepSettings
-from shared.telemetry import spans
+from shared.telemetry import metrics, spans
+from shared.telemetry.metrics import record
 from shared.telemetry.recorder import recorder
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class _Look:
 
     due: DueTenant
     decision: SweepDecision | None
+    reason: Reason | None = None
     moves: bool = True
     next_due: datetime | None = None
 
@@ -201,6 +204,7 @@ class AdvanceSweep:
             decided = stored.value.decided(decisions, position, self._clock.now())
             stored = await self._sweeps.save(stored.with_value(decided), decided=decisions)
             if not sweep.start.dry_run:
+                _count(part)
                 await self._due.move([(each.due, each.next_due) for each in part if each.moves])
         return stored
 
@@ -215,10 +219,11 @@ class AdvanceSweep:
                 log_event(logger, "not decided", level=logging.WARNING, tenant=due.slug, cause=str(error))
                 cause = str(error)
             except Exception as error:  # nobody expects it, and it is to stop no other tenant's turn
-                logger.exception("no decision about %s", due.slug)
+                log_exception(logger, "deciding broke off", tenant=due.slug)
                 cause = type(error).__name__
         reason = f"it cannot be decided: {cause}"
-        return _Look(due, SweepDecision(due.slug, "", Outcome.UNKNOWN, reason, self._clock.now()), moves=False)
+        unknown = SweepDecision(due.slug, "", Outcome.UNKNOWN, reason, self._clock.now())
+        return _Look(due, unknown, Reason.UNREADABLE, moves=False)
 
     async def _decided(self, sweep: Sweep, due: DueTenant, watches: Sequence[Watch]) -> _Look:
         status, now = await self._dormancy.status(due.slug, watches), self._clock.now()
@@ -229,7 +234,7 @@ class AdvanceSweep:
         if plan is None or found is None:
             reason = f"there is no plan {tenant.plan} any more"
             unknown = SweepDecision(due.slug, tenant.plan, Outcome.UNKNOWN, reason, now, next_due=now + RECHECK)
-            return _Look(due, unknown, next_due=unknown.next_due)
+            return _Look(due, unknown, Reason.NO_PLAN, next_due=unknown.next_due)
         is_dormant = found.outcome is Outcome.HIBERNATE
         next_due = None if is_dormant else min(found.next_due or now + MAX_INTERVAL, now + MAX_INTERVAL)
         decision = SweepDecision(
@@ -248,7 +253,7 @@ class AdvanceSweep:
             weight=plan.weight,
         )
         # A dormant one stays due: once it sleeps its row is stale, and if it does not the next sweep looks at it again.
-        return _Look(due, decision, moves=not is_dormant, next_due=next_due)
+        return _Look(due, decision, found.why, moves=not is_dormant, next_due=next_due)
 
     async def _check(self, stored: Stored[Sweep], watches: Sequence[Watch]) -> Stored[Sweep]:
         """Begin to act, unless something is wrong with what was found; a dry run ends here."""
@@ -308,7 +313,7 @@ class AdvanceSweep:
             except BerthError as error:
                 cause = str(error)
             except Exception as error:  # nobody expects it, and it is to stop no other tenant's turn
-                logger.exception("not hibernated")
+                log_exception(logger, "hibernating broke off")
                 cause = type(error).__name__
         return _failed(decision, cause)
 
@@ -359,6 +364,12 @@ def _parts(looks: Sequence[_Look]) -> Iterator[Sequence[_Look]]:
         part.append(each)
         writes += needed
     yield part
+
+
+def _count(looks: Iterable[_Look]) -> None:
+    counts = Counter((each.decision.outcome, each.reason) for each in looks if each.decision and each.reason)
+    for (outcome, reason), count in counts.items():
+        record(metrics.SWEEP_DECISIONS, count, outcome=outcome, reason=reason)
 
 
 def _kept(decision: SweepDecision, note: str) -> SweepDecision:

@@ -8,6 +8,8 @@ from shared.application.ports.clusters import ClusterConnections, ClusterReposit
 from shared.domain.clusters import Breaker, Cluster, ClusterName
 from shared.errors import BerthError, Unauthenticated, Unreachable
 from shared.events import log_event
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -49,22 +51,28 @@ class Breakers:
         """
         clusters = await self._clusters.list(exact=False)
         results = await asyncio.gather(*(self._check_one(cluster) for cluster in clusters), return_exceptions=True)
-        for cluster, error in zip(clusters, results, strict=True):
-            if isinstance(error, BaseException):  # one cluster's trouble holds up no other
-                log_event(logger, "not checked", level=logging.WARNING, cluster=cluster.name, cause=str(error))
+        for cluster, found in zip(clusters, results, strict=True):
+            is_open = found is True
+            if isinstance(found, BaseException):  # one cluster's trouble holds up no other
+                log_event(logger, "not checked", level=logging.WARNING, cluster=cluster.name, cause=str(found))
+                is_open = cluster.breaker is not None
+            record(metrics.BREAKER_OPEN, float(is_open), cluster=cluster.name)
 
-    async def _check_one(self, cluster: Cluster) -> None:
+    async def _check_one(self, cluster: Cluster) -> bool:
+        """Check a cluster, and return whether its breaker is open after that."""
         name = cluster.name
         error = await self._check(name)
         if error and name in self._suspects:
             await self._open(name, error)
-        elif error:
+            return True
+        if error:
             self._suspects.add(name)
-        else:
-            self._suspects.discard(name)
-            if cluster.breaker is not None:
-                log_event(logger, "breaker closed", level=logging.WARNING, cluster=name)
-                await self._clusters.set_breaker(name, None)
+            return cluster.breaker is not None
+        self._suspects.discard(name)
+        if cluster.breaker is not None:
+            log_event(logger, "breaker closed", level=logging.WARNING, cluster=name)
+            await self._clusters.set_breaker(name, None)
+        return False
 
     async def _open(self, name: ClusterName, error: str) -> None:
         log_event(logger, "breaker opened", level=logging.WARNING, cluster=name, cause=error)

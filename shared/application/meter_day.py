@@ -8,6 +8,7 @@ the fleet, but for one number for each customer.
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -44,6 +45,7 @@ class _Sums:
     months: dict[str, list[Decimal]] = field(default_factory=dict[str, list[Decimal]])
     over_goal: list[OverGoal] = field(default_factory=list[OverGoal])
     over_goal_count: int = 0
+    passed: Counter[str] = field(default_factory=Counter[str])
     unpriced: dict[ClusterName, frozenset[PriceId]] = field(default_factory=dict[ClusterName, frozenset[PriceId]])
 
     def add(self, row: InstanceDay) -> None:
@@ -73,6 +75,16 @@ class _Sums:
             self.unpriced[cluster] = self.unpriced.get(cluster, frozenset()) | unpriced
         self.over_goal = _worst([*self.over_goal, *other.over_goal])
         self.over_goal_count += other.over_goal_count
+        self.passed += other.passed
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredDay:
+    """What a day cost: the sums that were written, and how many tenants passed their plan's budget, by plan."""
+
+    fleet: FleetDay
+    clusters: Sequence[ClusterDay]
+    passed: Mapping[str, int]
 
 
 class MeterDay:
@@ -123,8 +135,8 @@ class MeterDay:
         self._rates: dict[ClusterName, Sequence[Rate]] = {}
         self._pricing = Pricing(assets, book, self._rates_of, self._price_region)
 
-    async def run(self, *, is_final: bool) -> None:
-        """Meter the day.
+    async def run(self, *, is_final: bool) -> MeteredDay:
+        """Meter the day, and return what it cost.
 
         Args:
             is_final: Whether the day is final with that: a budget that is passed on it is logged. As long as it is not,
@@ -166,6 +178,7 @@ class MeterDay:
         )
         self._ensure_in_time()
         await self._ledger.write_day(fleet, clusters, is_final=is_final)
+        return MeteredDay(fleet, clusters, sums.passed)
 
     async def _look_up_nodes(self) -> None:
         """Find out which nodes each cluster had on the day, and since when it was there.
@@ -277,6 +290,7 @@ class MeterDay:
         if month - today < Decimal(str(plan.budget)) <= month:
             fields = {"tenant": rows[-1].slug, "plan": plan.name, "budget": plan.budget, "month": f"{month:.2f}"}
             log_event(logger, "budget passed", level=logging.WARNING, **fields)
+            sums.passed[plan.name] += 1
 
     def _cluster_day(self, name: ClusterName, region: str, totals: TotalsOfClusters) -> tuple[ClusterDay, Decimal]:
         """Return what a cluster cost, still without its instances, and what of that is idle."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from shared.application.ledger_audit import first_wrong_day
-from shared.application.meter_day import MeterDay
+from shared.application.meter_day import MeterDay, MeteredDay
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.costs import CostLedger, Transitions
@@ -19,11 +19,15 @@ from shared.application.ports.stored import Stored
 from shared.application.price_books import PriceBooks
 from shared.domain.assets import Assets, SeenNodes
 from shared.domain.clusters import Cluster
-from shared.domain.costs import day_bounds
+from shared.domain.cost_components import Component
+from shared.domain.cost_report import Grouping, cost_report
+from shared.domain.costs import ZERO, day_bounds
 from shared.domain.plans import Plans
 from shared.errors import BerthError, Conflict, Transient
 from shared.events import log_event
 from shared.settings import CostSettings
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ LAST_WRITE_SECONDS = 570.0  # after which nothing is written: who was held up fo
 GRACE = timedelta(hours=1)  # after the end of a day, in which what happened on it may still be written
 MARGIN = timedelta(minutes=2)  # before now, for the same reason
 DAY = timedelta(days=1)
+MAX_LAG = timedelta(days=31)  # up to which the newest day that is computed is looked for
 AT_ONCE = 8  # clusters that are asked for their nodes
 
 
@@ -67,6 +72,12 @@ class Metering:
         Raises Transient when the tables do not respond, or hold a row of another version of berth.
         """
         began, now = self._clock.monotonic(), await self._ledger.time()
+        try:
+            await self._meter_days(began, now)
+        finally:
+            await self._record_lag(now)
+
+    async def _meter_days(self, began: float, now: datetime) -> None:
         clusters = await self._clusters.registered()
         await self._see_all(clusters, now)
         stored = await self._last_final(now)
@@ -74,11 +85,13 @@ class Metering:
             stored = await self._corrected(stored, stored.value)
         day = await self._transitions.first_day() if stored.value is None else stored.value + DAY
         while day is not None and _is_final(day, now):
-            await self._meter(day, clusters, now, began, is_final=True)
+            metered = await self._meter(day, clusters, now, began, is_final=True)
             try:
                 await self._ledger.save_last_final(stored.with_value(day))
             except Conflict:  # another worker is as far, or further
                 return
+            for plan, count in metered.passed.items():
+                record(metrics.BUDGET_PASSED, count, plan=plan)
             log_event(logger, "metered", day=day.isoformat())
             if self._clock.monotonic() - began >= MAX_SECONDS:
                 log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
@@ -86,7 +99,28 @@ class Metering:
             stored = await self._ledger.last_final()
             day = (stored.value or day) + DAY
         if day is not None and now - MARGIN > day_bounds(day)[0]:
-            await self._meter(day, clusters, now, began, is_final=False)
+            self._record(await self._meter(day, clusters, now, began, is_final=False))
+
+    async def _record_lag(self, now: datetime) -> None:
+        days = await self._ledger.fleet_between(now.date() - MAX_LAG, now.date())
+        first = None if days else await self._transitions.first_day()
+        until = days[-1].until if days else day_bounds(first)[0] if first is not None else now
+        record(metrics.LEDGER_LAG, max(0.0, (now - until).total_seconds()))
+
+    def _record(self, metered: MeteredDay) -> None:
+        """Record what the day so far has cost, also what is nothing: else a chart never comes down again."""
+        report = cost_report(metered.clusters, [metered.fleet], Grouping.COMPONENT)
+        for component in Component:
+            line = report.lines.get(component)
+            record(metrics.COST, float(line.total) if line else 0.0, component=component)
+        record(metrics.RUN_RATE, float(report.run_rate))
+        record(metrics.SAVINGS, float(report.whole.saved))
+        awake_hours = dict.fromkeys(self._plans, ZERO)
+        for cluster in metered.clusters:
+            for plan, sums in cluster.plans.items():
+                awake_hours[plan] = awake_hours.get(plan, ZERO) + sums.awake_hours
+        for plan, hours in awake_hours.items():
+            record(metrics.AWAKE_HOURS, float(hours), plan=plan)
 
     async def _last_final(self, now: datetime) -> Stored[date | None]:
         """Return the last final day; one that is to come was written by an error, and does not count."""
@@ -110,7 +144,7 @@ class Metering:
 
     async def _meter(
         self, day: date, clusters: Sequence[Cluster], now: datetime, began: float, *, is_final: bool
-    ) -> None:
+    ) -> MeteredDay:
         started = self._clock.now()
 
         def ensure_in_time() -> None:
@@ -131,7 +165,7 @@ class Metering:
             until=day_bounds(day)[1] if is_final else min(now - MARGIN, day_bounds(day)[1]),
             ensure_in_time=ensure_in_time,
         )
-        await meter.run(is_final=is_final)
+        return await meter.run(is_final=is_final)
 
     async def _see_all(self, clusters: Sequence[Cluster], now: datetime) -> None:
         """Record the nodes of all clusters, each unless they are those that were seen last today."""

@@ -19,6 +19,7 @@ from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.fleet_states import FleetStates
 from shared.domain.instances import InstanceId, namespace_name
 from shared.domain.lifecycle import TenantState
+from shared.domain.plans import Plans
 from shared.domain.reconciliation import (
     MAX_REPAIRS,
     ClusterContents,
@@ -35,6 +36,8 @@ from shared.domain.tenants import Tenant
 from shared.errors import BerthError, NotFound
 from shared.events import log_event
 from shared.settings import ReconciliationSettings
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Reconciliation:
         admission: Admission,
         lost_instances: LostInstances,
         instance_repair: InstanceRepair,
+        plans: Plans,
         clock: Clock,
         settings: ReconciliationSettings,
     ) -> None:
@@ -69,6 +73,7 @@ class Reconciliation:
         self._admission = admission
         self._lost_instances = lost_instances
         self._instance_repair = instance_repair
+        self._plans = plans
         self._clock = clock
         self._settings = settings
 
@@ -105,6 +110,9 @@ class Reconciliation:
             confirmed, others = await self._confirm(compare(each, tenants, forgotten, now))
             found += confirmed
             not_known += others
+        kinds = Counter(each.kind for each in found)
+        for kind in FindingKind:
+            record(metrics.FINDINGS, kinds[kind], kind=kind)
         count = len(found) + len(not_known)
         if count > MAX_RECORDED:
             log_event(logger, "not all findings recorded", level=logging.ERROR, count=count)
@@ -140,14 +148,24 @@ class Reconciliation:
         """Return the tenants that have an instance, and how many of all there are in each state."""
         found: dict[InstanceId, Tenant] = {}
         counts: Counter[tuple[ClusterName, TenantState]] = Counter()
+        of_plans: Counter[tuple[TenantState, str]] = Counter()
         token = ""
         while True:
             page = await self._tenants.list(TenantFilter(), limit=PAGE, token=token)
             found |= {tenant.instance: tenant for tenant in page.items if tenant.instance}
             counts.update((tenant.cluster, tenant.state) for tenant in page.items)
+            of_plans.update((tenant.state, tenant.plan) for tenant in page.items)
             token = page.next_token
             if not token:
+                self._record_tenants(of_plans)
                 return found, FleetStates.of(counts, now)
+
+    def _record_tenants(self, counts: Mapping[tuple[TenantState, str], int]) -> None:
+        # Those of which there are none, too: else a chart never comes down again.
+        found = {(state, plan): 0 for state in TenantState for plan in self._plans} | {**counts}
+        for (state, plan), count in sorted(found.items()):
+            if state is not TenantState.DELETED:
+                record(metrics.TENANTS, count, state=state, plan=plan)
 
     async def _confirm(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Finding]]:
         """Return those that are confirmed, and those of which that is not known, or that are too many."""

@@ -1,6 +1,7 @@
 """Recovery: restarts operations whose orchestration is lost or stuck, so that none stays open for ever."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -10,11 +11,15 @@ from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.instances import InstanceId
+from shared.domain.lifecycle import OperationKind
 from shared.domain.operations import OperationId, age
 from shared.domain.placement import Reservation
 from shared.errors import BerthError
 from shared.events import log_event
 from shared.settings import RecoverySettings
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
+from shared.telemetry.recorder import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +55,10 @@ class Recovery:
         now = self._clock.now()
         silent = [each for each in open_operations if each.heartbeat_age(now) >= self._settings.restart_after]
         pending = await self._pending() if silent else dict[tuple[OperationId, InstanceId], Reservation]()
+        waiting = {key for key, each in pending.items() if each.state.is_waiting}
+        stuck = [each for each in silent if each.heartbeat_age(now) >= self._settings.stuck_after]
+        _record(metrics.OPEN_OPERATIONS, open_operations)
+        _record(metrics.STUCK_OPERATIONS, [each for each in stuck if (each.operation_id, each.instance) not in waiting])
         restarted = 0
         for each in silent:
             try:
@@ -84,6 +93,7 @@ class Recovery:
             return False
         if operation.restarts >= self._settings.max_restarts:
             self._log("orchestration not restarted: it needs an operator", silent, level=logging.ERROR)
+            record(metrics.RECOVERY_EXHAUSTED, kind=silent.kind)
             return False
         self._log("orchestration stuck" if is_running else "orchestration lost", silent)
         if is_running:
@@ -93,6 +103,7 @@ class Recovery:
         again = replace(operation, restarts=operation.restarts + 1, heartbeat_at=now)
         await workflows.start(again)
         await self._tenants.save(stored.with_value(replace(stored.value, operation=again)))
+        record(metrics.RECOVERY_RESTARTS, kind=silent.kind)
         return True
 
     def _log(self, event: str, silent: OpenOperation, level: int = logging.WARNING, **fields: str) -> None:
@@ -106,3 +117,9 @@ class Recovery:
             heartbeat_age=silent.heartbeat_age(self._clock.now()),
             **fields,
         )
+
+
+def _record(metric: Metric, operations: Sequence[OpenOperation]) -> None:
+    counts = Counter(each.kind for each in operations)
+    for kind in OperationKind:  # those without any, too: else a chart never comes down again
+        record(metric, counts[kind], kind=kind)

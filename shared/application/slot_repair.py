@@ -1,6 +1,7 @@
 """Slot repair: the safety net of admission, for whatever a worker left half done when it stopped."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,11 +13,14 @@ from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import OpenOperation, TenantRepository
 from shared.application.ports.workflows import Workflows
 from shared.domain.clusters import Cluster
-from shared.domain.lifecycle import TenantState
+from shared.domain.lifecycle import OperationKind, TenantState
 from shared.domain.operations import OperationId, age, slug_of
 from shared.domain.placement import Reservation, ReservationState
 from shared.errors import BerthError, NotFound
 from shared.events import log_event
+from shared.settings import ProvisioningSettings
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +38,14 @@ class SlotRepair:
         reservations: ReservationRepository,
         admission: Admission,
         clock: Clock,
+        settings: ProvisioningSettings,
     ) -> None:
         self._tenants = tenants
         self._clusters = clusters
         self._reservations = reservations
         self._admission = admission
         self._clock = clock
+        self._settings = settings
 
     async def run(self, open_operations: Sequence[OpenOperation], workflows: Workflows) -> None:
         """Release what nobody needs any more, move away what waits for a dead cluster, and start who can start.
@@ -56,7 +62,9 @@ class SlotRepair:
     async def _repair(
         self, cluster: Cluster, open_by_id: Mapping[OperationId, OpenOperation], workflows: Workflows
     ) -> None:
-        for reservation in await self._reservations.pending(cluster.name):
+        pending = await self._reservations.pending(cluster.name)
+        self._record(cluster, pending)
+        for reservation in pending:
             known = open_by_id.get(reservation.operation_id)
             in_use = known is not None and known.instance == reservation.instance and known.cluster == cluster.name
             try:
@@ -67,6 +75,14 @@ class SlotRepair:
             except BerthError as error:  # continue with the others
                 self._log("reservation not repaired", cluster, reservation, cause=str(error))
         await self._admission.start_next(cluster.name, workflows, fresh=True)
+
+    def _record(self, cluster: Cluster, pending: Sequence[Reservation]) -> None:
+        counts = Counter(each.state for each in pending)
+        waiting, waking = counts[ReservationState.WAITING], counts[ReservationState.WAKING]
+        record(metrics.QUEUE_LENGTH, waiting, cluster=cluster.name, kind=OperationKind.PROVISION)
+        record(metrics.QUEUE_LENGTH, waking, cluster=cluster.name, kind=OperationKind.WAKE)
+        record(metrics.SLOTS_USED, counts[ReservationState.STARTING], cluster=cluster.name)
+        record(metrics.SLOTS_LIMIT, self._settings.max_concurrent, cluster=cluster.name)
 
     async def _release(self, cluster: Cluster, reservation: Reservation, workflows: Workflows) -> None:
         """Release a reservation, or its slot only if its tenant is active by now, or its share if that sleeps."""

@@ -62,12 +62,27 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Reason(StrEnum):
+    """The class of the reason of a decision."""
+
+    OPERATION = "operation"
+    STATE = "state"
+    EXEMPT = "exempt"
+    KEEP_AWAKE = "keep-awake"
+    NOT_DUE = "not-due"
+    SIGNALS = "signals"
+    IDLE = "idle"
+    NO_PLAN = "no-plan"
+    UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What is to happen to a tenant, why, and the numbers that decided it.
 
     Attributes:
         outcome: What is to happen.
+        why: The class of the reason.
         reason: Why, in words for a person.
         last_activity_at: The last activity that any source saw, or None.
         seen_by: The source that saw it.
@@ -77,6 +92,7 @@ class Decision:
     """
 
     outcome: Outcome
+    why: Reason
     reason: str
     last_activity_at: datetime | None = None
     seen_by: str = ""
@@ -100,9 +116,9 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
     """
     if tenant.operation.is_open:
         reason = f"operation {tenant.operation.id} ({tenant.operation.kind}) is running"
-        return Decision(outcome=Outcome.KEEP, reason=reason, next_due=now + RECHECK)
+        return Decision(outcome=Outcome.KEEP, why=Reason.OPERATION, reason=reason, next_due=now + RECHECK)
     if tenant.state is not TenantState.ACTIVE:
-        return Decision(outcome=Outcome.KEEP, reason=f"it is {tenant.state}")
+        return Decision(outcome=Outcome.KEEP, why=Reason.STATE, reason=f"it is {tenant.state}")
     began = tenant.active_since or tenant.changed_at
     last_activity_at, seen_by = _last_activity(signals, now)
     due_at = began + timedelta(days=policy.never_active_days)
@@ -118,9 +134,10 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
     if policy.keep_awake_until is not None:
         due_at = max(due_at, policy.keep_awake_until)
 
-    def decision(outcome: Outcome, reason: str, next_due: datetime | None) -> Decision:
+    def decision(outcome: Outcome, why: Reason, reason: str, next_due: datetime | None) -> Decision:
         return Decision(
             outcome=outcome,
+            why=why,
             reason=reason,
             last_activity_at=last_activity_at,
             seen_by=seen_by,
@@ -130,14 +147,15 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
         )
 
     if policy.exempt:
-        return decision(Outcome.KEEP, "its policy exempts it", None)
+        return decision(Outcome.KEEP, Reason.EXEMPT, "its policy exempts it", None)
     if policy.keep_awake_until is not None and policy.keep_awake_until > now:
-        return decision(Outcome.KEEP, f"it is to stay awake until {_moment(policy.keep_awake_until)}", due_at)
+        reason = f"it is to stay awake until {_moment(policy.keep_awake_until)}"
+        return decision(Outcome.KEEP, Reason.KEEP_AWAKE, reason, due_at)
     found = _found(began, last_activity_at, seen_by, now)
     if _was_visited(tenant) and (last_activity_at is None or last_activity_at < tenant.state_since):
         found = f"{found}, a visitor woke it {_days(tenant.state_since, now)} ago (which counts for {VISITED_DAYS} day)"
     if due_at > now:
-        return decision(Outcome.KEEP, f"{found}; it may sleep from {_moment(due_at)} on", due_at)
+        return decision(Outcome.KEEP, Reason.NOT_DUE, f"{found}; it may sleep from {_moment(due_at)} on", due_at)
     # One of which no activity is known may have had some before its sources began to watch: then both times count.
     days = policy.idle_days if last_activity_at else max(policy.idle_days, policy.never_active_days)
     start = max(now - timedelta(days=days), began) - MARGIN
@@ -145,9 +163,9 @@ def decide(tenant: Tenant, signals: Sequence[Signal], policy: DormancyPolicy, no
     if doubts:
         covered_at = [each.watched.since + (now - start) for each in signals if each.required and each.watched]
         next_due = max([now + RECHECK, *covered_at])
-        return decision(Outcome.UNKNOWN, f"{found}, but {'; '.join(doubts)}", next_due)
+        return decision(Outcome.UNKNOWN, Reason.SIGNALS, f"{found}, but {'; '.join(doubts)}", next_due)
     allowed = policy.idle_days if last_activity_at else policy.never_active_days
-    return decision(Outcome.HIBERNATE, f"{found}, and {allowed} days are allowed", due_at)
+    return decision(Outcome.HIBERNATE, Reason.IDLE, f"{found}, and {allowed} days are allowed", due_at)
 
 
 def _was_visited(tenant: Tenant) -> bool:

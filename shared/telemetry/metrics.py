@@ -61,12 +61,18 @@ QUEUE_WAIT = _histogram(
 # Every minute, by the timer `recover`
 OPEN_OPERATIONS = _gauge("berth.operations.open", "{operation}", "Operations that have not ended.", "kind")
 STUCK_OPERATIONS = _gauge(
-    "berth.operations.stuck", "{operation}", "Open operations without a heartbeat for `BERTH_RECOVERY_STUCK_AFTER`.",
+    "berth.operations.stuck", "{operation}",
+    "Open operations without a heartbeat for `BERTH_RECOVERY_STUCK_AFTER`, which do not wait for a slot.",
     "kind",
 )  # fmt: skip
-QUEUE_LENGTH = _gauge("berth.queue.length", "{operation}", "Operations that wait for a slot.", "cluster", "kind")
+QUEUE_LENGTH = _gauge(
+    "berth.queue.length", "{operation}", "Operations that wait for a slot: `provision` and `wake` have a queue each.",
+    "cluster", "kind",
+)  # fmt: skip
 SLOTS_USED = _gauge("berth.slots.used", "{slot}", "Slots in use: operations that start a tenant.", "cluster")
-SLOTS_LIMIT = _gauge("berth.slots.limit", "{slot}", "Slots that there are.", "cluster")
+SLOTS_LIMIT = _gauge(
+    "berth.slots.limit", "{slot}", "Slots that there are, by `BERTH_PROVISIONING_MAX_CONCURRENT`.", "cluster"
+)
 BREAKER_OPEN = _gauge("berth.breaker.open", "1", "1 while a cluster's breaker is open, else 0.", "cluster")
 RECOVERY_RESTARTS = _counter(
     "berth.recovery.restarts", "{operation}", "Operations whose orchestration was lost or stuck, and was restarted.",
@@ -78,22 +84,41 @@ RECOVERY_EXHAUSTED = _counter(
 )  # fmt: skip
 
 # Every 5 minutes, by the timer `poll_activity`
-SIGNAL_AGE = _gauge("berth.signal.age", "s", "How long ago a source of activity was last heard.", "source")
+SIGNAL_AGE = _gauge(
+    "berth.signal.age", "s",
+    "How long ago a source that watches for activity was last heard, of the cluster where that is longest ago.",
+    "source",
+)  # fmt: skip
 
 # Every hour, by the timers `reconcile` and `meter_costs`
-TENANTS = _gauge("berth.tenants", "{tenant}", "Tenants.", "state", "plan")
-FINDINGS = _gauge("berth.findings", "{finding}", "Differences between clusters and records.", "kind")
-AWAKE_HOURS = _gauge("berth.awake.hours", "h", "Hours of tenants that were awake, of the day so far.", "plan")
-COST = _gauge("berth.cost", "USD", "What the fleet cost, of the day so far.", "component")
-RUN_RATE = _gauge("berth.run_rate", "USD/mo", "What the fleet would cost in 730 hours, at the rates of this hour.")
-SAVINGS = _gauge("berth.savings", "USD", "What sleep saved, of the day so far.")
-LEDGER_LAG = _gauge("berth.ledger.lag", "s", "How far the cost ledger is behind.")
-BUDGET_PASSED = _counter("berth.budget.passed", "{tenant}", "Tenants that passed their plan's budget.", "plan")
+TENANTS = _gauge("berth.tenants", "{tenant}", "Tenants that are not deleted.", "state", "plan")
+FINDINGS = _gauge(
+    "berth.findings", "{finding}", "Differences that the last comparison of clusters and records has found.", "kind"
+)
+AWAKE_HOURS = _gauge("berth.awake.hours", "h", "Hours awake of all tenants together, of the day so far.", "plan")
+COST = _gauge("berth.cost", "USD", "What the fleet has cost, of the day so far in UTC.", "component")
+RUN_RATE = _gauge("berth.run_rate", "USD/mo", "What the fleet would cost in 730 hours like those of the day so far.")
+SAVINGS = _gauge("berth.savings", "USD", "What tenants would have cost more had they been awake, of the day so far.")
+LEDGER_LAG = _gauge(
+    "berth.ledger.lag", "s", "How long ago the moment was up to which costs are computed, after each run of metering."
+)
+BUDGET_PASSED = _counter(
+    "berth.budget.passed",
+    "{tenant}",
+    "Tenants that passed their plan's budget of a month, once the day is final.",
+    "plan",
+)
 
 # As it happens
-SWEEPS = _counter("berth.sweeps", "{sweep}", "Sweeps that ended, or were refused.", "state")
+SWEEPS = _counter(
+    "berth.sweeps", "{sweep}", "Sweeps that are done, refused or stopped. Dry runs do not count.", "state"
+)
 SWEEP_DECISIONS = _counter(
-    "berth.sweep.decisions", "{tenant}", "Decisions of sweeps about a tenant.", "action", "reason"
+    "berth.sweep.decisions",
+    "{tenant}",
+    "Decisions of sweeps about a tenant. Dry runs do not count.",
+    "outcome",
+    "reason",
 )
 CALL_DURATION = _histogram(
     "berth.dependency.duration", "s", "A call of another service with its retries.", "dependency", "outcome"
@@ -105,6 +130,10 @@ THROTTLES = _counter(
     "berth.dependency.throttles", "{response}", "Responses that asked to wait (Retry-After).", "dependency"
 )
 TIMER_RUNS = _counter(
-    "berth.timer.runs", "{run}", "Parts of timers that ran, were held up or broke off.", "part", "outcome"
+    "berth.timer.runs",
+    "{run}",
+    "Parts of timers: `done`, `held-up` until the next time, or `broke-off`.",
+    "part",
+    "outcome",
 )
-ROWS_SKIPPED = _counter("berth.rows.skipped", "{row}", "Rows that could not be read.", "table")
+ROWS_SKIPPED = _counter("berth.rows.skipped", "{row}", "Times that a list left out a row that cannot be read.", "table")

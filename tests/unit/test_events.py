@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from shared.events import log_context, log_event
+from shared.events import log_context, log_event, log_exception
 
 logger = logging.getLogger("test")
 
@@ -18,6 +18,20 @@ def test_a_line_has_the_context_and_its_fields(caplog: pytest.LogCaptureFixture)
         "reserved tenant=acme operation=acme.1 cluster=weu-1 weight=2 pause=1234.5",
         "outside count=0",
     ]
+
+
+def test_only_an_exception_has_a_stack_trace(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("odd")
+    except ValueError as error:
+        log_event(logger, "expected", level=logging.WARNING, cause=str(error))
+        with log_context(tenant="acme"):
+            log_exception(logger, "unexpected", route="tenants")
+    expected, unexpected = caplog.records
+    assert expected.exc_info is None
+    assert unexpected.message == "unexpected tenant=acme route=tenants"
+    assert unexpected.exc_info is not None
+    assert unexpected.exc_info[0] is ValueError
 
 
 @pytest.mark.parametrize("text", ["", "two words", 'a "quote"', "a=b", "line\nbreak", "\x85", "\u2028", "\u202e"])

@@ -6,22 +6,20 @@ unreadable: lists skip it, log an error and count it; a read of just that row fa
 """
 
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 
 from shared.adapters.tables.storage import Row
 from shared.application.ports.stored import Page
 from shared.errors import Transient
 from shared.events import log_event
+from shared.telemetry import metrics
+from shared.telemetry.metrics import record
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 4
 RETRY_AFTER = 30.0  # seconds: a rollout takes minutes
 _COLUMN = "schema_version"
-
-skipped_rows: Counter[str] = Counter()
-"""How many unreadable rows this worker has skipped, by table."""
 
 
 class UnreadableRow(Transient):
@@ -60,7 +58,7 @@ def read_or_skip[T](table: str, row: Row, parse: Callable[[Row], T]) -> T | None
     try:
         return read_row(table, row, parse)
     except UnreadableRow as error:
-        skipped_rows[table] += 1
+        record(metrics.ROWS_SKIPPED, table=table)
         log_event(logger, "row skipped", level=logging.ERROR, table=table, row=row["RowKey"], cause=str(error))
         return None
 

@@ -63,6 +63,7 @@ def start_telemetry(settings: TelemetrySettings) -> bool:
         instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTATIONS},
     )
     for handler in set(first.handlers) - before:
+        handler.setLevel(logging.INFO)
         handler.addFilter(is_not_exported_yet)
         for logger in others:
             logger.addHandler(handler)

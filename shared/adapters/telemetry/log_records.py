@@ -30,6 +30,7 @@ class EventRecords(LogRecordProcessor):
         record = log_record.log_record
         attributes: dict[str, Any] = dict(record.attributes or {})
         event, fields = attributes.pop("event", None), attributes.pop("fields", None)
+        attributes.pop("on_span", None)
         if event is not None:
             record.body = event
             attributes |= cast("Mapping[str, Any]", fields or {})

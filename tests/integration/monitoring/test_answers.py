@@ -143,9 +143,9 @@ def test_a_refused_sweep_says_why() -> None:
 
 def test_decisions_of_sweeps_add_up() -> None:
     rows = [
-        metric(metrics.SWEEP_DECISIONS, ago(hours=each), 5.0, action="hibernated", reason="dormant") for each in (1, 2)
+        metric(metrics.SWEEP_DECISIONS, ago(hours=each), 5.0, outcome="hibernate", reason="idle") for each in (1, 2)
     ]
-    assert columns(ask("sweep-decisions", *rows), "action", "reason", "tenants") == [("hibernated", "dormant", 10.0)]
+    assert columns(ask("sweep-decisions", *rows), "outcome", "reason", "tenants") == [("hibernate", "idle", 10.0)]
 
 
 def test_who_came_back_within_the_hour() -> None:

@@ -154,7 +154,7 @@ async def test_an_exception_is_500_without_its_text(
     assert (response.status_code, found["detail"], found["type"]) == (500, INTERNAL, Kind.INTERNAL.type)
     assert b"inside" not in response.get_body()
     (record,) = caplog.records
-    assert (record.levelname, record.message) == ("ERROR", "GET /api/tenants/acme")
+    assert (record.levelname, record.message) == ("ERROR", "request broke off method=GET route=tenants/{slug}")
     assert "Traceback" in caplog.text
     assert "a detail of the inside" in caplog.text
     assert "secret-key" not in caplog.text
