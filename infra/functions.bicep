@@ -206,12 +206,15 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
     }
   }
 
-  resource passwords 'basicPublishingCredentialsPolicies' = [
-    for each in ['ftp', 'scm']: {
-      name: each
-      properties: { allow: false }
-    }
-  ]
+  resource ftpPasswords 'basicPublishingCredentialsPolicies' = {
+    name: 'ftp'
+    properties: { allow: false }
+  }
+
+  resource scmPasswords 'basicPublishingCredentialsPolicies' = {
+    name: 'scm'
+    properties: { allow: false }
+  }
 }
 
 // App Service checks who signs in, and takes the header in which it says so from nobody else. Whether a request needs

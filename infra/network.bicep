@@ -62,6 +62,8 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
         properties: {
           addressPrefix: '10.30.0.0/20'
           networkSecurityGroup: { id: rules.id }
+          // For the class berth-files. Its driver would add this, and the next deployment take it away.
+          serviceEndpoints: [{ service: 'Microsoft.Storage' }]
         }
       }
     ]
