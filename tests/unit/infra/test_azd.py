@@ -96,6 +96,11 @@ def test_an_entry_has_what_a_cluster_needs(path: Path) -> None:
     assert list(entry) == declared
     assert entry["name"] == path.stem
     assert re.fullmatch(r"[a-z][a-z0-9-]{0,18}[a-z0-9]", entry["name"])
+    assert entry["tier"] in ("Free", "Standard")
+    major, minor = map(int, entry["kubernetesVersion"].split("."))
+    assert (major, minor) >= (1, 34)
+    assert entry["capacity"] >= 1
+    assert entry["system"]["count"] >= 1
     assert entry["system"]["size"] in load_assets().machines
     assert entry["tenants"]["size"] in load_assets().machines
     assert 1 <= entry["tenants"]["min"] <= entry["tenants"]["max"]  # the gateway and the waiting room run there
