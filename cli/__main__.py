@@ -19,6 +19,7 @@ from cli.demo.run import demo
 from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
+from cli.telemetry import run as telemetry
 from local.clock import ClockError
 from local.processes import StackError
 from local.signals import cancelled_on_signals, interrupt_on_signals
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(costs.run(options))
         case "latency":
             return _run(latency.run(options))
+        case "telemetry":
+            return _run(telemetry.run(options))
         case "report":
             return _run(report.run(options))
         case "test" if rest[:1] == ["faults"]:
@@ -187,6 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     latency.add_arguments(add("latency", "show how long operations took, with quantiles from the daily roll-ups"))
     report.add_arguments(
         add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
+    )
+    telemetry.add_arguments(
+        add("telemetry", "show the requests, traces, metrics or log records that the running stack has sent")
     )
     add("kubectl", "run kubectl on the running stack, as its administrator; `--tenant SLUG` first: in its namespace")
     add(

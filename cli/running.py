@@ -23,7 +23,7 @@ class TargetError(Exception):
 class Running:
     """How to reach a running stack. Only the user who started it may read the keys.
 
-    `clock` is the file of its clock, if that can be moved.
+    `clock` is the file of its clock, if that can be moved. `telemetry` is where its telemetry is.
     """
 
     url: str
@@ -34,6 +34,7 @@ class Running:
     parts: dict[str, int]
     workers: int
     clock: str
+    telemetry: str
     pid: int
     started: str
 
@@ -49,6 +50,7 @@ def announce(stack: Stack) -> None:
         parts=stack.processes.pids(),
         workers=stack.workers,
         clock=str(stack.clock.file) if stack.has_clock else "",
+        telemetry=stack.telemetry.url if stack.has_telemetry else "",
         pid=os.getpid(),
         started=start_time(os.getpid()),
     )

@@ -5,6 +5,7 @@ import gzip
 import json
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,14 +58,17 @@ async def demo(tenants: int, page: Path | None, *, recording: Path | None, as_js
             report.failures.append(str(error) or f"not finished after {TIMEOUT_SECONDS} s")
         if recording is not None:
             await asyncio.sleep(EXPORT_SECONDS)
-            lines = "".join(json.dumps(each) + "\n" for each in await stack.telemetry.envelopes()).encode()
-            recording.write_bytes(gzip.compress(lines))
+            _write(recording, await stack.telemetry.envelopes())
         console.print("\nstopping the stack …")
     seconds = time.monotonic() - began
     if as_json:
         print(json.dumps(report.as_json(tenants, seconds=seconds), indent=2))
     report.print_end(console, seconds)
     return 1 if report.failures else 0
+
+
+def _write(recording: Path, envelopes: Iterable[Json]) -> None:
+    recording.write_bytes(gzip.compress("".join(json.dumps(each) + "\n" for each in envelopes).encode()))
 
 
 async def _run(

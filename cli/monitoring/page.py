@@ -44,7 +44,7 @@ def _rules(rules: Iterable[Rule]) -> str:
         [
             "| rule | what | severity | every | window | threshold | a month |\n|---|---|---|---|---|---|---|\n",
             *rows,
-            f"\nTogether {monthly_price(rules)} {currency} a month at the list prices of {PRICES_OF} in shared/prices.yaml"
-            f" ({sources}).\n",
+            f"\nTogether {monthly_price(rules)} {currency} a month, at the list prices of {PRICES_OF} in"
+            f" shared/prices.yaml ({sources}).\n",
         ]
     )

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from local.telemetry.faults import Fault, Faults
 from local.telemetry.schema import fault as fault_of
 from local.telemetry.schema import fields
-from local.telemetry.store import Store
+from local.telemetry.store import KEEP, Store
 
 MAX_BYTES = 32 * 1024 * 1024
 STATISTICS_KEY = "00000000-0000-0000-0000-0000000000ff"
@@ -76,7 +76,7 @@ def web_app(key: str, store: Store) -> Starlette:
             kind=asked.get("type", ""),
             trace=asked.get("trace", ""),
             after=int(asked.get("after", 0)),
-            limit=int(asked.get("limit", 10_000)),
+            limit=int(asked.get("limit", KEEP)),
         )
         return JSONResponse({"last": last, "items": items})
 

@@ -56,13 +56,11 @@ class Telemetry:
 
 
 async def start_telemetry(
-    processes: Processes, ports: Ports, environment: Mapping[str, str] | None = None, *, record: Path | None = None
+    processes: Processes, ports: Ports, environment: Mapping[str, str] | None = None
 ) -> Telemetry:
     """Start a stand-in; raises StackError."""
     telemetry = Telemetry(ports.take(), str(uuid4()))
     command = [executable, "-m", "local.telemetry", "--port", str(telemetry.port), "--key", telemetry.key]
-    if record is not None:
-        command += ["--record", str(record)]
     environment = {"PYTHONPATH": str(_ROOT), **(environment or {})}
     await processes.start("telemetry", command, ready=lambda: listens(telemetry.port), environment=environment)
     return telemetry

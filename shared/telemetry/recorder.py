@@ -67,7 +67,7 @@ class Recorder(Protocol):
         Args:
             name: What is done, the same each time.
             attributes: What it is done to.
-            is_call: Whether another service does it.
+            is_call: Whether another service does it, which the attribute `dependency` names.
             trace: Where it belongs, as `trace` returns it, if that may differ from what runs now; else empty.
         """
         ...

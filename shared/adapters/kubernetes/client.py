@@ -272,8 +272,10 @@ class KubernetesClient:
 
 def verb_and_resource(method: str, path: str, media_type: str) -> tuple[str, str]:
     """Return the Kubernetes verb of a request and the resource in its path, or the first part of any other path."""
-    parts = path.strip("/").split("/")
-    parts = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else [parts[0]]
+    root, *parts = path.partition("?")[0].strip("/").split("/")
+    if root not in ("api", "apis"):
+        return method.lower(), root
+    parts = parts[1 if root == "api" else 2 :]
     if parts[0] == "namespaces" and len(parts) > 2:
         parts = parts[2:]
     resource = "/".join([parts[0], *parts[2:]])  # with a subresource, without the object's name

@@ -36,8 +36,12 @@ def start_telemetry(settings: TelemetrySettings) -> bool:
         raise SettingsError(f"remove the app setting {OTHER_OWNER}: berth itself sends to Application Insights")
     if os.environ.get(CONTEXT, "").lower() not in _TRUE:
         raise SettingsError(f"set the app setting {CONTEXT} to true: without it, nothing belongs to its request")
-    # Statistics of the library about itself, for its makers.
+    os.environ.setdefault("OTEL_SERVICE_NAME", os.environ.get("WEBSITE_SITE_NAME", "berth"))
+    # Without this, the distro asks a virtual machine's metadata service, which a function app does not have.
+    os.environ.setdefault("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "azure_functions")
+    # The library's statistics about itself for its makers, and its requests for settings that they may change.
     os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
     os.environ.setdefault("APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED", "true")
 
     from azure.monitor import opentelemetry as distro

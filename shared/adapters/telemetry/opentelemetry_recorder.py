@@ -54,11 +54,13 @@ class OpenTelemetryRecorder:
             # What delivered this work belongs to another trace, such as that of the timer which restarted it.
             parent = traces.set_span_in_context(NonRecordingSpan(given))
             links = [Link(running)] if running.is_valid else None
+        # Of all kinds of calls, the exporter takes only a database's type and target as they are.
+        kind = {"db.system.name": attributes["dependency"]} if is_call else {}
         with self._tracer.start_as_current_span(
             name,
             parent,
             kind=SpanKind.CLIENT if is_call else SpanKind.INTERNAL,
-            attributes=attributes,
+            attributes={**attributes, **kind},
             links=links,
             record_exception=False,  # its message may hold anything
             set_status_on_exception=False,

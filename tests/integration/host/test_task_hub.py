@@ -160,6 +160,22 @@ async def test_what_a_late_host_scheduled_runs_too(hub: Hub) -> None:
     await hub.decide(item, complete())
 
 
+async def test_the_starters_trace_reaches_whoever_gets_the_work(hub: Hub) -> None:
+    trace = pb.TraceContext(traceParent=f"00-{token_hex(16)}-{token_hex(8)}-01")
+    await hub.stub.StartInstance(pb.CreateInstanceRequest(instanceId="any", name="any", parentTraceContext=trace))
+    dead = hub.work()
+    lost = await dead.read()
+    dead.cancel()
+    stream = hub.work()
+    again = await stream.read()
+    for turn in (lost, again):
+        [started] = [each for each in turn.orchestratorRequest.newEvents if each.HasField("executionStarted")]
+        assert started.executionStarted.parentTraceContext == trace
+    await hub.decide(again)
+    await hub.decide(lost, schedule())  # which is in nobody's history
+    assert (await stream.read()).activityRequest.parentTraceContext == trace
+
+
 async def test_work_of_a_lost_host_comes_back_late(patient_hub: Hub) -> None:
     hub = patient_hub
     await hub.start()

@@ -58,7 +58,7 @@ class Moved:
 @pytest.fixture(scope="module")
 async def moved() -> AsyncIterator[Moved]:
     async with (
-        Stack(clock=True, options=Options(ready_seconds=0.3, slow_seconds=SLOW_SECONDS)) as stack,
+        Stack(clock=True, telemetry=True, options=Options(ready_seconds=0.3, slow_seconds=SLOW_SECONDS)) as stack,
         Api(stack.api_url, stack.function_key) as api,
         Api(stack.api_url, stack.master_key) as operators,
     ):
@@ -74,6 +74,29 @@ async def test_app_and_tables_have_the_same_time(moved: Moved) -> None:
     written_at = max(each for row in rows if (each := row.metadata["timestamp"]) is not None)
     for moment in (written_at, *(datetime.fromisoformat(operation[name]) for name in ("created_at", "finished_at"))):
         assert now - timedelta(minutes=1) < moment <= now
+
+
+async def test_the_operations_trace_is_exported_at_the_moved_time(moved: Moved) -> None:
+    moved.stack.clock.move(WEEK)
+    operation = await moved.ended(await moved.sign_up())
+    instance = "durabletask.task.instance_id"
+
+    async def runs() -> list[Json]:
+        """The envelopes of the operation's orchestration and of its activities as they ran."""
+        sent = await moved.stack.telemetry.envelopes(type="RequestData")
+        return [each for each in sent if each["data"]["baseData"]["properties"].get(instance) == operation["id"]]
+
+    async def ended() -> bool:
+        return any(each["data"]["baseData"]["name"].startswith("orchestration:") for each in await runs())
+
+    await until(ended)
+    found = await runs()
+    [trace] = {each["tags"]["ai.operation.id"] for each in found}
+    sent = await moved.stack.telemetry.envelopes(type="RequestData", trace=trace)
+    assert sent[0]["data"]["baseData"]["name"] == "POST api/tenants"
+    created = datetime.fromisoformat(operation["created_at"])
+    for each in found:
+        assert abs(datetime.fromisoformat(each["time"]) - created) < timedelta(minutes=1)
 
 
 async def test_an_operation_goes_on_over_a_jump(moved: Moved) -> None:

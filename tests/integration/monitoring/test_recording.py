@@ -15,7 +15,7 @@ from tests.support.kusto.envelopes import Row, recorded_envelopes, to_rows
 QUERIES = read_queries()
 ROWS = to_rows(recorded_envelopes())
 END = max(datetime.fromisoformat(row["TimeGenerated"]) for rows in ROWS.values() for row in rows)
-NOW = END.replace(tzinfo=None) + timedelta(minutes=1)
+NOW = END + timedelta(minutes=1)
 BY_LIBRARIES = {"logger_name", "on_span", "code.file.path", "code.function.name", "code.line.number"}
 OPERATIONS = [each["Properties"] for each in ROWS["AppDependencies"] if each["Name"] == "operation"]
 WOKEN = next(each for each in OPERATIONS if each["kind"] == "wake")
@@ -93,7 +93,7 @@ def test_the_sweep_of_the_demo(workspace: Workspace) -> None:
     done = [each for each in ask(workspace, "sweeps") if each["what"] == "sweep done"]
     assert [(each["hibernated"], each["reason"]) for each in done] == [(2, "")]
     (counted,) = (each["TimeGenerated"] for each in ROWS["AppMetrics"] if each["Name"] == SWEEPS.name)
-    ended = datetime.fromisoformat(counted).replace(tzinfo=None)
+    ended = datetime.fromisoformat(counted)
     for hours, rows in ((25, 0), (27, 1)):
         at = ended + timedelta(hours=hours)
         assert len(ask(workspace, "alert-sweep-missing", {"period": "26h"}, at)) == rows

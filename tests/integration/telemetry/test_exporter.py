@@ -1,4 +1,4 @@
-"""The real exporter against the stand-in: what it sends, what it sends again, and what it gives up."""
+"""The real exporter against the stand-in: what it sends, what it sends again, and what it drops."""
 
 import asyncio
 import gzip

@@ -14,10 +14,9 @@ from shared.telemetry.spans import CONTEXT, TYPES
 
 ROOT = Path(__file__).parents[3]
 METRICS: Mapping[str, frozenset[str]] = {each.name: frozenset(each.dimensions) for each in all_metrics()}
+# A span that failed has the attribute `error`, whatever its type.
 SPANS: Mapping[str, frozenset[str]] = {
-    each.name: frozenset({*each.attributes, *CONTEXT, "error"})
-    for each in TYPES
-    if each.name  # one that failed has it
+    each.name: frozenset({*each.attributes, *CONTEXT, "error"}) for each in TYPES if each.name
 }
 OTHER_SPANS = frozenset(key for each in TYPES if not each.name for key in each.attributes) | frozenset(CONTEXT)
 """The attributes of spans whose names are many: activities, and calls of other services."""
@@ -66,14 +65,11 @@ def _read(tree: ast.Module) -> _Module:
             case ast.keyword(arg=str(name)):
                 module.fields.add(name)
             case ast.Dict(keys=keys):
-                module.fields |= {key.value for key in keys if isinstance(key, ast.Constant) and _is_text(key)}
+                texts = (key.value for key in keys if isinstance(key, ast.Constant))
+                module.fields |= {text for text in texts if isinstance(text, str)}
             case _:
                 pass
     return module
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _logs(node: ast.AST) -> bool:

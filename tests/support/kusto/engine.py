@@ -1,7 +1,7 @@
 """Runs KQL on rows, by DuckDB, as if they were in a workspace."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb_kql
@@ -33,7 +33,7 @@ class Workspace:
     def run(self, query: str, *, now: datetime) -> list[Row]:
         """Return the rows that a query answers at a time."""
         answer = duckdb_kql.kql(self._connection, query, query_now=now)
-        return [dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()]
+        return [dict(zip(answer.columns, map(_aware, row), strict=True)) for row in answer.fetchall()]
 
     def _insert(self, table: str, row: Row) -> None:
         unknown = row.keys() - TABLES[table].keys()
@@ -41,6 +41,10 @@ class Workspace:
         names = ", ".join(f'"{name}"' for name in row)
         values = [_value(value) for value in row.values()]
         self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", values)
+
+
+def _aware(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 def _value(value: Any) -> Any:

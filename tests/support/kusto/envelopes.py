@@ -7,7 +7,7 @@ custom fields are in Properties, as texts.
 import gzip
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -46,13 +46,14 @@ def to_rows(envelopes: Iterable[Envelope]) -> Rows:
     for envelope in envelopes:
         data = envelope["data"]["baseData"]
         table, own = _own_columns(envelope["data"]["baseType"], data)
-        tags = envelope.get("tags") or {}
-        row = {
+        tags: Mapping[str, str] = envelope.get("tags") or {}
+        properties: Mapping[str, Any] = data.get("properties") or {}
+        row: Row = {
             "TimeGenerated": envelope["time"],
             "Type": table,
             "IKey": envelope.get("iKey"),
             "ItemCount": round(100 / (envelope.get("sampleRate") or 100)),
-            "Properties": {name: str(value) for name, value in (data.get("properties") or {}).items()},
+            "Properties": {name: str(value) for name, value in properties.items()},
             **{column: tags[tag] for tag, column in _TAGS.items() if tag in tags},
             **own,
         }

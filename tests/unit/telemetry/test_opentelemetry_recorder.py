@@ -57,7 +57,7 @@ def test_a_span_within_a_trace_is_a_part_of_it(recorded: Recorded) -> None:
     with (
         recorder.within(TRACE),
         recorder.span("outer", {"tenant": "acme"}, is_call=False, trace=""),
-        recorder.span("inner", {}, is_call=True, trace=TRACE) as inner,
+        recorder.span("inner", {"dependency": "tables"}, is_call=True, trace=TRACE) as inner,
     ):
         inner.fail("Transient")
         running = recorder.trace()
@@ -67,7 +67,11 @@ def test_a_span_within_a_trace_is_a_part_of_it(recorded: Recorded) -> None:
     assert traceparent(inner_span) == running
     assert inner_span.parent == outer.get_span_context()
     assert (outer.kind, inner_span.kind) == (SpanKind.INTERNAL, SpanKind.CLIENT)
-    assert dict(inner_span.attributes or {}) == {"error": "Transient"}
+    assert dict(inner_span.attributes or {}) == {
+        "dependency": "tables",
+        "db.system.name": "tables",
+        "error": "Transient",
+    }
     assert not inner_span.status.is_ok
     assert outer.status.is_ok
 
@@ -106,7 +110,7 @@ def test_an_event_needs_a_span_that_runs(recorded: Recorded) -> None:
     assert not recorded.recorder.event("retry", {})
     with recorded.recorder.within(TRACE):
         assert not recorded.recorder.event("retry", {})
-    with recorded.recorder.span("call", {}, is_call=True, trace=""):
+    with recorded.recorder.span("call", {"dependency": "tables"}, is_call=True, trace=""):
         assert recorded.recorder.event("retry", {"attempt": 1})
     assert [each.name for each in recorded.span("call").events] == ["retry"]
 
