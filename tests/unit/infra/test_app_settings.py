@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.settings import describe, load_settings
 from tests.support.bicep import INFRA, BicepFile, literal, properties, text
@@ -71,6 +72,13 @@ def test_telemetry_has_one_owner() -> None:
     assert re.search(r"Authorization=AAD", text(FUNCTIONS.one("var", "platform").node))
     assert "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY" not in PLATFORM
     assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in PLATFORM
+
+
+async def test_berth_signs_in_as_the_identity_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PLATFORM["AZURE_CLIENT_ID"] == "identityClientId"
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", PLATFORM["AZURE_TOKEN_CREDENTIALS"])
+    async with DefaultAzureCredential() as credential:
+        assert [type(each) for each in credential.credentials] == [ManagedIdentityCredential]
 
 
 def test_the_host_uses_the_identity_and_no_key() -> None:
