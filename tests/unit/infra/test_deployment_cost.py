@@ -35,3 +35,8 @@ def test_the_budget_is_enough_for_nothing_but_not_for_many() -> None:
     [budget] = re.findall(r"param monthlyBudget int = (\d+)", (INFRA / "main.bicep").read_text())
     none, some, _ = (sum(amount for _, amount in rows(fleet)) for fleet in FLEETS)
     assert none < int(budget) < some
+
+
+def test_the_readme_says_what_the_table_says() -> None:
+    none = sum((amount for _, amount in rows(FLEETS[0])), Decimal())
+    assert f"With no tenant it costs about ${round(none, -1):.0f} a month" in (INFRA.parent / "README.md").read_text()
