@@ -19,6 +19,8 @@ from shared.domain.assets import Sharing
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
 MIN_OPS_KEY = 32
+# App Service leaves the text of a reference in place of a secret that it cannot read. Anybody could guess that text.
+_REFERENCE = "@Microsoft.KeyVault("
 PROMETHEUS = "prometheus"  # the name of a source of activity
 
 
@@ -372,6 +374,11 @@ def load_settings() -> Settings:
         SettingsError: Something is missing, out of range, or has a name that no setting has.
     """
     wrong = [f"  {name}: there is no such setting" for name in _unknown(os.environ)]
+    wrong += [
+        f"  {name}: the Key Vault reference is not resolved; the portal says why, under the app's environment variables"
+        for name, value in os.environ.items()
+        if name.startswith(PREFIX) and value.startswith(_REFERENCE)
+    ]
     try:
         settings = Settings()
     except ValidationError as error:

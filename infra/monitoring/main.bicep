@@ -3,7 +3,10 @@
 @description('The Log Analytics workspace of Application Insights.')
 param workspaceId string
 
+@description('Region.')
 param location string = resourceGroup().location
+
+@description('Tags of everything.')
 param tags object = {}
 
 @description('Who is told: ids of action groups. Without any, alerts are only seen in the portal.')

@@ -3,7 +3,10 @@
 @description('The Log Analytics workspace of Application Insights.')
 param workspaceId string
 
+@description('Region.')
 param location string = resourceGroup().location
+
+@description('Tags of everything.')
 param tags object = {}
 
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {

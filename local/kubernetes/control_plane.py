@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 INFRA = HERE.parent.parent / "infra/kubernetes"
 ROLE = INFRA / "cluster-role.yaml"
 POLICY = INFRA / "admission-policy.yaml"
+BINDING = INFRA / "cluster-role-binding.yaml"
 PRIORITIES = INFRA / "priority-classes.yaml"
 ADMIN = "berth-admin"
 BERTH = "berth"  # the user to whom ROLE is bound, and whom POLICY confines
@@ -167,6 +168,11 @@ def admission_policy(user: str, owner: str) -> str:
     return POLICY.read_text(encoding="utf-8").replace("OBJECT-ID", user).replace("OWNER", owner)
 
 
+def role_binding(user: str) -> str:
+    """Return the binding of berth's role, with its user filled in."""
+    return BINDING.read_text(encoding="utf-8").replace("OBJECT-ID", user)
+
+
 async def _create_basics(plane: ControlPlane) -> None:
     """Create the nodes, the storage class, and what an operator applies: berth's role, its limits, the priorities."""
     capacity = {"cpu": "2000", "memory": "4000Gi", "ephemeral-storage": "4000Gi", "pods": str(PODS_PER_NODE)}
@@ -182,8 +188,8 @@ async def _create_basics(plane: ControlPlane) -> None:
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
     files = ["-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE), "-f", str(PRIORITIES), "-f", "-"]
-    await kubectl(plane, "apply", "--server-side", *files, stdin=admission_policy(BERTH, OWNER))
-    await kubectl(plane, "create", "clusterrolebinding", BERTH, "--clusterrole", "berth", "--user", BERTH)
+    filled_in = "---\n".join((role_binding(BERTH), admission_policy(BERTH, OWNER)))
+    await kubectl(plane, "apply", "--server-side", *files, stdin=filled_in)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
 
 

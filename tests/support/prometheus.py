@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from local.ports import Ports
@@ -36,18 +37,27 @@ async def prometheus(
     processes: Processes, ports: Ports, gateways: Mapping[str, str], *, scrape: str = "500ms"
 ) -> AsyncGenerator[PrometheusServer]:
     """Run a Prometheus that scrapes the metrics of gateways, by address, each with the name of its cluster."""
-    port = ports.take()
-    name = f"prometheus-{port}"
     targets = [
         {"targets": [urlsplit(url).netloc], "labels": {"cluster": cluster} if cluster else {}}
         for url, cluster in gateways.items()
     ]
     job = {"job_name": JOB, "honor_labels": True, "static_configs": targets}
-    config = processes.directory / f"{name}.yaml"
     intervals = {"scrape_interval": scrape, "scrape_timeout": scrape}
-    config.write_text(json.dumps({"global": intervals, "scrape_configs": [job]}))
+    async with run_prometheus(processes, ports, {"global": intervals, "scrape_configs": [job]}) as server:
+        yield server
+
+
+@asynccontextmanager
+async def run_prometheus(
+    processes: Processes, ports: Ports, config: Mapping[str, Any]
+) -> AsyncGenerator[PrometheusServer]:
+    """Run a Prometheus with a configuration."""
+    port = ports.take()
+    name = f"prometheus-{port}"
+    path = processes.directory / f"{name}.yaml"
+    path.write_text(json.dumps(config))
     command = [
-        *(os.environ["BERTH_PROMETHEUS"], f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"),
+        *(os.environ["BERTH_PROMETHEUS"], f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}"),
         *(f"--storage.tsdb.path={processes.directory / name}", "--log.level=warn"),
         "--scrape.discovery-reload-interval=100ms",  # else its first scrape is after 5 s
     ]

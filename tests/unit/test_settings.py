@@ -100,6 +100,12 @@ def test_a_section_alone_is_no_setting(environment: Load) -> None:
         environment({**GOOD, "BERTH_TABLES": "hello"})
 
 
+def test_a_reference_to_a_key_vault_is_no_secret(environment: Load) -> None:
+    reference = "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/y)"
+    with pytest.raises(SettingsError, match="BERTH_TENANTS_SECRET_SEED: the Key Vault reference is not resolved"):
+        environment({**GOOD, "BERTH_TENANTS_SECRET_SEED": reference})
+
+
 def test_a_secret_is_in_no_message(environment: Load) -> None:
     secret = "AccountKey=c2VjcmV0"
     settings = environment({**GOOD, "BERTH_TABLES_ENDPOINT": "", "BERTH_TABLES_CONNECTION": secret})

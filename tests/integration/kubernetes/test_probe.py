@@ -98,7 +98,7 @@ async def test_a_missing_storage_class_is_named(control_plane: ControlPlane, pro
     mark = ("annotate", "storageclass", "simulated", "--overwrite", "storageclass.kubernetes.io/is-default-class=")
     await kubectl(control_plane, *mark[:-1], mark[-1] + "false")
     try:
-        found = await probe_as(BERTH)
+        found = await probe_as(BERTH, storage_class="")
     finally:
         await kubectl(control_plane, *mark[:-1], mark[-1] + "true")
     assert found.missing == ("none of its storage classes is the default: mark one, or name one in shared/plans.yaml",)

@@ -119,9 +119,9 @@ def test_a_plan_that_is_gone_is_no_room() -> None:
 
 
 def test_the_plan_names_the_storage_class() -> None:
-    assert "storageClassName" not in rendered()["PersistentVolumeClaim", "data"]["spec"]
-    templates = YamlTenantTemplates(TENANT_SETTINGS, {"trial": replace(PLANS["trial"], storage_class="fast")})
-    assert rendered(templates=templates)["PersistentVolumeClaim", "data"]["spec"]["storageClassName"] == "fast"
+    assert rendered()["PersistentVolumeClaim", "data"]["spec"]["storageClassName"] == "berth-disk"
+    default = YamlTenantTemplates(TENANT_SETTINGS, {"trial": replace(PLANS["trial"], storage_class="")})
+    assert "storageClassName" not in rendered(templates=default)["PersistentVolumeClaim", "data"]["spec"]
 
 
 @pytest.mark.parametrize("plan", PLANS.values())
