@@ -80,7 +80,10 @@ param subnetId string
 var name = 'func-berth-${token}'
 
 // Settings whose values are secrets of the vault. A hook makes each secret once, if there is none.
-var secrets = { BERTH_TENANTS_SECRET_SEED: 'berth-tenants-secret-seed' }
+var secrets = {
+  BERTH_TENANTS_SECRET_SEED: 'berth-tenants-secret-seed'
+  BERTH_OPS_KEY: 'berth-ops-key'
+}
 
 // What berth has no default for, and what only this deployment knows.
 var berth = {
@@ -105,6 +108,8 @@ var platform = {
   AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential' // no other kind of sign-in is tried
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString // no secret: only identities may send
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage' // all traces; the default of the host and of berth's library keeps 5 a second
+  OTEL_TRACES_SAMPLER_ARG: '1.0'
   PYTHON_ENABLE_OPENTELEMETRY: 'true' // berth itself sends; PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY would send twice
 }
 
@@ -119,7 +124,12 @@ var scheduler = empty(schedulerEndpoint)
 
 // The name is fixed by Azure: the identity signs in to the app registration instead of a client secret.
 var signInSecret = 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
-var signIn = empty(signInClientId) ? {} : { '${signInSecret}': identityClientId }
+var signIn = empty(signInClientId)
+  ? {}
+  : {
+      '${signInSecret}': identityClientId
+      BERTH_OPS_SIGN_IN: 'platform'
+    }
 
 var references = toObject(
   items(secrets),

@@ -58,7 +58,7 @@ def test_berth_starts_with_what_is_deployed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_secrets_come_from_the_vault() -> None:
     secret = {name for name, _, text in describe() if re.search(r"kept in a key\s+vault", text)}
-    assert {"BERTH_TENANTS_SECRET_SEED"} <= secret
+    assert {"BERTH_TENANTS_SECRET_SEED", "BERTH_OPS_KEY"} <= secret <= set(SECRETS)
     assert not secret & set(BERTH)
     assert "@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${each.value})" in text(
         FUNCTIONS.one("var", "references").node
@@ -72,6 +72,11 @@ def test_telemetry_has_one_owner() -> None:
     assert re.search(r"Authorization=AAD", text(FUNCTIONS.one("var", "platform").node))
     assert "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY" not in PLATFORM
     assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in PLATFORM
+
+
+def test_every_trace_is_kept_by_host_and_app() -> None:
+    assert PLATFORM["OTEL_TRACES_SAMPLER"] == "microsoft.fixed_percentage"
+    assert PLATFORM["OTEL_TRACES_SAMPLER_ARG"] == "1.0"
 
 
 async def test_berth_signs_in_as_the_identity_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
