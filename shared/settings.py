@@ -333,8 +333,10 @@ class TenantSettings(_Section):
     default_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
     """The version of a tenant whose signup names none."""
     secret_seed: Annotated[SecretStr, Field(min_length=16)]
-    """What every tenant's own secret is derived from: at least 16 random characters, kept in a key vault. With another
-    seed, tenants provisioned from then on get other secrets."""
+    """What every new instance's own secret is derived from: at least 16 random characters, kept in a key vault."""
+    former_secret_seeds: SecretStr = SecretStr("")
+    """The seeds before it, newest first, separated by commas, kept in a key vault. An instance keeps the seed with
+    which it was made; without that it can be neither woken nor repaired."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """The port that the product listens on."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0

@@ -4,17 +4,16 @@ The templates are Jinja2 (alive, and known to operators from Ansible and Helm-li
 written as one quoted YAML scalar, so that no value can become structure; a name that does not exist is an error.
 """
 
-import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, Undefined
 
+from shared.adapters.secret_seeds import SecretSeeds
 from shared.adapters.strict_yaml import StrictLoader
 from shared.domain.clusters import Cluster
 from shared.domain.instances import namespace_name
@@ -44,12 +43,18 @@ class YamlTenantTemplates:
     def __init__(self, settings: TenantSettings, plans: Plans, folder: Path = FOLDER) -> None:
         self._settings = settings
         self._plans = plans
+        former = settings.former_secret_seeds.get_secret_value()
+        self._seeds = SecretSeeds(settings.secret_seed.get_secret_value(), former.split(",") if former else ())
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
         self._templates = dict(_template(environment, path) for path in sorted(folder.glob("*.yaml")))
         route = self._templates.pop(ROUTE_FILE, None)
         if route is None:
             raise Permanent(f"there is no template {ROUTE_FILE} in {folder.name}")
         self._route = route
+
+    def seed_id(self, *, is_new: bool) -> str:
+        """Return the id of the seed of a new instance's secret, or of an instance that is older than the record."""
+        return self._seeds.present_id if is_new else self._seeds.oldest_id
 
     def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
         """Return a tenant's objects on a cluster in the order of the files, without its route.
@@ -69,10 +74,13 @@ class YamlTenantTemplates:
         return objects[0]
 
     def _values(self, tenant: Tenant, cluster: Cluster) -> dict[str, str | int]:
-        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings)
+        secret = self._seeds.secret(tenant.instance, tenant.seed_id)
+        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings, secret)
 
 
-def template_values(tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
+def template_values(
+    tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings, secret: str
+) -> dict[str, str | int]:
     """Return all names that a template may use, with their values; raises Permanent for a cluster without a gateway."""
     gateway = cluster.gateway
     if gateway is None:
@@ -93,7 +101,7 @@ def template_values(tenant: Tenant, plan: Plan, cluster: Cluster, settings: Tena
         "gateway_pods_namespace": gateway.pods_namespace,
         "image": settings.image,
         "port": settings.port,
-        "tenant_secret": _tenant_secret(tenant, settings),
+        "tenant_secret": secret,
         "storage_class": plan.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,
@@ -146,12 +154,6 @@ def _scalar(value: object) -> str | Undefined:
 
 def _escape(letter: re.Match[str]) -> str:
     return f"\\U{ord(letter[0]):08x}"
-
-
-def _tenant_secret(tenant: Tenant, settings: TenantSettings) -> str:
-    """Derive a secret that is the instance's alone, and the same at every apply."""
-    seed = settings.secret_seed.get_secret_value().encode()
-    return hmac.new(seed, tenant.instance.encode(), sha256).hexdigest()
 
 
 def _times(quantity: str, factor: int) -> str:

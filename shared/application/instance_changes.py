@@ -58,6 +58,10 @@ class InstanceChanges:
         """Return a tenant's route."""
         return self._templates.route(tenant, await self._clusters.registration(tenant.cluster))
 
+    def seed_id(self, *, is_new: bool) -> str:
+        """Return the id of the seed of a new instance's secret, or of an instance that is older than the record."""
+        return self._templates.seed_id(is_new=is_new)
+
     async def replicas(self, tenant: Tenant, cluster: KubernetesCluster) -> Replicas:
         """Return how many pods each workload is to have and is set to have.
 

@@ -41,8 +41,9 @@ class Tenant:
     `cluster` is empty until it was placed; `active_since` is when the last instance that became active first did, and
     stays when that is gone; `policy` is what differs from its plan's; `replicas` is how many pods each of its workloads
     had before it was put to sleep, and is empty while it is awake; `size` is that of its instance, and `next_size` what
-    it will be once the open operation succeeds; `transition` is the last change of what it uses; `quarantine_until` is
-    set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
+    it will be once the open operation succeeds; `seed_id` is of the seed from which its instance's secret is derived,
+    and is empty before its objects were applied first; `transition` is the last change of what it uses;
+    `quarantine_until` is set on a tombstone and says when the slug is free again. A tombstone holds no personal data.
     """
 
     slug: Slug
@@ -63,6 +64,7 @@ class Tenant:
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     size: Size | None = None
     next_size: Size | None = None
+    seed_id: str = ""
     transition: Transition | None = None
     observed: Observed | None = None
     quarantine_until: datetime | None = None
@@ -139,7 +141,8 @@ class Tenant:
     def placed(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
         """Record where an instance of a size has a reservation for its open operation."""
         operation = self.operation.placed(cluster, instance, now, message)
-        return replace(self, cluster=cluster, instance=instance, next_size=size, operation=operation)
+        placed = replace(self, cluster=cluster, instance=instance, next_size=size, operation=operation)
+        return placed if instance == self.instance else replace(placed, seed_id="")
 
     def moved(self, cluster: ClusterName, instance: InstanceId, size: Size, now: datetime, message: str) -> "Tenant":
         """Record that its open operation has a reservation for another instance now."""
@@ -197,7 +200,9 @@ class Tenant:
         )
 
     def _without_instance(self) -> "Tenant":
-        return replace(self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, size=None, next_size=None)
+        return replace(
+            self, instance=NO_INSTANCE, cluster=NO_CLUSTER, replicas={}, size=None, next_size=None, seed_id=""
+        )
 
     def _in_state(self, state: TenantState, now: datetime) -> "Tenant":
         """Return it in another state, with the transition if that changes what its instance uses."""

@@ -21,6 +21,11 @@ class FakeTemplates:
 
     def __init__(self) -> None:
         self.error: Permanent | None = None
+        self.present_seed, self.oldest_seed = "seed-1", "seed-1"
+
+    def seed_id(self, *, is_new: bool) -> str:
+        """Return the id of a seed."""
+        return self.present_seed if is_new else self.oldest_seed
 
     def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
         """Return a tenant's objects; raises Permanent on demand."""
@@ -35,7 +40,7 @@ class FakeTemplates:
             {
                 "kind": "Secret",
                 "metadata": {"name": "tenant", "namespace": namespace, "labels": labels},
-                "stringData": {"key": f"of {tenant.instance}"},
+                "stringData": {"key": f"of {tenant.instance} from {tenant.seed_id}"},
             },
             {"kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": namespace, "labels": labels}},
             {"kind": "Service", "metadata": {"name": "product", "namespace": namespace, "labels": labels}},

@@ -47,7 +47,9 @@ class ApplyTenant(OperationActivity):
         value = tenant.value
         message = f"applying the tenant's objects on {value.cluster}"
         operation = value.operation.start_step(StepName.APPLY, self._clock.now(), message)
-        applying = await self._tenants.save(tenant.with_value(replace(value, operation=operation)))
+        # Recorded before it is used: a secret stays the same, also if the seeds are rotated between two attempts.
+        seed_id = value.seed_id or self._changes.seed_id(is_new=operation.rules.makes_instance)
+        applying = await self._tenants.save(tenant.with_value(replace(value, operation=operation, seed_id=seed_id)))
         return await self._apply(work, applying, workflows)
 
     async def _apply(self, work: Work, tenant: Stored[Tenant], workflows: Workflows) -> Outcome:

@@ -187,6 +187,10 @@ class ClusterConnections(Protocol):
 class TenantTemplates(Protocol):
     """What a tenant is made of."""
 
+    def seed_id(self, *, is_new: bool) -> str:
+        """Return the id of the seed of a new instance's secret, or of an instance that is older than the record."""
+        ...
+
     def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
         """Return a tenant's objects on a cluster, without its route; raises Permanent for a template that is wrong."""
         ...

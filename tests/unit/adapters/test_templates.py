@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from local.kubernetes.control_plane import PRIORITIES
 from shared.adapters.kubernetes.ownership import common_labels
@@ -105,6 +106,43 @@ def test_a_secret_is_one_instances_alone() -> None:
 
     assert secret(tenant()) == secret(tenant(version="2.0.0"))
     assert secret(tenant()) != secret(replace(tenant(), instance=InstanceId("another")))
+
+
+def seeded(present: str, *former: str) -> YamlTenantTemplates:
+    changed = {"secret_seed": SecretStr(present), "former_secret_seeds": SecretStr(",".join(former))}
+    return YamlTenantTemplates(TENANT_SETTINGS.model_copy(update=changed), PLANS)
+
+
+def secret_of(templates: YamlTenantTemplates, seed_id: str) -> str:
+    objects = rendered(replace(tenant(), seed_id=seed_id), templates)
+    return objects["Secret", "tenant"]["stringData"]["TENANT_SECRET"]
+
+
+def test_an_instance_keeps_the_seed_that_it_was_made_with() -> None:
+    before, after = seeded("a" * 16), seeded("b" * 16, "a" * 16)
+    old, new = before.seed_id(is_new=True), after.seed_id(is_new=True)
+    assert old != new
+    assert secret_of(after, old) == secret_of(before, old)
+    assert secret_of(after, new) != secret_of(after, old)
+    assert secret_of(seeded("c" * 16, "b" * 16, "a" * 16), old) == secret_of(before, old)
+
+
+def test_an_instance_without_a_seed_has_the_oldest() -> None:
+    rotated = seeded("b" * 16, "a" * 16)
+    assert secret_of(rotated, "") == secret_of(seeded("a" * 16), "")
+    assert rotated.seed_id(is_new=False) == seeded("a" * 16).seed_id(is_new=True)
+
+
+def test_a_seed_that_is_gone_changes_no_secret() -> None:
+    gone = seeded("a" * 16).seed_id(is_new=True)
+    with pytest.raises(Permanent, match="add it to BERTH_TENANTS_FORMER_SECRET_SEEDS"):
+        secret_of(seeded("b" * 16), gone)
+
+
+def test_the_id_of_a_seed_does_not_tell_the_seed() -> None:
+    found = seeded("a" * 16).seed_id(is_new=True)
+    assert "a" * 8 not in found
+    assert len(found) == 12
 
 
 def test_an_operation_does_not_roll_the_pod() -> None:
