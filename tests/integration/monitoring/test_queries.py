@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from cli.monitoring.queries import read_queries
-from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
+from shared.telemetry.metrics import all_metrics
+from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event, recorded_metrics
 from tests.support.kusto.library import Answer, Read, check
 from tests.support.kusto.tables import TABLES
 
@@ -18,6 +19,34 @@ BY_HOST = {"cold-starts", "requests"}  # read what the Functions host sends: no 
 @pytest.fixture(scope="module")
 def answers() -> Mapping[str, Answer]:
     return check({name: each.text for name, each in QUERIES.items()})
+
+
+def test_all_metrics_are_recorded_with_their_dimensions() -> None:
+    assert set(recorded_metrics()) == {(each, frozenset(each.dimensions)) for each in all_metrics()}
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ("state changed", "operation_state"),
+        ("orchestration stuck", "heartbeat_age"),  # by who calls the function that logs
+        ("retry: throttled", "pause"),  # one of two
+        ("sweep refused", "reason"),  # the beginning of an f-string
+        ("metering held up", "cause"),  # the end of one
+        ("request broke off", "route"),  # an error that nobody expected
+    ],
+)
+def test_an_event_has_the_fields_that_its_call_gives(event: str, field: str) -> None:
+    assert field in fields_of_event(event)
+
+
+@pytest.mark.parametrize("text", ["tenants", "forget", "cordoned", "sweeps refused", "cooking held up"])
+def test_a_text_that_nobody_logs_is_no_event(text: str) -> None:
+    assert not fields_of_event(text)
+
+
+def test_an_event_does_not_have_the_fields_of_another() -> None:
+    assert "cause" not in fields_of_event("breaker closed")
 
 
 @pytest.mark.parametrize("name", QUERIES)
