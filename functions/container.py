@@ -26,7 +26,6 @@ class Container(UseCases):
     """The use cases on their real adapters, whose connections it holds.
 
     Raises:
-        SettingsError: The app settings would send telemetry twice.
         PlansError: The document of plans is wrong.
         PricesError: The document of prices is wrong.
         AssetsError: The document of assets is wrong.
@@ -35,7 +34,7 @@ class Container(UseCases):
     _connections: ClusterConnectionPool
 
     def __init__(self, settings: Settings) -> None:
-        start_telemetry(settings.telemetry)
+        start_telemetry()
         plans, prices = load_plans(), load_prices()
         # One for the tables and all clusters, because it holds connections and caches tokens.
         self._identity = DefaultAzureCredential()

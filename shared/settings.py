@@ -281,14 +281,6 @@ class CostSettings(_Section):
     """What a customer cost in a month on the system before; reports compare with it."""
 
 
-class TelemetrySettings(_Section):
-    """What is sent to Application Insights, if the app has the setting APPLICATIONINSIGHTS_CONNECTION_STRING."""
-
-    sampling_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """The part of all traces that is kept, from 0 to 1. The whole of a trace is kept or not; queries count what was
-    left out by `ItemCount`. Metrics and logs are never left out."""
-
-
 class SignIn(StrEnum):
     """How operators sign in to the ops pages."""
 
@@ -368,7 +360,6 @@ class Settings(BaseSettings):
     sweep: SweepSettings = Field(default={}, validate_default=True)
     prices: PricesSettings = Field(default={}, validate_default=True)
     costs: CostSettings = CostSettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
     ops: OpsSettings = OpsSettings()
     sample: SampleSettings = SampleSettings()
     tenants: TenantSettings = Field(default={}, validate_default=True)

@@ -67,6 +67,9 @@ async def with_retry[T](
     except (NotFound, Conflict):  # an answer
         outcome = "ok"
         raise
+    except asyncio.CancelledError:  # nobody waits for it any more
+        outcome = "cancelled"
+        raise
     else:
         return result
     finally:

@@ -1,7 +1,7 @@
 """What follows from the end of an operation or a sweep: its latency row, and once, its metrics and spans."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.application.ports.latency import LatencyRepository
 from shared.domain.latency import ACT, DECIDE, Sample, sample_of, sample_of_sweep
@@ -12,6 +12,10 @@ from shared.domain.tenants import Tenant
 from shared.telemetry import metrics, spans
 from shared.telemetry.metrics import record
 from shared.telemetry.recorder import recorder
+
+# Application Insights refuses what began more than 48 hours ago: a longer operation seems to have begun later, and its
+# attributes have the seconds that it took.
+LONGEST_SPAN = timedelta(hours=47)
 
 type StepTime = tuple[str, datetime, datetime]
 
@@ -59,13 +63,16 @@ def _tell(sample: Sample, began: datetime, steps: Iterable[StepTime], trace: str
         "failure": sample.failure.value,
         "plan": sample.plan,
         "version": sample.version,
+        "total_seconds": sample.total_seconds,
         "queued_seconds": sample.queued_seconds,
         "waiting_seconds": sample.waiting_seconds,
     }
+    earliest = sample.ended_at - LONGEST_SPAN
     whole = recorder().past_span(
-        spans.OPERATION.name, attributes, began, sample.ended_at, trace=trace, has_failed=has_failed
+        spans.OPERATION.name, attributes, max(began, earliest), sample.ended_at, trace=trace, has_failed=has_failed
     )
     for step, step_began, step_ended in steps:
         record(metrics.STEP_DURATION, (step_ended - step_began).total_seconds(), kind=sample.kind, step=step)
         fields = {**ids, "kind": sample.kind.value, "step": step}
-        recorder().past_span(spans.STEP.name, fields, step_began, step_ended, trace=whole)
+        if step_ended > earliest:
+            recorder().past_span(spans.STEP.name, fields, max(step_began, earliest), step_ended, trace=whole)

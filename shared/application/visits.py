@@ -26,6 +26,7 @@ from shared.domain.visits import BACKOFF_SECONDS, RETRY_SECONDS, VISITOR, Answer
 from shared.errors import BerthError, NoRoom, NotFound, Permanent, TooMany, Transient
 from shared.events import log_event
 from shared.single_flight import SingleFlight
+from shared.telemetry.recorder import recorder
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,8 @@ class Visits:
             return
         try:
             async with self._one_more_wake(host.cluster):
-                await self._wake.wake(host.slug, Caller(VISITOR), wanted_by)
+                with recorder().within(recorder().new_trace()):  # it belongs to no visitor's request: many may wait
+                    await self._wake.wake(host.slug, Caller(VISITOR), wanted_by)
         except BerthError as error:
             log_event(logger, "visit woke nobody", level=logging.WARNING, tenant=host.slug, cause=str(error))
             wait = BACKOFF_SECONDS if isinstance(error, NoRoom | Permanent) else RETRY_SECONDS

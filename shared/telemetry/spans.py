@@ -31,8 +31,9 @@ class SpanType:
 
 OPERATION = SpanType(
     "operation",
-    "One operation, or sweep, from the request to its end. Recorded at the end, once.",
-    ("kind", "outcome", "failure", "plan", "version", "queued_seconds", "waiting_seconds"),
+    "One operation, or sweep, from the request to its end. Recorded at the end, once; what took more than 47 hours"
+    " seems to have begun 47 hours before its end.",
+    ("kind", "outcome", "failure", "plan", "version", "total_seconds", "queued_seconds", "waiting_seconds"),
 )
 STEP = SpanType("step", "A step of an operation or a sweep, as part of it.", ("kind", "step"))
 WORK = SpanType(

@@ -11,6 +11,7 @@ ran. `wait_steps` names the steps in which berth only waits; `waiting_seconds` i
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from secrets import token_hex
 
 from shared.adapters.tables import latency_rollups
 from shared.adapters.tables.rows import readable, with_schema
@@ -31,11 +32,13 @@ class TableLatencyRepository:
 
     async def record(self, sample: Sample, *, now: datetime) -> bool:
         """Keep how long an ended operation took unless it is kept, and mark its day if that is not today."""
+        row = {**_row(sample), "write_id": token_hex(8)}
         is_new = True
         try:
-            await self._tables.transact(TABLE, [Create(_row(sample))])
-        except Conflict:
-            is_new = False
+            await self._tables.transact(TABLE, [Create(row)])
+        except Conflict:  # or it was written just now, and only the response was lost
+            found, _ = await self._tables.get(TABLE, row["PartitionKey"], row["RowKey"])
+            is_new = found.get("write_id") == row["write_id"]
         if sample.day != now.astimezone(UTC).date():
             # After the row: whoever finds the mark finds the row too.
             await self._tables.transact(latency_rollups.TABLE, [Upsert(latency_rollups.late_row(sample.day))])

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from shared.settings import SettingsError, TelemetrySettings
+from shared.events import log_event
 
 CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 OTHER_OWNER = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
@@ -20,29 +20,42 @@ _INSTRUMENTATIONS = (
     *("psycopg2", "requests", "urllib", "urllib3"),
 )
 _TRUE = ("1", "true")
-
-
-def start_telemetry(settings: TelemetrySettings) -> bool:
-    """Send telemetry from now on; False if there is no connection string.
-
-    The libraries are imported only then: an app without Application Insights pays nothing.
-
-    Raises:
-        SettingsError: The app settings would send every record twice, or without its trace.
-    """
-    if not os.environ.get(CONNECTION):
-        return False
-    if os.environ.get(OTHER_OWNER, "").lower() in _TRUE:
-        raise SettingsError(f"remove the app setting {OTHER_OWNER}: berth itself sends to Application Insights")
-    if os.environ.get(CONTEXT, "").lower() not in _TRUE:
-        raise SettingsError(f"set the app setting {CONTEXT} to true: without it, nothing belongs to its request")
-    os.environ.setdefault("OTEL_SERVICE_NAME", os.environ.get("WEBSITE_SITE_NAME", "berth"))
+# App settings win over these.
+_DEFAULTS = {
+    # The distro keeps 5 traces a second if nothing is set. The Functions host reads the same two.
+    "OTEL_TRACES_SAMPLER": "microsoft.fixed_percentage",
+    "OTEL_TRACES_SAMPLER_ARG": "1.0",
     # Without this, the distro asks a virtual machine's metadata service, which a function app does not have.
-    os.environ.setdefault("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "azure_functions")
-    # The library's statistics about itself for its makers, and its requests for settings that they may change.
-    os.environ.setdefault("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
-    os.environ.setdefault("APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED", "true")
-    os.environ.setdefault("APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED", "true")
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "azure_functions",
+    # The library's statistics about itself, for its makers and for us, and its requests for settings of its makers.
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+    "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
+}
+
+logger = logging.getLogger(__name__)
+_has_started = False
+
+
+def start_telemetry() -> None:
+    """Send telemetry from now on, if there is a connection string; once, however often it is called.
+
+    The libraries are imported only then: an app without Application Insights pays nothing. An app setting that is wrong
+    is logged, and never keeps berth from working.
+    """
+    global _has_started  # noqa: PLW0603 - OpenTelemetry's providers are those of the process, too
+    if _has_started or not os.environ.get(CONNECTION):
+        return
+    _has_started = True
+    if os.environ.get(OTHER_OWNER, "").lower() in _TRUE:
+        log_event(logger, f"berth sends no telemetry: remove the app setting {OTHER_OWNER}", level=logging.ERROR)
+        return
+    if os.environ.get(CONTEXT, "").lower() not in _TRUE:
+        log_event(logger, f"nothing belongs to its request: set {CONTEXT} to true", level=logging.WARNING)
+    os.environ.setdefault("OTEL_SERVICE_NAME", os.environ.get("WEBSITE_SITE_NAME", "berth"))
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
 
     from azure.monitor import opentelemetry as distro
     from opentelemetry import metrics, trace
@@ -56,7 +69,6 @@ def start_telemetry(settings: TelemetrySettings) -> bool:
     configure: Callable[..., None] = distro.configure_azure_monitor  # pyright: ignore[reportUnknownVariableType]
     configure(
         logger_name=first.name,
-        sampling_ratio=settings.sampling_ratio,  # set, because the default keeps 5 traces a second
         log_record_processors=[EventRecords()],
         enable_live_metrics=False,
         enable_performance_counters=False,
@@ -65,18 +77,6 @@ def start_telemetry(settings: TelemetrySettings) -> bool:
     for handler in set(first.handlers) - before:
         handler.setLevel(logging.INFO)
         handler.addFilter(is_not_exported_yet)
-        for logger in others:
-            logger.addHandler(handler)
+        for other in others:
+            other.addHandler(handler)
     use_recorder(OpenTelemetryRecorder(trace.get_tracer("berth"), metrics.get_meter("berth")))
-    return True
-
-
-def flush_telemetry() -> None:
-    """Send what has not been sent yet; waits for it."""
-    from opentelemetry import metrics, trace
-    from opentelemetry._logs import get_logger_provider
-
-    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider(), get_logger_provider()):
-        flush = getattr(provider, "force_flush", None)
-        if flush is not None:
-            flush()

@@ -1,12 +1,13 @@
 """Metrics and spans by OpenTelemetry's API, whatever exports them."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Lock
 
 from opentelemetry import context as contexts
 from opentelemetry import trace as traces
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
@@ -27,6 +28,26 @@ class _OpenTelemetrySpan:
     def fail(self, error: str) -> None:
         self._span.set_attribute("error", error)
         self._span.set_status(Status(StatusCode.ERROR))
+
+
+class _Gauge:
+    """Sends each value once. OpenTelemetry's own gauge goes on sending its last value for as long as the process lives.
+
+    A timer runs in one worker now and in another one later: what the first saw then must not hide what is true.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[frozenset[tuple[str, str]], float] = {}
+        self._lock = Lock()  # the exporter collects in a thread of its own
+
+    def set(self, value: float, dimensions: Mapping[str, str]) -> None:
+        with self._lock:
+            self._values[frozenset(dimensions.items())] = value
+
+    def observations(self, _: CallbackOptions) -> Iterable[Observation]:
+        with self._lock:
+            values, self._values = self._values, {}
+        return [Observation(value, dict(dimensions)) for dimensions, value in values.items()]
 
 
 class OpenTelemetryRecorder:
@@ -119,7 +140,9 @@ class OpenTelemetryRecorder:
             case Instrument.COUNTER:
                 return self._meter.create_counter(metric.name, metric.unit, metric.description).add
             case Instrument.GAUGE:
-                return self._meter.create_gauge(metric.name, metric.unit, metric.description).set
+                gauge = _Gauge()
+                self._meter.create_observable_gauge(metric.name, [gauge.observations], metric.unit, metric.description)
+                return gauge.set
             case Instrument.HISTOGRAM:
                 return self._meter.create_histogram(
                     metric.name,

@@ -108,10 +108,10 @@ class OperationActivity(ABC):
             tenant = await self._tenants.get(work.slug)
         except NotFound:
             return None
-        add_to_log_context(instance=tenant.value.instance, cluster=tenant.value.cluster)
         operation = tenant.value.operation
         if operation.id != work.operation_id:
             return None
+        add_to_log_context(instance=operation.instance, cluster=operation.cluster)
         if not operation.is_open:
             await self._after_end(tenant.value, workflows)  # the call that ended it may have stopped before this
             return None

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from azure.monitor.opentelemetry.exporter.export.metrics._exporter import APPLICATION_INSIGHTS_METRIC_TEMPORALITIES
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -22,7 +23,8 @@ OTHER = "00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 class Recorded:
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()
-        self._metrics = InMemoryMetricReader()
+        # With the temporality of what is sent to Azure Monitor.
+        self._metrics = InMemoryMetricReader(preferred_temporality=dict(APPLICATION_INSIGHTS_METRIC_TEMPORALITIES))
         tracers = TracerProvider()
         tracers.add_span_processor(SimpleSpanProcessor(self._spans))
         meters = MeterProvider([self._metrics])
@@ -34,7 +36,8 @@ class Recorded:
 
     def points(self) -> dict[str, tuple[str, list[dict[str, object]]]]:
         data = self._metrics.get_metrics_data()
-        assert data is not None
+        if data is None:
+            return {}
         found = [each for of in data.resource_metrics for scope in of.scope_metrics for each in scope.metrics]
         return {
             each.name: (each.unit or "", [dict(p.attributes or {}) for p in each.data.data_points]) for each in found
@@ -131,6 +134,18 @@ def test_metrics_have_their_units_and_dimensions(recorded: Recorded) -> None:
     points = recorded.points()
     for metric in metrics.all_metrics():
         assert points[metric.name] == (metric.unit, [dict.fromkeys(metric.dimensions, "x")])
+
+
+def test_a_gauge_is_sent_once_each_time_it_is_set(recorded: Recorded) -> None:
+    def seen() -> list[dict[str, object]]:
+        return recorded.points().get(metrics.BREAKER_OPEN.name, ("", []))[1]
+
+    recorded.recorder.measure(metrics.BREAKER_OPEN, 1.0, {"cluster": "one"})
+    recorded.recorder.measure(metrics.BREAKER_OPEN, 0.0, {"cluster": "two"})
+    assert seen() == [{"cluster": "one"}, {"cluster": "two"}]
+    assert seen() == []
+    recorded.recorder.measure(metrics.BREAKER_OPEN, 0.0, {"cluster": "one"})
+    assert seen() == [{"cluster": "one"}]
 
 
 def test_a_new_trace_is_another_one_each_time(recorded: Recorded) -> None:

@@ -1,16 +1,19 @@
 """What an operation tells of itself: spans in one trace, and metrics, once."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared.adapters.retry import RetryPolicy, with_retry
+from shared.domain.lifecycle import OperationKind
 from shared.domain.workflow import Activity
 from shared.errors import Conflict, NotFound, Transient
 from shared.telemetry import metrics, spans
 from shared.telemetry.recorder import recorder
 from tests.support.recorded_telemetry import RecordedSpan, RecordedTelemetry, recorded_telemetry
-from tests.support.world import new_world
+from tests.support.world import PORTAL, new_world
 
 REQUEST = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -62,6 +65,66 @@ async def test_late_work_tells_of_the_end_only_once(told: RecordedTelemetry) -> 
         await world.do(activity, operation)
     assert len(told.named(spans.OPERATION.name)) == 1
     assert len(told.values(metrics.OPERATION_DURATION)) == 1
+
+
+async def test_a_lost_response_loses_nothing_of_the_end(told: RecordedTelemetry) -> None:
+    world = await new_world()
+    await world.sign_up()
+    faults = world.worker.faults
+    before = faults.call
+
+    async def lose_latency(name: str, attempt: Any) -> Any:
+        if name.startswith("transact latency"):
+            faults.lose(len(faults.calls) + 1)
+        return await before(name, attempt)
+
+    faults.call = lose_latency
+    await world.run()
+    assert [name for name in faults.calls if "latency" in name]
+    assert len(told.named(spans.OPERATION.name)) == 1
+
+
+async def test_what_took_days_seems_to_begin_later(told: RecordedTelemetry) -> None:
+    world = await new_world()
+    operation = await world.sign_up()
+    world.clock.advance(3 * 86400)
+    await world.timers()
+    await world.run()
+    [whole] = told.named(spans.OPERATION.name)
+    assert whole.began is not None
+    assert whole.ended is not None
+    assert whole.ended - whole.began == timedelta(hours=47)
+    assert float(whole.attributes["total_seconds"]) > 3 * 86400 - 1
+    steps = told.named(spans.STEP.name)
+    assert all(each.began is not None and each.began >= whole.began for each in steps)
+    assert (await world.tenant()).operation.id == operation.id
+
+
+async def test_late_work_has_nothing_of_the_next_operation(told: RecordedTelemetry) -> None:
+    world = await new_world()
+    first = await world.sign_up(version="missing")
+    await world.run()
+    await world.worker.retry.retry(first.slug, "1.0.0", PORTAL, world.workflows)
+    await world.run()
+    told.spans.clear()
+    await world.do(Activity.APPLY, first)
+    [late] = told.named(Activity.APPLY)
+    assert late.attributes["operation"] == first.id
+    assert "instance" not in late.attributes
+
+
+async def test_a_visitors_wake_is_a_trace_of_its_own(told: RecordedTelemetry) -> None:
+    world = await new_world()
+    tenant = await world.asleep()
+    told.spans.clear()
+    with recorder().within(REQUEST):
+        await world.worker.visits.visit(f"acme.{(await world.cluster()).domain}", world.workflows)
+    await world.run()
+    wake = (await world.tenant()).operation
+    assert (wake.kind, tenant.slug) == (OperationKind.WAKE, "acme")
+    assert wake.trace
+    assert wake.trace[3:35] != REQUEST[3:35]
+    assert {trace_of(each) for each in told.spans} == {wake.trace[3:35]}
 
 
 async def test_a_failure_is_counted_with_its_class(told: RecordedTelemetry) -> None:
