@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
 from shared.telemetry.metrics import all_metrics
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event, recorded_metrics
@@ -63,7 +64,21 @@ def test_a_query_looks_back_as_far_as_its_period(name: str, answers: Mapping[str
     sources = [number for number, line in enumerate(lines) if SOURCE.search(line)]
     assert sources
     for number in sources:
-        assert re.match(r" *\| where TimeGenerated > ago\(period( \+ 1d)?\)", lines[number + 1]), lines[number]
+        looks_back = r" *\| where TimeGenerated > ago\((period( \+ 1[dh]| \+ 2d)?|2d)\)"
+        assert re.match(looks_back, lines[number + 1]), lines[number]
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_span_is_looked_for_by_its_end(name: str) -> None:
+    """A span has the time of its begin, and an operation may take two days."""
+    lines = [each for each in QUERIES[name].text.splitlines() if re.search(r'Name == "(operation|step)"', each)]
+    for line in lines:
+        assert re.search(r"TimeGenerated > ago\((period \+ 2d|2d)\)", line)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_line_fits_the_page(name: str) -> None:
+    assert max(len(line) for line in QUERIES[name].text.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -75,6 +90,12 @@ def test_a_query_names_what_berth_emits(name: str, answers: Mapping[str, Answer]
         assert any(each.keys or each.compared for each in answers[name].reads if each.tables) or name in {
             "telemetry-volume"
         }
+
+
+@pytest.mark.parametrize("rule", read_rules(), ids=lambda rule: rule.name)
+def test_each_row_of_a_rule_has_an_alert_of_its_own(rule: Rule, answers: Mapping[str, Answer]) -> None:
+    """What a row is about is a text: a cluster, a tenant. So a second one is told of while the first lasts."""
+    assert set(rule.split) == set(answers[rule.query].texts)
 
 
 def unknown(read: Read) -> list[str]:
