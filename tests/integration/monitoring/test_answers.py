@@ -205,13 +205,6 @@ def test_a_refused_sweep_says_why() -> None:
     ]
 
 
-def test_decisions_of_sweeps_add_up() -> None:
-    rows = [
-        metric(metrics.SWEEP_DECISIONS, ago(hours=each), 5.0, outcome="hibernate", reason="idle") for each in (1, 2)
-    ]
-    assert columns(ask("sweep-decisions", *rows), "outcome", "reason", "tenants") == [("hibernate", "idle", 10.0)]
-
-
 def test_who_came_back_within_the_hour() -> None:
     rows = [
         *(operation("hibernate", ago(hours=10), 60.0, tenant) for tenant in "ab"),
@@ -235,14 +228,6 @@ def test_the_last_value_of_a_day_counts(name: str, of: Any, dimensions: dict[str
     values = ((ago(hours=20), 2.0), (ago(hours=13), 3.456), (ago(hours=2), 1.0))
     found = ask(name, *(metric(of, at, value, **dimensions) for at, value in values))
     assert [row[column] for row in found] == [3.46, 1.0]
-
-
-def test_tenants_by_state_and_hour() -> None:
-    rows = [
-        metric(metrics.TENANTS, ago(minutes=30), value, state=state, plan=plan)
-        for state, plan, value in (("active", "trial", 5.0), ("active", "standard", 2.0), ("hibernated", "trial", 40.0))
-    ]
-    assert columns(ask("tenants-by-state", *rows), "state", "tenants") == [("active", 7.0), ("hibernated", 40.0)]
 
 
 def test_the_bill_and_the_ledger_as_compared_last() -> None:
@@ -271,7 +256,7 @@ def test_counts_of_an_hour_add_up(name: str, of: Any, column: str, value: float)
 def test_the_calls_of_dependencies() -> None:
     rows = [
         metric(metrics.CALL_DURATION, ago(minutes=5), seconds, number=number, dependency="kubernetes", outcome=outcome)
-        for outcome, seconds, number in (("ok", 1.0, 9), ("failed", 4.0, 1))
+        for outcome, seconds, number in (("ok", 1.0, 8), ("failed", 4.0, 1), ("cancelled", 0.0, 1))
     ]
     found = ask("dependencies", *rows)
     assert columns(found, "dependency", "calls", "failures", "mean_ms", "longest_ms") == [
@@ -307,24 +292,7 @@ def test_recovery_by_hour() -> None:
     assert columns(ask("recovery", *rows), "operation_kind", "restarts", "exhausted") == [("wake", 2.0, 1.0)]
 
 
-def test_the_silence_of_sources_and_the_lag_of_the_ledger() -> None:
-    signal = metric(metrics.SIGNAL_AGE, ago(minutes=5), 5400.0, source="gateway")
-    assert columns(ask("signals", signal), "source", "minutes_silent") == [("gateway", 90.0)]
-    lag = metric(metrics.LEDGER_LAG, ago(minutes=5), 5400.0)
-    assert columns(ask("ledger-lag", lag), "hours_behind") == [(1.5,)]
-
-
-def test_timers_findings_and_skipped_rows() -> None:
-    runs = [
-        metric(metrics.TIMER_RUNS, ago(minutes=5), value, part="recovery", outcome=outcome)
-        for outcome, value in (("done", 59.0), ("held-up", 1.0))
-    ]
-    assert columns(ask("timers", *runs), "part", "outcome", "runs") == [
-        ("recovery", "done", 59.0),
-        ("recovery", "held-up", 1.0),
-    ]
-    finding = metric(metrics.FINDINGS, ago(minutes=5), 3.0, kind="orphan")
-    assert columns(ask("findings", finding), "finding", "findings") == [("orphan", 3.0)]
+def test_rows_that_cannot_be_read() -> None:
     skipped = event("row skipped", ago(hours=1), level=3, table="tenants", row="tenant:acme", cause="version 9")
     assert columns(ask("rows-skipped", skipped), "row_table", "row", "times") == [("tenants", "tenant:acme", 1)]
 
@@ -412,13 +380,13 @@ def test_alert_on_signups_that_began_before_the_period(ended: int, rows: int) ->
     assert len(ask("alert-slow-signups", *made)) == rows
 
 
-@pytest.mark.parametrize(("state", "rows"), [("done", 0), ("refused", 1), ("stopped", 1)])
-def test_alert_on_a_sweep_that_was_refused(state: str, rows: int) -> None:
-    assert len(ask("alert-sweep-refused", metric(metrics.SWEEPS, ago(minutes=9), 1.0, state=state))) == rows
+@pytest.mark.parametrize("state", ["refused", "stopped"])
+def test_alert_on_a_sweep_that_was_refused(state: str) -> None:
+    found = ask("alert-sweep-refused", metric(metrics.SWEEPS, ago(minutes=9), 1.0, state=state))
+    assert columns(found, "state") == [(state,)]
 
 
-def test_alert_on_a_missing_sweep() -> None:
-    assert len(ask("alert-sweep-missing")) == 1
+def test_a_sweep_that_was_refused_is_not_missing() -> None:
     refused = metric(metrics.SWEEPS, ago(hours=23), 1.0, state="refused")
     assert ask("alert-sweep-missing", refused) == []
 
@@ -466,12 +434,6 @@ def test_alert_on_an_open_breaker() -> None:
     assert columns(ask("alert-breaker-open", *rows), "cluster") == [("two",)]
 
 
-def test_alert_on_a_passed_budget() -> None:
-    assert ask("alert-budget-passed") == []
-    passed = metric(metrics.BUDGET_PASSED, ago(minutes=9), 2.0, plan="trial")
-    assert columns(ask("alert-budget-passed", passed), "plan", "tenants") == [("trial", 2.0)]
-
-
 @pytest.mark.parametrize(("seconds", "rows"), [(None, 1), (4000.0, 0), (11000.0, 1)])
 def test_alert_on_a_late_ledger(seconds: float | None, rows: int) -> None:
     made = [] if seconds is None else [metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)]
@@ -494,11 +456,3 @@ def test_alert_on_each_lost_instance() -> None:
     rows.append(event("too many instances lost", ago(minutes=2), level=3, cluster="two", count="21"))
     found = sorted(columns(ask("alert-instance-lost", *rows), "tenant", "cluster"))
     assert found == [("a", "one"), ("b", "one"), ("many", "two")]
-
-
-def test_alert_when_no_timer_runs() -> None:
-    assert len(ask("alert-timers-silent")) == 1
-    assert (
-        ask("alert-timers-silent", metric(metrics.TIMER_RUNS, ago(minutes=14), 1.0, part="recovery", outcome="done"))
-        == []
-    )
