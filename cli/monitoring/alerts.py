@@ -20,6 +20,7 @@ PLACEHOLDERS = {"threshold": "{threshold}", "next_threshold": "{next_threshold}"
 WINDOWS = ("5m", "10m", "15m", "30m", "45m", "1h", "2h", "3h", "4h", "5h", "6h", "1d", "2d")
 """The times that Azure can give a query."""
 NO_NEXT = 1_000_000
+"""The `next_threshold` of a rule above which there is no other."""
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 

@@ -16,7 +16,7 @@ from cli.monitoring.queries import MONITORING, Query, QueryError
 from shared.adapters.strict_yaml import StrictLoader
 
 _WORKSPACE = {"queryType": 0, "resourceType": "microsoft.operationalinsights/workspaces"}
-# A query about the end of spans looks at those that began before the time range, too.
+# A query about what ended within the time range looks at what began before it, too.
 _OWN = re.compile(r"> ago\(period\)")
 _OWN_BEFORE = re.compile(r"> ago\(period \+ (\d+d)\)")
 _TEXT, _TIME_RANGE = 1, 4  # kinds of parameter
@@ -137,7 +137,7 @@ def _group(tab: Tab, queries: Mapping[str, Query]) -> Any:
 
 
 def _item(shown: Shown, query: Query) -> Any:
-    # Azure would give it nothing that is older than the time range.
+    # With a time context, Azure hides from a query what is older than the time range.
     is_within = not shown.own_period and not _OWN_BEFORE.search(query.text)
     content: dict[str, Any] = {
         "version": "KqlItem/1.0",

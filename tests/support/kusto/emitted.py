@@ -25,8 +25,6 @@ COUNTS = frozenset(str(each) for each in (*Outcome, *Action))
 """Fields of the end of a sweep whose names the code computes."""
 
 _LOGGING = ("log_event", "log_span_event", "log_exception")
-
-
 _ANY = r"[\w-]+"  # in place of what is only known while the code runs
 
 
@@ -52,7 +50,7 @@ def recorded_metrics() -> Iterator[tuple[Metric, frozenset[str]]]:
     for tree in _trees():
         recording = {"record": frozenset[str]()}
         for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 given = {each.arg for each in function.args.args}
                 for call in _calls(function, "record"):
                     if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id in given:
@@ -122,7 +120,7 @@ def _fields(tree: ast.Module, call: ast.Call) -> frozenset[str]:
     """Return the fields of a call; of fields that it gives as a mapping, all names that the module has."""
     if all(each.arg for each in call.keywords):
         return _keywords(call)
-    found = set(_keywords(call))
+    found: set[str] = set()
     for node in ast.walk(tree):
         match node:
             case ast.Call():
