@@ -16,7 +16,11 @@ from shared.adapters.strict_yaml import StrictLoader
 from shared.domain.prices import Price, PriceId
 
 PRICES_OF = "westeurope"
-PLACEHOLDER = "{threshold}"
+PLACEHOLDERS = {"threshold": "{threshold}", "next_threshold": "{next_threshold}"}
+WINDOWS = ("5m", "10m", "15m", "30m", "45m", "1h", "2h", "3h", "4h", "5h", "6h", "1d", "2d")
+"""The times that Azure can give a query."""
+NO_NEXT = 1_000_000
+"""The `next_threshold` of a rule above which there is no other."""
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 _MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 
@@ -30,9 +34,11 @@ class Rule(BaseModel):
         query: The query's name.
         severity: From 0, critical, to 4.
         every: How often the query is run.
-        window: What time Azure gives the query.
-        period: The query's `period`, if it is less than the window.
+        period: The query's `period`.
+        reads: What time Azure gives the query, if it reads what is older than its period.
         threshold: The query's `threshold`, which a deployment may change; None if it has none.
+        below: The rule of a higher severity whose threshold is the query's `next_threshold`.
+        split: The columns of the answer of which each value has an alert of its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,9 +48,16 @@ class Rule(BaseModel):
     query: str
     severity: Annotated[int, Field(ge=0, le=4)]
     every: Literal["1m", "5m", "10m", "15m", "30m", "1h"]
-    window: Literal["5m", "10m", "15m", "30m", "45m", "1h", "2h", "3h", "4h", "5h", "6h", "1d", "2d"]
-    period: str | None = None
+    period: Annotated[str, Field(pattern=r"^\d+[mhd]$")]
+    reads: Literal["2h", "2d"] | None = None
     threshold: int | None = None
+    below: str | None = None
+    split: tuple[str, ...] = ()
+
+    @property
+    def window(self) -> str:
+        """The shortest time that Azure can give a query and that holds the period."""
+        return next(each for each in WINDOWS if minutes(each) >= minutes(self.period))
 
     @property
     def price(self) -> Price:
@@ -69,11 +82,13 @@ def monthly_price(rules: Iterable[Rule]) -> Decimal:
 
 
 def deployed_rules(rules: Iterable[Rule], queries: Mapping[str, Query]) -> Any:
-    """Return what alerts.bicep loads: each rule with the text of its query, and a place for the threshold.
+    """Return what alerts.bicep loads: each rule with the text of its query, and places for its thresholds.
 
     Raises:
         QueryError: A rule's query does not have the parameters that the rule gives.
     """
+    rules = list(rules)
+    thresholds = {each.name: each.threshold for each in rules}
     return {
         "rules": [
             {
@@ -83,7 +98,11 @@ def deployed_rules(rules: Iterable[Rule], queries: Mapping[str, Query]) -> Any:
                 "severity": rule.severity,
                 "frequency": iso_duration(rule.every),
                 "window": iso_duration(rule.window),
+                "reads": iso_duration(rule.reads) if rule.reads else "",
                 "threshold": rule.threshold or 0,
+                "below": rule.below or "",
+                "nextThreshold": thresholds[rule.below] if rule.below else NO_NEXT,
+                "dimensions": [{"name": each, "operator": "Include", "values": ["*"]} for each in rule.split],
                 "query": _asked(rule, queries[rule.query]),
             }
             for rule in rules
@@ -92,11 +111,13 @@ def deployed_rules(rules: Iterable[Rule], queries: Mapping[str, Query]) -> Any:
 
 
 def _asked(rule: Rule, query: Query) -> str:
-    has_threshold = any(each.name == "threshold" for each in query.parameters)
-    if has_threshold != (rule.threshold is not None):
+    parameters = {each.name for each in query.parameters}
+    if ("threshold" in parameters) != (rule.threshold is not None):
         raise QueryError(f"of the rule {rule.name} and its query, one has a threshold and the other has not")
-    values = {"period": rule.period or rule.window}
-    return query.filled(values | ({"threshold": PLACEHOLDER} if has_threshold else {}))
+    if rule.below and "next_threshold" not in parameters:
+        raise QueryError(f"the query of the rule {rule.name} has no next_threshold")
+    places = {name: place for name, place in PLACEHOLDERS.items() if name in parameters}
+    return query.filled({"period": rule.period, **places})
 
 
 def minutes(duration: str) -> int:

@@ -34,15 +34,16 @@ def _queries(queries: Mapping[str, Query], rules: Iterable[Rule], tabs: Iterable
 def _rules(rules: Iterable[Rule]) -> str:
     rules = list(rules)
     rows = [
-        f"| [{each.name}](runbook.md#{each.name}) | {each.title} | {each.severity} | {each.every} | {each.window} |"
-        f" {'' if each.threshold is None else each.threshold} | {each.price.amount} |\n"
+        f"| [{each.name}](runbook.md#{each.name}) | {each.title} | {each.severity} | {each.every} | {each.period} |"
+        f" {'' if each.threshold is None else each.threshold} | {', '.join(each.split)} | {each.price.amount} |\n"
         for each in rules
     ]
     sources = ", ".join(sorted({each.price.source for each in rules}))
     currency = rules[0].price.currency
     return "".join(
         [
-            "| rule | what | severity | every | window | threshold | a month |\n|---|---|---|---|---|---|---|\n",
+            "| rule | what | severity | every | period | threshold | one for each | a month |\n",
+            "|---|---|---|---|---|---|---|---|\n",
             *rows,
             f"\nTogether {monthly_price(rules)} {currency} a month, at the list prices of {PRICES_OF} in"
             f" shared/prices.yaml ({sources}).\n",

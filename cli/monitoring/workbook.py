@@ -3,6 +3,7 @@
 The form is that of the published workbooks and their schema (github.com/microsoft/Application-Insights-Workbooks).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,9 @@ from cli.monitoring.queries import MONITORING, Query, QueryError
 from shared.adapters.strict_yaml import StrictLoader
 
 _WORKSPACE = {"queryType": 0, "resourceType": "microsoft.operationalinsights/workspaces"}
-_PICKED = "TimeGenerated {TimeRange:query}"
-_OWN = "TimeGenerated > ago(period)"
+# A query about what ended within the time range looks at what began before it, too.
+_OWN = re.compile(r"> ago\(period\)")
+_OWN_BEFORE = re.compile(r"> ago\(period \+ (\d+d)\)")
 _TEXT, _TIME_RANGE = 1, 4  # kinds of parameter
 _MARKDOWN, _QUERY, _PARAMETERS, _LINKS, _GROUP = 1, 3, 9, 11, 12  # kinds of item
 _DAY = 24 * 3600 * 1000
@@ -135,6 +137,8 @@ def _group(tab: Tab, queries: Mapping[str, Query]) -> Any:
 
 
 def _item(shown: Shown, query: Query) -> Any:
+    # With a time context, Azure hides from a query what is older than the time range.
+    is_within = not shown.own_period and not _OWN_BEFORE.search(query.text)
     content: dict[str, Any] = {
         "version": "KqlItem/1.0",
         "query": _text(shown, query),
@@ -142,7 +146,7 @@ def _item(shown: Shown, query: Query) -> Any:
         "title": query.question,
         "noDataMessage": "Nothing in this time.",
         "timeContext": {"durationMs": 0},  # as the query says
-        **({} if shown.own_period else {"timeContextFromParameter": "TimeRange"}),
+        **({"timeContextFromParameter": "TimeRange"} if is_within else {}),
         "showExportToExcel": True,
         **_WORKSPACE,
         "visualization": shown.shown_as,
@@ -155,9 +159,11 @@ def _text(shown: Shown, query: Query) -> str:
     text = query.filled(shown.values)
     if shown.own_period:
         return text
-    if text.count("period") != text.count(_OWN) + 1:  # that of its `let`
-        raise QueryError(f"{query.name} uses its period for more than `{_OWN}`: show it with own_period")
-    return text.replace(_OWN, _PICKED)
+    text = _OWN_BEFORE.sub(r"> {TimeRange:start} - \1", _OWN.sub("{TimeRange:query}", text))
+    code = re.sub(r"//.*", "", text)
+    if code.count("period") != 1:  # that of its `let`
+        raise QueryError(f"{query.name} uses its period for more than to look back: show it with own_period")
+    return text
 
 
 def _id(name: str) -> str:

@@ -1,5 +1,5 @@
 // Alert rules on the log, of alerts.json, which is made of alerts.yaml and the queries. Each fires while its query
-// returns a row.
+// returns a row; a rule with dimensions has an alert for each of their values.
 
 @description('The Log Analytics workspace of Application Insights.')
 param workspaceId string
@@ -38,12 +38,18 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       scopes: [workspaceId]
       evaluationFrequency: rule.frequency
       windowSize: rule.window
+      overrideQueryTimeRange: empty(rule.reads) ? null : rule.reads
       autoMitigate: true
       skipQueryValidation: true // a table exists only after its first record
       criteria: {
         allOf: [
           {
-            query: replace(rule.query, '{threshold}', string(thresholds[?rule.name] ?? rule.threshold))
+            query: replace(
+              replace(rule.query, '{threshold}', string(thresholds[?rule.name] ?? rule.threshold)),
+              '{next_threshold}',
+              string(thresholds[?rule.below] ?? rule.nextThreshold)
+            )
+            dimensions: rule.dimensions
             timeAggregation: 'Count'
             operator: 'GreaterThan'
             threshold: 0

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from cli.api import Json
-from cli.monitoring.alerts import Rule, deployed_rules, iso_duration, minutes, monthly_price, read_rules
+from cli.monitoring.alerts import (
+    NO_NEXT,
+    PLACEHOLDERS,
+    Rule,
+    deployed_rules,
+    iso_duration,
+    minutes,
+    monthly_price,
+    read_rules,
+)
 from cli.monitoring.generated import generated_files
 from cli.monitoring.queries import MONITORING, QueryError, read_queries
 from cli.monitoring.workbook import Shown, Tab, read_tabs, workbook
@@ -50,11 +59,41 @@ def test_each_rule_asks_for_the_time_that_azure_gives() -> None:
     deployed: list[Json] = deployed_rules(RULES, QUERIES)["rules"]
     assert len({each["name"] for each in deployed}) == len(RULES)
     for rule, made in zip(RULES, deployed, strict=True):
-        period = rule.period or rule.window
-        assert f"let period = {period}; // parameter: " in made["query"]
-        assert minutes(rule.every) <= minutes(rule.window)
-        assert minutes(period) <= minutes(rule.window)
+        assert f"let period = {rule.period}; // parameter: " in made["query"]
+        assert minutes(rule.period) <= minutes(rule.window)
+        assert made["window"] == iso_duration(rule.window)
         assert ("{threshold}" in made["query"]) == (rule.threshold is not None)
+        looks_back = re.findall(r"TimeGenerated > ago\(([^)]+)\)", made["query"])
+        longest = max(
+            sum(minutes(part) for part in each.replace("period", rule.period).split(" + ")) for each in looks_back
+        )
+        assert longest <= minutes(rule.reads or rule.window)
+        assert made["reads"] == (iso_duration(rule.reads) if rule.reads else "")
+
+
+def test_each_rule_waits_for_what_comes_late() -> None:
+    for rule in RULES:
+        assert minutes(rule.period) >= max(15, minutes(rule.every) + 10), rule.name
+
+
+def test_a_rule_is_asked_as_its_query_is_by_default() -> None:
+    for rule in RULES:
+        given = {each.name: each.default for each in QUERIES[rule.query].parameters}
+        assert given["period"] == rule.period, rule.name
+
+
+def test_bicep_takes_all_of_a_rule() -> None:
+    bicep = (MONITORING / "alerts.bicep").read_text()
+    [rule, *_] = deployed_rules(RULES, QUERIES)["rules"]
+    assert set(re.findall(r"\brule\.(\w+)", bicep)) == set(rule)
+    for place in PLACEHOLDERS.values():
+        assert f"'{place}'" in bicep
+
+
+def test_each_value_of_a_split_has_an_alert_of_its_own() -> None:
+    made = {each["name"]: each["dimensions"] for each in deployed_rules(RULES, QUERIES)["rules"]}
+    assert made["breaker-open"] == [{"name": "cluster", "operator": "Include", "values": ["*"]}]
+    assert made["timers-silent"] == []
 
 
 def test_durations_are_written_as_azure_wants_them() -> None:
@@ -70,8 +109,11 @@ def test_few_rules_run_every_minute_and_the_price_is_known() -> None:
 
 
 def test_failures_have_three_thresholds() -> None:
-    found = {each.threshold: each.severity for each in RULES if each.query == "alert-failures"}
-    assert found == {2: 3, 5: 2, 10: 1}
+    found = [each for each in RULES if each.query == "alert-failures"]
+    assert {each.threshold: each.severity for each in found} == {2: 3, 5: 2, 10: 1}
+    assert [each.below for each in found] == [*(each.name for each in found[1:]), None]
+    made = {each["name"]: each["nextThreshold"] for each in deployed_rules(RULES, QUERIES)["rules"]}
+    assert [made[each.name] for each in found] == [5, 10, NO_NEXT]
 
 
 def items(parent: Json) -> list[Json]:
@@ -111,11 +153,19 @@ def test_the_workbook_has_no_parameter_that_nobody_gives() -> None:
 
 
 def test_a_query_about_two_times_keeps_its_period() -> None:
-    with pytest.raises(QueryError, match="stuck uses its period for more"):
-        workbook([Tab(title="A", queries=[Shown(query="stuck")])], QUERIES)
+    with pytest.raises(QueryError, match="alert-failures uses its period for more"):
+        workbook([Tab(title="A", queries=[Shown(query="alert-failures")])], QUERIES)
     made: Any = workbook([Tab(title="A", queries=[Shown(query="stuck", own_period=True)])], QUERIES)
     [shown] = [each["content"] for each in items(made) if each["type"] == 3]
     assert "let period = 1d;" in shown["query"]
+    assert "timeContextFromParameter" not in shown
+
+
+def test_a_query_about_ends_is_given_what_began_before() -> None:
+    made: Any = workbook([Tab(title="A", queries=[Shown(query="failed-operations")])], QUERIES)
+    [shown] = [each["content"] for each in items(made) if each["type"] == 3]
+    assert "TimeGenerated > {TimeRange:start} - 2d and" in shown["query"]
+    assert "where ended {TimeRange:query}\n" in shown["query"]
     assert "timeContextFromParameter" not in shown
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from cli.monitoring.alerts import NO_NEXT, read_rules
 from cli.monitoring.queries import read_queries
 from shared.telemetry import metrics
 from tests.support.kusto.engine import Workspace
 from tests.support.kusto.envelopes import Row
-from tests.support.kusto.rows import event, metric, span, workspace_of
+from tests.support.kusto.rows import event, metric, request, span, workspace_of
 
-QUERIES = read_queries()
+QUERIES, RULES = read_queries(), read_rules()
 NOW = datetime(2026, 10, 31, 12, tzinfo=UTC)
 
 
@@ -52,6 +53,67 @@ def test_the_slowest_signups_with_their_slowest_step() -> None:
     ]
 
 
+def test_the_slowest_sweep_with_its_own_slowest_step() -> None:
+    rows = [
+        *(
+            span("step", ago(hours=9), seconds, kind="sweep", step=step, sweep=sweep)
+            for sweep, step, seconds in (("one", "decide", 50.0), ("one", "act", 10.0), ("two", "act", 30.0))
+        ),
+        *(
+            span("operation", ago(hours=9), seconds, kind="sweep", outcome="succeeded", sweep=sweep)
+            for sweep, seconds in (("one", 60.0), ("two", 40.0))
+        ),
+    ]
+    found = ask("slowest-operations", *rows, operation_kind='"sweep"')
+    assert columns(found, "operation", "seconds", "slowest_step") == [("one", 60.0, "decide"), ("two", 40.0, "act")]
+
+
+HOUR = 3600.0
+
+
+def of_days(kind: str, tenant: str = "acme", outcome: str = "succeeded") -> Row:
+    """Return the span of an operation that took 60 hours and ended 6 minutes ago: it seems to have begun later."""
+    began = ago(hours=47, minutes=6)
+    return operation(kind, began, 47 * HOUR, tenant, total_seconds=60 * HOUR, outcome=outcome)
+
+
+def test_a_long_deletion_that_failed_now_is_found() -> None:
+    late = operation("delete", ago(hours=25), 24.9 * HOUR, "a", outcome="failed")
+    longer = of_days("delete", "b", "failed")
+    before = operation("delete", ago(hours=50), 25.9 * HOUR, "c", outcome="failed")
+    found = ask("failed-operations", late, longer, before)
+    assert columns(found, "tenant", "ended", "seconds") == [
+        ("a", ago(minutes=6), 24.9 * HOUR),
+        ("b", ago(minutes=6), 60 * HOUR),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "columns_of_it"),
+    [
+        ("slowest-operations", {"operation_kind": '"delete"'}, {"seconds": 60 * HOUR, "ended": ago(minutes=6)}),
+        ("durations-by-day", {}, {"p50": 60 * HOUR, "day": datetime(2026, 10, 31, tzinfo=UTC)}),
+        ("tenant-story", {}, {"details": "216000.0 s, failure ", "at": ago(minutes=6)}),
+    ],
+)
+def test_what_took_days_is_of_the_day_of_its_end(
+    name: str, values: dict[str, str], columns_of_it: dict[str, Any]
+) -> None:
+    [found] = ask(name, of_days("delete"), operation("delete", ago(days=40), HOUR), **values)
+    assert {each: found[each] for each in columns_of_it} == columns_of_it
+
+
+def test_a_wake_that_took_days() -> None:
+    rows = [operation("hibernate", ago(hours=60, minutes=40), 60.0), of_days("wake")]
+    assert columns(ask("wakes", *rows), "ended", "seconds") == [(ago(minutes=6), 60 * HOUR)]
+    assert columns(ask("woken-soon", *rows), "minutes_asleep", "wake_seconds") == [(33.0, 60 * HOUR)]
+
+
+def test_a_step_is_of_the_day_of_its_end() -> None:
+    step = span("step", ago(hours=20), 15 * HOUR, kind="provision", step="place")
+    assert columns(ask("steps-by-day", step), "day", "p95") == [(datetime(2026, 10, 31, tzinfo=UTC), 15 * HOUR)]
+
+
 def test_quantiles_by_day_are_of_what_succeeded() -> None:
     day = [operation("provision", ago(days=1, seconds=each), float(each)) for each in range(1, 101)]
     failed = operation("provision", ago(days=1), 500.0, outcome="failed")
@@ -80,6 +142,8 @@ def test_what_is_stuck_has_no_end() -> None:
             *(ago(minutes=5),), level=3, tenant="c", operation="c.1", kind="delete",
         ),
         operation("wake", ago(hours=1), 300.0, "b"),
+        event(lost, ago(hours=23), tenant="d", operation="d.1", kind="delete"),
+        operation("delete", ago(hours=50), 28 * HOUR, "d"),
     ]  # fmt: skip
     found = ask("stuck", *rows)
     assert columns(found, "tenant", "restarts", "needs_operator") == [("c", 1, True), ("a", 2, False)]
@@ -141,13 +205,6 @@ def test_a_refused_sweep_says_why() -> None:
     ]
 
 
-def test_decisions_of_sweeps_add_up() -> None:
-    rows = [
-        metric(metrics.SWEEP_DECISIONS, ago(hours=each), 5.0, outcome="hibernate", reason="idle") for each in (1, 2)
-    ]
-    assert columns(ask("sweep-decisions", *rows), "outcome", "reason", "tenants") == [("hibernate", "idle", 10.0)]
-
-
 def test_who_came_back_within_the_hour() -> None:
     rows = [
         *(operation("hibernate", ago(hours=10), 60.0, tenant) for tenant in "ab"),
@@ -171,14 +228,6 @@ def test_the_last_value_of_a_day_counts(name: str, of: Any, dimensions: dict[str
     values = ((ago(hours=20), 2.0), (ago(hours=13), 3.456), (ago(hours=2), 1.0))
     found = ask(name, *(metric(of, at, value, **dimensions) for at, value in values))
     assert [row[column] for row in found] == [3.46, 1.0]
-
-
-def test_tenants_by_state_and_hour() -> None:
-    rows = [
-        metric(metrics.TENANTS, ago(minutes=30), value, state=state, plan=plan)
-        for state, plan, value in (("active", "trial", 5.0), ("active", "standard", 2.0), ("hibernated", "trial", 40.0))
-    ]
-    assert columns(ask("tenants-by-state", *rows), "state", "tenants") == [("active", 7.0), ("hibernated", 40.0)]
 
 
 def test_the_bill_and_the_ledger_as_compared_last() -> None:
@@ -207,7 +256,7 @@ def test_counts_of_an_hour_add_up(name: str, of: Any, column: str, value: float)
 def test_the_calls_of_dependencies() -> None:
     rows = [
         metric(metrics.CALL_DURATION, ago(minutes=5), seconds, number=number, dependency="kubernetes", outcome=outcome)
-        for outcome, seconds, number in (("ok", 1.0, 9), ("failed", 4.0, 1))
+        for outcome, seconds, number in (("ok", 1.0, 8), ("failed", 4.0, 1), ("cancelled", 0.0, 1))
     ]
     found = ask("dependencies", *rows)
     assert columns(found, "dependency", "calls", "failures", "mean_ms", "longest_ms") == [
@@ -243,26 +292,23 @@ def test_recovery_by_hour() -> None:
     assert columns(ask("recovery", *rows), "operation_kind", "restarts", "exhausted") == [("wake", 2.0, 1.0)]
 
 
-def test_the_silence_of_sources_and_the_lag_of_the_ledger() -> None:
-    signal = metric(metrics.SIGNAL_AGE, ago(minutes=5), 5400.0, source="gateway")
-    assert columns(ask("signals", signal), "source", "minutes_silent") == [("gateway", 90.0)]
-    lag = metric(metrics.LEDGER_LAG, ago(minutes=5), 5400.0)
-    assert columns(ask("ledger-lag", lag), "hours_behind") == [(1.5,)]
-
-
-def test_timers_findings_and_skipped_rows() -> None:
-    runs = [
-        metric(metrics.TIMER_RUNS, ago(minutes=5), value, part="recovery", outcome=outcome)
-        for outcome, value in (("done", 59.0), ("held-up", 1.0))
-    ]
-    assert columns(ask("timers", *runs), "part", "outcome", "runs") == [
-        ("recovery", "done", 59.0),
-        ("recovery", "held-up", 1.0),
-    ]
-    finding = metric(metrics.FINDINGS, ago(minutes=5), 3.0, kind="orphan")
-    assert columns(ask("findings", finding), "finding", "findings") == [("orphan", 3.0)]
+def test_rows_that_cannot_be_read() -> None:
     skipped = event("row skipped", ago(hours=1), level=3, table="tenants", row="tenant:acme", cause="version 9")
     assert columns(ask("rows-skipped", skipped), "row_table", "row", "times") == [("tenants", "tenant:acme", 1)]
+
+
+def test_an_instance_of_the_app_has_started_once() -> None:
+    rows = [
+        request(ago(hours=hours), milliseconds, app_instance)
+        for app_instance, hours, milliseconds in (
+            ("old", 40, 900.0),
+            ("old", 2, 20.0),
+            ("new", 3, 800.0),
+            ("new", 1, 30.0),
+        )
+    ]
+    found = ask("cold-starts", *rows)
+    assert columns(found, "app_instance", "started", "first_ms", "requests") == [("new", ago(hours=3), 800.0, 2)]
 
 
 def test_errors_are_counted_by_what_they_say() -> None:
@@ -276,16 +322,50 @@ def failures(number: float, failure: str = "image", minutes: float = 5) -> Row:
     return metric(metrics.OPERATION_FAILURES, ago(minutes=minutes), number, kind="provision", failure=failure)
 
 
-@pytest.mark.parametrize(("number", "rows"), [(2.0, 0), (3.0, 1)])
-def test_alert_on_failures(number: float, rows: int) -> None:
-    found = ask("alert-failures", failures(number), failures(9.0, "cancelled"), failures(9.0, minutes=11))
-    assert len(found) == rows
-    assert len(ask("alert-failures", failures(number), threshold="0")) == 1
+def told(*rows: Row, now: datetime = NOW) -> list[str]:
+    """Return the rules about failures that tell of these."""
+    thresholds = {each.name: str(each.threshold) for each in RULES}
+    return [
+        each.name
+        for each in RULES
+        if each.query == "alert-failures"
+        and Workspace(workspace_of(*rows)).run(
+            QUERIES[each.query].filled(
+                {
+                    "period": each.period,
+                    "threshold": thresholds[each.name],
+                    "next_threshold": thresholds[each.below] if each.below else str(NO_NEXT),
+                }
+            ),
+            now=now,
+        )
+    ]
 
 
-def test_alert_on_failures_names_the_most_frequent_reason() -> None:
-    found = ask("alert-failures", failures(1.0, "crash"), failures(3.0, "image"), failures(1.0, "no-room"))
-    assert columns(found, "failures", "mostly") == [(5.0, "image")]
+@pytest.mark.parametrize(
+    ("number", "rules"),
+    [
+        (2.0, []),
+        (3.0, ["failures"]),
+        (5.0, ["failures"]),
+        (6.0, ["many-failures"]),
+        (10.0, ["many-failures"]),
+        (11.0, ["mass-failures"]),
+    ],
+)
+def test_one_rule_tells_of_failures(number: float, rules: list[str]) -> None:
+    assert told(failures(number), failures(9.0, "cancelled"), failures(9.0, minutes=100)) == rules
+
+
+def test_failures_of_all_reasons_add_up() -> None:
+    found = ask("alert-failures", failures(1.0, "crash"), failures(1.0, "image"), failures(1.0, minutes=15))
+    assert columns(found, "operations") == [(3.0,)]
+
+
+def test_an_incident_is_told_of_once_while_it_fades() -> None:
+    rows = [failures(3.0, minutes=minutes) for minutes in (19, 17, 15, 13)]
+    over_time = [told(*rows, now=NOW + timedelta(minutes=minutes)) for minutes in (0, 2, 4, 6, 10, 70)]
+    assert over_time == [["mass-failures"], [], [], [], [], []]
 
 
 @pytest.mark.parametrize(("slow", "signups", "rows"), [(2, 20, 1), (1, 100, 0), (4, 4, 0)])
@@ -294,13 +374,19 @@ def test_alert_on_slow_signups(slow: int, signups: int, rows: int) -> None:
     assert len(ask("alert-slow-signups", *made)) == rows
 
 
-@pytest.mark.parametrize(("state", "rows"), [("done", 0), ("refused", 1), ("stopped", 1)])
-def test_alert_on_a_sweep_that_was_refused(state: str, rows: int) -> None:
-    assert len(ask("alert-sweep-refused", metric(metrics.SWEEPS, ago(minutes=9), 1.0, state=state))) == rows
+@pytest.mark.parametrize(("ended", "rows"), [(5, 1), (61, 0)])
+def test_alert_on_signups_that_began_before_the_period(ended: int, rows: int) -> None:
+    made = [operation("provision", ago(minutes=ended + 65), 65 * 60.0) for _ in range(20)]
+    assert len(ask("alert-slow-signups", *made)) == rows
 
 
-def test_alert_on_a_missing_sweep() -> None:
-    assert len(ask("alert-sweep-missing")) == 1
+@pytest.mark.parametrize("state", ["refused", "stopped"])
+def test_alert_on_a_sweep_that_was_refused(state: str) -> None:
+    found = ask("alert-sweep-refused", metric(metrics.SWEEPS, ago(minutes=9), 1.0, state=state))
+    assert columns(found, "state") == [(state,)]
+
+
+def test_a_sweep_that_was_refused_is_not_missing() -> None:
     refused = metric(metrics.SWEEPS, ago(hours=23), 1.0, state="refused")
     assert ask("alert-sweep-missing", refused) == []
 
@@ -313,13 +399,31 @@ def test_alert_on_a_silent_source() -> None:
     assert columns(ask("alert-signal-silent", *rows), "source") == [("b",)]
 
 
-def test_alert_on_a_queue_that_stays_long() -> None:
+@pytest.mark.parametrize(
+    ("lengths", "shortest"),
+    [
+        ([30, 25, 26], 25.0),
+        ([30, 25], None),  # too few to say so
+        ([30, 5, 26], None),
+    ],
+)
+def test_alert_on_a_queue_that_stays_long(lengths: list[float], shortest: float | None) -> None:
     rows = [
-        metric(metrics.QUEUE_LENGTH, ago(minutes=minutes), float(length), cluster=cluster, kind="provision")
-        for cluster, lengths in (("one", (30, 25)), ("two", (30, 5)))
-        for minutes, length in zip((6, 2), lengths, strict=True)
+        metric(metrics.QUEUE_LENGTH, ago(minutes=minutes), length, cluster=cluster, kind="provision")
+        for cluster, of_cluster in (("one", lengths), ("two", [1.0, 1.0, 1.0]))
+        for minutes, length in enumerate(of_cluster, 2)
     ]
-    assert columns(ask("alert-backlog", *rows), "cluster", "shortest") == [("one", 25.0)]
+    wanted = [] if shortest is None else [("one", shortest)]
+    assert columns(ask("alert-backlog", *rows), "cluster", "shortest") == wanted
+
+
+def test_the_two_queues_of_a_cluster_add_up_and_workers_do_not() -> None:
+    rows = [
+        metric(metrics.QUEUE_LENGTH, ago(minutes=minutes, seconds=seconds), length, cluster="one", kind=kind)
+        for minutes in (2, 3, 4)
+        for kind, seconds, length in (("provision", 0, 12.0), ("provision", -20, 12.0), ("wake", 0, 9.0))
+    ]
+    assert columns(ask("alert-backlog", *rows), "shortest") == [(21.0,)]
 
 
 def test_alert_on_an_open_breaker() -> None:
@@ -330,33 +434,25 @@ def test_alert_on_an_open_breaker() -> None:
     assert columns(ask("alert-breaker-open", *rows), "cluster") == [("two",)]
 
 
-def test_alert_on_a_passed_budget() -> None:
-    assert ask("alert-budget-passed") == []
-    passed = metric(metrics.BUDGET_PASSED, ago(minutes=9), 2.0, plan="trial")
-    assert columns(ask("alert-budget-passed", passed), "plan", "tenants") == [("trial", 2.0)]
-
-
 @pytest.mark.parametrize(("seconds", "rows"), [(None, 1), (4000.0, 0), (11000.0, 1)])
 def test_alert_on_a_late_ledger(seconds: float | None, rows: int) -> None:
     made = [] if seconds is None else [metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)]
     assert len(ask("alert-ledger-late", *made)) == rows
 
 
-def test_alert_on_an_operation_that_needs_an_operator() -> None:
+def test_alert_on_each_operation_that_needs_an_operator() -> None:
     assert ask("alert-recovery-exhausted") == []
-    assert (
-        len(ask("alert-recovery-exhausted", metric(metrics.RECOVERY_EXHAUSTED, ago(minutes=2), 1.0, kind="wake"))) == 1
-    )
+    needs = "orchestration not restarted: it needs an operator"
+    rows = [
+        event(needs, ago(minutes=minutes), level=3, tenant=tenant, operation=f"{tenant}.1", kind="wake")
+        for tenant, minutes in (("a", 3), ("a", 2), ("b", 2))
+    ]
+    found = sorted(columns(ask("alert-recovery-exhausted", *rows), "tenant", "operation", "looked_at"))
+    assert found == [("a", "a.1", ago(minutes=2)), ("b", "b.1", ago(minutes=2))]
 
 
-def test_alert_on_a_lost_instance() -> None:
-    lost = event("instance lost", ago(minutes=2), level=3, tenant="acme", cluster="one")
-    assert columns(ask("alert-instance-lost", lost), "tenant") == [("acme",)]
-
-
-def test_alert_when_no_timer_runs() -> None:
-    assert len(ask("alert-timers-silent")) == 1
-    assert (
-        ask("alert-timers-silent", metric(metrics.TIMER_RUNS, ago(minutes=14), 1.0, part="recovery", outcome="done"))
-        == []
-    )
+def test_alert_on_each_lost_instance() -> None:
+    rows = [event("instance lost", ago(minutes=2), level=3, tenant=tenant, cluster="one") for tenant in "ab"]
+    rows.append(event("too many instances lost", ago(minutes=2), level=3, cluster="two", count="21"))
+    found = sorted(columns(ask("alert-instance-lost", *rows), "tenant", "cluster"))
+    assert found == [("a", "one"), ("b", "one"), ("many", "two")]

@@ -47,3 +47,9 @@ def test_what_a_query_reads() -> None:
         Comparison(None, "outcome", "InExpression", ["failed", "cancelled"]),
     ]
     assert (slots.tables, slots.keys, slots.names("Name")) == (["AppMetrics"], ["pool"], ["slots"])
+
+
+def test_which_columns_of_a_result_are_texts() -> None:
+    assert check({"query": "AppTraces | project TimeGenerated, Message, level = tostring(SeverityLevel)"})[
+        "query"
+    ].texts == ["Message", "level"]

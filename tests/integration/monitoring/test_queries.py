@@ -5,8 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
-from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
+from shared.telemetry.metrics import all_metrics
+from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event, recorded_metrics
 from tests.support.kusto.library import Answer, Read, check
 from tests.support.kusto.tables import TABLES
 
@@ -18,6 +20,34 @@ BY_HOST = {"cold-starts", "requests"}  # read what the Functions host sends: no 
 @pytest.fixture(scope="module")
 def answers() -> Mapping[str, Answer]:
     return check({name: each.text for name, each in QUERIES.items()})
+
+
+def test_all_metrics_are_recorded_with_their_dimensions() -> None:
+    assert set(recorded_metrics()) == {(each, frozenset(each.dimensions)) for each in all_metrics()}
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ("state changed", "operation_state"),
+        ("orchestration stuck", "heartbeat_age"),  # by who calls the function that logs
+        ("retry: throttled", "pause"),  # one of two
+        ("sweep refused", "reason"),  # the beginning of an f-string
+        ("metering held up", "cause"),  # the end of one
+        ("request broke off", "route"),  # an error that nobody expected
+    ],
+)
+def test_an_event_has_the_fields_that_its_call_gives(event: str, field: str) -> None:
+    assert field in fields_of_event(event)
+
+
+@pytest.mark.parametrize("text", ["tenants", "forget", "cordoned", "sweeps refused", "cooking held up"])
+def test_a_text_that_nobody_logs_is_no_event(text: str) -> None:
+    assert not fields_of_event(text)
+
+
+def test_an_event_does_not_have_the_fields_of_another() -> None:
+    assert "cause" not in fields_of_event("breaker closed")
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -34,7 +64,21 @@ def test_a_query_looks_back_as_far_as_its_period(name: str, answers: Mapping[str
     sources = [number for number, line in enumerate(lines) if SOURCE.search(line)]
     assert sources
     for number in sources:
-        assert re.match(r" *\| where TimeGenerated > ago\(period( \+ 1d)?\)", lines[number + 1]), lines[number]
+        looks_back = r" *\| where TimeGenerated > ago\((period( \+ 1[dh]| \+ 2d)?|2d)\)"
+        assert re.match(looks_back, lines[number + 1]), lines[number]
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_span_is_looked_for_by_its_end(name: str) -> None:
+    """A span has the time of its begin, and an operation may take two days."""
+    lines = [each for each in QUERIES[name].text.splitlines() if re.search(r'Name == "(operation|step)"', each)]
+    for line in lines:
+        assert re.search(r"TimeGenerated > ago\((period \+ 2d|2d)\)", line)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_line_fits_the_page(name: str) -> None:
+    assert max(len(line) for line in QUERIES[name].text.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -46,6 +90,12 @@ def test_a_query_names_what_berth_emits(name: str, answers: Mapping[str, Answer]
         assert any(each.keys or each.compared for each in answers[name].reads if each.tables) or name in {
             "telemetry-volume"
         }
+
+
+@pytest.mark.parametrize("rule", read_rules(), ids=lambda rule: rule.name)
+def test_each_row_of_a_rule_has_an_alert_of_its_own(rule: Rule, answers: Mapping[str, Answer]) -> None:
+    """What a row is about is a text: a cluster, a tenant. So a second one is told of while the first lasts."""
+    assert set(rule.split) == set(answers[rule.query].texts)
 
 
 def unknown(read: Read) -> list[str]:

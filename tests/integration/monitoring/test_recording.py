@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
+from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
-from shared.telemetry.metrics import SWEEPS
+from shared.telemetry import metrics
+from shared.telemetry.recorder import Metric
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
 from tests.support.kusto.engine import Workspace
 from tests.support.kusto.envelopes import Row, recorded_envelopes, to_rows
 
-QUERIES = read_queries()
+QUERIES, RULES = read_queries(), read_rules()
 ROWS = to_rows(recorded_envelopes())
 END = max(datetime.fromisoformat(row["TimeGenerated"]) for rows in ROWS.values() for row in rows)
 NOW = END + timedelta(minutes=1)
 BY_LIBRARIES = {"logger_name", "on_span", "code.file.path", "code.function.name", "code.line.number"}
 OPERATIONS = [each["Properties"] for each in ROWS["AppDependencies"] if each["Name"] == "operation"]
+# After a week in which nothing has run, no sweep was made and nothing has watched for activity; months cost too much.
+WRONG = {"alert-sweep-missing", "alert-signal-silent", "alert-budget-passed"}
 WOKEN = next(each for each in OPERATIONS if each["kind"] == "wake")
 
 
@@ -28,6 +32,17 @@ def workspace() -> Workspace:
 
 def ask(workspace: Workspace, name: str, values: Mapping[str, str] | None = None, now: datetime = NOW) -> list[Row]:
     return workspace.run(QUERIES[name].filled({"period": "60d", **(values or {})}), now=now)
+
+
+def alert(workspace: Workspace, name: str, now: datetime) -> list[Row]:
+    return workspace.run(QUERIES[name].text, now=now)
+
+
+def last(metric: Metric) -> datetime:
+    """Return when a metric was measured last."""
+    return max(
+        datetime.fromisoformat(each["TimeGenerated"]) for each in ROWS["AppMetrics"] if each["Name"] == metric.name
+    )
 
 
 def test_all_that_is_recorded_is_known() -> None:
@@ -58,6 +73,12 @@ def test_all_that_is_recorded_is_known() -> None:
         ("slow-calls", {}, set[str]()),
         ("requests", {}, set[str]()),
         ("cold-starts", {}, set[str]()),
+        ("woken-soon", {}, set[str]()),
+        ("cost-by-component", {}, set[str]()),
+        ("run-rate", {}, set[str]()),
+        ("savings", {}, set[str]()),
+        ("findings", {}, set[str]()),
+        ("slowest-operations", {"operation_kind": '"sweep"'}, {"tenant", "cluster", "plan"}),
         ("sweeps", {}, {"reason", "hibernated", "failed", "saves_a_month"}),
         ("tenant-story", {"slug": f'"{WOKEN["tenant"]}"'}, {"operation"}),
         ("operation-trace", {"operation_id": f'"{WOKEN["operation"]}"'}, {"ms", "error", "details", "Id", "ParentId"}),
@@ -89,12 +110,48 @@ def test_the_trace_of_an_operation(workspace: Workspace) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("open-now", [{"operation_kind": "wake", "open": 0.0, "stuck": 0.0}]),
+        ("queues-now", [{"cluster": "local", "slots": 64.0, "signups_waiting": 0.0, "wakes_waiting": 0.0}]),
+        ("tenants-by-state", [{"state": "active", "tenants": 5.0}, {"state": "failed", "tenants": 1.0}]),
+        ("signals", [{"source": "gateway", "minutes_silent": 5.0}]),
+        ("ledger-lag", [{"hours_behind": 0.03}]),
+        ("sweep-decisions", [{"outcome": "hibernate", "reason": "idle", "tenants": 2.0}]),
+        ("timers", [{"part": "recovery", "outcome": "done"}, {"part": "metering", "outcome": "done"}]),
+    ],
+)
+def test_what_the_demo_has_measured(name: str, wanted: list[Row], workspace: Workspace) -> None:
+    rows = ask(workspace, name)
+    for each in wanted:
+        assert any(each.items() <= row.items() for row in rows), rows
+
+
 def test_the_sweep_of_the_demo(workspace: Workspace) -> None:
     done = [each for each in ask(workspace, "sweeps") if each["what"] == "sweep done"]
     assert [(each["hibernated"], each["reason"]) for each in done] == [(2, "")]
-    (counted,) = (each["TimeGenerated"] for each in ROWS["AppMetrics"] if each["Name"] == SWEEPS.name)
-    ended = datetime.fromisoformat(counted)
+    ended = last(metrics.SWEEPS)
     for hours, rows in ((25, 0), (27, 1)):
-        at = ended + timedelta(hours=hours)
-        assert len(ask(workspace, "alert-sweep-missing", {"period": "26h"}, at)) == rows
-    assert ask(workspace, "alert-sweep-refused") == []
+        assert len(alert(workspace, "alert-sweep-missing", ended + timedelta(hours=hours))) == rows
+    assert alert(workspace, "alert-sweep-refused", ended + timedelta(minutes=10)) == []
+
+
+@pytest.mark.parametrize("rule", [each for each in RULES if each.query not in WRONG], ids=lambda rule: rule.name)
+def test_a_rule_is_silent_about_the_demo(rule: Rule, workspace: Workspace) -> None:
+    assert alert(workspace, rule.query, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "minutes"),
+    [("alert-timers-silent", metrics.TIMER_RUNS, 15), ("alert-ledger-late", metrics.LEDGER_LAG, 180)],
+)
+def test_a_rule_about_silence(name: str, metric: Metric, minutes: int, workspace: Workspace) -> None:
+    for late, rows in ((-1, 0), (1, 1)):
+        assert len(alert(workspace, name, last(metric) + timedelta(minutes=minutes + late))) == rows
+
+
+def test_the_budgets_that_the_demo_has_passed(workspace: Workspace) -> None:
+    passed = last(metrics.BUDGET_PASSED)
+    assert alert(workspace, "alert-budget-passed", passed + timedelta(minutes=9)) == [{"plan": "trial", "tenants": 4.0}]
+    assert alert(workspace, "alert-budget-passed", passed + timedelta(minutes=71)) == []

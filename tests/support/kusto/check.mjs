@@ -1,8 +1,9 @@
 // Parses and binds KQL with Microsoft's own library, and says what each query reads.
 //
 // Reads {"tables": {name: "(column:type, ...)"}, "queries": {id: text}} from standard input, and writes {id: answer}:
-// what is wrong (`problems`) and one entry of `reads` for each pipeline: its tables, their columns that it uses, the keys
-// of Properties that it uses, and the texts that it compares a column or a key with.
+// what is wrong (`problems`), the columns of the result that are texts (`texts`), and one entry of `reads` for each
+// pipeline: its tables, their columns that it uses, the keys of Properties that it uses, and the texts that it compares a
+// column or a key with.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -80,7 +81,11 @@ function check(query, globals) {
     if (isRoot) roots.push(node);
     return true;
   });
-  return { problems, reads: roots.map((root) => read(root, columns, tables, named)) };
+  const result = code.ResultType?.Columns;
+  const texts = Array.from({ length: result?.Count ?? 0 }, (_, index) => result.getItem(index))
+    .filter((each) => each.Type === Symbols.ScalarTypes.String)
+    .map((each) => each.Name);
+  return { problems, texts, reads: roots.map((root) => read(root, columns, tables, named)) };
 }
 
 const asked = JSON.parse(readFileSync(0, "utf8"));

@@ -48,9 +48,10 @@ class Read:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the library says about a query."""
+    """What the library says about a query; `texts` are the columns of its result that are texts."""
 
     problems: list[Problem]
+    texts: list[str]
     reads: list[Read]
 
 

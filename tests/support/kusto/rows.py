@@ -8,6 +8,7 @@ from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fie
 from tests.support.kusto.envelopes import Row, Rows
 
 _ids = count(1)
+_TABLES = {"Message": "AppTraces", "Sum": "AppMetrics", "Url": "AppRequests"}
 
 
 def metric(
@@ -43,6 +44,18 @@ def span(name: str, at: datetime, seconds: float, *, number: int = 1, **attribut
     }
 
 
+def request(at: datetime, milliseconds: float, app_instance: str) -> Row:
+    """Return a row of AppRequests, as the Functions host sends it."""
+    return {
+        "TimeGenerated": at,
+        "Name": "list_tenants",
+        "DurationMs": milliseconds,
+        "ItemCount": 1,
+        "Url": "https://berth.example/api/tenants",
+        "AppRoleInstance": app_instance,
+    }
+
+
 def event(message: str, at: datetime, *, level: int = 1, **fields: str) -> Row:
     """Return a row of AppTraces."""
     unknown = fields.keys() - fields_of_event(message) - COUNTS
@@ -61,6 +74,6 @@ def workspace_of(*rows: Row) -> Rows:
     """Return rows by the table that they belong to."""
     tables: Rows = {}
     for row in rows:
-        table = "AppTraces" if "Message" in row else "AppMetrics" if "Sum" in row else "AppDependencies"
+        table = next((table for column, table in _TABLES.items() if column in row), "AppDependencies")
         tables.setdefault(table, []).append(row)
     return tables
