@@ -3,10 +3,10 @@
 import re
 
 REMOVED = "(removed)"
-# An e-mail address, also encoded as in a path; a bearer token, a JSON web token; the value of a key in a connection
-# string or a query.
+# An e-mail address, also encoded as in a path, or cut off; a bearer token, a JSON web token; the value of a key in a
+# connection string or a query.
 _PRIVATE = re.compile(
-    r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"
+    r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*"
     r"|(?<=[Bb]earer )[\w.~+/=-]+"
     r"|eyJ[\w-]{10,}\.[\w.-]+"
     r"|(?<=AccountKey=)[^;\s]+|(?<=[?&]code=)[^&\s]+|(?<=sig=)[^&\s]+"
