@@ -177,6 +177,14 @@ class TaskHub(InMemoryOrchestrationBackend):
         self._take_back("entity", request.completionToken)
         return pb.AbandonEntityTaskResponse()
 
+    def StreamInstanceHistory(
+        self, request: pb.StreamInstanceHistoryRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.HistoryChunk]:
+        """Return all that happened to an instance, with what it was given and what its activities returned."""
+        with self._lock:
+            instance = self._instances.get(request.instanceId)
+            yield pb.HistoryChunk(events=instance.history if instance else ())
+
     def _take_back(self, kind: str, token: str) -> None:
         with self._lock:
             for key, (_, item) in list(self._dispatched.items()):

@@ -8,9 +8,12 @@ event and the fields apart on the record, as `record.event` and `record.fields`.
 import contextlib
 import json
 import logging
+import sys
+import traceback
 from collections.abc import Generator, Mapping
 from contextvars import ContextVar
 
+from shared.private_text import without_private
 from shared.telemetry.recorder import recorder
 
 type Field = str | int | float
@@ -46,7 +49,8 @@ def log_event(logger: logging.Logger, event: str, /, *, level: int = logging.INF
         logger: The module's logger.
         event: What happened: a short text that is the same each time.
         level: A level of `logging`.
-        fields: What it happened to. Never an e-mail address, a key, a token or a secret.
+        fields: What it happened to. Never an e-mail address, a key, a token or a secret; what a cause quotes and looks
+            like one is removed.
     """
     _log(logger, level, event, {**_context.get(), **fields}, on_span=False)
 
@@ -59,7 +63,7 @@ def log_exception(logger: logging.Logger, event: str, /, **fields: Field) -> Non
         event: What was going on: a short text that is the same each time.
         fields: As those of `log_event`.
     """
-    _log(logger, logging.ERROR, event, {**_context.get(), **fields}, on_span=False, exc_info=True)
+    _log(logger, logging.ERROR, event, {**_context.get(), **fields}, on_span=False, error=sys.exception())
 
 
 def log_span_event(logger: logging.Logger, event: str, /, **fields: Field) -> None:
@@ -75,12 +79,17 @@ def _log(
     fields: Mapping[str, Field],
     *,
     on_span: bool,
-    exc_info: bool | None = None,
+    error: BaseException | None = None,
 ) -> None:
     if logger.isEnabledFor(level):
-        pairs = " ".join(f"{name}={_text(value)}" for name, value in fields.items())
-        extra = {"event": event, "fields": fields, "on_span": on_span}
-        logger.log(level, "%s %s", event, pairs, extra=extra, exc_info=exc_info)
+        told = {name: without_private(each) if isinstance(each, str) else each for name, each in fields.items()}
+        pairs = " ".join(f"{name}={_text(value)}" for name, value in told.items())
+        extra = {"event": event, "fields": told, "on_span": on_span}
+        exc_info = (type(error), error, error.__traceback__) if error is not None else None
+        record = logger.makeRecord(logger.name, level, "", 0, "%s %s", (event, pairs), exc_info, extra=extra)
+        if error is not None:  # which may quote anything; handlers that print it take this text if it is there
+            record.exc_text = without_private("".join(traceback.format_exception(error)).rstrip())
+        logger.handle(record)
 
 
 def _text(value: Field) -> str:

@@ -26,6 +26,7 @@ class Exchange:
 
     `slug` is the tenant that it is about, or empty; `number` says which of that tenant's writes since
     the proxy's last reset it is, from 1, and is 0 for what is no write. `port` is the caller's end of the connection.
+    `body` is what the caller sent.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Exchange:
     slug: str
     number: int
     port: int
+    body: bytes = b""
 
     @property
     def is_watch(self) -> bool:
@@ -128,7 +130,7 @@ class FaultProxy:
             self.writes += 1
             self.writes_of[slug] += 1
         port = request.transport.get_extra_info("peername")[1] if request.transport else 0
-        return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0, port)
+        return Exchange(request.method, request.raw_path, slug, self.writes_of[slug] if is_write else 0, port, body)
 
     def _slug_of(self, text: bytes) -> str:
         """Return the tenant that a request is about: by its slug, or by an instance that was named beside it before."""

@@ -102,7 +102,7 @@ class ProxiedStack:
 
 @asynccontextmanager
 async def proxied_stack(
-    environment: Mapping[str, str] | None = None, *, workers: int = 1, redelivery: float = 0.0
+    environment: Mapping[str, str] | None = None, *, workers: int = 1, redelivery: float = 0.0, telemetry: bool = False
 ) -> AsyncGenerator[ProxiedStack]:
     """Run a stack with fault proxies, its host with more environment variables than the usual ones."""
     proxies: list[FaultProxy] = []
@@ -130,6 +130,7 @@ async def proxied_stack(
         options=Options(ready_seconds=0.3, slow_seconds=4),
         workers=workers,
         redelivery=redelivery,
+        telemetry=telemetry,
         before_host=put_proxies_in_front,
     )
     try:

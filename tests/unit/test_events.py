@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from shared.events import log_context, log_event, log_exception
+from shared.private_text import without_private
 
 logger = logging.getLogger("test")
 
@@ -40,3 +41,19 @@ def test_any_text_stays_on_its_line(caplog: pytest.LogCaptureFixture, text: str)
     log_event(logger, "failed", cause=text)
     assert len(caplog.messages[0].splitlines()) == 1
     assert caplog.messages[0].startswith('failed cause="')
+
+
+def test_nothing_private_is_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("no time: owner@example.com")
+    except ValueError as error:
+        log_event(logger, "refused", level=logging.WARNING, cause=str(error), path="/tenants/owner%40example.com")
+        log_exception(logger, "request broke off")
+    assert 'refused cause="no time: (removed)" path=/tenants/(removed)' in caplog.text
+    assert "ValueError: no time: (removed)" in caplog.text
+    assert "owner" not in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "acme", "no route to host", "a=b&c", "12:00:00+02:00", "@", "sig: 9", "code"])
+def test_what_is_usual_stays_as_it_is(text: str) -> None:
+    assert without_private(text) == text

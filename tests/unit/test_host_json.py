@@ -38,3 +38,12 @@ def test_the_bundle_is_the_stable_one_with_grpc() -> None:
 
 def test_a_purge_ends_before_the_host_ends_it() -> None:
     assert MAX_SECONDS / 2 + GRACE_SECONDS < MAX_SECONDS < seconds(HOST["functionTimeout"]) - 60
+
+
+def test_the_host_exports_no_log_in_the_normal_case() -> None:
+    # Only what is exported, and billed: the log stream keeps the level Information.
+    assert HOST["telemetryMode"] == "OpenTelemetry"
+    assert HOST["logging"]["OpenTelemetry"] == {"logLevel": {"default": "Warning"}}
+    assert HOST["logging"]["logLevel"]["default"] == "Information"
+    # Of the older library, which this mode does not load: learn.microsoft.com/azure/azure-functions/opentelemetry-howto
+    assert "applicationInsights" not in HOST["logging"]

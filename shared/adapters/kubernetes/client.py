@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
@@ -22,6 +22,7 @@ from shared.adapters.kubernetes.redirects import refuse_redirects
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
 from shared.errors import BerthError, Conflict, Forbidden, NotFound, Permanent, Transient, Unauthenticated, Unreachable
 from shared.events import log_event
+from shared.private_text import REMOVED, without_private
 from shared.settings import KubernetesSettings
 from shared.telemetry import spans
 from shared.time_budget import time_left
@@ -224,7 +225,7 @@ class KubernetesClient:
     ) -> Json:
         response = await self._send(method, path, body, media_type, self._timeout(limit), query, accept)
         try:
-            return await _read(response)
+            return await _read(response, _contents(body or {}))
         except TimeoutError as error:
             raise _no_response(limit) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -308,20 +309,34 @@ def _yaml(body: Mapping[str, Any]) -> bytes:
     return re.sub(r"[\x7f-\uffff]", lambda letter: f"\\u{ord(letter[0]):04x}", text).encode()
 
 
-async def _read(response: aiohttp.ClientResponse) -> Json:
+async def _read(response: aiohttp.ClientResponse, hidden: Sequence[str] = ()) -> Json:
     try:
         content: Any = json.loads(await response.text())
     except ValueError:
         content = None
     found = cast("Json", content) if isinstance(content, dict) else {}
     if response.status >= 400:
-        raise _error(response.status, found, retry_after(response.headers))
+        raise _error(response.status, found, retry_after(response.headers), hidden)
     return found
 
 
-def _error(status: int, body: Json, wait: float | None) -> BerthError:
-    """Map an error response to our own error. Only a Status object's message is quoted: others may hold anything."""
+def _contents(body: Mapping[str, Any]) -> Sequence[str]:
+    """Return what a Secret or a ConfigMap holds, such as a tenant's name, which the refusal of a webhook may quote."""
+    if body.get("kind") not in ("ConfigMap", "Secret"):
+        return ()
+    parts = (cast("Mapping[str, Any]", body.get(name) or {}) for name in ("data", "stringData"))
+    return [str(value) for part in parts for value in part.values() if value]
+
+
+def _error(status: int, body: Json, wait: float | None, hidden: Sequence[str]) -> BerthError:
+    """Map an error response to our own error.
+
+    Only a Status object's message is quoted, without the texts that are to be hidden: others may hold anything.
+    """
     message = str(body.get("message", "")) if body.get("kind") == "Status" else ""
+    for each in sorted(hidden, key=len, reverse=True):
+        message = re.sub(rf"(?<!\w){re.escape(each)}(?!\w)", REMOVED, message)
+    message = without_private(message)
     text = f"the API server responded {status}" + (f": {message[:_MAX_QUOTE]}" if message else "")
     match status:
         case 401:  # berth's identity is refused, and no tenant is at fault for it; nor could one be removed without it

@@ -1,28 +1,19 @@
 """What of a log line leaves the process: the event as the message, and its fields as properties."""
 
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any, cast, override
 
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
-REMOVED = "(removed)"
-# An address, a bearer token, a JSON web token, the value of a key in a connection string or a query.
-_PRIVATE = re.compile(
-    r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|(?<=[Bb]earer )[\w.~+/=-]+"
-    r"|eyJ[\w-]{10,}\.[\w.-]+"
-    r"|(?<=AccountKey=)[^;\s]+|(?<=[?&]code=)[^&\s]+|(?<=sig=)[^&\s]+"
-)
-_TEXTS = ("exception.message", "exception.stacktrace")
+from shared.private_text import without_private
 
 
 class EventRecords(LogRecordProcessor):
     """Makes the record of an event what a query wants.
 
-    An event's fields hold nothing private by the rule of `log_event`. An unexpected error may quote anything, so what
-    looks like an address, a key or a token is removed from it.
+    An event's fields hold nothing private by the rule of `log_event`. But a cause or an unexpected error may quote
+    anything, so what looks like an address, a key or a token is removed from every text.
     """
 
     @override
@@ -34,10 +25,9 @@ class EventRecords(LogRecordProcessor):
         if event is not None:
             record.body = event
             attributes |= cast("Mapping[str, Any]", fields or {})
-        for name in _TEXTS:
-            if name in attributes:
-                attributes[name] = _PRIVATE.sub(REMOVED, str(attributes[name]))
-        record.attributes = attributes
+        if isinstance(record.body, str):
+            record.body = without_private(record.body)
+        record.attributes = {name: _told(value) for name, value in attributes.items()}
 
     @override
     def shutdown(self) -> None:
@@ -46,6 +36,10 @@ class EventRecords(LogRecordProcessor):
     @override
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True
+
+
+def _told(value: Any) -> Any:
+    return without_private(value) if isinstance(value, str) else value
 
 
 def is_not_exported_yet(record: logging.LogRecord) -> bool:

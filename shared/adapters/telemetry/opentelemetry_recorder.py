@@ -11,6 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
+from shared.private_text import without_private
 from shared.telemetry.metrics import SECONDS_BUCKETS
 from shared.telemetry.recorder import Instrument, Metric, Span, Value
 
@@ -23,7 +24,7 @@ class _OpenTelemetrySpan:
         self._span = span
 
     def set(self, **attributes: Value) -> None:
-        self._span.set_attributes(attributes)
+        self._span.set_attributes(_told(attributes))
 
     def fail(self, error: str) -> None:
         self._span.set_attribute("error", error)
@@ -81,7 +82,7 @@ class OpenTelemetryRecorder:
             name,
             parent,
             kind=SpanKind.CLIENT if is_call else SpanKind.INTERNAL,
-            attributes={**attributes, **kind},
+            attributes=_told({**attributes, **kind}),
             links=links,
             record_exception=False,  # its message may hold anything
             set_status_on_exception=False,
@@ -101,7 +102,7 @@ class OpenTelemetryRecorder:
         """Record a span that is over, and return it as a trace, for those that are part of it."""
         given = _span_context(trace)
         parent = traces.set_span_in_context(NonRecordingSpan(given)) if given is not None else None
-        span = self._tracer.start_span(name, parent, attributes=attributes, start_time=_nanoseconds(began))
+        span = self._tracer.start_span(name, parent, attributes=_told(attributes), start_time=_nanoseconds(began))
         if has_failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end(_nanoseconds(max(began, ended)))
@@ -110,7 +111,7 @@ class OpenTelemetryRecorder:
     def event(self, name: str, attributes: Mapping[str, Value]) -> bool:
         """Add an event to the span that runs; False if none does."""
         span = traces.get_current_span()
-        span.add_event(name, attributes)
+        span.add_event(name, _told(attributes))
         return span.is_recording()
 
     def trace(self) -> str:
@@ -150,6 +151,11 @@ class OpenTelemetryRecorder:
                     metric.description,
                     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
                 ).record
+
+
+def _told(attributes: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return attributes without anything private: the cause of a retry, or a name in a path, may quote anything."""
+    return {name: without_private(each) if isinstance(each, str) else each for name, each in attributes.items()}
 
 
 def _traceparent(span: SpanContext) -> str:

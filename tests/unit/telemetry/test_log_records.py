@@ -11,8 +11,9 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 
-from shared.adapters.telemetry.log_records import REMOVED, EventRecords, is_not_exported_yet
+from shared.adapters.telemetry.log_records import EventRecords, is_not_exported_yet
 from shared.events import log_context, log_event, log_exception
+from shared.private_text import REMOVED
 
 logger = logging.getLogger("shared.sample")
 PRIVATE = (
@@ -117,3 +118,12 @@ def test_an_unexpected_error_tells_nothing_private(sent: Sent, text: str) -> Non
 def test_what_is_an_event_of_a_span_is_not_sent_again(sent: Sent) -> None:
     logger.info("retry", extra={"event": "retry", "fields": {}, "on_span": True})
     assert sent.envelopes() == []
+
+
+@pytest.mark.parametrize("text", PRIVATE)
+def test_a_cause_tells_nothing_private(sent: Sent, text: str) -> None:
+    log_event(logger, "kubernetes refused", level=logging.WARNING, cause=f"denied: {text}")
+    logger.warning("denied: %s", text)  # no event
+    found = str(sent.envelopes())
+    assert found.count(REMOVED) == 2
+    assert not [mark for mark in MARKS if mark in found]

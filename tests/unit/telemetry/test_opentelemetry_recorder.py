@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from shared.adapters.telemetry.opentelemetry_recorder import OpenTelemetryRecorder
+from shared.private_text import REMOVED
 from shared.telemetry import metrics
 from tests.support.clock import START
 
@@ -153,3 +154,15 @@ def test_a_new_trace_is_another_one_each_time(recorded: Recorded) -> None:
     assert first != second
     with recorded.recorder.within(first):
         assert recorded.recorder.trace() == first
+
+
+def test_a_span_tells_nothing_private(recorded: Recorded) -> None:
+    with recorded.recorder.span("get pods", {"tenant": "owner@example.com"}, is_call=False, trace="") as span:
+        span.set(error="Bearer 8f2c4b0d6e")
+        recorded.recorder.event("retry", {"cause": "denied: owner@example.com", "attempt": 2})
+    recorded.recorder.past_span("step", {"step": "owner@example.com"}, START, START, trace=TRACE)
+    found = recorded.span("get pods")
+    assert dict(found.attributes or {}).items() >= {"tenant": REMOVED, "error": f"Bearer {REMOVED}"}.items()
+    [event] = found.events
+    assert dict(event.attributes or {}) == {"cause": f"denied: {REMOVED}", "attempt": 2}
+    assert dict(recorded.span("step").attributes or {}) == {"step": REMOVED}
