@@ -67,8 +67,8 @@ async def waiting_room_warnings(client: KubernetesClient, gateway: GatewayRef, d
 
     Raises Forbidden without the right to read its route.
     """
+    path = f"{ROUTES.format(WAITING_ROOM)}/{WAITING_ROOM}"
     try:
-        path = f"{ROUTES.format(WAITING_ROOM)}/{WAITING_ROOM}"
         route = await client.request("GET", path, retry=False, may_be_refused=True)
     except NotServed:
         return []  # `missing_for_routes` names it
