@@ -6,13 +6,14 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import httpx
 
 from cli import activity, bill, clock, clusters, costs, kubectl, latency, ops, stack, sweep, tenants
 from cli.api import ProblemError
+from cli.arguments import at_least
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
@@ -140,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument(
         "--tenants",
-        type=_at_least(MIN_TENANTS),
+        type=at_least(MIN_TENANTS),
         default=25,
         help=f"number of signups, at least {MIN_TENANTS} (default: 25)",
     )
@@ -156,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up = add("up", "run the stack in the foreground until Ctrl-C")
     up.add_argument("--port", type=_port, default=0, help="port of the API (default: a free port)")
-    up.add_argument("--workers", type=_at_least(1), default=1, help="number of processes that run the app (default: 1)")
+    up.add_argument("--workers", type=at_least(1), default=1, help="number of processes that run the app (default: 1)")
     up.add_argument(
         "--redelivery",
         type=_seconds,
@@ -213,16 +214,6 @@ def _parser() -> argparse.ArgumentParser:
         "`--check`, which exits with 1 when a goal is missed",
     )
     return parser
-
-
-def _at_least(minimum: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        found = int(text)
-        if found < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}")
-        return found
-
-    return number
 
 
 def _port(text: str) -> int:

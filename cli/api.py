@@ -15,6 +15,7 @@ type Json = dict[str, Any]
 UNAUTHORIZED = (
     "The key is not valid for this request. Set BERTH_KEY to a function key; operators' commands need the master key."
 )
+INVALID = "/api/problems/invalid-request"
 
 
 class ProblemError(Exception):
@@ -23,8 +24,12 @@ class ProblemError(Exception):
     def __init__(self, status: int, problem: Json) -> None:
         self.status = status
         self.problem = problem
-        errors = "".join(f"\n  {each['pointer']}: {each['detail']}" for each in problem.get("errors", []))
-        super().__init__(f"{status} {problem.get('title', '')}: {problem.get('detail', '')}{errors}")
+        text = f"{status} {problem.get('title', '')}"
+        if problem.get("type") != INVALID:  # whose detail says only that the fields are in `errors`: they follow here
+            text += f": {problem.get('detail', '')}"
+        for each in problem.get("errors", ()):
+            text += "\n  " + ": ".join(filter(None, (each["pointer"], each["detail"])))
+        super().__init__(text)
 
 
 class Api:

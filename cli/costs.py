@@ -16,6 +16,7 @@ from cli.running import connect
 COMPONENTS = ("compute", "volume", "attach", "database", "network", "idle", "overhead")
 GROUPINGS = ("none", "day", "month", "component", "plan", "cluster", "state")
 STEPS = ("day", "month")
+SOONER = "On a stack of ./berth up --clock, ./berth clock +1h lets an hour pass"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def fleet_facts(report: Json) -> Sequence[tuple[str, str]]:
     """Return what the sums of a report of the fleet mean, by name."""
     days = f"{report['first_day']} to {report['last_day']}, in {report['currency']}"
     if report["metered_until"] is None:
-        return [("days", f"{days}; nothing is counted of them: costs are computed every hour")]
+        return [("days", f"{days}; nothing is counted of them: costs are computed every hour. {SOONER}")]
     facts = [
         ("days", f"{days}{'' if report['is_complete'] else ', to date'}"),
         ("counted until", report["metered_until"]),
@@ -129,7 +130,7 @@ def _tenant_footer(report: Json) -> str:
     days = f"{report['tenant']}, {report['first_day']} to {report['last_day']}"
     if not report["items"]:
         when = "Costs are computed every hour, and of a tenant that is asleep when the day is over"
-        return f"{days}: nothing is counted. {when}"
+        return f"{days}: nothing is counted. {when}. {SOONER}"
     total = sum((Decimal(each["total"]) for each in report["items"]), Decimal(0))
     saved = sum((Decimal(each["saved"]) for each in report["items"]), Decimal(0))
     text = f"{days}: {money(total)} {report['currency']}; saved by sleep: {money(saved)}"

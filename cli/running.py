@@ -16,7 +16,7 @@ class NoStackError(Exception):
 
 
 class TargetError(Exception):
-    """BERTH_URL and BERTH_KEY do not say which berth to use."""
+    """What a command is to read cannot be told or read: another berth, the telemetry of a stack, or a file."""
 
 
 @dataclass(frozen=True, slots=True)

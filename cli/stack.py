@@ -141,12 +141,12 @@ workers        {stack.workers}
 Sign up a tenant:
   curl -i {stack.api_url}/api/tenants -H 'x-functions-key: {stack.function_key}' \\
     -H 'Content-Type: application/json' -d '{body}'
+Open its address:
+  {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
 Open the ops pages, with a link that works once and for 5 minutes (./berth ops prints another one):
   {ops_link}
 Or sign one up as a customer of a portal would, and see each request and response:
   {stack.api_url}/api/sample/signup
-Open its address:
-  {stack.control_plane.gateway.curl(f"https://first.{stack.control_plane.gateway.domain}")}
 Next: the commands under "Use it" in README.md. ./berth logs -f prints the log, ./berth telemetry what was measured.
 
 Ctrl-C stops everything, and so does ./berth down in another terminal.""",

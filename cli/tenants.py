@@ -220,8 +220,14 @@ async def _policy(api: Api, options: argparse.Namespace) -> None:
     else:
         table = Table("policy", "value", "from", box=None)
         for name in body:
-            table.add_row(name, str(policy[name]), "tenant" if name in policy["overridden"] else "plan")
+            table.add_row(name, _policy_value(policy[name]), "tenant" if name in policy["overridden"] else "plan")
         console().print(table)
+
+
+def _policy_value(value: bool | int | str | None) -> str:
+    if value is None:
+        return "not set"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 async def _watch(api: Api, *, as_json: bool) -> None:

@@ -195,7 +195,7 @@ class UseCases:
             settings=settings.costs,
         )
         self.currency = prices.book.currency
-        self.report_costs = ReportCosts(self.cost_ledger)
+        self.report_costs = ReportCosts(self.cost_ledger, tenants)
         self.bills = Bills(
             bills=TableBillRepository(tables),
             ledger=MeteredDays(self.cost_ledger, self.currency),

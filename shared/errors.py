@@ -46,6 +46,10 @@ class Unfit(Conflict):
         self.missing = missing
 
 
+ANSWERS: tuple[type[BerthError], ...] = (NotFound, Conflict)
+"""What another service says without having failed."""
+
+
 class KeyReused(BerthError):
     """An idempotency key was sent with another request than before."""
 

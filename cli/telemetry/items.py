@@ -1,5 +1,6 @@
 """Telemetry items as Application Insights shows them, read from the envelopes in which they were sent."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +8,16 @@ from datetime import datetime
 from typing import Self
 
 from cli.api import Json
+from shared.telemetry.metrics import all_metrics
+from shared.telemetry.recorder import Metric
+from shared.telemetry.spans import OPERATION
 
 SPANS = ("RequestData", "RemoteDependencyData")
 LOGS = ("MessageData", "ExceptionData")
 _SEVERITIES = ("verbose", "information", "warning", "error", "critical")
-_RESOURCE = "_OTELRESOURCE_"
+_METRICS = {each.name: each for each in all_metrics()}
+# How the host names the spans of a durable function: in a trace that has one, an operation was begun.
+_DURABLE = ("create_orchestration:", "orchestration:", "activity:")
 _TIME_SPAN = re.compile(r"(?:(\d+)[.:])?(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
@@ -31,6 +37,7 @@ class Item:
         seconds: How long a span took.
         failed: Whether a span has failed, or whether it is an exception.
         properties: What else was sent.
+        envelope: All of it, as it was sent.
     """
 
     kind: str
@@ -44,6 +51,7 @@ class Item:
     seconds: float
     failed: bool
     properties: Mapping[str, str]
+    envelope: Json
 
     @classmethod
     def of(cls, envelope: Json) -> Self:
@@ -63,7 +71,7 @@ class Item:
             kind=kind,
             time=datetime.fromisoformat(envelope["time"]),
             role=tags.get("ai.cloud.role", ""),
-            trace=trace_of(envelope),
+            trace=tags.get("ai.operation.id", ""),
             parent=tags.get("ai.operation.parentId", ""),
             span=str(data.get("id", "")) if kind in SPANS else "",
             name=name,
@@ -71,20 +79,29 @@ class Item:
             seconds=_seconds(data.get("duration", "")),
             failed=failed,
             properties=_fields(data, "properties"),
+            envelope=envelope,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The last value of one metric with certain dimensions; of a histogram, of what came in one export."""
+@dataclass(slots=True)
+class Values:
+    """All values of one metric with certain dimensions, as they were exported."""
 
-    name: str
+    metric: Metric
     dimensions: str
-    role: str
-    value: float
-    count: int
-    minimum: float | None
-    maximum: float | None
+    sum: float = 0.0
+    last: float = 0.0
+    count: int = 0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, exported: Json) -> None:
+        """Add what came in one export: the sum of a number of values, and the least and the most of them."""
+        self.last = exported["value"]
+        self.sum += self.last
+        self.count += exported.get("count") or 1
+        self.least = min(self.least, exported.get("min", self.last))
+        self.most = max(self.most, exported.get("max", self.last))
 
 
 def items(envelopes: Iterable[Json]) -> list[Item]:
@@ -93,23 +110,28 @@ def items(envelopes: Iterable[Json]) -> list[Item]:
     return sorted(found, key=lambda each: each.time)
 
 
-def points(envelopes: Iterable[Json]) -> list[Point]:
-    """Return the last value of each metric, by name; but not the exporter's description of itself."""
-    last: dict[tuple[str, str, str], Point] = {}
-    for envelope in envelopes:
+def measured(envelopes: Iterable[Json]) -> list[Values]:
+    """Return the values of each of berth's metrics, by name."""
+    found: dict[tuple[str, str], Values] = {}
+    for envelope in of_metrics(envelopes):
         data = envelope["data"]["baseData"]
-        for metric in data["metrics"] if envelope["data"]["baseType"] == "MetricData" else ():
-            if metric["name"] == _RESOURCE:
-                continue
-            known = _fields(data, "properties").items()
-            dimensions = " ".join(f"{name}={value}" for name, value in sorted(known) if not name.startswith("_MS."))
-            role = str(_fields(envelope, "tags").get("ai.cloud.role", ""))
-            count = metric.get("count") or 1
-            low, high = metric.get("min"), metric.get("max")
-            last[metric["name"], dimensions, role] = Point(
-                metric["name"], dimensions, role, metric["value"], count, low, high
-            )
-    return [last[key] for key in sorted(last)]
+        known = _fields(data, "properties").items()
+        dimensions = " ".join(f"{name}={value}" for name, value in sorted(known) if not name.startswith("_MS."))
+        for each in data["metrics"]:
+            if metric := _METRICS.get(each["name"]):
+                found.setdefault((metric.name, dimensions), Values(metric, dimensions)).add(each)
+    return [found[key] for key in sorted(found)]
+
+
+def of_metrics(envelopes: Iterable[Json]) -> list[Json]:
+    """Return the envelopes with a metric of berth, the oldest first; others are the exporter's own."""
+    found = [
+        each
+        for each in envelopes
+        if each["data"]["baseType"] == "MetricData"
+        and any(metric["name"] in _METRICS for metric in each["data"]["baseData"]["metrics"])
+    ]
+    return sorted(found, key=lambda each: datetime.fromisoformat(each["time"]))
 
 
 def about(found: Sequence[Item], *, tenant: str, operation: str, trace: str) -> list[Item]:
@@ -131,9 +153,42 @@ def about(found: Sequence[Item], *, tenant: str, operation: str, trace: str) -> 
     ]
 
 
-def trace_of(envelope: Json) -> str:
-    """Return the trace that an envelope is part of, if any."""
-    return str(_fields(envelope, "tags").get("ai.operation.id", ""))
+def chosen(what: str, found: Sequence[Item], limit: int) -> list[Item]:
+    """Return the last ones of `found`: requests, logs, or all items of the traces that began last."""
+    if what == "traces":
+        last = list(dict.fromkeys(each.trace for each in found if each.trace))[-limit:]
+        return [each for each in found if each.trace in last]
+    kinds = LOGS if what == "logs" else ("RequestData",)
+    return [each for each in found if each.kind in kinds][-limit:]
+
+
+def of_operations(found: Sequence[Item], *, tenant: str, operation: str) -> list[Item]:
+    """Return the items of the traces in which operations were done, one trace for each; all items if none was begun.
+
+    A request to cancel one and a request that was refused name an operation, too, but have traces of their own.
+
+    Args:
+        found: The items.
+        tenant: Whose operations, unless it is empty.
+        operation: Which one, unless it is empty.
+    """
+    begun = {each.trace for each in found if each.name.startswith(_DURABLE)}
+    best: dict[str, tuple[int, str]] = {}
+    for each in found:
+        properties = each.properties
+        id_ = properties.get("operation", "")
+        if not (id_ and each.trace) or (operation or id_) != id_ or tenant not in ("", properties.get("tenant")):
+            continue
+        if each.name == OPERATION.name:
+            rank = 0
+        elif each.kind == "RemoteDependencyData" and "dependency" not in properties:
+            rank = 1  # an activity, or a step
+        else:
+            rank = 2 if each.trace in begun else 3
+        if rank < best.get(id_, (4, ""))[0]:
+            best[id_] = rank, each.trace
+    traces = {trace for rank, trace in best.values() if rank < 3}
+    return [each for each in found if each.trace in traces] if traces else list(found)
 
 
 def _fields(value: Json, name: str) -> Json:

@@ -32,7 +32,7 @@ from shared.domain.cost_report import Grouping
     )
 )
 async def report_tenant_costs(req: func.HttpRequest) -> func.HttpResponse:
-    """Report what one tenant cost, also one that is deleted; by default in this month."""
+    """Report what one tenant cost, also one that is deleted; by default in this month. 404 if it is unknown."""
     slug, (first, last) = slug_of(req), report_range(req, container().clock.now())
     by_month = req.params.get("step") == "month"
     found = await container().report_costs.of_tenant(slug, first, last, by_month=by_month)

@@ -85,7 +85,7 @@ def problem_of(error: BerthError) -> Problem:
             detail = f"{error}. Nothing was recorded; tell the operators, who can {error.remedy}."
             return Problem(Kind.NO_ROOM, detail)
         case Unfit():
-            detail = f"{error}. Fix everything that `errors` names and send the request again."
+            detail = f"{error}. Fix all that it lacks and send the request again."
             return Problem(Kind.CLUSTER_UNFIT, detail, error.missing)
         case Conflict():
             return Problem(Kind.CONFLICT, str(error))

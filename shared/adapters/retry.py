@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from shared.errors import Conflict, NotFound, Transient, Unreachable
+from shared.errors import ANSWERS, BerthError, Transient, Unreachable
 from shared.events import log_span_event
 from shared.telemetry import metrics
 from shared.telemetry.metrics import record
@@ -47,6 +47,7 @@ async def with_retry[T](
     policy: RetryPolicy,
     *,
     dependency: str,
+    answers: tuple[type[BerthError], ...] = ANSWERS,
     source: random.Random = _RANDOM,
 ) -> T:
     """Await `call()` until it does not raise Transient, or until the time is over; then raise the last error.
@@ -57,6 +58,7 @@ async def with_retry[T](
         call: Makes one attempt.
         policy: How long to retry.
         dependency: What is called, for the log.
+        answers: The errors that are an answer and no failure of it, for the metric.
         source: Where the jitter comes from.
     """
     loop = asyncio.get_running_loop()
@@ -64,7 +66,7 @@ async def with_retry[T](
     try:
         result = await _retried(call, policy, dependency, source)
         outcome = "ok"
-    except (NotFound, Conflict):  # an answer
+    except answers:
         outcome = "ok"
         raise
     except asyncio.CancelledError:  # nobody waits for it any more

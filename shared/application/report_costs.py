@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from shared.application.ports.costs import CostLedger
+from shared.application.ports.tenants import TenantRepository
 from shared.domain.cost_components import Component
 from shared.domain.cost_report import CostReport, Grouping, cost_report
 from shared.domain.cost_rollups import ClusterDay
@@ -45,8 +46,9 @@ class TenantCosts:
 class ReportCosts:
     """Makes the reports of costs."""
 
-    def __init__(self, ledger: CostLedger) -> None:
+    def __init__(self, ledger: CostLedger, tenants: TenantRepository) -> None:
         self._ledger = ledger
+        self._tenants = tenants
 
     async def of_fleet(self, first: date, last: date, by: Grouping) -> CostReport:
         """Report the costs of all tenants from one day to another, both included."""
@@ -63,11 +65,17 @@ class ReportCosts:
         return clusters, cost_report(clusters, fleet, Grouping.NONE)
 
     async def of_tenant(self, slug: Slug, first: date, last: date, *, by_month: bool) -> Sequence[TenantCosts]:
-        """Report what each instance of a tenant cost from one day to another, both included, by day or by month."""
+        """Report what each instance of a tenant cost from one day to another, both included, by day or by month.
+
+        Raises NotFound if nothing is counted and there is no such tenant; what a tenant that is gone cost is kept.
+        """
         days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         final = (await self._ledger.last_final()).value
         groups: dict[tuple[str, str], list[InstanceDay]] = {}
-        for each in await self._ledger.of_tenant(slug, days):
+        counted = await self._ledger.of_tenant(slug, days)
+        if not counted:
+            await self._tenants.get(slug)
+        for each in counted:
             period = f"{each.day:%Y-%m}" if by_month else each.day.isoformat()
             groups.setdefault((period, each.instance), []).append(each)
         return [

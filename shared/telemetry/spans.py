@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from shared.errors import Conflict, NotFound
+from shared.errors import ANSWERS, BerthError
 from shared.events import context_fields
 from shared.telemetry.recorder import NO_SPAN, Span, Value, recorder
 
@@ -94,14 +94,15 @@ def _detail(*, recorded: bool) -> Generator[None]:
 
 
 @contextmanager
-def call(dependency: str, verb: str, **attributes: Value) -> Generator[Span]:
+def call(
+    dependency: str, verb: str, answers: tuple[type[BerthError], ...] = ANSWERS, /, **attributes: Value
+) -> Generator[Span]:
     """Record a call of another service as a span, if it is made within work.
-
-    What is not found, or has changed meanwhile, is an answer and no failure of the service.
 
     Args:
         dependency: The service.
         verb: What it is asked to do.
+        answers: The errors that are an answer and no failure of the service.
         attributes: To what; the first one is part of the span's name.
     """
     if not _detailed.get():
@@ -112,7 +113,7 @@ def call(dependency: str, verb: str, **attributes: Value) -> Generator[Span]:
     with recorder().span(name, fields, is_call=True, trace="") as span:
         try:
             yield span
-        except (NotFound, Conflict) as error:
+        except answers as error:
             span.set(error=type(error).__name__)
             raise
         except asyncio.CancelledError:

@@ -22,7 +22,7 @@ from shared.adapters.tables.costs import DAILY, TableCostLedger
 from shared.adapters.tables.prices import TablePriceRepository
 from shared.adapters.tables.storage import Row, TableStorage
 from shared.adapters.tables.tenants import TABLE as TENANTS
-from shared.adapters.tables.tenants import transition_row
+from shared.adapters.tables.tenants import TableTenantRepository, transition_row
 from shared.adapters.tables.transitions import TableTransitions
 from shared.application.metering import Metering
 from shared.application.price_books import PriceBooks
@@ -179,7 +179,7 @@ class Bench:
             await writer.write_day(*_sums(FIRST.date() - timedelta(days=number + 1)), is_final=True)
         await self.ledger.fleet_between(FIRST.date(), FIRST.date())  # which makes the table
         await write_rows(self._endpoint, DAILY, [each.row for each in collected.writes])
-        costs = ReportCosts(self.ledger)
+        costs = ReportCosts(self.ledger, TableTenantRepository(self._counted))
 
         async def read() -> None:
             last = FIRST.date() - timedelta(days=1)

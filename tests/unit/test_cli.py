@@ -16,10 +16,12 @@ from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
 from cli.output import console
 from cli.running import TargetError, connect
+from functions.http.problems import problem_of
 from local.gateway.process import GatewayProcess
 from local.stack import Stack
 from shared.domain.latency import LatencyKind
 from shared.domain.latency_report import Grouping
+from shared.errors import Invalid, Unfit
 from tests.support.builders import PLANS
 
 TENANT: Json = {
@@ -184,6 +186,11 @@ def test_a_policy_is_shown_with_where_it_is_from(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["idle_days", "3", "tenant"] in lines
     assert ["never_active_days", "14", "plan"] in lines
+    assert ["exempt", "no", "plan"] in lines
+    assert ["keep_awake_until", "not", "set", "plan"] in lines
+    respond(monkeypatch, {"GET tenants/acme": TENANT | {"policy": policy | {"exempt": True}}})
+    assert main(["tenants", "policy", "acme"]) == 0
+    assert ["exempt", "yes", "plan"] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_policy_that_is_the_plans_takes_no_option(
@@ -392,6 +399,7 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
     stack.welcome(cast("Stack", running), "URL/api/ops/sign-in#secret")
     text = capsys.readouterr().out
     assert '{"slug":"first",' in text
+    assert text.index('{"slug":"first",') < text.index("Open its address:") < text.index("/api/sample/signup")
     assert "\n  URL/api/ops/sign-in#secret\n" in text
     assert "acme" not in text
     assert ("\nredelivery     60 s\n" in text) is shown
@@ -403,3 +411,12 @@ def test_up_prints_a_request_for_a_slug_of_its_own(
 def test_a_gateway_is_named_with_its_namespace(capsys: pytest.CaptureFixture[str], gateway: str) -> None:
     words = ("clusters", "register", "weu-1", "--region", "x", "--capacity", "1", "--context", "c", "--domain", "a.b")
     assert f"{gateway} is not of the form NAMESPACE/NAME" in usage_error(capsys, [*words, "--gateway", gateway])
+
+
+def test_an_invalid_request_names_its_fields() -> None:
+    errors = [{"pointer": "/slug", "detail": "use letters"}, {"pointer": "", "detail": "it is no JSON"}]
+    found = problem_of(Invalid())
+    problem = {"type": found.kind.type, "title": found.kind.title, "detail": found.detail, "errors": errors}
+    assert str(ProblemError(422, problem)) == "422 The request is not valid\n  /slug: use letters\n  it is no JSON"
+    assert str(ProblemError(404, {"title": "Not found", "detail": "there is no x"})) == "404 Not found: there is no x"
+    assert "`errors`" not in problem_of(Unfit("cluster one was not registered")).detail

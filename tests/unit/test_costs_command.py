@@ -120,13 +120,22 @@ async def test_a_tenant_has_a_line_for_each_day_or_month(
 
 
 async def test_nothing_counted_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    answer(monkeypatch, await new_world())
+    world = await new_world()
+    await world.active("acme")
+    answer(monkeypatch, world)
     assert "nothing is counted of them: costs are computed every hour" in await shown(capsys)
     text = (
         "acme, 2026-02-01 to 2026-02-28: nothing is counted. "
-        "Costs are computed every hour, and of a tenant that is asleep when the day is over\n"
+        "Costs are computed every hour, and of a tenant that is asleep when the day is over. On a stack of "
+        "./berth up --clock, ./berth clock +1h lets an hour pass\n"
     )
     assert await shown(capsys, "acme") == text
+
+
+async def test_a_tenant_that_is_unknown_is_no_free_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, await new_world())
+    with pytest.raises(ProblemError, match="there is no tenant nosuch"):
+        await run("nosuch")
 
 
 async def test_what_has_no_price_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

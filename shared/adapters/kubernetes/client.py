@@ -20,7 +20,17 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from shared.adapters.kubernetes.redirects import refuse_redirects
 from shared.adapters.retry import RetryPolicy, retry_after, with_retry
-from shared.errors import BerthError, Conflict, Forbidden, NotFound, Permanent, Transient, Unauthenticated, Unreachable
+from shared.errors import (
+    ANSWERS,
+    BerthError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Permanent,
+    Transient,
+    Unauthenticated,
+    Unreachable,
+)
 from shared.events import log_event
 from shared.private_text import REMOVED, without_private
 from shared.settings import KubernetesSettings
@@ -110,6 +120,7 @@ class KubernetesClient:
         media_type: str = JSON,
         retry: bool = True,
         retry_conflict: bool = False,
+        may_be_refused: bool = False,
         query: Query | None = None,
         accept: str = JSON,
     ) -> Json:
@@ -124,6 +135,7 @@ class KubernetesClient:
             media_type: The body's media type.
             retry: Whether to retry at all.
             retry_conflict: Whether a 409 is retried too: an apply that is sent again resolves a concurrent write.
+            may_be_refused: Whether a refusal is an answer as good as any: it is no fault then, and not logged.
             query: The query's parameters.
             accept: The media type of the response.
 
@@ -147,6 +159,8 @@ class KubernetesClient:
                     limit = self._limits[method] = max(limit, min(2 * limit, MAX_ATTEMPT_TIMEOUT))
                     raise
                 except Forbidden as error:
+                    if may_be_refused:
+                        raise
                     # An API server that has just started refuses everything until it has read its rules.
                     raise Transient(str(error), 1.0) from error
                 except Conflict as error:
@@ -158,18 +172,20 @@ class KubernetesClient:
                         self._limits.pop(method, None)
 
         policy = RetryPolicy(total, RESPONSE_TIMEOUT, max_attempts=math.inf if retry else 1)
-        level = logging.WARNING if retry else logging.INFO  # what is not retried is often only a question
+        level = logging.WARNING if retry else logging.INFO  # what is not retried is asked again soon
+        answers = (*ANSWERS, Permanent) if may_be_refused else ANSWERS
         verb, resource = verb_and_resource(method, path, media_type)
         try:
-            with spans.call(DEPENDENCY, verb, resource=resource):
-                return await with_retry(attempt, policy, dependency=DEPENDENCY)
+            with spans.call(DEPENDENCY, verb, answers, resource=resource):
+                return await with_retry(attempt, policy, dependency=DEPENDENCY, answers=answers)
         except Transient as error:
             if isinstance(error.__cause__, Forbidden):
                 _log_refusal(method, path, error.__cause__, level)
                 raise error.__cause__ from None
             raise
         except Permanent as error:
-            _log_refusal(method, path, error, level)
+            if not may_be_refused:
+                _log_refusal(method, path, error, level)
             raise
 
     async def items(self, path: str, query: Query, *, accept: str = JSON) -> AsyncIterator[Json]:

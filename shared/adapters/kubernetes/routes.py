@@ -54,7 +54,7 @@ async def missing_for_routes(
     """
     path = f"{GATEWAYS.format(gateway.namespace)}/{gateway.name}"
     try:
-        found = await client.request("GET", path, retry=False)
+        found = await client.request("GET", path, retry=False, may_be_refused=True)
     except NotServed:
         return ["the cluster does not serve the Gateway API (gateway.networking.k8s.io/v1)"]
     except NotFound:
@@ -67,8 +67,9 @@ async def waiting_room_warnings(client: KubernetesClient, gateway: GatewayRef, d
 
     Raises Forbidden without the right to read its route.
     """
+    path = f"{ROUTES.format(WAITING_ROOM)}/{WAITING_ROOM}"
     try:
-        route = await client.request("GET", f"{ROUTES.format(WAITING_ROOM)}/{WAITING_ROOM}", retry=False)
+        route = await client.request("GET", path, retry=False, may_be_refused=True)
     except NotServed:
         return []  # `missing_for_routes` names it
     except NotFound:

@@ -1,6 +1,7 @@
 """What a probe says of an API server on which something is missing."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,8 +18,10 @@ from shared.adapters.kubernetes.routes import NO_WAITING_ROOM
 from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
 from shared.errors import Unreachable
 from shared.settings import KubernetesSettings
+from shared.telemetry import metrics, spans
 from tests.support.builders import GATEWAY, LOCAL, PLANS, TENANT_SETTINGS
 from tests.support.polling import until
+from tests.support.recorded_telemetry import recorded_telemetry
 
 type ProbeAs = Callable[..., Awaitable[Probe]]
 NO_DNS = (f"tenants cannot resolve names: no pod in the namespace kube-system has the label {DNS_LABEL}",)
@@ -127,3 +130,16 @@ async def test_a_dns_pod_is_enough(control_plane: ControlPlane, probe_as: ProbeA
 async def test_a_dead_server_is_unreachable(probe_as: ProbeAs) -> None:
     with pytest.raises(Unreachable, match="cannot be reached"):
         await probe_as(BERTH, server="https://127.0.0.1:9")
+
+
+async def test_a_refusal_that_was_asked_for_is_no_fault(probe_as: ProbeAs, caplog: pytest.LogCaptureFixture) -> None:
+    await test_berths_own_role_lacks_nothing(probe_as)
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, "shared")
+    with recorded_telemetry() as telemetry, spans.work("register"):
+        await probe_as(BERTH)
+        await probe_as("nobody-" + token_hex(3))
+    assert [each.getMessage() for each in caplog.records if "refused" in each.getMessage()] == []
+    assert {each.attributes.get("error") for each in telemetry.spans} >= {"Permanent", "Forbidden"}
+    assert [each for each in telemetry.spans if each.error] == []
+    assert telemetry.values(metrics.CALL_DURATION, outcome="failed") == []

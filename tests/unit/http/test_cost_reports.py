@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
@@ -12,10 +13,13 @@ import pytest
 
 from functions.http import cost_reports
 from functions.http.cost_responses import CostReport, FleetReport, TenantCostReport
+from shared.application.report_costs import ReportCosts
 from shared.domain.assets import Nodes
 from shared.domain.clusters import ClusterName, ClusterState
 from shared.domain.cost_components import Component
 from shared.domain.cost_report import Grouping
+from shared.domain.slugs import Slug
+from shared.errors import NotFound
 from tests.support.builders import new_cluster, new_settings
 from tests.support.registered import registered_functions
 from tests.support.world import World, new_world
@@ -88,6 +92,28 @@ async def test_the_last_two_days_may_still_change(world: World) -> None:
     ]
 
 
+async def test_a_tenant_that_is_unknown_is_not_found(world: World) -> None:
+    response = await call("report_tenant_costs", "tenants/nosuch/costs")
+    assert (response.status_code, json.loads(response.get_body())["type"]) == (404, "/api/problems/not-found")
+    assert "there is no tenant nosuch" in json.loads(response.get_body())["detail"]
+    csv_of_it = await call("report_tenant_costs", "tenants/nosuch/costs", "format=csv")
+    assert csv_of_it.status_code == 404
+
+
+async def test_a_tenant_without_costs_has_an_empty_report(world: World) -> None:
+    await world.sign_up("gamma")
+    assert (await report("report_tenant_costs", "tenants/gamma/costs"))["items"] == []
+
+
+async def test_what_a_tenant_that_is_gone_cost_is_kept(world: World) -> None:
+    others = (await new_world()).worker.tenants  # where there is no acme, not even its tombstone
+    costs = ReportCosts(world.worker.cost_ledger, others)
+    first, last = date(2026, 2, 28), date(2026, 3, 4)
+    assert len(await costs.of_tenant(Slug("acme"), first, last, by_month=False)) == 5
+    with pytest.raises(NotFound):
+        await costs.of_tenant(Slug("acme"), first - timedelta(days=9), first - timedelta(days=8), by_month=False)
+
+
 async def test_months_are_the_sums_of_their_days(world: World) -> None:
     by_day = await report("report_tenant_costs", "tenants/beta/costs", "from=2026-02-01")
     by_month = await report("report_tenant_costs", "tenants/beta/costs", "from=2026-02-01&step=month")
@@ -152,8 +178,9 @@ async def test_lines_come_as_csv(world: World) -> None:
 
 
 async def test_before_the_first_metering_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = WorldContainer(await new_world())
-    monkeypatch.setattr(cost_reports, "container", lambda: empty)
+    empty = await new_world()
+    await empty.sign_up("acme")
+    monkeypatch.setattr(cost_reports, "container", lambda: WorldContainer(empty))
     found = await report("report_costs", "reports/costs", "by=day")
     assert (found["items"], found["total"], found["metered_until"]) == ([], "0", None)
     assert (await report("report_fleet", "reports/fleet"))["clusters"] == []
