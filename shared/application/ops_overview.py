@@ -1,7 +1,7 @@
 """What the overview for operators shows. Nothing here reads more the more tenants there are."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -16,10 +16,11 @@ from shared.application.report_costs import ReportCosts
 from shared.application.report_latency import ReportLatency
 from shared.application.sweeps import Sweeps
 from shared.domain import cost_report, latency_report
-from shared.domain.clusters import Cluster
+from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.cost_report import CostReport
 from shared.domain.cost_rollups import OverGoal
 from shared.domain.fleet_states import FleetStates
+from shared.domain.instances import InstanceId
 from shared.domain.latency import LatencyKind
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
@@ -193,16 +194,23 @@ class OpsOverview:
         return Trends(first, latency, by_day, rolled_at, costs)
 
     async def _stuck(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
-        """Return the operations without a heartbeat for long, but not those that wait for a slot."""
+        """Return the operations without a heartbeat for longest, but not those that wait for a slot."""
         now = self._clock.now()
         silent = [each for each in opened if each.heartbeat_age(now) >= self._settings.stuck_after]
-        silent = sorted(silent, key=lambda each: each.heartbeat_at)[:MAX_SHOWN]
-        waiting = await asyncio.gather(*map(self._is_waiting, silent))
-        return await self._read([each for each, waits in zip(silent, waiting, strict=True) if not waits])
+        waiting = await self._waiting({each.cluster for each in silent if each.cluster})
+        # However many wait, they must not take the places of those that are shown.
+        stuck = [each for each in silent if each.is_aborting or (each.cluster, each.instance) not in waiting]
+        return await self._read(sorted(stuck, key=lambda each: each.heartbeat_at)[:MAX_SHOWN])
 
-    async def _is_waiting(self, opened: OpenOperation) -> bool:
-        reservation = await self._reservations.find(opened.cluster, opened.instance) if opened.cluster else None
-        return reservation is not None and reservation.state.is_waiting and not opened.is_aborting
+    async def _waiting(self, clusters: Collection[ClusterName]) -> Set[tuple[ClusterName, InstanceId]]:
+        """Return the instances that wait for a slot, with one read of each cluster's queue."""
+        queues = await asyncio.gather(*map(self._reservations.pending, clusters))
+        return {
+            (cluster, each.instance)
+            for cluster, queue in zip(clusters, queues, strict=True)
+            for each in queue
+            if each.state.is_waiting
+        }
 
     async def _read(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
         """Return the operations that are still open and not purged."""
