@@ -323,8 +323,8 @@ class SampleSettings(_Section):
     enabled: bool = False
     """Whether there is the sample signup page, which shows a portal's developer how to call the API. For trying only:
     anybody who can open it signs tenants up without a key. Leave it off in production."""
-    signups_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
-    """How many tenants the sample may sign up in an hour, whoever asks; those beyond get the response 429."""
+    signups_per_hour: Annotated[int, Field(ge=1, le=100)] = 20
+    """How many tenants the sample may sign up in an hour, 1 to 100, whoever asks; those beyond get the response 429."""
 
 
 class TenantSettings(_Section):
