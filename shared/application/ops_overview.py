@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
@@ -24,7 +25,9 @@ from shared.domain.instances import InstanceId
 from shared.domain.latency import LatencyKind
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
+from shared.domain.plans import Plans
 from shared.domain.reconciliation import FindingState, RecordedFinding
+from shared.domain.slugs import Slug
 from shared.domain.sweeps import Sweep, SweepState
 from shared.errors import NotFound
 from shared.settings import RecoverySettings
@@ -82,6 +85,7 @@ class Attention:
         failed: How many tenants had failed when they were counted last.
         over_goal: Customers that have cost most beyond the goal this month, the worst first.
         over_goal_count: How many there are of these in all.
+        over_budget: Those of `over_goal` that have passed the budget of their plan, too.
     """
 
     stuck: Sequence[Operation]
@@ -93,6 +97,7 @@ class Attention:
     failed: int
     over_goal: Sequence[OverGoal]
     over_goal_count: int
+    over_budget: Set[Slug]
 
     @property
     def is_needed(self) -> bool:
@@ -125,6 +130,7 @@ class OpsOverview:
         ledger: CostLedger,
         costs: ReportCosts,
         latency: ReportLatency,
+        plans: Plans,
         clock: Clock,
         settings: RecoverySettings,
     ) -> None:
@@ -137,6 +143,7 @@ class OpsOverview:
         self._ledger = ledger
         self._costs = costs
         self._latency = latency
+        self._plans = plans
         self._clock = clock
         self._settings = settings
 
@@ -168,6 +175,7 @@ class OpsOverview:
             self._tenants.open_operations(),
         )
         last = next((each for each in sweeps if not each.start.dry_run), None)
+        over_goal = days[-1].over_goal[:MAX_OVER_GOAL] if days else ()
         return Attention(
             stuck=await self._stuck(opened),
             broken=[each for each in fleet.clusters if each.breaker],
@@ -176,8 +184,9 @@ class OpsOverview:
             findings=findings.items,
             more_findings=bool(findings.next_token),
             failed=fleet.states.of_state(TenantState.FAILED) if fleet.states else 0,
-            over_goal=days[-1].over_goal[:MAX_OVER_GOAL] if days else (),
+            over_goal=over_goal,
             over_goal_count=days[-1].over_goal_count if days else 0,
+            over_budget={each.slug for each in over_goal if self._is_over_budget(each)},
         )
 
     async def trends(self) -> Trends:
@@ -192,6 +201,10 @@ class OpsOverview:
             self._costs.of_fleet(today - timedelta(days=COST_DAYS - 1), today, cost_report.Grouping.DAY),
         )
         return Trends(first, latency, by_day, rolled_at, costs)
+
+    def _is_over_budget(self, customer: OverGoal) -> bool:
+        budget = self._plans[customer.plan].budget if customer.plan in self._plans else 0
+        return budget > 0 and customer.month >= Decimal(str(budget))
 
     async def _stuck(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
         """Return the operations without a heartbeat for longest, but not those that wait for a slot."""

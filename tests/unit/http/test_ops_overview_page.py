@@ -1,5 +1,6 @@
 """The overview as a page: what it says, in words and in numbers, and what its charts are drawn from."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from shared.domain.slugs import Slug
 from shared.errors import Unreachable
 from tests.support.html_page import Element
 from tests.support.ops_pages import OpsVisitor, answer, ops_settings
-from tests.support.reports import past_world
+from tests.support.reports import DAY, keep_records, past_world
 from tests.support.sweeping import ACTIVITY
 from tests.support.world import World, new_world
 
@@ -97,6 +98,18 @@ async def test_attention_leads_to_what_it_is_about(monkeypatch: pytest.MonkeyPat
         assert said in text
     assert {"/api/ops/tenants/acme", "/api/ops/tenants/beta", "#cluster-one", "#sweeps"} <= links(found)
     assert not [each for each in found if each.tag == "img"]
+
+
+async def test_customers_over_the_goal_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await past_world(ops_settings())
+    await world.active("delta", plan="standard")
+    world.clock.advance(5 * DAY)
+    await keep_records(world)
+    visitor = await opened(monkeypatch, world)
+    text = text_of(await visitor.get("show_ops_attention", "/api/ops/attention"))
+    both = "(over the budget of its plan, too)"
+    said = text.partition("over the goal 3 customers have cost more this month than the goal: ")[2]
+    assert re.sub(r" [\d.]+", "", said) == f"beta {both}, acme {both}, delta"
 
 
 async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatch) -> None:
