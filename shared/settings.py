@@ -302,8 +302,8 @@ class OpsSettings(_Section):
 
     sign_in: SignIn = SignIn.OFF
     """How operators sign in to the ops pages: `off`, there are none; `platform`, by the authentication of Azure App
-    Service in front of the app; `key`, by a one-time link of `./berth ops`. `platform` may be set only where that
-    authentication is on for the app: else anybody could send the header in which it names the user."""
+    Service in front of the app; `key`, by a one-time link of `./berth ops`. With `platform` and
+    that authentication off, the pages refuse everybody: anybody could send the header in which it names the user."""
     role: Annotated[str, Field(min_length=1, max_length=120)] = "berth.operator"
     """The app role that a user needs with `platform`, as it is assigned in Microsoft Entra."""
     key: SecretStr = SecretStr("")
