@@ -82,6 +82,7 @@ class Attention:
         sweeps_are_off: Whether sweeps put nobody to sleep, by the setting or the kill switch.
         findings: What does not match between clusters and records, at most `MAX_SHOWN`.
         more_findings: Whether there are more of them.
+        is_counted: Whether clusters were compared with the records, and tenants counted, at all.
         failed: How many tenants had failed when they were counted last.
         over_goal: Customers that have cost most beyond the goal this month, the worst first.
         over_goal_count: How many there are of these in all.
@@ -94,6 +95,7 @@ class Attention:
     sweeps_are_off: bool
     findings: Sequence[RecordedFinding]
     more_findings: bool
+    is_counted: bool
     failed: int
     over_goal: Sequence[OverGoal]
     over_goal_count: int
@@ -183,6 +185,7 @@ class OpsOverview:
             sweeps_are_off=not enabled,
             findings=findings.items,
             more_findings=bool(findings.next_token),
+            is_counted=fleet.states is not None,
             failed=fleet.states.of_state(TenantState.FAILED) if fleet.states else 0,
             over_goal=over_goal,
             over_goal_count=days[-1].over_goal_count if days else 0,

@@ -92,7 +92,9 @@ def check_form(req: func.HttpRequest, session: Session, settings: OpsSettings, n
     check_origin(req)
     token = header(req, FORM_TOKEN) or form_of(req).get(FORM_TOKEN, "")
     if read_signed(_key(settings), _form_purpose(session.id), token, now=now) is None:
-        raise ProblemError(Problem(Kind.FORBIDDEN, "The form is too old, or not yours. Load the page again."))
+        raise ProblemError(
+            Problem(Kind.FORBIDDEN, "The form is too old, or not yours. Open its page again, and send it from there.")
+        )
 
 
 def form_of(req: func.HttpRequest) -> dict[str, str]:
@@ -115,8 +117,8 @@ def _user(req: func.HttpRequest, settings: OpsSettings) -> str:
     """Return the id of the platform's user; raises ProblemError for one that is nobody, or has not the role."""
     if not platform_signs_in():
         detail = (
-            "BERTH_OPS_SIGN_IN is `platform`, but the authentication of App Service is off for this app, so anybody "
-            "could claim to be an operator. Turn it on, as docs/ops.md says, or set BERTH_OPS_SIGN_IN to `key`."
+            "BERTH_OPS_SIGN_IN is set to platform, but the authentication of App Service is off for this app, so "
+            "anybody could claim to be an operator. Turn it on, as docs/ops.md says, or set BERTH_OPS_SIGN_IN to key."
         )
         raise ProblemError(Problem(Kind.FORBIDDEN, detail))
     principal = read_principal(header(req, HEADER))

@@ -18,6 +18,7 @@ from functions.http.problems import Kind, Problem
 from shared.errors import Transient
 from tests.support.html_page import elements
 from tests.support.ops_pages import OpsVisitor, answer, call, ops_settings
+from tests.support.registered import registered_functions
 from tests.support.world import new_world
 
 HOSTILE = "<script>alert(1)</script>\"'&{{7*7}}"
@@ -76,7 +77,7 @@ def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
 def test_hostile_text_stays_text() -> None:
     session = Session(HOSTILE, HOSTILE, HOSTILE, by_platform=False)
     problem = Problem(Kind.CONFLICT, HOSTILE, ((HOSTILE, HOSTILE),))
-    text = html("problem", session=session, problem=problem).get_body().decode()
+    text = html("problem", session=session, problem=problem, of_ops=True).get_body().decode()
     assert "<script>alert" not in text
     assert "49" not in text
     assert HOSTILE in next(each.text for each in elements(text) if each.tag == "main")
@@ -108,6 +109,19 @@ def test_only_a_problem_with_a_sign_in_leads_to_it(path: str) -> None:
     assert [each.attributes["href"] for each in found if (each.tag, each.text) == ("a", "Sign in")] == (
         [path] if path else []
     )
+
+
+async def test_what_is_no_page_is_refused_with_one() -> None:
+    function = registered_functions()["unknown_route"].get_user_function()
+
+    async def refused(path: str) -> func.HttpResponse:
+        url = f"https://berth.example.com/api/{path}"
+        return await function(func.HttpRequest(method="GET", url=url, route_params={"path": path}, body=b""))
+
+    page, document = await refused("ops/xyz"), await refused("xyz")
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    assert "/api/ops" in {each.attributes["href"] for each in elements(page.get_body().decode()) if each.tag == "a"}
+    assert (document.status_code, document.mimetype) == (404, "application/problem+json")
 
 
 def test_the_errors_of_a_form_are_named() -> None:

@@ -159,7 +159,7 @@ async def test_a_form_has_the_token_of_its_own_session(world: World, visitor: Op
     token = await visitor.form_token()
     for form in ({}, {FORM_TOKEN: ""}, {FORM_TOKEN: await other.form_token()}, {FORM_TOKEN: token + "0"}):
         response = await call("sign_out", "/api/ops/sign-out", form=form, headers=sent)
-        assert (response.status_code, "Load the page again" in text_of(response)) == (403, True)
+        assert (response.status_code, "Open its page again" in text_of(response)) == (403, True)
     in_header = {**sent, FORM_TOKEN: token}
     assert (await call("sign_out", "/api/ops/sign-out", form={}, headers=in_header)).status_code == 303
 
