@@ -13,7 +13,7 @@ from shared.domain.costs import ZERO, day_bounds
 from shared.domain.prices import HOURS_A_MONTH
 from shared.domain.rates import hours
 
-MIN_CUSTOMER_HOURS = 12  # of fewer no rate is told: the first hour of a berth costs as much as it likes
+MIN_CUSTOMER_HOURS = 12  # of fewer no rate is told: the data of an hour are no verdict
 UNSHARED = "unshared"  # the name of what no tenant bears, among plans and states
 
 
