@@ -305,6 +305,7 @@ class UseCases:
             ledger=self.cost_ledger,
             costs=self.report_costs,
             latency=self.report_latency,
+            plans=plans,
             clock=clock,
             settings=settings.recovery,
         )

@@ -296,8 +296,8 @@ class OpsSettings(_Section):
 
     sign_in: SignIn = SignIn.OFF
     """How operators sign in to the ops pages: `off`, there are none; `platform`, by the authentication of Azure App
-    Service in front of the app; `key`, by a one-time link of `./berth ops`. `platform` may be set only where that
-    authentication is on for the app: else anybody could send the header in which it names the user."""
+    Service in front of the app; `key`, by a one-time link of `./berth ops`. With `platform` and
+    that authentication off, the pages refuse everybody: anybody could send the header in which it names the user."""
     role: Annotated[str, Field(min_length=1, max_length=120)] = "berth.operator"
     """The app role that a user needs with `platform`, as it is assigned in Microsoft Entra."""
     key: SecretStr = SecretStr("")
@@ -317,8 +317,8 @@ class SampleSettings(_Section):
     enabled: bool = False
     """Whether there is the sample signup page, which shows a portal's developer how to call the API. For trying only:
     anybody who can open it signs tenants up without a key. Leave it off in production."""
-    signups_per_hour: Annotated[int, Field(ge=1, le=1000)] = 20
-    """How many tenants the sample may sign up in an hour, whoever asks; those beyond get the response 429."""
+    signups_per_hour: Annotated[int, Field(ge=1, le=100)] = 20
+    """How many tenants the sample may sign up in an hour, 1 to 100, whoever asks; those beyond get the response 429."""
 
 
 class TenantSettings(_Section):

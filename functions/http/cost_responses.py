@@ -186,7 +186,8 @@ class CostReport(Costs):
     former: Exact
     """What one cost on the system before (BERTH_COSTS_FORMER)."""
     run_rate_per_customer: Exact | None
-    """The run rate divided by the customers that were there on the last day; compare it with `goal` and `former`."""
+    """What a customer costs in a month of 730 hours at the rate of that day; compare it with `goal` and `former`. Null
+    until 12 hours of customers are counted on it, all together."""
     customers: tuple[CustomerSpread, ...]
     over_goal_count: int
     over_goal: tuple[TenantOverGoal, ...]
@@ -209,7 +210,6 @@ class CostReport(Costs):
         newest, whole = report.last, report.whole
         months: Mapping[str, Spread] = newest.months if newest else {}
         all_plans = spread_of_all(months.values())
-        rate = _cents(report.run_rate / all_plans.customers) if all_plans.customers else None
         return cls(
             **cls.named(whole.costs),
             currency=currency,
@@ -227,7 +227,7 @@ class CostReport(Costs):
             run_rate=_cents(report.run_rate),
             goal=Decimal(str(settings.goal)),
             former=Decimal(str(settings.former)),
-            run_rate_per_customer=rate,
+            run_rate_per_customer=_per_customer(report),
             customers=(
                 *(CustomerSpread.of(plan, each) for plan, each in months.items()),
                 CustomerSpread.of("", all_plans, is_sum=True),
@@ -289,14 +289,13 @@ class FleetReport(ResponseBody):
         """Return the fleet as operators see it."""
         plans = [each for cluster in clusters for each in cluster.plans.values()]
         awake, asleep = sum(each.awake for each in plans), sum(each.asleep for each in plans)
-        customers = spread_of_all(report.last.months.values()).customers if report.last else 0
         return cls(
             currency=currency,
             metered_until=report.until,
             awake=awake,
             asleep=asleep,
             run_rate=_cents(report.run_rate),
-            run_rate_per_customer=_cents(report.run_rate / customers) if customers else None,
+            run_rate_per_customer=_per_customer(report),
             goal=Decimal(str(settings.goal)),
             former=Decimal(str(settings.former)),
             clusters=tuple(_cluster(each) for each in clusters),
@@ -335,3 +334,8 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
 
 def _cents(amount: Decimal) -> Decimal:
     return amount.quantize(CENTS)
+
+
+def _per_customer(report: cost_report.CostReport) -> Decimal | None:
+    rate = report.of_last.per_customer
+    return None if rate is None else _cents(rate)

@@ -59,10 +59,14 @@ def endpoint[**P](route: Route, *, refuse: Refusal = problem_document) -> Callab
     return register
 
 
-def catch_all[**P](handler: Handler[P]) -> Handler[P]:
-    """Register a handler for every request that no route takes."""
-    _register_trigger(_trigger(handler, None, problem_document), "{*path}", func.AuthLevel.ANONYMOUS, methods=None)
-    return handler
+def catch_all[**P](*, refuse: Refusal) -> Callable[[Handler[P]], Handler[P]]:
+    """Register a handler for every request that no route takes, and how it refuses one."""
+
+    def register(handler: Handler[P]) -> Handler[P]:
+        _register_trigger(_trigger(handler, None, refuse), "{*path}", func.AuthLevel.ANONYMOUS, methods=None)
+        return handler
+
+    return register
 
 
 def request_path(req: func.HttpRequest) -> str:

@@ -55,12 +55,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem and the headers of its response. `detail` tells the caller what to do."""
+    """One problem and the headers of its response.
+
+    `detail` tells the caller what to do; `sign_in` is where a browser signs in, if that is it.
+    """
 
     kind: Kind
     detail: str
     errors: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    sign_in: str = ""
 
 
 class ProblemError(BerthError):

@@ -8,8 +8,9 @@ from typing import Any
 import azure.functions as func
 
 from functions.current import container
-from functions.http.endpoint import ROUTES, catch_all, endpoint
+from functions.http.endpoint import ROUTES, catch_all, endpoint, problem_document, request_path
 from functions.http.openapi import document
+from functions.http.pages.rendering import problem_page
 from functions.http.problems import Kind, Problem, ProblemError
 from functions.http.route import Parameter, Route, ok
 from shared.errors import NotFound
@@ -53,7 +54,13 @@ async def show_problem(req: func.HttpRequest) -> func.HttpResponse:
 
 # The real host tries routes in the alphabetical order of the functions' names (Azure/azure-functions-host#9876 and
 # #6062; azure-webjobs-sdk-extensions PR 842 would change that): the name of this one must come last.
-@catch_all
+def _refuse(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
+    """Respond with a page where there are pages, and with a document elsewhere."""
+    is_page = request_path(req).startswith("/api/ops/")
+    return (problem_page if is_page else problem_document)(req, problem)
+
+
+@catch_all(refuse=_refuse)
 async def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
     """Respond to a request that has no route: 405 if the path has other methods, else 404."""
     path = req.route_params.get("path", "")

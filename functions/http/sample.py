@@ -77,7 +77,7 @@ async def show_sample_page(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def check_sample_slug(req: func.HttpRequest) -> func.HttpResponse:
     """Say of a slug what the API says."""
-    _admit_read()
+    _admit()
     return await check_slug_is_free(req)
 
 
@@ -87,8 +87,7 @@ async def check_sample_slug(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def create_sample_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient) -> func.HttpResponse:
     """Sign a tenant up, once for each idempotency key."""
-    sample = container().sample
-    sample.ensure_on()
+    _admit()
     check_origin(req)
     signup = read(req, requests.Signup)
     if signup.version:
@@ -97,7 +96,7 @@ async def create_sample_tenant(req: func.HttpRequest, client: df.DurableFunction
     if not caller.key:
         raise Invalid(("Idempotency-Key", "send one: the same for the same signup, so that sending it again is safe"))
     workflows = container().workflows(client)
-    return accepted(await sample.sign_up(signup.to_domain(), caller.key, caller.fingerprint, workflows))
+    return accepted(await container().sample.sign_up(signup.to_domain(), caller.key, caller.fingerprint, workflows))
 
 
 @endpoint(
@@ -106,7 +105,7 @@ async def create_sample_tenant(req: func.HttpRequest, client: df.DurableFunction
 )
 async def show_sample_operation(req: func.HttpRequest) -> func.HttpResponse:
     """Show an operation that the sample began."""
-    _admit_read()
+    _admit()
     return await shown(await container().sample.operation(req.route_params["id"]))
 
 
@@ -116,10 +115,10 @@ async def show_sample_operation(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def show_sample_tenant(req: func.HttpRequest) -> func.HttpResponse:
     """Show the tenant of a signup to whoever knows its operation: nobody else is to read the e-mail address."""
-    _admit_read()
+    _admit()
     return await tenant_detail((await container().sample.tenant(req.route_params["id"])).slug)
 
 
-def _admit_read() -> None:
+def _admit() -> None:
     container().sample.ensure_on()
-    container().sample.ensure_few_reads()
+    container().sample.ensure_few_requests()

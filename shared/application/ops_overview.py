@@ -1,9 +1,10 @@
 """What the overview for operators shows. Nothing here reads more the more tenants there are."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterRepository
@@ -16,14 +17,17 @@ from shared.application.report_costs import ReportCosts
 from shared.application.report_latency import ReportLatency
 from shared.application.sweeps import Sweeps
 from shared.domain import cost_report, latency_report
-from shared.domain.clusters import Cluster
+from shared.domain.clusters import Cluster, ClusterName
 from shared.domain.cost_report import CostReport
 from shared.domain.cost_rollups import OverGoal
 from shared.domain.fleet_states import FleetStates
+from shared.domain.instances import InstanceId
 from shared.domain.latency import LatencyKind
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import Operation
+from shared.domain.plans import Plans
 from shared.domain.reconciliation import FindingState, RecordedFinding
+from shared.domain.slugs import Slug
 from shared.domain.sweeps import Sweep, SweepState
 from shared.errors import NotFound
 from shared.settings import RecoverySettings
@@ -78,9 +82,11 @@ class Attention:
         sweeps_are_off: Whether sweeps put nobody to sleep, by the setting or the kill switch.
         findings: What does not match between clusters and records, at most `MAX_SHOWN`.
         more_findings: Whether there are more of them.
+        is_counted: Whether clusters were compared with the records, and tenants counted, at all.
         failed: How many tenants had failed when they were counted last.
         over_goal: Customers that have cost most beyond the goal this month, the worst first.
         over_goal_count: How many there are of these in all.
+        over_budget: Those of `over_goal` that have passed the budget of their plan, too.
     """
 
     stuck: Sequence[Operation]
@@ -89,9 +95,11 @@ class Attention:
     sweeps_are_off: bool
     findings: Sequence[RecordedFinding]
     more_findings: bool
+    is_counted: bool
     failed: int
     over_goal: Sequence[OverGoal]
     over_goal_count: int
+    over_budget: Set[Slug]
 
     @property
     def is_needed(self) -> bool:
@@ -124,6 +132,7 @@ class OpsOverview:
         ledger: CostLedger,
         costs: ReportCosts,
         latency: ReportLatency,
+        plans: Plans,
         clock: Clock,
         settings: RecoverySettings,
     ) -> None:
@@ -136,6 +145,7 @@ class OpsOverview:
         self._ledger = ledger
         self._costs = costs
         self._latency = latency
+        self._plans = plans
         self._clock = clock
         self._settings = settings
 
@@ -167,6 +177,7 @@ class OpsOverview:
             self._tenants.open_operations(),
         )
         last = next((each for each in sweeps if not each.start.dry_run), None)
+        over_goal = days[-1].over_goal[:MAX_OVER_GOAL] if days else ()
         return Attention(
             stuck=await self._stuck(opened),
             broken=[each for each in fleet.clusters if each.breaker],
@@ -174,9 +185,11 @@ class OpsOverview:
             sweeps_are_off=not enabled,
             findings=findings.items,
             more_findings=bool(findings.next_token),
+            is_counted=fleet.states is not None,
             failed=fleet.states.of_state(TenantState.FAILED) if fleet.states else 0,
-            over_goal=days[-1].over_goal[:MAX_OVER_GOAL] if days else (),
+            over_goal=over_goal,
             over_goal_count=days[-1].over_goal_count if days else 0,
+            over_budget={each.slug for each in over_goal if self._is_over_budget(each)},
         )
 
     async def trends(self) -> Trends:
@@ -192,17 +205,28 @@ class OpsOverview:
         )
         return Trends(first, latency, by_day, rolled_at, costs)
 
+    def _is_over_budget(self, customer: OverGoal) -> bool:
+        budget = self._plans[customer.plan].budget if customer.plan in self._plans else 0
+        return budget > 0 and customer.month >= Decimal(str(budget))
+
     async def _stuck(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
-        """Return the operations without a heartbeat for long, but not those that wait for a slot."""
+        """Return the operations without a heartbeat for longest, but not those that wait for a slot."""
         now = self._clock.now()
         silent = [each for each in opened if each.heartbeat_age(now) >= self._settings.stuck_after]
-        silent = sorted(silent, key=lambda each: each.heartbeat_at)[:MAX_SHOWN]
-        waiting = await asyncio.gather(*map(self._is_waiting, silent))
-        return await self._read([each for each, waits in zip(silent, waiting, strict=True) if not waits])
+        waiting = await self._waiting({each.cluster for each in silent if each.cluster})
+        # However many wait, they must not take the places of those that are shown.
+        stuck = [each for each in silent if each.is_aborting or (each.cluster, each.instance) not in waiting]
+        return await self._read(sorted(stuck, key=lambda each: each.heartbeat_at)[:MAX_SHOWN])
 
-    async def _is_waiting(self, opened: OpenOperation) -> bool:
-        reservation = await self._reservations.find(opened.cluster, opened.instance) if opened.cluster else None
-        return reservation is not None and reservation.state.is_waiting and not opened.is_aborting
+    async def _waiting(self, clusters: Collection[ClusterName]) -> Set[tuple[ClusterName, InstanceId]]:
+        """Return the instances that wait for a slot, with one read of each cluster's queue."""
+        queues = await asyncio.gather(*map(self._reservations.pending, clusters))
+        return {
+            (cluster, each.instance)
+            for cluster, queue in zip(clusters, queues, strict=True)
+            for each in queue
+            if each.state.is_waiting
+        }
 
     async def _read(self, opened: Sequence[OpenOperation]) -> Sequence[Operation]:
         """Return the operations that are still open and not purged."""

@@ -1,5 +1,6 @@
 """Signups of the sample page: anybody who can open it may sign up, so an hour has a bounded number of them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -13,20 +14,20 @@ from shared.application.tenant_history import TenantHistory
 from shared.domain.idempotency import Claim
 from shared.domain.operations import Operation, OperationId
 from shared.domain.tenants import Tenant
-from shared.errors import NotFound, TooMany
+from shared.errors import Conflict, NotFound, TooMany
 from shared.settings import SampleSettings
 
 SAMPLE = "sample"  # who asked, in the audit trail
-MAX_READS = 50  # in a second, in each worker
-READ_AGAIN_SECONDS = 2.0
+MAX_REQUESTS = 50  # in a second, in each worker
+ASK_AGAIN_SECONDS = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SampleSignups:
     """Signs up for the sample page, and shows the operation and the tenant.
 
-    A signup takes one of the hour's slots. A slot is an idempotency key, so that the limit holds for all workers
-    together; which are taken is remembered, so that each is asked for once in a worker.
+    A signup takes one of the hour's slots, before anything else is written. A slot is an idempotency key, so that the
+    limit holds for all workers together. A worker asks for each slot once in an hour, and remembers who has it.
     """
 
     def __init__(
@@ -49,22 +50,23 @@ class SampleSignups:
         self._hour = min(timedelta(hours=1), key_lifetime)
         self._number = 0  # of the hour whose slots are remembered
         self._slots: dict[int, str] = {}
+        self._searching = asyncio.Lock()
         self._second = 0
-        self._reads = 0
+        self._requests = 0
 
     def ensure_on(self) -> None:
         """Raise NotFound where there is no sample page."""
         if not self._settings.enabled:
             raise NotFound("the sample is off; set BERTH_SAMPLE_ENABLED to switch it on, where nobody is harmed by it")
 
-    def ensure_few_reads(self) -> None:
-        """Count one read; raises TooMany if there were too many in this second."""
+    def ensure_few_requests(self) -> None:
+        """Count one request; raises TooMany if there were too many in this second."""
         second = int(self._clock.monotonic())
         if second != self._second:
-            self._second, self._reads = second, 0
-        if self._reads >= MAX_READS:
-            raise TooMany("the sample is asked too often", READ_AGAIN_SECONDS)
-        self._reads += 1
+            self._second, self._requests = second, 0
+        if self._requests >= MAX_REQUESTS:
+            raise TooMany("the sample is asked too often", ASK_AGAIN_SECONDS)
+        self._requests += 1
 
     async def sign_up(self, request: SignupRequest, key: str, fingerprint: str, workflows: Workflows) -> Operation:
         """Sign up as `Signup.sign_up` does; raises what that raises, and TooMany if the hour has no slot left.
@@ -75,9 +77,14 @@ class SampleSignups:
             fingerprint: That of the request.
             workflows: Where the orchestration is started.
         """
-        caller = Caller(SAMPLE, f"{SAMPLE} {key}", fingerprint)
-        # A slug that is not free begins nothing: it is refused, or the same request has taken it a moment ago.
-        if await self._signup.slug_problem(request.slug) is None:
+        caller = Caller(SAMPLE, f"{SAMPLE} key {key}", fingerprint)
+        try:
+            await self._signup.ensure_free(request.slug)
+        except Conflict:
+            # The same request may have taken the slug. Any other one is refused here, and so leaves no row behind.
+            if await self._keys.find(caller.key, now=self._clock.now()) is None:
+                raise
+        else:
             await self._take_slot(caller.key)
         return await self._signup.sign_up(request, caller, workflows)
 
@@ -98,18 +105,18 @@ class SampleSignups:
 
     async def _take_slot(self, key: str) -> None:
         """Take a slot of this hour unless the key has one already; raises TooMany."""
-        now, limit = self._clock.now(), self._settings.signups_per_hour
-        number, age = divmod(now - _EPOCH, self._hour)
-        if number != self._number:
-            self._number, self._slots = number, {}
-        slots, mine = self._slots, sha256(key.encode()).hexdigest()
-        first = (
-            int(mine, 16) % limit
-        )  # where this key begins to search, each time: so it finds its own before a free one
-        for slot in (*range(first, limit), *range(first)):
-            if slot not in slots:
-                claim = Claim(f"{SAMPLE} signup {number} {slot}", mine, OperationId(mine))
-                slots[slot] = (await self._keys.claim(claim, now=now)).fingerprint
-            if slots[slot] == mine:
-                return
-        raise TooMany(f"the sample has had its {limit} signups of this hour", (self._hour - age).total_seconds())
+        mine = sha256(key.encode()).hexdigest()
+        async with self._searching:  # so that those who come together ask once for each slot
+            now, limit = self._clock.now(), self._settings.signups_per_hour
+            number, age = divmod(now - _EPOCH, self._hour)
+            if number != self._number:
+                self._number, self._slots = number, {}
+            # Each time the key begins to search at the same slot, and so finds its own before a free one.
+            first = int(mine, 16) % limit
+            for slot in (*range(first, limit), *range(first)):
+                if slot not in self._slots:
+                    claim = Claim(f"{SAMPLE} slot {number} {slot}", mine, OperationId(mine))
+                    self._slots[slot] = (await self._keys.claim(claim, now=now)).fingerprint
+                if self._slots[slot] == mine:
+                    return
+            raise TooMany(f"the sample has had its {limit} signups of this hour", (self._hour - age).total_seconds())

@@ -121,6 +121,10 @@ class Signup:
             return None
         return None if tenant.slug_is_free(self._clock.now()) else self._why_taken(tenant)
 
+    async def ensure_free(self, slug: Slug) -> None:
+        """Raise Conflict unless a signup may take a slug."""
+        await self._replaceable(slug)
+
     async def _replaceable(self, slug: Slug) -> Stored[Tenant] | None:
         """Return the tombstone that a signup may replace, or None if nobody had the slug; raises Conflict."""
         try:

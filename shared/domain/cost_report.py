@@ -13,6 +13,7 @@ from shared.domain.costs import ZERO, day_bounds
 from shared.domain.prices import HOURS_A_MONTH
 from shared.domain.rates import hours
 
+MIN_CUSTOMER_HOURS = 12  # of fewer no rate is told: the data of an hour are no verdict
 UNSHARED = "unshared"  # the name of what no tenant bears, among plans and states
 
 
@@ -49,6 +50,20 @@ class CostLine:
         """All components."""
         return sum(self.costs.values(), ZERO)
 
+    @property
+    def per_customer(self) -> Decimal | None:
+        """What a customer costs in a month of 730 hours at this rate; None if too few hours are counted to say so."""
+        return self._a_month(self.total)
+
+    @property
+    def per_customer_awake(self) -> Decimal | None:
+        """The same, had no tenant been asleep."""
+        return self._a_month(self.total + self.saved)
+
+    def _a_month(self, cost: Decimal) -> Decimal | None:
+        lived = self.awake_hours + self.asleep_hours
+        return cost / lived * HOURS_A_MONTH if lived >= MIN_CUSTOMER_HOURS else None
+
     def add(self, costs: Mapping[Component, Decimal], of: PlanDay | None = None) -> None:
         """Count more costs, and the hours of the instances that they are of."""
         for name, cost in costs.items():
@@ -69,6 +84,7 @@ class CostReport:
         unshared: The part that no tenant bears, by component.
         while_asleep: What tenants cost themselves while they were asleep.
         run_rate: What a month of 730 hours costs at the rate of the last day that is counted.
+        of_last: What that day cost.
         until: The moment up to which costs are counted; None if nothing is known of these days.
         last: The last day's own sums of the fleet; None if nothing is known.
         unpriced: Prices that the book does not have; what they are for is in no sum.
@@ -79,6 +95,7 @@ class CostReport:
     unshared: Mapping[Component, Decimal]
     while_asleep: Decimal
     run_rate: Decimal
+    of_last: CostLine
     until: datetime | None
     last: FleetDay | None
     unpriced: Sequence[str]
@@ -104,16 +121,17 @@ def cost_report(clusters: Sequence[ClusterDay], fleet: Sequence[FleetDay], by: G
         by: What has a line of its own.
     """
     pieces = [*_pieces(clusters, fleet)]
-    whole, lines, unshared = CostLine(), dict[str, CostLine](), CostLine()
+    last = fleet[-1] if fleet else None
+    whole, of_last, lines, unshared = CostLine(), CostLine(), dict[str, CostLine](), CostLine()
     for each in pieces:
         whole.add(each.costs, each.of)
+        if last and each.day == last.day:
+            of_last.add(each.costs, each.of)
         if each.of is None:
             unshared.add(each.costs)
         for name, costs in _GROUPS[by](each):
             # By component or state a piece is in several lines, and its hours would be in each of them.
             lines.setdefault(name, CostLine()).add(costs, None if by in _DIVIDING else each.of)
-    last = fleet[-1] if fleet else None
-    of_last = sum((sum(each.costs.values(), ZERO) for each in pieces if last and each.day == last.day), ZERO)
     lasted = hours(day_bounds(last.day)[0], last.until) if last else ZERO
     unpriced = {price for each in (*clusters, *fleet) for price in each.unpriced}
     return CostReport(
@@ -121,7 +139,8 @@ def cost_report(clusters: Sequence[ClusterDay], fleet: Sequence[FleetDay], by: G
         whole=whole,
         unshared=unshared.costs,
         while_asleep=sum((each.of.while_asleep for each in pieces if each.of is not None), ZERO),
-        run_rate=of_last / lasted * HOURS_A_MONTH if lasted else ZERO,
+        run_rate=of_last.total / lasted * HOURS_A_MONTH if lasted else ZERO,
+        of_last=of_last,
         until=last.until if last else None,
         last=last,
         unpriced=sorted(unpriced),

@@ -92,3 +92,20 @@ async def test_claiming_in_a_table_that_vanishes_ends(faulty: FaultyTables, faul
     with pytest.raises(Transient, match="vanishes"):
         await repository(faulty).claim(claim(), now=now)
     assert len(faults.calls) == 2 * MAX_TRIES
+
+
+@pytest.mark.parametrize("start", [LATER, EDGE - SECOND, EDGE], ids=[*STEPS, "after an edge"])
+async def test_a_claim_is_found_until_it_expires(keys: TableIdempotencyRepository, start: datetime) -> None:
+    first = claim()
+    assert await keys.find(first.key, now=start) is None
+    await keys.claim(first, now=start)
+    for after in (timedelta(), SECOND, LIFETIME - SECOND):
+        assert await keys.find(first.key, now=start + after) == first
+    assert await keys.find(first.key, now=start - SECOND) == first  # by a clock that is behind
+    assert await keys.find(first.key, now=start + LIFETIME) is None
+
+
+@pytest.mark.parametrize("now", [LATER, EDGE])
+async def test_finding_a_claim_writes_nothing(faulty: FaultyTables, faults: Faults, now: datetime) -> None:
+    assert await repository(faulty).find(new_slug(), now=now) is None
+    assert set(faults.calls) == {"get idempotency"}

@@ -79,7 +79,7 @@ class OpsVisitor:
 
     async def sign_in(self, world: World) -> None:
         """Sign in with a new link."""
-        link = world.worker.sign_in_links.make()
+        link = world.worker.sign_in_links.make("ann")
         form = {"token": link.token}
         response = await call("sign_in", "/api/ops/sign-in", form=form, headers=FROM_HERE)
         assert response.status_code == 303, response.get_body()

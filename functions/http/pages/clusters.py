@@ -25,6 +25,7 @@ async def show_ops_cluster(req: func.HttpRequest, session: Session) -> func.Http
         session=session,
         cluster=cluster,
         slots=container().settings.provisioning.max_concurrent,
+        compared=await container().findings.states(),
         findings=[each for each in found.items if each.finding.cluster == cluster.name],
     )
 

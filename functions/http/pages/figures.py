@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from functions.http.pages.text import money, seconds
 from shared.application.ops_overview import COST_DAYS, LATENCY_DAYS, Trends
+from shared.domain.cost_report import MIN_CUSTOMER_HOURS
 from shared.domain.latency import LatencyKind
 from shared.domain.latency_report import Line
 from shared.domain.operations import OperationState
-from shared.domain.prices import HOURS_A_MONTH
 
 DRAWN = (LatencyKind.PROVISION, LatencyKind.WAKE)  # for which people wait
 _TITLES = {LatencyKind.PROVISION: "Provisioning", LatencyKind.WAKE: "Waking"}
@@ -53,11 +53,10 @@ def figures(trends: Trends, *, goal: Decimal, former: Decimal, currency: str) ->
 
 def cost_figure(trends: Trends, goal: Decimal, former: Decimal, currency: str) -> Figure:
     """Return what a customer costs in a month at the rate of each day, against the goal."""
-    hours = {day: line.awake_hours + line.asleep_hours for day, line in trends.costs.lines.items()}
-    lines = {day: line for day, line in trends.costs.lines.items() if hours[day]}
-    rates = {day: line.total / hours[day] * HOURS_A_MONTH for day, line in lines.items()}
-    without = {day: rates[day] + line.saved / hours[day] * HOURS_A_MONTH for day, line in lines.items()}
-    summary = "No customer's costs are counted yet: that is done every hour."
+    lines = trends.costs.lines.items()
+    rates = {day: line.per_customer for day, line in lines if line.per_customer is not None}
+    without = {day: line.per_customer_awake for day, line in lines if line.per_customer_awake is not None}
+    summary = f"Nothing is said of a day before {MIN_CUSTOMER_HOURS} hours of customers are counted, all together."
     if rates:
         last = max(rates)
         verdict = "within" if rates[last] <= goal else "over"

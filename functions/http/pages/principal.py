@@ -2,10 +2,12 @@
 
 import base64
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, cast
 
 HEADER = "X-MS-CLIENT-PRINCIPAL"
+ENABLED = "WEBSITE_AUTH_ENABLED"  # App Service sets it itself where its authentication is on
 _OBJECT_ID = frozenset({"oid", "http://schemas.microsoft.com/identity/claims/objectidentifier"})
 _ROLES = frozenset({"roles", "http://schemas.microsoft.com/ws/2008/06/identity/claims/role"})
 
@@ -16,6 +18,11 @@ class Principal:
 
     id: str
     roles: frozenset[str]
+
+
+def platform_signs_in() -> bool:
+    """Whether the authentication of App Service is on for this app: elsewhere anybody could send its header."""
+    return os.environ.get(ENABLED, "").lower() == "true"
 
 
 def read_principal(header: str) -> Principal | None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import azure.functions as func
 
+from functions.http.endpoint import request_path
 from functions.http.pages.forms import new_form_key
 from functions.http.pages.session import Session
 from functions.http.pages.static_files import static_url
 from functions.http.pages.text import duration, iso, moment, money, seconds
-from functions.http.problems import Problem
+from functions.http.problems import Kind, Problem
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,8 +64,9 @@ def redirect(path: str, *, headers: Mapping[str, str] | None = None) -> func.Htt
 
 def problem_page(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
     """Respond with a page that says what the problem is and what to do."""
+    of_ops = request_path(req).startswith("/api/ops") and problem.kind is not Kind.SIGN_IN
     headers = dict(problem.headers)
-    return html("problem", session=None, status=problem.kind.status, headers=headers, problem=problem)
+    return html("problem", session=None, status=problem.kind.status, headers=headers, problem=problem, of_ops=of_ops)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 
-from functions.http.pages.principal import HEADER, read_principal
+from functions.http.pages.principal import HEADER, platform_signs_in, read_principal
 from functions.http.problems import Kind, Problem, ProblemError
 from functions.http.requests import MAX_ACTOR_LENGTH, NO_ADDRESS
 from functions.http.validation import MAX_BODY_BYTES, header
@@ -23,7 +23,7 @@ FORM_TOKEN = "Berth-Form-Token"  # noqa: S105 - the name of a header, and of a f
 LOCAL_ACTOR = "ops"  # there is one key, so nobody knows which operator it is
 _COOKIE_PURPOSE = "ops session"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_SIGN_IN_PATH = "/.auth/login/aad?post_login_redirect_uri=/api/ops"
+_PLATFORM_SIGN_IN = "/.auth/login/aad?post_login_redirect_uri=/api/ops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Session:
         id: What its forms are bound to.
         actor: Who it is in the audit trail; never an e-mail address.
         form_token: What each of its forms sends along.
-        sign_out: Where its way out is: the path of a form, or a link of the platform.
+        by_platform: Whether the platform has signed the person in, and so signs out, too.
     """
 
     id: str
@@ -48,7 +48,7 @@ def session_of(req: func.HttpRequest, settings: OpsSettings, now: datetime) -> S
 
     Raises:
         NotFound: The ops pages are off.
-        ProblemError: Nobody is signed in, or somebody without the role.
+        ProblemError: Nobody is signed in, or somebody without the role; or the platform signs nobody in.
     """
     match settings.sign_in:
         case SignIn.OFF:
@@ -92,7 +92,9 @@ def check_form(req: func.HttpRequest, session: Session, settings: OpsSettings, n
     check_origin(req)
     token = header(req, FORM_TOKEN) or form_of(req).get(FORM_TOKEN, "")
     if read_signed(_key(settings), _form_purpose(session.id), token, now=now) is None:
-        raise ProblemError(Problem(Kind.FORBIDDEN, "The form is too old, or not yours. Load the page again."))
+        raise ProblemError(
+            Problem(Kind.FORBIDDEN, "The form is too old, or not yours. Open its page again, and send it from there.")
+        )
 
 
 def form_of(req: func.HttpRequest) -> dict[str, str]:
@@ -113,9 +115,16 @@ def _session(settings: OpsSettings, session_id: str, actor: str, now: datetime, 
 
 def _user(req: func.HttpRequest, settings: OpsSettings) -> str:
     """Return the id of the platform's user; raises ProblemError for one that is nobody, or has not the role."""
+    if not platform_signs_in():
+        detail = (
+            "BERTH_OPS_SIGN_IN is set to platform, but the authentication of App Service is off for this app, so "
+            "anybody could claim to be an operator. Turn it on, as docs/ops.md says, or set BERTH_OPS_SIGN_IN to key."
+        )
+        raise ProblemError(Problem(Kind.FORBIDDEN, detail))
     principal = read_principal(header(req, HEADER))
     if principal is None:
-        raise ProblemError(Problem(Kind.SIGN_IN, f"Sign in with your organization's account at {_SIGN_IN_PATH}"))
+        detail = "Sign in with your organization's account."
+        raise ProblemError(Problem(Kind.SIGN_IN, detail, sign_in=_PLATFORM_SIGN_IN))
     if settings.role not in principal.roles:
         detail = f"Ask for the app role {settings.role} in Microsoft Entra, then sign out and in again."
         raise ProblemError(Problem(Kind.FORBIDDEN, detail))
@@ -137,7 +146,8 @@ def _cookie(req: func.HttpRequest) -> str:
 def _set_cookie(req: func.HttpRequest, value: str, seconds: int) -> str:
     # A browser drops a Secure cookie that comes without TLS: so there is a sign-in by http on this machine only.
     secure = "" if urlsplit(req.url).hostname in _LOOPBACK else "; Secure"
-    return f"{COOKIE}={value}; Path=/api/ops; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    # Lax, not Strict: who follows a link in a mail or a chat stays signed in. That is a GET, which changes nothing.
+    return f"{COOKIE}={value}; Path=/api/ops; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
 
 def _key(settings: OpsSettings) -> str:

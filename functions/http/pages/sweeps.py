@@ -33,6 +33,7 @@ async def show_ops_sweeps(req: func.HttpRequest, session: Session) -> func.HttpR
         next_token=found.next_token,
         enabled=await container().sweeps.is_enabled(),
         may_be_enabled=settings.sweep.enabled,
+        nightly=bool(settings.activity.required),
         switches=switches(settings),
     )
 

@@ -59,6 +59,10 @@ def _figure(lines: Sequence[TenantCosts], currency: str) -> Figure:
     used = [each for each in Component if any(each in costs for costs in days.values())]
     rows = [[day, *(f"{costs.get(each, ZERO).quantize(_DIGITS):f}" for each in used)] for day, costs in days.items()]
     total = sum((sum(costs.values(), ZERO) for costs in days.values()), ZERO)
-    summary = f"{money(total)} in {len(days)} days." if days else "Nothing is counted yet: that is done every hour."
+    summary = (
+        f"{money(total)} in {len(days)} {'day' if len(days) == 1 else 'days'}."
+        if days
+        else "Nothing is counted yet: that is done every hour."
+    )
     series = [Series(each, _COLOURS[each]) for each in used]
     return Figure("components", f"By day and component, in {currency}", summary, series, rows, stacked=True)

@@ -58,6 +58,21 @@ class TableIdempotencyRepository:
                 return held
         raise Transient("an idempotency key cannot be claimed: the clocks are too far apart")
 
+    async def find(self, key: str, *, now: datetime) -> Claim | None:
+        """Return what a key stands for, or None if nobody claimed it or the claim has expired; writes nothing."""
+        period, age = divmod(now - _EPOCH, self._length)
+        # Another worker's clock may be ahead, as in `claim`.
+        for number in range(period - 1 if age < self._lifetime else period, period + 2):
+            place = self._key(key, number)
+            try:
+                row, _ = await self._tables.get(TABLE, place["PartitionKey"], place["RowKey"])
+            except NotFound:
+                continue
+            held, expires_at = read_row(TABLE, row, lambda row: _read(key, row))
+            if held is not None and expires_at > now:
+                return held
+        return None
+
     async def _take(self, row: Row, key: str, now: datetime) -> Claim | None:
         """Write a row unless its place has a live claim or a mark; return the claim that it has then, None for a mark.
 

@@ -22,7 +22,7 @@ async def test_a_link_signs_in_once_and_leaves_no_trace(berth: ProxiedStack, bro
     secret = link.partition("#")[2]
     assert not [url for url in asked if secret in url]
     [cookie] = await page.context.cookies()
-    assert (cookie.get("httpOnly"), cookie.get("sameSite"), cookie.get("path")) == (True, "Strict", "/api/ops")
+    assert (cookie.get("httpOnly"), cookie.get("sameSite"), cookie.get("path")) == (True, "Lax", "/api/ops")
     other = await browser.page()
     await other.goto(link)
     await expect(other.get_by_role("heading", level=1)).to_have_text("Sign in first")

@@ -29,6 +29,8 @@ async def test_a_tenant_is_put_to_sleep_and_woken_by_clicking(berth: ProxiedStac
         await page.get_by_label("Slug or how it begins").fill(slug)
         await page.keyboard.press("Enter")
         await is_now(page, "active")
+        await expect(page.get_by_text("This month so far")).to_be_visible()
+        await expect(page).to_have_title(f"{slug} · berth")  # whatever the parts that are loaded after it are called
         await expect(page.get_by_role("button", name=f"Put {slug} to sleep")).to_be_hidden()
         await page.get_by_text("Put to sleep", exact=True).click()
         await expect(page.get_by_text("Its pods stop and its address shows the waiting page.")).to_be_visible()

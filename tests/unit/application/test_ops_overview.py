@@ -9,6 +9,7 @@ from shared.domain.latency import LatencyKind
 from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import Finding, FindingKind, FindingState, first_seen
 from shared.domain.sweeps import SweepState
+from shared.domain.workflow import Activity
 from shared.errors import Unreachable
 from tests.bench.counted import CountedTables
 from tests.support.builders import new_cluster, new_settings
@@ -78,6 +79,23 @@ async def test_an_operation_that_makes_no_progress_is_stuck() -> None:
     attention = await attention_of(world)
     assert [each.slug for each in attention.stuck] == ["acme"]
     assert attention.is_needed
+
+
+async def test_a_backlog_does_not_hide_what_is_stuck() -> None:
+    async def requests(queued: int) -> int:
+        world = await new_world(clusters=[replace(new_cluster(), capacity=1000)], max_concurrent=1, wake_slots=0)
+        first = await world.sign_up("acme")
+        for number in range(queued):
+            await world.sign_up(f"t-{number:02}")
+        world.clock.advance(1)
+        await world.do(Activity.APPLY, first)  # and so was heard of last
+        world.clock.advance(world.settings.recovery.stuck_after)
+        tables = CountedTables(world.storage)
+        overview = Worker(tables, world.kubernetes, world.clock, world.settings, world.templates).ops_overview
+        assert [each.slug for each in (await overview.attention()).stuck] == ["acme"]
+        return tables.requests
+
+    assert await requests(MAX_SHOWN + 2) == await requests(1)
 
 
 async def test_a_cluster_that_does_not_respond_is_named() -> None:

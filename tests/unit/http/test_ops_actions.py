@@ -7,6 +7,7 @@ import azure.functions as func
 import pytest
 
 from functions.http.api import ROUTES
+from functions.http.pages.principal import ENABLED
 from functions.http.pages.session import FORM_TOKEN, LOCAL_ACTOR
 from shared.domain.clusters import ClusterState
 from shared.domain.lifecycle import TenantState
@@ -249,6 +250,7 @@ async def test_no_action_without_the_token_or_from_elsewhere(world: World, visit
 
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_no_action_without_the_role(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENABLED, "True")
     world = await new_world(settings=ops_settings(SignIn.PLATFORM))
     answer(monkeypatch, world)
     await world.active()
@@ -260,6 +262,7 @@ async def test_no_action_without_the_role(name: str, monkeypatch: pytest.MonkeyP
 
 
 async def test_the_audit_names_the_user_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENABLED, "True")
     world = await new_world(settings=ops_settings(SignIn.PLATFORM))
     answer(monkeypatch, world)
     await world.active()

@@ -1,5 +1,6 @@
 """The overview as a page: what it says, in words and in numbers, and what its charts are drawn from."""
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -7,13 +8,14 @@ import pytest
 
 from functions.http.pages.figures import cost_figure, latency_figure
 from shared.domain.clusters import ClusterName
+from shared.domain.cost_report import CostLine
 from shared.domain.latency import LatencyKind
 from shared.domain.reconciliation import Finding, FindingKind, first_seen
 from shared.domain.slugs import Slug
 from shared.errors import Unreachable
 from tests.support.html_page import Element
 from tests.support.ops_pages import OpsVisitor, answer, ops_settings
-from tests.support.reports import past_world
+from tests.support.reports import DAY, keep_records, past_world
 from tests.support.sweeping import ACTIVITY
 from tests.support.world import World, new_world
 
@@ -49,12 +51,21 @@ def links(found: list[Element]) -> set[str]:
 
 
 async def test_a_new_berth_has_nothing_to_attend_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    visitor = await opened(monkeypatch, await new_world(settings=ops_settings()))
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    assert "not looked at yet" in text_of(await visitor.get("show_ops_attention", "/api/ops/attention"))
+    assert "Not looked at yet" in part(
+        await visitor.get("show_ops_cluster", "/api/ops/clusters/one", name="one"), "Findings"
+    )
+    await world.worker.reconciliation.run(world.workflows)
     assert text_of(await visitor.get("show_ops_attention", "/api/ops/attention")) == "Nothing."
+    assert "matched the records at" in part(
+        await visitor.get("show_ops_cluster", "/api/ops/clusters/one", name="one"), "Findings"
+    )
     assert text_of(await visitor.get("show_ops_running", "/api/ops/running")) == "None."
     assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_last_sweeps", "/api/ops/last-sweeps"))
     found = await visitor.get("show_ops_overview", "/api/ops")
-    assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 - - -")
+    assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 0 0 0")
 
 
 async def test_what_runs_is_shown_with_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +108,20 @@ async def test_attention_leads_to_what_it_is_about(monkeypatch: pytest.MonkeyPat
         assert said in text
     assert {"/api/ops/tenants/acme", "/api/ops/tenants/beta", "#cluster-one", "#sweeps"} <= links(found)
     assert not [each for each in found if each.tag == "img"]
+
+
+async def test_customers_over_the_goal_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await past_world(ops_settings())
+    await world.active("delta", plan="standard")
+    world.clock.advance(5 * DAY)
+    await keep_records(world)
+    await world.worker.reconciliation.run(world.workflows)
+    visitor = await opened(monkeypatch, world)
+    text = text_of(await visitor.get("show_ops_attention", "/api/ops/attention"))
+    both = "(over the budget of its plan, too)"
+    said = re.sub(r" [\d.]+", "", text.partition("than the goal: ")[2])
+    assert said == f"beta {both}, acme {both}, delta"
+    assert "over the goal 3 customers have cost more this month" in text
 
 
 async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,5 +197,11 @@ async def test_the_figures_are_those_of_the_reports() -> None:
     assert (len(latency.rows), latency.rows[-1]) == (14, ["2026-03-09", "", "", ""])
     numbers = next(row for row in latency.rows if row[0] == "2026-02-28")
     assert 0 < float(numbers[1]) <= float(numbers[2]) <= float(numbers[3])
+    report = trends.costs.of_last.per_customer
+    assert report is not None
+    assert rate == f"{report:,.2f}"  # as the commands and the API have it
+    early = replace(trends.costs, lines={"2026-03-10": CostLine(awake_hours=Decimal(2))})
+    unknown = cost_figure(replace(trends, costs=early), GOAL, FORMER, "USD")
+    assert (unknown.rows, unknown.summary[:25]) == ([], "Nothing is said of a day ")
     nothing = latency_figure(replace(trends, latency=(), latency_by_day=()), LatencyKind.WAKE)
     assert (nothing.rows, nothing.summary.startswith("None ended")) == ([], True)

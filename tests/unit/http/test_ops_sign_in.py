@@ -1,12 +1,14 @@
 """Who gets to see the ops pages, and whose forms count."""
 
 import base64
+import json
+import logging
 from http.cookies import SimpleCookie
 
 import azure.functions as func
 import pytest
 
-from functions.http.pages.principal import HEADER
+from functions.http.pages.principal import ENABLED, HEADER
 from functions.http.pages.session import COOKIE, FORM_TOKEN, HOURS, new_cookie, session_of
 from functions.http.pages.sign_in import PATH
 from shared.application.sign_in_links import MINUTES
@@ -18,6 +20,7 @@ OPERATOR = "berth.operator"
 
 
 async def a_world(monkeypatch: pytest.MonkeyPatch, sign_in: SignIn) -> World:
+    monkeypatch.setenv(ENABLED, "True" if sign_in is SignIn.PLATFORM else "False")
     made = await new_world(settings=ops_settings(sign_in), workers=2)
     answer(monkeypatch, made)
     return made
@@ -65,11 +68,11 @@ async def test_without_a_sign_in_the_page_says_how(world: World) -> None:
 
 
 async def test_a_link_signs_in_once(world: World) -> None:
-    link = world.workers[0].sign_in_links.make()
+    link = world.workers[0].sign_in_links.make("ann")
     response = await call("sign_in", PATH, form={"token": link.token}, headers=FROM_HERE)
     assert (response.status_code, response.headers["Location"]) == (303, "/api/ops")
     cookie = SimpleCookie(response.headers["Set-Cookie"])[COOKIE]
-    assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "Strict")
+    assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "Lax")
     assert (cookie["path"], cookie["max-age"]) == ("/api/ops", str(HOURS * 3600))
     assert (await open_overview(Cookie=f"{COOKIE}={cookie.value}")).status_code == 200
     again = await call("sign_in", PATH, form={"token": link.token}, headers=FROM_HERE)
@@ -78,7 +81,7 @@ async def test_a_link_signs_in_once(world: World) -> None:
 
 
 async def test_a_link_ends(world: World) -> None:
-    link = world.worker.sign_in_links.make()
+    link = world.worker.sign_in_links.make("ann")
     world.clock.advance(MINUTES * 60)
     assert (await call("sign_in", PATH, form={"token": link.token}, headers=FROM_HERE)).status_code == 401
 
@@ -89,7 +92,7 @@ async def test_what_is_no_link_is_refused(world: World, token: str) -> None:
 
 
 async def test_a_link_of_another_site_is_refused(world: World) -> None:
-    link = world.worker.sign_in_links.make()
+    link = world.worker.sign_in_links.make("ann")
     response = await call("sign_in", PATH, form={"token": link.token}, headers={"Sec-Fetch-Site": "cross-site"})
     assert response.status_code == 403
     assert await world.worker.sign_in_links.use(link.token)  # and was not used up
@@ -103,7 +106,7 @@ async def test_a_cookie_ends(world: World, visitor: OpsVisitor) -> None:
 
 
 async def test_a_link_is_no_cookie(world: World) -> None:
-    link = world.worker.sign_in_links.make()
+    link = world.worker.sign_in_links.make("ann")
     assert (await open_overview(Cookie=f"{COOKIE}={link.token}")).status_code == 401
 
 
@@ -156,9 +159,43 @@ async def test_a_form_has_the_token_of_its_own_session(world: World, visitor: Op
     token = await visitor.form_token()
     for form in ({}, {FORM_TOKEN: ""}, {FORM_TOKEN: await other.form_token()}, {FORM_TOKEN: token + "0"}):
         response = await call("sign_out", "/api/ops/sign-out", form=form, headers=sent)
-        assert (response.status_code, "Load the page again" in text_of(response)) == (403, True)
+        assert (response.status_code, "Open its page again" in text_of(response)) == (403, True)
     in_header = {**sent, FORM_TOKEN: token}
     assert (await call("sign_out", "/api/ops/sign-out", form={}, headers=in_header)).status_code == 303
+
+
+async def test_the_log_has_each_sign_in(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made = await call("make_sign_in_link", "/api/ops/links", headers={"Berth-Actor": "ann"})
+    token = str(json.loads(made.get_body())["path"]).partition("#")[2]
+    signed_in = await call("sign_in", PATH, form={"token": token}, headers=FROM_HERE)
+    visitor = OpsVisitor({"Cookie": signed_in.headers["Set-Cookie"].partition(";")[0]})
+    await call("sign_in", PATH, form={"token": token}, headers=FROM_HERE)
+    await call("sign_in", PATH, form={"token": "no link"}, headers=FROM_HERE)
+    await visitor.post("sign_out", "/api/ops/sign-out", {})
+    lines = [each.message for each in caplog.records if each.name.startswith(("functions.", "shared."))]
+    link = lines[0].partition("link=")[2].split()[0]
+    assert lines == [
+        f"sign-in link made link={link} actor=ann",
+        f"sign-in link used link={link}",
+        "signed in actor=ops",
+        f'sign-in link refused link={link} cause="it was used before"',
+        'sign-in link refused cause="it is too old, or none of this berth"',
+        "signed out actor=ops",
+    ]
+    for secret in (*token.split("."), *visitor.headers["Cookie"].removeprefix(f"{COOKIE}=").split(".")):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("value", [None, "", "False", "false", "0"])
+async def test_the_platform_is_asked_only_if_it_is_on(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    await a_world(monkeypatch, SignIn.PLATFORM)
+    if value is None:
+        monkeypatch.delenv(ENABLED)
+    else:
+        monkeypatch.setenv(ENABLED, value)
+    response = await open_overview(**{HEADER: principal(OPERATOR)})
+    assert (response.status_code, "Turn it on, as docs/ops.md says" in text_of(response)) == (403, True)
 
 
 async def test_the_platform_names_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:

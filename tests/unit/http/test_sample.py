@@ -1,5 +1,6 @@
 """The sample signup page on fakes: what its paths respond, and to whom."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +11,17 @@ import pytest
 from functions.http import operations, sample, tenants
 from functions.http.api import ROUTES
 from functions.http.endpoint import CLIENT
-from shared.application.sample_signups import MAX_READS
+from shared.application.sample_signups import MAX_REQUESTS
+from shared.application.signup import SignupRequest
+from shared.domain.slugs import Slug
+from shared.errors import TooMany
 from shared.settings import SampleSettings, Settings
 from tests.support.builders import new_settings, signup_body
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
 from tests.support.html_page import elements
 from tests.support.registered import registered_functions
-from tests.support.world import World, new_world
+from tests.support.world import Worker, World, new_world
 from tests.support.world_container import WorldContainer
 
 SAMPLE = [name for name, route in ROUTES.items() if route.path.startswith("sample/")]
@@ -218,12 +224,49 @@ async def test_a_signup_that_waits_for_the_queue_keeps_its_slot(monkeypatch: pyt
     assert read(await sign_up("second", key="second"), 202)
 
 
-@pytest.mark.parametrize("name", ["check_sample_slug", "show_sample_operation", "show_sample_tenant"])
-async def test_a_second_has_so_many_reads(world: World, name: str) -> None:
-    statuses = [(await call(name, slug="acme", id="acme.x")).status_code for _ in range(MAX_READS + 10)]
+async def test_a_taken_slug_leaves_no_row(world: World) -> None:
+    await world.active("taken")
+    before = {table: dict(rows) for table, rows in world.storage.rows.items()}
+    for number in range(MAX_REQUESTS):
+        assert read(await sign_up("taken", key=f"key-{number}"), 409)["type"] == "/api/problems/conflict"
+    assert world.storage.rows == before
+
+
+@pytest.mark.parametrize("word", ["signup", "slot", "key slot", "sample slot"])
+async def test_no_key_takes_a_slot_of_the_next_hour(world: World, word: str) -> None:
+    number = int(world.clock.now().timestamp()) // 3600
+    for slot in range(3):
+        assert read(await sign_up(f"a-{slot}", key=f"{word} {number + 1} {slot}"), 202)
+    world.clock.advance(3600)
+    for slot in range(3):
+        assert read(await sign_up(f"b-{slot}", key=f"b-{slot}"), 202)
+
+
+async def test_a_new_worker_asks_once_for_each_slot(world: World) -> None:
+    world.clock.advance(36 * 3600)  # to where a claim takes one request
+    for slug in ("a-1", "a-2", "a-3"):
+        assert read(await sign_up(slug, key=slug), 202)
+    faults = Faults()
+    tables = FaultyTables(world.storage, faults)
+    fresh = Worker(tables, world.kubernetes, world.clock, world.settings, world.templates).sample
+    request = SignupRequest(Slug("late"), "trial", "local", EMAIL, "Late")
+    late = (fresh.sign_up(request, f"key-{number}", "print", world.workflows) for number in range(20))
+    refused = await asyncio.gather(*late, return_exceptions=True)
+    assert {type(each) for each in refused} == {TooMany}
+    assert faults.calls.count("transact idempotency") == 3
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLE if name != "show_sample_page"])
+async def test_a_second_has_so_many_requests(world: World, name: str) -> None:
+    body = signup_body("acme") if name == "create_sample_tenant" else None
+
+    async def status() -> int:
+        return (await call(name, body=body, headers=FROM_HERE, slug="acme", id="acme.x")).status_code
+
+    statuses = [await status() for _ in range(MAX_REQUESTS + 10)]
     assert statuses.count(429) == 10
     world.clock.advance(1)
-    assert (await call(name, slug="acme", id="acme.x")).status_code != 429
+    assert await status() != 429
 
 
 async def test_the_address_of_the_owner_is_in_no_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
