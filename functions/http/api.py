@@ -13,6 +13,7 @@ from functions.http import (
     sample,
     sweeps,
     tenants,
+    unknown,
     visits,
 )
 from functions.http.endpoint import ROUTES, bp
@@ -44,5 +45,6 @@ __all__ = [
     "tenant_actions",
     "tenant_pages",
     "tenants",
+    "unknown",
     "visits",
 ]

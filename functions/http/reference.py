@@ -1,4 +1,4 @@
-"""HTTP: the API's description, a page for each kind of problem, and the response for unknown paths and methods."""
+"""HTTP: the API's description, and a page for each kind of problem."""
 
 import functools
 import re
@@ -8,10 +8,9 @@ from typing import Any
 import azure.functions as func
 
 from functions.current import container
-from functions.http.endpoint import ROUTES, catch_all, endpoint, problem_document, request_path
+from functions.http.endpoint import ROUTES, endpoint
 from functions.http.openapi import document
-from functions.http.pages.rendering import problem_page
-from functions.http.problems import Kind, Problem, ProblemError
+from functions.http.problems import Kind
 from functions.http.route import Parameter, Route, ok
 from shared.errors import NotFound
 
@@ -50,25 +49,6 @@ async def show_problem(req: func.HttpRequest) -> func.HttpResponse:
     if page is None:
         raise NotFound(f"there is no such kind of problem; kinds: {', '.join(problem_pages())}")
     return func.HttpResponse(page, mimetype="text/markdown", charset="utf-8")
-
-
-# The real host tries routes in the alphabetical order of the functions' names (Azure/azure-functions-host#9876 and
-# #6062; azure-webjobs-sdk-extensions PR 842 would change that): the name of this one must come last.
-def _refuse(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
-    """Respond with a page where there are pages, and with a document elsewhere."""
-    is_page = request_path(req).startswith("/api/ops/")
-    return (problem_page if is_page else problem_document)(req, problem)
-
-
-@catch_all(refuse=_refuse)
-async def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
-    """Respond to a request that has no route: 405 if the path has other methods, else 404."""
-    path = req.route_params.get("path", "")
-    methods = sorted({route.method for route in ROUTES.values() if route.has_path(path)})
-    if methods:
-        detail = f"Use {' or '.join(methods)} here; /api/openapi.json describes what each does."
-        raise ProblemError(Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": ", ".join(methods)}))
-    raise NotFound("there is nothing under this path; /api/openapi.json lists all paths")
 
 
 @functools.cache
