@@ -16,6 +16,11 @@ from cli.api import ProblemError
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
+from cli.deploy import run as deploy
+from cli.deploy.commands import CommandError
+from cli.deploy.deployment import DeploymentError
+from cli.deploy.smoke import SmokeError
+from cli.deploy.waiting import NotYetError
 from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
@@ -62,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
             return clock.run(options)
         case "logs":
             return stack.logs(options.part, follow=options.follow)
+        case "deploy":
+            return _run(deploy.run(options))
         case "simulate":
             return simulate.run(options)
         case "tenants":
@@ -191,6 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_arguments(
         add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
     )
+    deploy.add_arguments(
+        add("deploy", "what the hooks of azd run on Azure: prepare clusters, bring the app into service")
+    )
     telemetry.add_arguments(
         add("telemetry", "show the requests, traces, metrics or log records that the running stack has sent")
     )
@@ -241,6 +251,8 @@ if __name__ == "__main__":
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
     except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError) as error:
+        sys.exit(f"berth: {error}")
+    except (CommandError, DeploymentError, NotYetError, SmokeError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")
