@@ -21,6 +21,7 @@ from cli.deploy.commands import CommandError
 from cli.deploy.deployment import DeploymentError
 from cli.deploy.smoke import SmokeError
 from cli.deploy.waiting import NotYetError
+from cli.doctor import run as doctor
 from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
             return stack.logs(options.part, follow=options.follow)
         case "deploy":
             return _run(deploy.run(options))
+        case "doctor":
+            return _run(doctor.run(options))
         case "simulate":
             return simulate.run(options)
         case "tenants":
@@ -198,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_arguments(
         add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
     )
+    doctor.add_arguments(add("doctor", "check the app, what it depends on and each cluster, and say what is missing"))
     deploy.add_arguments(
         add("deploy", "what the hooks of azd run on Azure: prepare clusters, bring the app into service")
     )

@@ -108,7 +108,7 @@ class Azure:
         listed = await self._az("role", "assignment", "list", *who, *filled)
         return [(each["roleDefinitionName"], each["scope"].rpartition("/")[2]) for each in listed]
 
-    async def records_of_last_minutes(self, minutes: int) -> int:
+    async def recent_requests(self, minutes: int) -> int:
         """Return how many requests of the app Application Insights has received."""
         group = ("--resource-group", self._deployment.resource_group)
         [insights] = await self._az("resource", "list", *group, "--resource-type", "Microsoft.Insights/components")

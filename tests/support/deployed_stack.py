@@ -10,7 +10,9 @@ from aiohttp import web
 
 from cli.deploy.azure import Azure
 from cli.deploy.deployment import DeployedCluster, Deployment
+from cli.deploy.kubernetes import connected
 from cli.deploy.objects import GATEWAY_CLASS
+from cli.deploy.register import register
 from cli.deploy.run import prepare
 from cli.deploy.waiting import Waiting
 from local.gateway.controller import CONTROLLER
@@ -42,6 +44,11 @@ class Deployed:
     def cluster(self) -> DeployedCluster:
         """The only one."""
         return self.deployment.clusters[0]
+
+    async def register(self) -> None:
+        """Register the cluster."""
+        async with connected(self.azure, self.commands, self.cluster, self.waiting) as kubectl:
+            await register(self.operators, self.cluster, await kubectl.authority(), self.waiting)
 
 
 @asynccontextmanager

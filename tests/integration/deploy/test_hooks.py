@@ -80,10 +80,9 @@ async def test_what_somebody_else_has_set_is_not_overwritten(deployed: Deployed)
 
 async def test_the_app_is_brought_into_service(deployed: Deployed) -> None:
     api, cluster = deployed.operators, deployed.cluster
-    given = (deployed.commands, deployed.azure, deployed.deployment, deployed.waiting)
-    await bring_into_service(api, *given)
+    await deployed.register()
     await api.call("PATCH", f"clusters/{cluster.name}", {"max_instances": 77})
-    tried = await bring_into_service(api, *given)  # again after an upgrade
+    tried = await bring_into_service(api, deployed.commands, deployed.azure, deployed.deployment, deployed.waiting)
     took = tried[cluster.region]
     assert list(took.seconds) == ["signup", "sleep", "wake", "delete"]
     assert 0 < took.cost < took.asleep < took.awake
