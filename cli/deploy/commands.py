@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-_MAX_ERROR = 2000  # characters of what a program has said
+_MAX_ERROR = 4000  # characters of what a program has said
 
 
 class CommandError(Exception):

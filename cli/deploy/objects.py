@@ -44,9 +44,8 @@ async def apply_objects(kubectl: Kubectl, deployment: Deployment, cluster: Deplo
         "CERTIFICATE-URI": cluster.certificate_uri,
         "CLIENT-ID": cluster.gateway_identity,
     }
-    for name in ORDER:
-        await kubectl.apply(filled_in(name, values))
-        waiting.say(f"{cluster.name}: applied {name}")
+    await kubectl.apply("---\n".join(filled_in(name, values) for name in ORDER))
+    waiting.say(f"{cluster.name}: applied {', '.join(ORDER)}")
     if await kubectl.get("crd", CILIUM_KIND) is None:
         waiting.say(f"{cluster.name}: {CILIUM} is not needed, there is no Cilium")
     else:
