@@ -19,6 +19,7 @@ from cli.demo.run import demo
 from cli.deploy import run as deploy
 from cli.deploy.commands import CommandError
 from cli.deploy.deployment import DeploymentError
+from cli.deploy.removal import RemovalError
 from cli.deploy.smoke import SmokeError
 from cli.deploy.waiting import NotYetError
 from cli.doctor import run as doctor
@@ -203,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.add_arguments(add("doctor", "check the app, what it depends on and each cluster, and say what is missing"))
     deploy.add_arguments(
-        add("deploy", "what the hooks of azd run on Azure: prepare clusters, bring the app into service")
+        add("deploy", "what the hooks of azd run on Azure: prepare clusters, bring the app into service, delete all")
     )
     telemetry.add_arguments(
         add("telemetry", "show the requests, traces, metrics or log records that the running stack has sent")
@@ -256,7 +257,7 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError) as error:
         sys.exit(f"berth: {error}")
-    except (CommandError, DeploymentError, NotYetError, SmokeError) as error:
+    except (CommandError, DeploymentError, NotYetError, RemovalError, SmokeError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")

@@ -1,4 +1,4 @@
-"""`./berth deploy cluster`, `app` and `down`: the hooks of azd, which anybody may run again by hand."""
+"""`./berth deploy cluster`, `app` and `down`: the hooks of azd, which can be run again by hand at any time."""
 
 import argparse
 from collections.abc import Mapping
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from cli.amounts import money
 from cli.api import Api
 from cli.deploy.azure import Azure
-from cli.deploy.commands import Commands, SystemCommands
+from cli.deploy.commands import CommandError, Commands, SystemCommands
 from cli.deploy.deployment import Deployment, deployment
 from cli.deploy.kubernetes import connected
 from cli.deploy.objects import apply_objects
 from cli.deploy.register import register, wait_for_app
+from cli.deploy.removal import confirm, remove, tenants_of
 from cli.deploy.smoke import Smoke, smoke
 from cli.deploy.waiting import Waiting
 from cli.output import console
@@ -43,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cluster", "make the app's secrets that are missing, and apply infra/kubernetes to each cluster (postprovision)"
     )
     add("app", "wait for the app, register its clusters, and try each region with a tenant (postdeploy)")
+    down = add("down", "delete all tenants with their data, after asking, and what azd down would leave (predown)")
+    down.add_argument("--yes", action="store_true", help="do not ask")
 
 
 async def run(options: argparse.Namespace, commands: Commands | None = None) -> int:
@@ -52,10 +55,26 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
     azure = Azure(commands, found, waiting)
     if options.action == "cluster":
         await prepare(commands, azure, found, waiting)
-    else:
+    elif options.action == "app":
         async with Api(found.app_url, await azure.master_key()) as api:
             await bring_into_service(api, commands, azure, found, waiting)
+    else:
+        async with Api(found.app_url, await _key_of_app(azure)) as api:
+            tenants = await tenants_of(api)
+            if not options.yes:
+                confirm(found, tenants, input)
+            await remove(api, tenants, commands, azure, found, waiting)
     return 0
+
+
+async def _key_of_app(azure: Azure) -> str:
+    """Return the app's key for operators, or none for an app that is gone already."""
+    try:
+        return await azure.master_key()
+    except CommandError as error:
+        if "NotFound" in str(error) or "not found" in str(error):
+            return "none"
+        raise
 
 
 async def prepare(commands: Commands, azure: Azure, found: Deployment, waiting: Waiting) -> None:
