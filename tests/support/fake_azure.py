@@ -14,7 +14,7 @@ FORBIDDEN = "az: ERROR: (Forbidden) Caller is not authorized to perform action o
 
 
 class FakeAzure:
-    """Takes the place of the programs az and kubelogin.
+    """Takes the place of the programs az, azd and kubelogin.
 
     Attributes:
         secrets: The secrets of the vault, by name.
@@ -50,6 +50,8 @@ class FakeAzure:
         match command[0]:
             case "az":
                 return self._az(command[1:])
+            case "azd":
+                return json.dumps(values(self._deployment))
             case "kubelogin":
                 assert command[1:4] == ("convert-kubeconfig", "-l", "azurecli")
                 return ""
@@ -115,6 +117,42 @@ class FakeAzure:
             case _:
                 raise CommandError(NOT_FOUND)
         return None
+
+
+def values(deployment: Deployment) -> Mapping[str, str]:
+    """Return azd's environment of a deployment."""
+    return {
+        "AZURE_ENV_NAME": deployment.environment,
+        "AZURE_SUBSCRIPTION_ID": deployment.subscription,
+        "AZURE_RESOURCE_GROUP": deployment.resource_group,
+        "APP_NAME": deployment.app_name,
+        "APP_URL": deployment.app_url,
+        "APP_IDENTITY_PRINCIPAL_ID": deployment.app_principal_id,
+        "TENANTS_OWNER": deployment.owner,
+        "KEY_VAULT_NAME": deployment.vault,
+        "KEY_VAULT_SECRETS": json.dumps(deployment.secrets),
+        "BERTH_REGISTRY_ID": deployment.registry_id,
+        "CLUSTERS": json.dumps(
+            [
+                {
+                    "name": each.name,
+                    "resourceGroup": each.resource_group,
+                    "region": each.region,
+                    "domain": each.domain,
+                    "capacity": each.capacity,
+                    "server": each.server,
+                    "gatewayAddressName": each.gateway_address_name,
+                    "certificateVault": each.certificate_vault,
+                    "certificateUri": each.certificate_uri,
+                    "certificateName": each.certificate_name,
+                    "gatewayIdentityClientId": each.gateway_identity,
+                    "gatewayServiceAccount": "gateway-certificate",
+                    "kubeletPrincipalId": each.kubelet_principal_id,
+                }
+                for each in deployment.clusters
+            ]
+        ),
+    }
 
 
 def new_deployment(*clusters: DeployedCluster, **changed: Any) -> Deployment:

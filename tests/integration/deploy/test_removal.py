@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from cli.api import Api, Json
+from cli.deploy import run as deploy
 from cli.deploy.removal import RemovalError, confirm, remove, tenants_of
+from cli.doctor import run as doctor
+from cli.doctor.azure import ROLES
 from local.kubernetes.control_plane import kubectl
 from tests.support.builders import new_slug, signup_body
 from tests.support.deployed_stack import Deployed
@@ -62,6 +66,16 @@ async def test_tenants_go_first_and_only_after_a_yes(deployed: Deployed, tenants
     [cluster] = await deployed.operators.all("clusters")
     assert cluster["state"] == "cordoned"
     await asyncio.gather(*(assert_deleted(deployed.operators, each) for each in tenants))
+
+
+async def test_the_commands_find_the_deployment(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = deployed.commands
+    fake.roles = [(role, "somewhere") for role in ROLES]
+    assert await doctor.run(Namespace(azure=True, wait=0.0, strict=False, json=False), fake) == 0
+    assert "cluster local: certificate" in capsys.readouterr().out
+    # Nobody is asked, because there is no tenant.
+    assert await deploy.run(Namespace(action="down", yes=False, wait=10.0), fake) == 0
+    await deployed.operators.call("PATCH", f"clusters/{deployed.cluster.name}", {"state": "open"})
 
 
 async def assert_deleted(api: Api, slug: str) -> None:

@@ -1,7 +1,9 @@
 """What the hooks ask of Azure, and how they wait for roles. Whether az takes the options is not checked here."""
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -9,38 +11,11 @@ from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, SystemCommands
 from cli.deploy.deployment import Deployment, DeploymentError, deployment
 from cli.deploy.waiting import NotYetError, Waiting
-from tests.support.fake_azure import FakeAzure, new_deployment
+from tests.support.bicep import INFRA, BicepFile, text
+from tests.support.fake_azure import FakeAzure, new_deployment, values
 
-VALUES: Mapping[str, str] = {
-    "AZURE_ENV_NAME": "prod",
-    "AZURE_SUBSCRIPTION_ID": "s",
-    "AZURE_RESOURCE_GROUP": "rg-prod",
-    "APP_NAME": "func",
-    "APP_URL": "https://func.azurewebsites.net",
-    "APP_IDENTITY_PRINCIPAL_ID": "object",
-    "TENANTS_OWNER": "func",
-    "KEY_VAULT_NAME": "kv",
-    "KEY_VAULT_SECRETS": '["berth-tenants-secret-seed"]',
-    "CLUSTERS": json.dumps(
-        [
-            {
-                "name": "primary",
-                "resourceGroup": "rg-prod-primary",
-                "region": "westeurope",
-                "domain": "primary.example.com",
-                "capacity": 100,
-                "server": "https://x.azmk8s.io",
-                "gatewayAddressName": "pip",
-                "certificateVault": "kv-c",
-                "certificateUri": "https://kv-c",
-                "certificateName": "tenants",
-                "gatewayIdentityClientId": "client",
-                "gatewayServiceAccount": "gateway-certificate",
-                "kubeletPrincipalId": "kubelet",
-            }
-        ]
-    ),
-}
+FOUND = new_deployment()
+VALUES = values(FOUND)
 
 
 class Azd:
@@ -63,14 +38,20 @@ def azure(found: Deployment, fake: FakeAzure, *, seconds: float = 5) -> tuple[Az
 
 async def test_a_hook_reads_its_variables() -> None:
     found = await deployment(Azd(None), VALUES)
-    assert (found.environment, found.registry_id) == ("prod", "")
-    assert (found.clusters[0].kubelet_principal_id, found.clusters[0].capacity) == ("kubelet", 100)
+    assert replace(found, clusters=tuple(found.clusters)) == FOUND
 
 
 async def test_outside_of_a_hook_azd_is_asked() -> None:
     assert await deployment(Azd(VALUES), {}) == await deployment(Azd(None), VALUES)
     with pytest.raises(DeploymentError, match="no project exists"):
         await deployment(Azd(None), {})
+
+
+def test_the_clusters_are_as_the_bicep_files_give_them() -> None:
+    output = text(BicepFile(INFRA / "main.bicep").one("output", "CLUSTERS").node)
+    assert re.findall(r"^    (\w+): ", output, re.MULTILINE) == list(json.loads(VALUES["CLUSTERS"])[0])
+    outputs = {each.name for each in BicepFile(INFRA / "main.bicep").of("output")}
+    assert {name for name in VALUES if not name.startswith(("AZURE_", "BERTH_"))} <= outputs
 
 
 @pytest.mark.parametrize("missing", ["APP_URL", "KEY_VAULT_SECRETS"])
