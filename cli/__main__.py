@@ -17,6 +17,13 @@ from cli.arguments import at_least
 from cli.bill import BillError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
+from cli.deploy import run as deploy
+from cli.deploy.commands import CommandError
+from cli.deploy.deployment import DeploymentError
+from cli.deploy.removal import RemovalError
+from cli.deploy.smoke import SmokeError
+from cli.deploy.waiting import NotYetError
+from cli.doctor import run as doctor
 from cli.report import run as report
 from cli.running import NoStackError, TargetError, running
 from cli.simulate import run as simulate
@@ -65,6 +72,10 @@ def main(arguments: Sequence[str]) -> int:
             return clock.run(options)
         case "logs":
             return stack.logs(options.part, follow=options.follow)
+        case "deploy":
+            return _run(deploy.run(options))
+        case "doctor":
+            return _run(doctor.run(options))
         case "simulate":
             return simulate.run(options)
         case "tenants":
@@ -195,6 +206,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_arguments(
         add("report", "show the fleet, its costs, its latency and the last sweep, and write a page with charts")
     )
+    doctor.add_arguments(add("doctor", "check the app, what it depends on and each cluster, and say what is missing"))
+    deploy.add_arguments(
+        add("deploy", "what the hooks of azd run on Azure: prepare clusters, bring the app into service, delete all")
+    )
     telemetry.add_arguments(
         add("telemetry", "show the requests, traces, metrics or log records that the running stack has sent")
     )
@@ -235,6 +250,8 @@ if __name__ == "__main__":
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
     except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError) as error:
+        sys.exit(f"berth: {error}")
+    except (CommandError, DeploymentError, NotYetError, RemovalError, SmokeError) as error:
         sys.exit(f"berth: {error}")
     except httpx.HTTPError as error:
         sys.exit(f"berth: the API does not respond: {error}")

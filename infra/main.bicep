@@ -35,9 +35,6 @@ param tenantsImage string
 @description('The version of the product, which is the tag of its image, for signups that name none.')
 param tenantsDefaultVersion string
 
-@description('Id of the container registry that the nodes may pull the image from; empty if it needs no sign-in.')
-param registryId string = ''
-
 @description('Settings of docs/settings.md besides those that are set here, by variable, such as {BERTH_PROVISIONING_MAX_CONCURRENT: \'32\'}. No secrets.')
 param settings object = {}
 
@@ -94,8 +91,6 @@ param purgeProtection bool = true
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var start = empty(budgetStart) ? thisMonth : budgetStart
-// Of no registry: this group, because a scope is evaluated even if nothing is deployed there.
-var registryParts = split(empty(registryId) ? group.id : registryId, '/')
 var groupName = 'rg-${environmentName}'
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
@@ -259,16 +254,6 @@ module certificates 'certificate.bicep' = [
   }
 ]
 
-module registries 'registry.bicep' = [
-  for (each, i) in clusters: if (!empty(registryId)) {
-    scope: resourceGroup(registryParts[2], registryParts[4])
-    params: {
-      name: last(split(registryId, '/'))
-      kubeletPrincipalId: clusterModules[i].outputs.kubeletPrincipalId
-    }
-  }
-]
-
 module dns 'dns.bicep' = if (createDnsZone) {
   scope: group
   params: {
@@ -345,5 +330,6 @@ output CLUSTERS object[] = [
     certificateName: certificates[i].outputs.certificateName
     gatewayIdentityClientId: certificates[i].outputs.identityClientId
     gatewayServiceAccount: certificates[i].outputs.serviceAccount
+    kubeletPrincipalId: clusterModules[i].outputs.kubeletPrincipalId
   }
 ]

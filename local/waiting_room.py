@@ -1,18 +1,17 @@
 """The waiting room of a local cluster: the objects that an operator applies, and Caddy in place of their pods."""
 
-import shutil
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
 from local.gateway.backends import ADDRESS
 from local.gateway.process import LISTENER, NAME, NAMESPACE
-from local.kubernetes.control_plane import INFRA, ControlPlane, kubectl
+from local.kubernetes.control_plane import ControlPlane, kubectl
+from local.kubernetes.objects import WAITING_ROOM_FILES, fill_in_waiting_room
 from local.ports import Ports
 from local.processes import Processes
 from local.table_server import responds
 
-FILES = INFRA / "waiting-room"
 OBJECTS = "waiting-room"  # the name of the namespace, and of the Service and the route in it
 
 
@@ -58,10 +57,10 @@ async def serve_waiting_room(
         "BIND": "127.0.0.1",
         "PORT": str(port),
         "HEALTH_PORT": str(health_port),
-        "PAGES": str(FILES / "pages"),
+        "PAGES": str(WAITING_ROOM_FILES / "pages"),
         "XDG_DATA_HOME": str(processes.directory),
     }
-    command = [caddy(), "run", "--config", str(FILES / "Caddyfile"), "--adapter", "caddyfile"]
+    command = [caddy(), "run", "--config", str(WAITING_ROOM_FILES / "Caddyfile"), "--adapter", "caddyfile"]
     await processes.start(
         name,
         command,
@@ -79,9 +78,7 @@ async def apply_waiting_room(plane: ControlPlane, app: str, *, port: int) -> Non
         port: Where the Caddy listens to which the gateway leads.
     """
     directory = plane.directory / OBJECTS
-    shutil.copytree(FILES, directory, dirs_exist_ok=True)
-    lines = [f"{name}={value}\n" for name, value in parameters(plane, app).items()]
-    (directory / "parameters.env").write_text("".join(lines), encoding="utf-8")
+    fill_in_waiting_room(directory, parameters(plane, app))
     await kubectl(plane, "apply", "--server-side", "-k", str(directory))
     address = f"{ADDRESS}=127.0.0.1:{port}"
     await kubectl(plane, "annotate", "service", OBJECTS, "-n", OBJECTS, address, "--overwrite")

@@ -92,6 +92,25 @@ class RegisteredCluster(Cluster):
         return cls(**dict(Cluster.of(cluster)), warnings=warnings)
 
 
+class Probe(ResponseBody):
+    """What was just found on a registered cluster, each as a sentence."""
+
+    cluster: str
+    uid: str
+    """The uid of its namespace kube-system; empty if that could not be read."""
+    missing: tuple[str, ...]
+    """What keeps it from being registered."""
+    gateway_problems: tuple[str, ...]
+    """What keeps tenants' routes from its gateway."""
+    warnings: tuple[str, ...]
+    """What it lacks although tenants are placed on it."""
+
+    @classmethod
+    def of(cls, name: clusters.ClusterName, probe: clusters.Probe) -> Self:
+        """Return a probe as operators see it."""
+        return cls(cluster=name, **asdict(probe))
+
+
 class ClusterList(ResponseBody):
     """All registered clusters."""
 

@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from functions.current import container
-from functions.http.cluster_responses import Cluster, ClusterList, RegisteredCluster
+from functions.http.cluster_responses import Cluster, ClusterList, Probe, RegisteredCluster
 from functions.http.endpoint import endpoint
 from functions.http.problems import Kind
 from functions.http.replying import actor_of, cluster_name_of, json_response
@@ -46,6 +46,23 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
     registration = read(req, ClusterRegistration).to_domain(name)
     cluster, warnings = await container().registry.register(registration)
     return json_response(RegisteredCluster.registered(cluster, warnings))
+
+
+@endpoint(
+    Route(
+        method="GET",
+        path="clusters/{name}/probe",
+        summary="Probe a registered cluster, and change nothing",
+        level=func.AuthLevel.ADMIN,
+        parameters=(CLUSTER,),
+        responses=ok("What it lacks, and what its operators should know.", Probe),
+        problems=(Kind.NOT_FOUND, *USUAL_PROBLEMS),
+    )
+)
+async def probe_cluster(req: func.HttpRequest) -> func.HttpResponse:
+    """Probe a registered cluster, and change nothing."""
+    name = _name(req)
+    return json_response(Probe.of(name, await container().registry.probe(name)))
 
 
 @endpoint(

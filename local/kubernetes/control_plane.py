@@ -14,18 +14,14 @@ from typing import Any
 
 from local.gateway.process import GatewayProcess, new_gateway, start_gateway
 from local.kubernetes.certificates import Authority, KeyPair
+from local.kubernetes.objects import PRIORITIES, ROLE, filled_in
 from local.ports import Ports
 from local.processes import Processes, StackError
 from local.table_server import responds
 
 HERE = Path(__file__).parent
-INFRA = HERE.parent.parent / "infra/kubernetes"
-ROLE = INFRA / "cluster-role.yaml"
-POLICY = INFRA / "admission-policy.yaml"
-BINDING = INFRA / "cluster-role-binding.yaml"
-PRIORITIES = INFRA / "priority-classes.yaml"
 ADMIN = "berth-admin"
-BERTH = "berth"  # the user to whom ROLE is bound, and whom POLICY confines
+BERTH = "berth"  # the user to whom its role is bound, and whom the admission policy confines
 OWNER = "stack"  # to the namespaces with this owner
 DOMAIN = "berth.localhost"  # each cluster has its tenants under its own name in this domain
 NODES = 3
@@ -163,18 +159,8 @@ async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
     return output.decode()
 
 
-def admission_policy(user: str, owner: str) -> str:
-    """Return the policy that confines a berth, with its user and its own id filled in."""
-    return POLICY.read_text(encoding="utf-8").replace("OBJECT-ID", user).replace("OWNER", owner)
-
-
-def role_binding(user: str) -> str:
-    """Return the binding of berth's role, with its user filled in."""
-    return BINDING.read_text(encoding="utf-8").replace("OBJECT-ID", user)
-
-
 async def _create_basics(plane: ControlPlane) -> None:
-    """Create the nodes, the storage class, and what an operator applies: berth's role, its limits, the priorities."""
+    """Create the nodes, the storage class, and what an operator applies: berth's rights and limits, the priorities."""
     capacity = {"cpu": "2000", "memory": "4000Gi", "ephemeral-storage": "4000Gi", "pods": str(PODS_PER_NODE)}
     nodes = [
         {
@@ -188,8 +174,10 @@ async def _create_basics(plane: ControlPlane) -> None:
     objects = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
     await kubectl(plane, "apply", "--server-side", "-f", "-", stdin=objects)
     files = ["-f", str(HERE / "storage-class.yaml"), "-f", str(ROLE), "-f", str(PRIORITIES), "-f", "-"]
-    filled_in = "---\n".join((role_binding(BERTH), admission_policy(BERTH, OWNER)))
-    await kubectl(plane, "apply", "--server-side", *files, stdin=filled_in)
+    values = {"OBJECT-ID": BERTH, "OWNER": OWNER}
+    names = ("admission-policy.yaml", "cluster-role-binding.yaml", "flow-control.yaml")
+    text = "---\n".join(filled_in(name, values) for name in names)
+    await kubectl(plane, "apply", "--server-side", *files, stdin=text)
     await kubectl(plane, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=30s")
 
 

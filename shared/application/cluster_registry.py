@@ -109,6 +109,20 @@ class ClusterRegistry:
             return (await self._clusters.get(name)).value, (*(text for _, text in missing), *found.warnings)
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
+    async def probe(self, name: ClusterName) -> Probe:
+        """Return what is found now on a registered cluster, and what is missing there; raises NotFound."""
+        cluster = (await self._clusters.get(name)).value
+        if cluster.gateway is None:
+            return Probe("", ("it has neither domain nor gateway: register it again with both",))
+        try:
+            found = await self._found(cluster.access, cluster.gateway, cluster.domain)
+        except WrongRegistration as error:
+            return Probe("", (str(error),))
+        if found.uid and found.uid != cluster.uid:
+            other = "another cluster responds there than the one that is registered: register it again"
+            return replace(found, missing=(other, *found.missing))
+        return found
+
     async def change(
         self,
         name: ClusterName,
@@ -167,14 +181,21 @@ class ClusterRegistry:
                 )
 
     async def _probe(self, registration: Registration) -> Probe:
-        """Return what is found on a cluster within some seconds; that it does not respond is something it lacks."""
+        """Return what is found on a cluster; that it does not respond is something it lacks. Raises Invalid."""
         access = registration.access
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                return await self._connections.probe(access, registration.gateway, registration.domain)
+            return await self._found(access, registration.gateway, registration.domain)
         except WrongRegistration as error:
             field = "kubeconfig_context" if isinstance(access, KubeconfigAccess) else "server"
             raise Invalid((f"/access/{field}", str(error))) from error
+
+    async def _found(self, access: ClusterAccess, gateway: GatewayRef, domain: str) -> Probe:
+        """Return what a probe finds within some seconds; raises WrongRegistration."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._connections.probe(access, gateway, domain)
+        except WrongRegistration:
+            raise
         except TimeoutError:
             return Probe("", (f"no response within {PROBE_SECONDS:g} s",))
         except BerthError as error:

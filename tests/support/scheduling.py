@@ -16,12 +16,18 @@ LONGEST = (
     "faults/test_killed_parts.py",
     "integration/api",
     "integration/stacks",
+    "integration/deploy",
     "contract",
     "faults/test_two_workers.py",
     "integration/local/test_demo.py",
     "integration/local/test_clock.py",
 )
-SHARING = {"contract", "integration/api", "integration/kubernetes"}  # the tests of each share what starts slowly
+SHARING = {
+    "contract",
+    "integration/api",
+    "integration/deploy",
+    "integration/kubernetes",
+}  # the tests of each share what starts slowly
 
 
 class Scheduling(LoadScopeScheduling):

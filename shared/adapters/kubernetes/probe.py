@@ -15,6 +15,8 @@ from shared.errors import BerthError, Forbidden, NotFound
 
 STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
+FLOW_SCHEMAS = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+WHO_AM_I = "/apis/authentication.k8s.io/v1/selfsubjectreviews"  # which every user may create
 IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
 # What the network policy of every tenant lets it reach for name resolution. Its pods, and not the Service, because the
 # policy selects pods, and because berth lists pods anyway.
@@ -28,6 +30,12 @@ OUTSIDE: Json = {
 }
 NOT_CONFINED = (
     "berth may write outside its own namespaces: apply infra/kubernetes/admission-policy.yaml with this identity"
+)
+
+
+NO_SHARE = (
+    "berth shares the API server's requests with all other users: apply infra/kubernetes/flow-control.yaml with this "
+    "identity"
 )
 
 
@@ -46,18 +54,19 @@ async def probe(client: KubernetesClient, plans: Plans, gateway: GatewayRef, dom
         Transient, Permanent: It refuses berth's identity, or fails.
     """
     system = await _get(client, KUBE_SYSTEM)  # first and alone, for the clearest error
-    rights, storage, priorities, routes, dns, confinement, waiting = await asyncio.gather(
+    rights, storage, priorities, routes, dns, confinement, flow, waiting = await asyncio.gather(
         missing_rights(client),
         _missing_storage_classes(client, {plan.storage_class for plan in plans.values()}),
         _missing(client, "priority class", PRIORITY_CLASSES, {plan.priority for plan in plans.values()}),
         _missing_for_routes(client, gateway, domain, owner),
         _dns_warnings(client),
         _confinement_warnings(client),
+        _flow_warnings(client),
         _waiting_room_warnings(client, gateway, domain),
     )
     uid = "" if system is None else uid_of(system)
     unread = [] if uid or rights else ["berth may not get the namespace kube-system, by which it recognises a cluster"]
-    return Probe(uid, (*rights, *unread, *storage, *priorities), (*dns, *confinement, *waiting), tuple(routes))
+    return Probe(uid, (*rights, *unread, *storage, *priorities), (*dns, *confinement, *flow, *waiting), tuple(routes))
 
 
 async def _missing_storage_classes(client: KubernetesClient, names: set[str]) -> Sequence[str]:
@@ -111,6 +120,22 @@ async def _confinement_warnings(client: KubernetesClient) -> Sequence[str]:
     except BerthError:
         return []
     return [NOT_CONFINED]
+
+
+async def _flow_warnings(client: KubernetesClient) -> Sequence[str]:
+    """Return a warning unless a flow schema names berth's user."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    found = await _get(client, FLOW_SCHEMAS)
+    if found is None:
+        return []
+    user = (await client.request("POST", WHO_AM_I, review, retry=False))["status"]["userInfo"]["username"]
+    named = (
+        subject.get("user", {}).get("name")
+        for schema in found["items"]
+        for rule in schema["spec"].get("rules", ())
+        for subject in rule["subjects"]
+    )
+    return [] if user in named else [NO_SHARE]
 
 
 async def _get(client: KubernetesClient, path: str) -> Json | None:

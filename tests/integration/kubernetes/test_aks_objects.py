@@ -7,7 +7,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from local.kubernetes.control_plane import BERTH, INFRA, ControlPlane, kubectl
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.kubernetes.objects import INFRA
 from local.processes import StackError
 from shared.adapters.plans import load_plans
 

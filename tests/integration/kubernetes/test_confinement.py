@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, admission_policy, kubectl
+from local.kubernetes.control_plane import BERTH, OWNER, ControlPlane, kubectl
+from local.kubernetes.objects import filled_in
 from shared.adapters.clock import SystemClock
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.cluster import PATHS, KubernetesApiCluster
@@ -211,7 +212,7 @@ async def test_new_namespaces_are_known_to_the_policy(control_plane: ControlPlan
 
 @pytest.mark.usefixtures("foreign")
 async def test_two_berths_share_a_cluster(control_plane: ControlPlane, own: Json) -> None:
-    policy = admission_policy(SECOND, SECOND)
+    policy = filled_in("admission-policy.yaml", {"OBJECT-ID": SECOND, "OWNER": SECOND})
     await kubectl(control_plane, "apply", "--server-side", "-f", "-", stdin=policy)
     await kubectl(
         control_plane, "create", "clusterrolebinding", SECOND, "--clusterrole=cluster-admin", f"--user={SECOND}"

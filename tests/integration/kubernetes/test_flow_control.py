@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, Options, kubectl, start_control_plane
+from local.kubernetes.control_plane import BERTH, ControlPlane, Options, kubectl, start_control_plane
+from local.kubernetes.objects import filled_in
 from local.ports import Ports
 from local.processes import Processes
 from shared.settings import KubernetesSettings
 from tests.support.polling import until
 
-FLOW_CONTROL = ROLE.with_name("flow-control.yaml")
 SCHEMA, LEVEL = "X-Kubernetes-PF-FlowSchema-UID", "X-Kubernetes-PF-PriorityLevel-UID"
 WORKERS = 4  # that stay below the limit together
 
@@ -34,7 +34,9 @@ class Applied:
 async def applied() -> AsyncIterator[Applied]:
     ports, processes = Ports(), Processes()
     plane = await start_control_plane(processes, ports, "limited", Options(stock=True))
-    await kubectl(plane, "apply", "--server-side", "-f", str(FLOW_CONTROL))
+    await kubectl(
+        plane, "apply", "--server-side", "-f", "-", stdin=filled_in("flow-control.yaml", {"OBJECT-ID": BERTH})
+    )
     kinds = ("flowschema", "prioritylevelconfiguration")
     schema, level = [json.loads(await kubectl(plane, "get", kind, "berth", "-o", "json")) for kind in kinds]
     yield Applied(plane, schema["metadata"]["uid"], level["metadata"]["uid"])

@@ -10,9 +10,10 @@ from secrets import token_hex
 import pytest
 import yaml
 
-from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.kubernetes.objects import ROLE
 from shared.adapters.kubernetes.access import connect
-from shared.adapters.kubernetes.probe import DNS_LABEL, NOT_CONFINED, probe
+from shared.adapters.kubernetes.probe import DNS_LABEL, NO_SHARE, NOT_CONFINED, probe
 from shared.adapters.kubernetes.rights import needed_rights
 from shared.adapters.kubernetes.routes import NO_WAITING_ROOM
 from shared.domain.clusters import GatewayRef, KubeconfigAccess, Probe
@@ -61,7 +62,7 @@ async def test_an_identity_that_no_policy_confines_is_named(control_plane: Contr
         found = await probe_as(user)
     finally:
         await kubectl(control_plane, "delete", "clusterrolebinding", user)
-    assert (found.missing, found.warnings) == ((), (*NO_DNS, NOT_CONFINED, *NO_ROOM))
+    assert (found.missing, found.warnings) == ((), (*NO_DNS, NOT_CONFINED, NO_SHARE, *NO_ROOM))
     configmaps = await kubectl(control_plane, "get", "configmaps", "-n", "kube-system", "-o", "name")
     assert "configmap/berth-probe" not in configmaps.split()
 

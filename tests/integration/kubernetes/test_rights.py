@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.kubernetes.objects import ROLE
 from local.processes import StackError
 from shared.adapters.kubernetes.cluster import PATHS
 from shared.adapters.kubernetes.routes import ROUTES

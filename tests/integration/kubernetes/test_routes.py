@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from local.gateway.process import CLASS
-from local.kubernetes.control_plane import BERTH, ROLE, ControlPlane, kubectl
+from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
+from local.kubernetes.objects import ROLE
 from shared.adapters.kubernetes import client, routes
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.client import KubernetesClient

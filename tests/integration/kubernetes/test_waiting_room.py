@@ -13,7 +13,8 @@ import yaml
 
 from local.gateway.process import NAMESPACE
 from local.kubernetes.control_plane import BERTH, ControlPlane, kubectl
-from local.waiting_room import FILES, OBJECTS, apply_waiting_room
+from local.kubernetes.objects import WAITING_ROOM_FILES
+from local.waiting_room import OBJECTS, apply_waiting_room
 from shared.adapters.kubernetes.access import connect
 from shared.adapters.kubernetes.apply import FORCED
 from shared.adapters.kubernetes.client import APPLY, KubernetesClient
@@ -33,7 +34,7 @@ OTHER_POD = Peer(pod={"app": "x"}, namespace={"kubernetes.io/metadata.name": "te
 INTERNET = Peer(address="203.0.113.7")
 
 
-async def built(plane: ControlPlane, directory: Path = FILES) -> dict[str, Any]:
+async def built(plane: ControlPlane, directory: Path = WAITING_ROOM_FILES) -> dict[str, Any]:
     """Return the objects by kind, and the two ConfigMaps by the beginning of their names."""
     objects: list[dict[str, Any]] = [*yaml.safe_load_all(await kubectl(plane, "kustomize", str(directory)))]
     named = {
@@ -72,7 +73,7 @@ async def test_every_object_fits_the_schema(control_plane: ControlPlane) -> None
 
 
 async def test_what_an_operator_fills_in_reaches_all_places(control_plane: ControlPlane, tmp_path: Path) -> None:
-    shutil.copytree(FILES, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(WAITING_ROOM_FILES, tmp_path, dirs_exist_ok=True)
     values = {
         "DOMAIN": "weu-1.example.com",
         "GATEWAY_NAMESPACE": "edge",
@@ -81,7 +82,11 @@ async def test_what_an_operator_fills_in_reaches_all_places(control_plane: Contr
         "GATEWAY_PODS_NAMESPACE": "edge-pods",
         "APP_HOST": "berth.azurewebsites.net",
     }
-    names = [line.partition("=")[0] for line in (FILES / "parameters.env").read_text().splitlines() if line[0] != "#"]
+    names = [
+        line.partition("=")[0]
+        for line in (WAITING_ROOM_FILES / "parameters.env").read_text().splitlines()
+        if line[0] != "#"
+    ]
     assert names == list(values)
     (tmp_path / "parameters.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     objects = await built(control_plane, tmp_path)
@@ -99,7 +104,7 @@ async def test_a_changed_page_rolls_the_servers_out(control_plane: ControlPlane,
     def pod(objects: dict[str, Any]) -> dict[str, Any]:
         return objects["Deployment"]["spec"]["template"]
 
-    shutil.copytree(FILES, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(WAITING_ROOM_FILES, tmp_path, dirs_exist_ok=True)
     before = pod(await built(control_plane, tmp_path))
     for name in ("Caddyfile", "pages/waiting.html", "parameters.env"):
         with (tmp_path / name).open("a") as file:

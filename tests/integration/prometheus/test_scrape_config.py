@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import yaml
 
-from local.kubernetes.control_plane import INFRA
+from local.kubernetes.objects import INFRA
 from local.ports import Ports
 from local.processes import Processes
 from shared.settings import ActivitySettings

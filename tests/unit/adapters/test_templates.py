@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from local.kubernetes.control_plane import PRIORITIES
+from local.kubernetes.objects import PRIORITIES
 from shared.adapters.kubernetes.ownership import common_labels
 from shared.adapters.templates import FOLDER, ROUTE_FILE, YamlTenantTemplates
 from shared.domain.clusters import GatewayRef

@@ -322,3 +322,31 @@ async def test_a_change_among_endless_changes_is_refused() -> None:
     with pytest.raises(Conflict, match="cluster one is changing too fast"):
         await world.worker.registry.change(ONE, state=None, capacity=3)
     assert (await world.cluster()).capacity == 10
+
+
+async def test_a_probe_says_what_a_registered_cluster_lacks_now() -> None:
+    world = await two_clusters()
+    await world.worker.registry.register(registration())
+    before = await world.cluster("new")
+    spare = world.kubernetes[SPARE]
+    spare.missing, spare.warnings = ("it has no storage class berth-disk",), ("nobody wakes a tenant",)
+    found = await world.worker.registry.probe(NEW)
+    assert (found.uid, found.missing, found.warnings) == (spare.identity, spare.missing, spare.warnings)
+    assert await world.cluster("new") == before
+
+
+async def test_a_probe_recognises_another_cluster() -> None:
+    world = await two_clusters()
+    await world.worker.registry.register(registration())
+    world.kubernetes[SPARE].identity = "another"
+    found = await world.worker.registry.probe(NEW)
+    assert found.missing == ("another cluster responds there than the one that is registered: register it again",)
+
+
+async def test_a_probe_names_why_there_is_no_response() -> None:
+    world = await two_clusters()
+    await world.worker.registry.register(registration())
+    del world.kubernetes[SPARE]
+    assert len((await world.worker.registry.probe(NEW)).missing) == 1
+    with pytest.raises(NotFound):
+        await world.worker.registry.probe(ClusterName("nobody"))

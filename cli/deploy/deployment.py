@@ -1,0 +1,129 @@
+"""What azd knows of a deployment: the outputs of infra/main.bicep."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.deploy.commands import CommandError, Commands
+
+
+class DeploymentError(Exception):
+    """There is no deployment here, or its outputs are older than these files."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedCluster:
+    """A cluster that azd has made.
+
+    Attributes:
+        name: In Azure, and as it is registered.
+        resource_group: Where it is.
+        region: Its region.
+        domain: Under which its tenants have their addresses.
+        capacity: The sum of plan weights that fit on it.
+        server: Address of its API server.
+        gateway_address_name: Name of the gateway's public address.
+        certificate_vault: The vault of its certificate.
+        certificate_uri: Where the certificate is, without a version.
+        certificate_name: Its name in the vault.
+        gateway_identity: Client id of the identity that reads it.
+        kubelet_principal_id: Object id of the identity with which its nodes pull images.
+    """
+
+    name: str
+    resource_group: str
+    region: str
+    domain: str
+    capacity: int
+    server: str
+    gateway_address_name: str
+    certificate_vault: str
+    certificate_uri: str
+    certificate_name: str
+    gateway_identity: str
+    kubelet_principal_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What azd has made.
+
+    Attributes:
+        environment: The name of azd's environment.
+        subscription: Id of the subscription.
+        resource_group: Where the app is.
+        app_name: Name of the Functions app.
+        app_url: Its address, without a path.
+        app_principal_id: Object id of the app's identity: its user on each cluster.
+        owner: The id of this berth, BERTH_TENANTS_OWNER.
+        vault: Of the app's secrets.
+        secrets: Names of the secrets that the app needs.
+        registry_id: The container registry that nodes pull from; empty if it needs no sign-in.
+        clusters: All of them.
+    """
+
+    environment: str
+    subscription: str
+    resource_group: str
+    app_name: str
+    app_url: str
+    app_principal_id: str
+    owner: str
+    vault: str
+    secrets: Sequence[str]
+    registry_id: str
+    clusters: Sequence[DeployedCluster]
+
+
+async def deployment(commands: Commands, variables: Mapping[str, str] = os.environ) -> Deployment:
+    """Return the deployment of azd's environment: azd gives hooks its values as variables, others ask it.
+
+    Raises:
+        DeploymentError: A value is missing.
+    """
+    if "CLUSTERS" not in variables:
+        try:
+            variables = json.loads(await commands.run("azd", "env", "get-values", "--output", "json"))
+        except CommandError as error:
+            raise DeploymentError(f"azd knows no deployment here: {error}") from error
+    try:
+        return _read(variables)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DeploymentError(
+            f"azd's environment lacks a value of this deployment ({error}): run azd provision first"
+        ) from error
+
+
+def _read(variables: Mapping[str, str]) -> Deployment:
+    return Deployment(
+        environment=variables["AZURE_ENV_NAME"],
+        subscription=variables["AZURE_SUBSCRIPTION_ID"],
+        resource_group=variables["AZURE_RESOURCE_GROUP"],
+        app_name=variables["APP_NAME"],
+        app_url=variables["APP_URL"],
+        app_principal_id=variables["APP_IDENTITY_PRINCIPAL_ID"],
+        owner=variables["TENANTS_OWNER"],
+        vault=variables["KEY_VAULT_NAME"],
+        secrets=json.loads(variables["KEY_VAULT_SECRETS"]),
+        registry_id=variables.get("BERTH_REGISTRY_ID", ""),
+        clusters=[_cluster(each) for each in json.loads(variables["CLUSTERS"])],
+    )
+
+
+def _cluster(output: Mapping[str, Any]) -> DeployedCluster:
+    return DeployedCluster(
+        name=output["name"],
+        resource_group=output["resourceGroup"],
+        region=output["region"],
+        domain=output["domain"],
+        capacity=output["capacity"],
+        server=output["server"],
+        gateway_address_name=output["gatewayAddressName"],
+        certificate_vault=output["certificateVault"],
+        certificate_uri=output["certificateUri"],
+        certificate_name=output["certificateName"],
+        gateway_identity=output["gatewayIdentityClientId"],
+        kubelet_principal_id=output["kubeletPrincipalId"],
+    )

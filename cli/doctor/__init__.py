@@ -1,0 +1,1 @@
+"""`./berth doctor`: what of a berth works, and what is missing."""

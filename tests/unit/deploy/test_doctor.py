@@ -1,0 +1,116 @@
+"""What the doctor makes of what it is told, and that it waits for what comes by itself."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from cli.deploy.azure import Azure
+from cli.deploy.waiting import Waiting
+from cli.doctor.app import check_dependencies, check_probe, check_version
+from cli.doctor.azure import ROLES, check_azure
+from cli.doctor.check import Check, State, are_well
+from cli.doctor.run import settled
+from functions.http.openapi import VERSION
+from tests.support.bicep import INFRA
+from tests.support.fake_azure import FakeAzure, new_deployment
+
+OF_APP = ("keyvault", "monitoring", "prometheus", "storage")
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ("ok", State.OK),
+        ("table storage responded 403 AuthorizationPermissionMismatch", State.WAITS),
+        ("no token: ClientAuthenticationError", State.WAITS),
+        ("it responds, but gets no new tenants yet: it did not since 2026-03-01", State.WAITS),
+        ("table storage responded 400 OutOfRangeInput", State.MISSING),
+        ("no response within 5 s", State.MISSING),
+    ],
+)
+def test_what_a_dependency_says_is_judged(result: str, state: State) -> None:
+    [check] = check_dependencies({"tables": result})
+    assert check.state is state
+    assert result == "ok" or check.text.startswith(result)
+
+
+def test_all_that_a_cluster_lacks_is_listed() -> None:
+    probe = {"cluster": "one", "missing": ["no class"], "gateway_problems": ["no gateway"], "warnings": ["no names"]}
+    assert list(check_probe(probe)) == [
+        Check("cluster one: probe", State.MISSING, "no class"),
+        Check("cluster one: probe", State.MISSING, "no gateway"),
+        Check("cluster one: probe", State.WARNS, "no names"),
+    ]
+
+
+def test_another_version_is_a_warning() -> None:
+    assert check_version(VERSION).state is State.OK
+    assert check_version("9.9.9").state is State.WARNS
+
+
+@pytest.mark.parametrize(
+    ("state", "well", "strictly"),
+    [
+        (State.OK, True, True),
+        (State.WARNS, True, False),
+        (State.WAITS, False, False),
+        (State.MISSING, False, False),
+    ],
+)
+def test_the_exit_code_follows_the_states(state: State, well: bool, strictly: bool) -> None:
+    checks = [Check("app", State.OK), Check("tables", state)]
+    assert (are_well(checks), are_well(checks, strict=True)) == (well, strictly)
+
+
+async def test_a_role_that_arrives_is_waited_for() -> None:
+    looks, lines = iter([State.WAITS, State.WAITS, State.OK]), list[str]()
+
+    async def look() -> Sequence[Check]:
+        return [Check("tables", next(looks), "a role takes minutes to arrive")]
+
+    [check] = await settled(look, Waiting(5, pause=0, say=lines.append))
+    assert check.state is State.OK
+    assert lines == ["waiting, up to 5 s: tables: a role takes minutes to arrive"]
+
+
+async def test_what_never_comes_is_shown_at_the_deadline() -> None:
+    async def look() -> Sequence[Check]:
+        return [Check("tables", State.WAITS, "a role")]
+
+    assert await settled(look, Waiting(0.05, pause=0)) == [Check("tables", State.WAITS, "a role")]
+
+
+async def azure_says(fake: FakeAzure) -> dict[str, Check]:
+    found = new_deployment()
+    return {each.part: each for each in await check_azure(Azure(fake, found, Waiting(0)), found)}
+
+
+async def test_a_deployment_without_a_fault_is_well() -> None:
+    fake = FakeAzure(new_deployment())
+    fake.roles, fake.certificates = [(role, "x") for role in ROLES], {"kv-primary": "DigiCert"}
+    assert are_well(list((await azure_says(fake)).values()), strict=True)
+
+
+async def test_each_fault_of_a_deployment_is_named() -> None:
+    fake = FakeAzure(new_deployment())
+    fake.roles, fake.records, fake.secret_status = [(role, "x") for role in ROLES[1:]], 0, "AccessToKeyVaultDenied"
+    found = await azure_says(fake)
+    assert found["roles"].state is State.MISSING
+    assert f"lacks {ROLES[0]}: azd provision" in found["roles"].text
+    assert found["secrets"].state is State.WAITS
+    assert "BERTH_TENANTS_SECRET_SEED (AccessToKeyVaultDenied)" in found["secrets"].text
+    assert found["telemetry"].state is State.WAITS
+    assert found["cluster primary: certificate"].state is State.MISSING
+
+
+async def test_an_operator_without_a_role_waits() -> None:
+    fake = FakeAzure(new_deployment())
+    fake.refusals = 1
+    assert (await azure_says(fake))["roles"].state is State.WAITS
+
+
+def test_the_roles_are_those_of_the_bicep_files() -> None:
+    everything = "".join((INFRA / f"{name}.bicep").read_text() for name in OF_APP)
+    assert all(f"'{role}'" in everything for role in ROLES)
+    source = (INFRA / "storage.bicep").read_text()
+    assert source.count("'Storage ") == sum(role.startswith("Storage ") for role in ROLES)

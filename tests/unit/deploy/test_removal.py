@@ -1,0 +1,45 @@
+"""Who is asked before all is deleted, and what is said."""
+
+import pytest
+
+from cli.api import Api, Json
+from cli.deploy.removal import SHOWN, RemovalError, confirm, tenants_of
+from tests.support.fake_azure import new_deployment
+
+FOUND = new_deployment()
+
+
+def listed(number: int) -> list[Json]:
+    return [{"slug": f"tenant-{each}", "state": "active"} for each in range(number)]
+
+
+def nobody(text: str) -> str:
+    raise EOFError
+
+
+def test_nobody_is_asked_without_a_tenant() -> None:
+    confirm(FOUND, [], nobody)
+
+
+@pytest.mark.parametrize("tenants", [listed(1), None])
+def test_without_a_terminal_nothing_goes(tenants: list[Json] | None) -> None:
+    with pytest.raises(RemovalError, match="deploy down --yes first"):
+        confirm(FOUND, tenants, nobody)
+
+
+def test_of_many_tenants_some_are_named() -> None:
+    asked: list[str] = []
+
+    def yes(text: str) -> str:
+        asked.append(text)
+        return "prod\n"
+
+    confirm(FOUND, listed(SHOWN + 5), yes)
+    confirm(FOUND, None, yes)
+    assert f"tenant-{SHOWN - 1} and 5 more" in asked[0]
+    assert "it is not known which tenants there are" in asked[1]
+
+
+async def test_an_app_that_is_gone_is_not_one_without_tenants() -> None:
+    async with Api("http://127.0.0.1:9", "key") as api:
+        assert await tenants_of(api) is None
