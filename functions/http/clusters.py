@@ -61,7 +61,7 @@ async def register_cluster(req: func.HttpRequest) -> func.HttpResponse:
 )
 async def probe_cluster(req: func.HttpRequest) -> func.HttpResponse:
     """Probe a registered cluster, and change nothing."""
-    name = _name(req)
+    name = cluster_name_of(req)
     return json_response(Probe.of(name, await container().registry.probe(name)))
 
 
