@@ -40,7 +40,7 @@ async def check_azure(azure: Azure, found: Deployment) -> Sequence[Check]:
 
 
 async def _roles(azure: Azure) -> Sequence[Check]:
-    assigned = {role for role, _ in await azure.roles_of_app()}
+    assigned = await azure.roles_of_app()
     missing = [role for role in ROLES if role not in assigned]
     if missing:
         text = f"the app's identity lacks {', '.join(missing)}: azd provision assigns them"
