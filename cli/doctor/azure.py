@@ -10,7 +10,7 @@ from cli.deploy.waiting import NotYetError
 from cli.doctor.check import Check, State
 
 # The roles of the app's identity, as infra/*.bicep assigns them.
-ROLES = (
+ROLES: Sequence[str] = (
     "Key Vault Secrets User",
     "Monitoring Data Reader",
     "Monitoring Metrics Publisher",

@@ -38,7 +38,7 @@ class FakeAzure:
         self.policies: list[Mapping[str, Any]] = []
         self.pulls: list[str] = []
         self.budgets = [f"budget-{deployment.environment}", "another"]
-        self.roles: list[str] = []
+        self.roles: Sequence[str] = ()
         self.secret_status = "Resolved"
         self.records = 3
         self.refusals = 0
