@@ -3,7 +3,7 @@
 import json
 import secrets
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +101,12 @@ class Azure:
                 if "No matched assignments" not in str(error):
                     raise
 
-    async def roles_of_app(self) -> Sequence[tuple[str, str]]:
-        """Return the roles of the app's identity: the name of each, and what it is for."""
+    async def roles_of_app(self) -> Set[str]:
+        """Return the names of the roles that the app's identity has anywhere."""
         who = ("--assignee-object-id", self._deployment.app_principal_id, "--all")
         filled = ("--fill-role-definition-name", "true", "--fill-principal-name", "false")
         listed = await self._az("role", "assignment", "list", *who, *filled)
-        return [(each["roleDefinitionName"], each["scope"].rpartition("/")[2]) for each in listed]
+        return {each["roleDefinitionName"] for each in listed}
 
     async def recent_requests(self, minutes: int) -> int:
         """Return how many requests of the app Application Insights has received."""

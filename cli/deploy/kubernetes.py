@@ -31,7 +31,7 @@ class Kubectl:
         await self._run("apply", "--server-side", "-k", str(directory))
 
     async def get(self, *what: str) -> Mapping[str, Any] | None:
-        """Return an object, or None if there is none or no such kind."""
+        """Return an object, or None if there is none."""
         found = await self._run("get", *what, "--ignore-not-found", "-o", "json")
         return json.loads(found) if found.strip() else None
 

@@ -10,7 +10,7 @@ from cli.deploy.waiting import NotYetError
 from cli.doctor.check import Check, State
 
 # The roles of the app's identity, as infra/*.bicep assigns them.
-ROLES = (
+ROLES: Sequence[str] = (
     "Key Vault Secrets User",
     "Monitoring Data Reader",
     "Monitoring Metrics Publisher",
@@ -40,7 +40,7 @@ async def check_azure(azure: Azure, found: Deployment) -> Sequence[Check]:
 
 
 async def _roles(azure: Azure) -> Sequence[Check]:
-    assigned = {role for role, _ in await azure.roles_of_app()}
+    assigned = await azure.roles_of_app()
     missing = [role for role in ROLES if role not in assigned]
     if missing:
         text = f"the app's identity lacks {', '.join(missing)}: azd provision assigns them"

@@ -21,7 +21,7 @@ class FakeAzure:
         certificates: Who issued the certificate of each cluster, by its vault.
         pulls: Which identities may pull from the registry.
         budgets: The names of the budgets.
-        roles: What the app's identity may do, and where.
+        roles: The roles of the app's identity.
         records: How many requests Application Insights has received lately.
         refusals: How often the next commands are refused, as before a role works.
         lines: All commands that were run.
@@ -38,7 +38,7 @@ class FakeAzure:
         self.policies: list[Mapping[str, Any]] = []
         self.pulls: list[str] = []
         self.budgets = [f"budget-{deployment.environment}", "another"]
-        self.roles: list[tuple[str, str]] = []
+        self.roles: Sequence[str] = ()
         self.secret_status = "Resolved"
         self.records = 3
         self.refusals = 0
@@ -96,7 +96,7 @@ class FakeAzure:
                     raise CommandError("az: ERROR: No matched assignments were found to delete")
                 self.pulls.remove(given["--assignee-object-id"])
             case "role assignment list":
-                return [{"roleDefinitionName": role, "scope": f"/x/{where}"} for role, where in self.roles]
+                return [{"roleDefinitionName": role} for role in self.roles]
             case "functionapp keys list":
                 return {"masterKey": self._key, "functionKeys": {}, "systemKeys": {}}
             case "aks get-credentials":

@@ -114,7 +114,7 @@ async def test_a_wrong_key_is_named(in_service: Deployed) -> None:
 
 async def test_azure_is_asked_too(in_service: Deployed) -> None:
     fake = in_service.commands
-    fake.roles = [(role, "somewhere") for role in ROLES]
+    fake.roles = ROLES
     checks = await check_azure(in_service.azure, in_service.deployment)
     [certificate] = [each for each in checks if each.state is not State.OK]
     assert (certificate.part, certificate.state) == (f"cluster {in_service.cluster.name}: certificate", State.WARNS)

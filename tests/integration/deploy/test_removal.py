@@ -70,7 +70,7 @@ async def test_tenants_go_first_and_only_after_a_yes(deployed: Deployed, tenants
 
 async def test_the_commands_find_the_deployment(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     fake = deployed.commands
-    fake.roles = [(role, "somewhere") for role in ROLES]
+    fake.roles = ROLES
     assert await doctor.run(Namespace(azure=True, wait=0.0, strict=False, json=False), fake) == 0
     assert "cluster local: certificate" in capsys.readouterr().out
     # Nobody is asked, because there is no tenant.

@@ -87,13 +87,13 @@ async def azure_says(fake: FakeAzure) -> dict[str, Check]:
 
 async def test_a_deployment_without_a_fault_is_well() -> None:
     fake = FakeAzure(new_deployment())
-    fake.roles, fake.certificates = [(role, "x") for role in ROLES], {"kv-primary": "DigiCert"}
+    fake.roles, fake.certificates = ROLES, {"kv-primary": "DigiCert"}
     assert are_well(list((await azure_says(fake)).values()), strict=True)
 
 
 async def test_each_fault_of_a_deployment_is_named() -> None:
     fake = FakeAzure(new_deployment())
-    fake.roles, fake.records, fake.secret_status = [(role, "x") for role in ROLES[1:]], 0, "AccessToKeyVaultDenied"
+    fake.roles, fake.records, fake.secret_status = ROLES[1:], 0, "AccessToKeyVaultDenied"
     found = await azure_says(fake)
     assert found["roles"].state is State.MISSING
     assert f"lacks {ROLES[0]}: azd provision" in found["roles"].text
