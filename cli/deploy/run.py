@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Mapping
 
 from cli.amounts import money
-from cli.api import Api
+from cli.api import Api, ProblemError
 from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, Commands, SystemCommands
-from cli.deploy.deployment import Deployment, deployment
+from cli.deploy.deployment import Deployment, DeploymentError, deployment
 from cli.deploy.kubernetes import connected
 from cli.deploy.objects import apply_objects
 from cli.deploy.register import register, wait_for_app
@@ -51,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(options: argparse.Namespace, commands: Commands | None = None) -> int:
     """Run one action and return the exit code."""
     commands, waiting = commands or SystemCommands(), Waiting(options.wait, say=console().print)
-    found = await deployment(commands)
+    try:
+        found = await deployment(commands)
+    except DeploymentError:
+        if options.action != "down":
+            raise
+        waiting.say("no deployment was finished here, so there are no tenants; azd down deletes what there is")
+        return 0
     azure = Azure(commands, found, waiting)
     if options.action == "cluster":
         await prepare(commands, azure, found, waiting)
@@ -68,13 +74,11 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
 
 
 async def _key_of_app(azure: Azure) -> str:
-    """Return the app's key for operators, or none for an app that is gone already."""
+    """Return the app's key for operators, or none for an app that is gone or broken."""
     try:
         return await azure.master_key()
-    except CommandError as error:
-        if "NotFound" in str(error) or "not found" in str(error):
-            return "none"
-        raise
+    except CommandError:  # the app does not respond either, and whoever confirms is told that
+        return "none"
 
 
 async def prepare(commands: Commands, azure: Azure, found: Deployment, waiting: Waiting) -> None:
@@ -117,7 +121,13 @@ async def bring_into_service(
             waiting.say(f"{cluster.name}: warning: {warning}")
     tried: dict[str, Smoke] = {}
     for region in sorted({each.region for each in found.clusters}):
-        tried[region] = took = await smoke(api, region, waiting.say)
+        try:
+            tried[region] = took = await smoke(api, region, waiting.say)
+        except ProblemError as error:
+            if not error.problem.get("type", "").endswith("/no-room"):
+                raise
+            waiting.say(f"{region}: not tried, because every cluster is cordoned or full: {error}")
+            continue
         rates = f"a month awake {money(took.awake)}, asleep {money(took.asleep)}"
         waiting.say(
             f"{region}: that cost {money(took.cost, SMALL)} {took.currency}; {rates}, without its share of all else"

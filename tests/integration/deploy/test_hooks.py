@@ -90,6 +90,16 @@ async def test_the_app_is_brought_into_service(deployed: Deployed) -> None:
     assert {each["state"] for each in await api.all("tenants")} <= {"deleted"}
 
 
+async def test_a_cordoned_region_is_not_tried(deployed: Deployed) -> None:
+    api, cluster = deployed.operators, deployed.cluster
+    await deployed.register()
+    await api.call("PATCH", f"clusters/{cluster.name}", {"state": "cordoned"})
+    tried = await bring_into_service(api, deployed.commands, deployed.azure, deployed.deployment, deployed.waiting)
+    assert tried == {}
+    assert any(each.startswith(f"{cluster.region}: not tried, because every cluster is cor") for each in deployed.lines)
+    await api.call("PATCH", f"clusters/{cluster.name}", {"state": "active"})
+
+
 class WakesNobody(DescribedApi):
     """A caller whose wakes become requests that the API refuses, because a tenant that sleeps cannot be retried."""
 

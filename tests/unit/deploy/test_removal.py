@@ -1,9 +1,14 @@
 """Who is asked before all is deleted, and what is said."""
 
+import json
+from argparse import Namespace
+
 import pytest
 
 from cli.api import Api, Json
+from cli.deploy.deployment import DeploymentError
 from cli.deploy.removal import SHOWN, RemovalError, confirm, tenants_of
+from cli.deploy.run import run
 from tests.support.fake_azure import new_deployment
 
 FOUND = new_deployment()
@@ -43,3 +48,15 @@ def test_of_many_tenants_some_are_named() -> None:
 async def test_an_app_that_is_gone_is_not_one_without_tenants() -> None:
     async with Api("http://127.0.0.1:9", "key") as api:
         assert await tenants_of(api) is None
+
+
+class _EmptyAzd:
+    async def run(self, *command: str, stdin: str = "") -> str:
+        return json.dumps({"AZURE_ENV_NAME": "prod"})
+
+
+async def test_a_deployment_that_stopped_half_way_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLUSTERS", raising=False)
+    assert await run(Namespace(action="down", wait=1.0, yes=False), _EmptyAzd()) == 0
+    with pytest.raises(DeploymentError, match="run azd provision first"):
+        await run(Namespace(action="app", wait=1.0), _EmptyAzd())
