@@ -19,6 +19,7 @@ from shared.domain.assets import Sharing
 PREFIX = "BERTH_"
 _DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?"  # the last label is no number, as in 10.0.0.1
 MIN_OPS_KEY = 32
+MIN_SEED = 16
 # App Service leaves the text of a reference in place of a secret that it cannot read. Anybody could guess that text.
 _REFERENCE = "@Microsoft.KeyVault("
 PROMETHEUS = "prometheus"  # the name of a source of activity
@@ -332,7 +333,7 @@ class TenantSettings(_Section):
     """The product's container image without its tag; the tenant's version is the tag."""
     default_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
     """The version of a tenant whose signup names none."""
-    secret_seed: Annotated[SecretStr, Field(min_length=16)]
+    secret_seed: Annotated[SecretStr, Field(min_length=MIN_SEED)]
     """What every new instance's own secret is derived from: at least 16 random characters, kept in a key vault."""
     former_secret_seeds: SecretStr = SecretStr("")
     """The seeds before it, newest first, separated by commas, kept in a key vault. An instance keeps the seed with
@@ -342,6 +343,18 @@ class TenantSettings(_Section):
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
     """Days that the slug of a deleted tenant stays taken if the tenant was active, so that old links and cookies never
     reach a stranger."""
+
+    @property
+    def former_seeds(self) -> tuple[str, ...]:
+        """The former seeds, newest first."""
+        text = self.former_secret_seeds.get_secret_value()
+        return tuple(each.strip() for each in text.split(",")) if text else ()
+
+    @model_validator(mode="after")
+    def _seeds_are_long(self) -> Self:
+        if any(len(each) < MIN_SEED or each.startswith(_REFERENCE) for each in self.former_seeds):
+            raise ValueError(f"each of BERTH_TENANTS_FORMER_SECRET_SEEDS has at least {MIN_SEED} characters")
+        return self
 
 
 class Settings(BaseSettings):

@@ -17,7 +17,8 @@ _REFUSALS = ("AuthorizationFailed", "does not have authorization", "Forbidden", 
 _SELF_SIGNED: Mapping[str, Any] = {
     "issuerParameters": {"name": "Self"},
     "keyProperties": {"exportable": True, "keyType": "RSA", "keySize": 2048, "reuseKey": False},
-    "lifetimeActions": [{"action": {"actionType": "AutoRenew"}, "trigger": {"daysBeforeExpiry": 30}}],
+    # Not renewed by itself: the policy may stay with a certificate that is imported under its name later.
+    "lifetimeActions": [{"action": {"actionType": "EmailContacts"}, "trigger": {"daysBeforeExpiry": 30}}],
     "secretProperties": {"contentType": "application/x-pkcs12"},
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from shared.domain.instances import InstanceId
-from shared.errors import Permanent
+from shared.errors import Transient
 
 _ID_LETTERS = 12
 
@@ -28,13 +28,11 @@ class SecretSeeds:
         """Return a secret that is an instance's alone, and the same each time.
 
         Raises:
-            Permanent: Its seed is not there any more.
+            Transient: Its seed is not set here: not any more, or not yet, in a worker that started before a rotation.
         """
         seed = self._seeds.get(seed_id or self.oldest_id)
         if seed is None:
-            raise Permanent(
-                "the seed of this tenant's secret is not set any more: add it to BERTH_TENANTS_FORMER_SECRET_SEEDS"
-            )
+            raise Transient("the seed of this tenant's secret is not set: add it to BERTH_TENANTS_FORMER_SECRET_SEEDS")
         return hmac.new(seed, instance.encode(), sha256).hexdigest()
 
 

@@ -43,8 +43,7 @@ class YamlTenantTemplates:
     def __init__(self, settings: TenantSettings, plans: Plans, folder: Path = FOLDER) -> None:
         self._settings = settings
         self._plans = plans
-        former = settings.former_secret_seeds.get_secret_value()
-        self._seeds = SecretSeeds(settings.secret_seed.get_secret_value(), former.split(",") if former else ())
+        self._seeds = SecretSeeds(settings.secret_seed.get_secret_value(), settings.former_seeds)
         environment = Environment(undefined=StrictUndefined, finalize=_scalar, autoescape=False)  # noqa: S701 - YAML
         self._templates = dict(_template(environment, path) for path in sorted(folder.glob("*.yaml")))
         route = self._templates.pop(ROUTE_FILE, None)

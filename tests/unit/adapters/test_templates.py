@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from local.kubernetes.objects import PRIORITIES
 from shared.adapters.kubernetes.ownership import common_labels
@@ -19,7 +19,8 @@ from shared.domain.clusters import GatewayRef
 from shared.domain.instances import InstanceId
 from shared.domain.routes import KIND
 from shared.domain.tenants import Tenant
-from shared.errors import NoRoom, Permanent
+from shared.errors import NoRoom, Permanent, Transient
+from shared.settings import TenantSettings
 from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS, new_tenant
 
 
@@ -135,8 +136,19 @@ def test_an_instance_without_a_seed_has_the_oldest() -> None:
 
 def test_a_seed_that_is_gone_changes_no_secret() -> None:
     gone = seeded("a" * 16).seed_id(is_new=True)
-    with pytest.raises(Permanent, match="add it to BERTH_TENANTS_FORMER_SECRET_SEEDS"):
+    with pytest.raises(Transient, match="add it to BERTH_TENANTS_FORMER_SECRET_SEEDS"):
         secret_of(seeded("b" * 16), gone)
+
+
+@pytest.mark.parametrize("former", ["short", f"{'a' * 16},", f"{'a' * 16},@Microsoft.KeyVault(SecretUri=x)"])
+def test_a_former_seed_that_is_none_is_refused(former: str) -> None:
+    with pytest.raises(ValidationError, match="FORMER_SECRET_SEEDS"):
+        TenantSettings.model_validate({**TENANT_SETTINGS.model_dump(), "former_secret_seeds": former})
+
+
+def test_spaces_between_former_seeds_do_not_count() -> None:
+    spaced = TENANT_SETTINGS.model_copy(update={"former_secret_seeds": SecretStr(f"{'b' * 16}, {'a' * 16}")})
+    assert YamlTenantTemplates(spaced, PLANS).seed_id(is_new=False) == seeded("a" * 16).seed_id(is_new=True)
 
 
 def test_the_id_of_a_seed_does_not_tell_the_seed() -> None:
