@@ -97,7 +97,7 @@ async def test_a_cordoned_region_is_not_tried(deployed: Deployed) -> None:
     tried = await bring_into_service(api, deployed.commands, deployed.azure, deployed.deployment, deployed.waiting)
     assert tried == {}
     assert any(each.startswith(f"{cluster.region}: not tried, because every cluster is cor") for each in deployed.lines)
-    await api.call("PATCH", f"clusters/{cluster.name}", {"state": "active"})
+    await api.call("PATCH", f"clusters/{cluster.name}", {"state": "open"})
 
 
 class WakesNobody(DescribedApi):

@@ -11,21 +11,19 @@ ROOT = Path(__file__).parents[3]
 LIBRARIES = ("azure", "azure.core", "azure.monitor", "aiohttp.client", "opentelemetry.sdk", "durabletask", "kubernetes")
 SCRIPT = f"""
 import logging
-from shared.adapters.telemetry.azure_monitor import flush_telemetry, start_telemetry
+from shared.adapters.telemetry.azure_monitor import start_telemetry
 from shared.events import log_event
-from shared.settings import TelemetrySettings
 
 logging.basicConfig(level=logging.DEBUG)
 logging.getLogger("shared").setLevel(logging.DEBUG)
-assert start_telemetry(TelemetrySettings())
+start_telemetry()
 for name in {("", *LIBRARIES)!r}:
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger(name).log(level, "of the library %s", name)
 for name in ("shared.one", "functions.two"):
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log_event(logging.getLogger(name), "of berth", level=level, logger=name)
-flush_telemetry()
-"""
+"""  # at its end, OpenTelemetry sends what is left
 
 
 async def test_only_own_events_from_information_on(telemetry: Telemetry) -> None:
