@@ -17,6 +17,7 @@ from local.kubernetes.certificates import Authority, KeyPair
 from local.kubernetes.objects import PRIORITIES, ROLE, filled_in
 from local.ports import Ports
 from local.processes import Processes, StackError
+from local.programs import run_program
 from local.table_server import responds
 
 HERE = Path(__file__).parent
@@ -141,22 +142,10 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
 
 async def kubectl(plane: ControlPlane, *arguments: str, stdin: str = "") -> str:
     """Run kubectl as the administrator and return its output; raises StackError with its error output."""
-    process = await asyncio.create_subprocess_exec(
-        *plane.kubectl,
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        output, errors = await process.communicate(stdin.encode())
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise StackError(f"kubectl {' '.join(arguments)}: {errors.decode().strip()}")
-    return output.decode()
+    ended = await run_program(*plane.kubectl, *arguments, stdin=stdin)
+    if ended.code:
+        raise StackError(f"kubectl {' '.join(arguments)}: {ended.errors}")
+    return ended.output
 
 
 async def _create_basics(plane: ControlPlane) -> None:

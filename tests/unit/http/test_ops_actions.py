@@ -21,20 +21,6 @@ from tests.support.world import World, new_world
 ACTIONS = [name for name in ROUTES if name.startswith("ops_")]
 
 
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = await new_world(settings=ops_settings())
-    answer(monkeypatch, made)
-    return made
-
-
-@pytest.fixture
-async def visitor(world: World) -> OpsVisitor:
-    signed_in = OpsVisitor()
-    await signed_in.sign_in(world)
-    return signed_in
-
-
 def form(found: list[Element], action: str, **more: str) -> dict[str, str]:
     """Return the fields of the form with an action, as a browser sends them."""
     held = next(each for each in found if each.tag == "form" and each.attributes["action"] == action)

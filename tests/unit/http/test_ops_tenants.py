@@ -27,20 +27,6 @@ from tests.support.world import World, new_world
 HOSTILE = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    made = await new_world(settings=ops_settings())
-    answer(monkeypatch, made)
-    return made
-
-
-@pytest.fixture
-async def visitor(world: World) -> OpsVisitor:
-    signed_in = OpsVisitor()
-    await signed_in.sign_in(world)
-    return signed_in
-
-
 async def shown(visitor: OpsVisitor, slug: str = "acme") -> list[Element]:
     return await visitor.get("show_ops_tenant", f"/api/ops/tenants/{slug}", slug=slug)
 
