@@ -13,6 +13,10 @@ class DeploymentError(Exception):
     """There is no deployment here, or its outputs are older than these files."""
 
 
+class NothingDeployedError(DeploymentError):
+    """No deployment was finished, or azd's environment does not know of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeployedCluster:
     """A cluster that azd has made.
@@ -81,13 +85,19 @@ async def deployment(commands: Commands, variables: Mapping[str, str] = os.envir
     """Return the deployment of azd's environment: azd gives hooks its values as variables, others ask it.
 
     Raises:
-        DeploymentError: A value is missing.
+        NothingDeployedError: There are no outputs at all.
+        DeploymentError: A value is missing, or azd does not answer.
     """
     if "CLUSTERS" not in variables:
         try:
             variables = json.loads(await commands.run("azd", "env", "get-values", "--output", "json"))
         except CommandError as error:
             raise DeploymentError(f"azd knows no deployment here: {error}") from error
+    if "CLUSTERS" not in variables:
+        raise NothingDeployedError(
+            "azd's environment has no outputs of a deployment: run azd provision, or azd env refresh if it was made "
+            "elsewhere"
+        )
     try:
         return _read(variables)
     except (KeyError, ValueError, TypeError) as error:

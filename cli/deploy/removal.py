@@ -47,13 +47,17 @@ def question(found: Deployment, tenants: Sequence[Json] | None) -> str:
 
 def confirm(found: Deployment, tenants: Sequence[Json] | None, ask: Callable[[str], str]) -> None:
     """Return if there is nothing to lose, or once somebody has typed the environment's name; raises RemovalError."""
-    if tenants is not None and not tenants:
-        return
+    if tenants is None or tenants:
+        confirm_by_typing(found.environment, question(found, tenants), ask)
+
+
+def confirm_by_typing(word: str, text: str, ask: Callable[[str], str]) -> None:
+    """Return once somebody has read a text and typed a word; raises RemovalError."""
     try:
-        given = ask(f"{question(found, tenants)}\nType {found.environment} to delete it: ")
+        given = ask(f"{text}\nType {word} to delete it: ")
     except EOFError:
         raise RemovalError("nobody can be asked here: run ./berth deploy down --yes first, then azd down") from None
-    if given.strip() != found.environment:
+    if given.strip() != word:
         raise RemovalError("nothing was deleted")
 
 

@@ -7,11 +7,11 @@ from cli.amounts import money
 from cli.api import Api, ProblemError
 from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, Commands, SystemCommands
-from cli.deploy.deployment import Deployment, DeploymentError, deployment
+from cli.deploy.deployment import Deployment, NothingDeployedError, deployment
 from cli.deploy.kubernetes import connected
 from cli.deploy.objects import apply_objects
 from cli.deploy.register import register, wait_for_app
-from cli.deploy.removal import confirm, remove, tenants_of
+from cli.deploy.removal import confirm, confirm_by_typing, remove, tenants_of
 from cli.deploy.smoke import Smoke, smoke
 from cli.deploy.waiting import Waiting
 from cli.output import console
@@ -53,10 +53,12 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
     commands, waiting = commands or SystemCommands(), Waiting(options.wait, say=console().print)
     try:
         found = await deployment(commands)
-    except DeploymentError:
+    except NothingDeployedError as error:
         if options.action != "down":
             raise
-        waiting.say("no deployment was finished here, so there are no tenants; azd down deletes what there is")
+        # What stopped half-way has no tenants, but what was deployed from elsewhere does.
+        if not options.yes:
+            confirm_by_typing("all", f"{error}. azd down deletes what there is, and tenants' data with it.", input)
         return 0
     azure = Azure(commands, found, waiting)
     if options.action == "cluster":

@@ -57,6 +57,20 @@ class _EmptyAzd:
 
 async def test_a_deployment_that_stopped_half_way_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLUSTERS", raising=False)
-    assert await run(Namespace(action="down", wait=1.0, yes=False), _EmptyAzd()) == 0
-    with pytest.raises(DeploymentError, match="run azd provision first"):
+    assert await run(Namespace(action="down", wait=1.0, yes=True), _EmptyAzd()) == 0
+    with pytest.raises(DeploymentError, match="run azd provision, or azd env refresh"):
         await run(Namespace(action="app", wait=1.0), _EmptyAzd())
+
+
+async def test_what_was_deployed_elsewhere_goes_only_if_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLUSTERS", raising=False)
+    monkeypatch.setattr("builtins.input", nobody)
+    with pytest.raises(RemovalError, match="deploy down --yes first"):
+        await run(Namespace(action="down", wait=1.0, yes=False), _EmptyAzd())
+
+
+async def test_outputs_that_cannot_be_read_delete_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTERS", "[{}]")  # of a deployment with other outputs
+    for yes in (False, True):
+        with pytest.raises(DeploymentError, match="lacks a value"):
+            await run(Namespace(action="down", wait=1.0, yes=yes), _EmptyAzd())
