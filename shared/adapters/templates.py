@@ -61,6 +61,7 @@ class YamlTenantTemplates:
         Raises:
             Permanent: A template is wrong, or the cluster has no gateway.
             NoRoom: The tenant's plan is not there any more.
+            Transient: The seed of its secret is not set here.
         """
         values = self._values(tenant, cluster)
         return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]

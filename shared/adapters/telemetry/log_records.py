@@ -12,8 +12,8 @@ from shared.private_text import without_private
 class EventRecords(LogRecordProcessor):
     """Makes the record of an event what a query wants.
 
-    An event's fields hold nothing private by the rule of `log_event`. But a cause or an unexpected error may quote
-    anything, so what looks like an address, a key or a token is removed from every text.
+    `log_event` has removed from an event's fields what looks like an address, a key or a token. All other texts, such
+    as the stack trace of an unexpected error, may quote anything, so it is removed from them here.
     """
 
     @override
@@ -22,12 +22,13 @@ class EventRecords(LogRecordProcessor):
         attributes: dict[str, Any] = dict(record.attributes or {})
         event, fields = attributes.pop("event", None), attributes.pop("fields", None)
         attributes.pop("on_span", None)
+        told = {name: _told(value) for name, value in attributes.items()}
         if event is not None:
             record.body = event
-            attributes |= cast("Mapping[str, Any]", fields or {})
-        if isinstance(record.body, str):
-            record.body = without_private(record.body)
-        record.attributes = {name: _told(value) for name, value in attributes.items()}
+            told |= cast("Mapping[str, Any]", fields or {})
+        else:
+            record.body = _told(record.body)
+        record.attributes = told
 
     @override
     def shutdown(self) -> None:

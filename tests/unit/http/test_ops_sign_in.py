@@ -31,14 +31,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return await a_world(monkeypatch, SignIn.KEY)
 
 
-@pytest.fixture
-async def visitor(world: World) -> OpsVisitor:
-    """Somebody who is signed in."""
-    made = OpsVisitor()
-    await made.sign_in(world)
-    return made
-
-
 def text_of(response: func.HttpResponse) -> str:
     return response.get_body().decode()
 
