@@ -100,16 +100,28 @@ async def test_the_operations_trace_is_exported_at_the_moved_time(moved: Moved) 
 
 
 async def test_an_operation_goes_on_over_a_jump(moved: Moved) -> None:
-    slow, quick = await moved.sign_up("slow-1"), await moved.sign_up()
+    """Recovery restarts what has written no heartbeat since a jump. It may come too late for one, but not for all."""
+    before, begun = moved.log.count("orchestration stuck"), list[Json]()
 
-    async def starts() -> bool:
-        operation = await moved.api.call("GET", f"operations/{slow['id']}")
-        return any(step["name"] == "start" and step["state"] == "running" for step in operation["steps"])
+    def is_stuck() -> bool:
+        return moved.log.count("orchestration stuck") > before
 
-    await until(starts)
-    moved.stack.clock.move((moved.stack.clock.now() + WEEK).replace(second=59))  # recovery runs every half minute
-    await moved.logged("orchestration stuck")
-    assert [(await moved.ended(each))["state"] for each in (slow, quick)] == ["succeeded", "succeeded"]
+    while not is_stuck():
+        assert len(begun) < 10
+        slow, quick = await moved.sign_up("slow-1"), await moved.sign_up()
+        begun += [slow, quick]
+
+        async def starts(path: str = f"operations/{slow['id']}") -> bool:
+            operation = await moved.api.call("GET", path)
+            return any(each["name"] == "start" and each["started_at"] is not None for each in operation["steps"])
+
+        async def is_stuck_or_ended(path: str = f"operations/{slow['id']}") -> bool:
+            return is_stuck() or (await moved.api.call("GET", path))["finished_at"] is not None
+
+        await until(starts)
+        moved.stack.clock.move((moved.stack.clock.now() + WEEK).replace(second=59))  # recovery runs every half minute
+        await until(is_stuck_or_ended, seconds=60)
+    assert {(await moved.ended(each))["state"] for each in begun} == {"succeeded"}
     assert await violations(moved.stack, moved.operators) == []
 
 
