@@ -198,3 +198,6 @@ resource administrators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 output oidcIssuer string = cluster.properties.oidcIssuerProfile.issuerURL
 output server string = 'https://${cluster.properties.fqdn}'
 output kubeletPrincipalId string = cluster.properties.identityProfile.kubeletidentity.objectId
+output assignments object[] = [
+  { principalId: identity.properties.principalId, role: 'Network Contributor', scope: resourceGroup().id }
+]

@@ -295,6 +295,15 @@ output APP_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 @description('The id of this berth, BERTH_TENANTS_OWNER, for the admission policy.')
 output TENANTS_OWNER string = functions.outputs.owner
 
+@description('The roles that the app\'s identity needs, each with its scope; ./berth doctor compares them.')
+output APP_ROLE_ASSIGNMENTS object[] = concat(
+  storage.outputs.assignments,
+  vault.outputs.assignments,
+  monitoring.outputs.assignments,
+  prometheus.outputs.assignments,
+  taskHubBackend == 'DurableTaskScheduler' ? scheduler!.outputs.assignments : []
+)
+
 @description('The vault of the app\'s secrets.')
 output KEY_VAULT_NAME string = vault.outputs.name
 
@@ -315,7 +324,7 @@ output DNS_RECORDS object[] = [
 @description('First day of the budget, which the next deployment needs.')
 output BERTH_BUDGET_START string = start
 
-@description('What the hooks need of each cluster, to apply infra/kubernetes and to register it.')
+@description('What the hooks and ./berth doctor need of each cluster, to apply infra/kubernetes, to register it and to compare roles.')
 output CLUSTERS object[] = [
   for (each, i) in clusters: {
     name: each.name
@@ -331,5 +340,6 @@ output CLUSTERS object[] = [
     gatewayIdentityClientId: certificates[i].outputs.identityClientId
     gatewayServiceAccount: certificates[i].outputs.serviceAccount
     kubeletPrincipalId: clusterModules[i].outputs.kubeletPrincipalId
+    roleAssignments: concat(clusterModules[i].outputs.assignments, certificates[i].outputs.assignments)
   }
 ]
