@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, nodes, properties, text
+from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, literal, nodes, properties, text
 
 FILES = {each.name: each for each in bicep_files()}
 # Types that have no tags, by their templates.
@@ -196,6 +196,13 @@ def test_the_doctor_knows_the_role_on_a_chosen_scheduler() -> None:
 )
 def test_only_identities_get_in(file: str, resource: str, required: str) -> None:
     assert required in text(FILES[file].one("resource", resource).node)
+
+
+def test_all_nodes_have_the_version_of_their_control_plane() -> None:
+    given = properties(FILES["cluster.bicep"].one("resource", "cluster").properties["properties"])
+    pools = [properties(each) for each in given["agentPoolProfiles"].children if each.type == "object"]
+    assert [literal(each["name"]) for each in pools] == ["system", "tenants"]
+    assert {text(each["orchestratorVersion"]) for each in pools} == {text(given["kubernetesVersion"])}
 
 
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
