@@ -64,3 +64,4 @@ output certificateName string = certificate
 output certificateUri string = '${vault.outputs.uri}certificates/${certificate}'
 output identityClientId string = identity.properties.clientId
 output serviceAccount string = account
+output assignments object[] = vault.outputs.assignments

@@ -114,10 +114,13 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-03-01' = {
       'skip-nodes-with-local-storage': 'false' // each tenant has some: /tmp
       'scale-down-utilization-threshold': '0.3' // a node's tenants stop for half a minute when it is removed
     }
+    // All pools have the version of the control plane, and go along with it: where a channel upgrades the cluster, AKS
+    // refuses to upgrade one without the other. It upgrades the control plane first.
     agentPoolProfiles: [
       {
         name: 'system'
         mode: 'System'
+        orchestratorVersion: entry.kubernetesVersion
         vmSize: entry.system.size
         count: entry.system.count
         osType: 'Linux'
@@ -131,6 +134,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-03-01' = {
       {
         name: 'tenants'
         mode: 'User'
+        orchestratorVersion: entry.kubernetesVersion
         vmSize: entry.tenants.size
         // No `count`: a deployment would set it, against the autoscaler.
         minCount: entry.tenants.min
@@ -198,3 +202,6 @@ resource administrators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 output oidcIssuer string = cluster.properties.oidcIssuerProfile.issuerURL
 output server string = 'https://${cluster.properties.fqdn}'
 output kubeletPrincipalId string = cluster.properties.identityProfile.kubeletidentity.objectId
+output assignments object[] = [
+  { principalId: identity.properties.principalId, role: 'Network Contributor', scope: resourceGroup().id }
+]

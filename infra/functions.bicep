@@ -228,25 +228,28 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
 }
 
 // App Service checks who signs in, and takes the header in which it says so from nobody else. Whether a request needs
-// that, a key or nothing, the app decides: so requests without sign-in come through.
-resource authentication 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(signInClientId)) {
+// that, a key or nothing, the app decides: so requests without sign-in come through. Without a client id it is switched
+// off: what a deployment does not name stays as it was, and so would the sign-in of before.
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
   properties: {
-    platform: { enabled: true }
+    platform: { enabled: !empty(signInClientId) }
     globalValidation: { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
     httpSettings: { requireHttps: true }
     login: { tokenStore: { enabled: false } }
     identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: signInClientId
-          clientSecretSettingName: signInSecret
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-        }
-        validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
-      }
+      azureActiveDirectory: empty(signInClientId)
+        ? { enabled: false }
+        : {
+            enabled: true
+            registration: {
+              clientId: signInClientId
+              clientSecretSettingName: signInSecret
+              openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+            }
+            validation: { allowedAudiences: [signInClientId, 'api://${signInClientId}'] }
+          }
     }
   }
 }

@@ -71,3 +71,4 @@ resource officer 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 output name string = vault.name
 output uri string = vault.properties.vaultUri
+output assignments object[] = [{ principalId: readerPrincipalId, role: 'Key Vault Secrets User', scope: vault.id }]

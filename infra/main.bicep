@@ -71,11 +71,11 @@ param apiServerNetworks string = ''
 @description('Who gets e-mail of alerts and of the budget; empty for nobody.')
 param alertEmail string = ''
 
-@description('What all may cost in a month, in the currency of the subscription. E-mail is sent at 50, 80 and 100 %, and when it looks as if. 0: no budget.')
+@description('What all may cost in a month, in the currency of the subscription. E-mail is sent at 50, 80 and 100 %, and when it looks as if. 0: none is made; one that is there stays.')
 @minValue(0)
 param monthlyBudget int = 400
 
-@description('First day of the budget, yyyy-MM-01. Azure does not let it change, so azd keeps it; empty for this month.')
+@description('First day of the budget, yyyy-MM-01. Azure does not let it change, and takes no past month for a new budget. So azd keeps it; empty for this month.')
 param budgetStart string = ''
 
 @description('The first of this month: do not set it.')
@@ -295,6 +295,15 @@ output APP_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 @description('The id of this berth, BERTH_TENANTS_OWNER, for the admission policy.')
 output TENANTS_OWNER string = functions.outputs.owner
 
+@description('The roles that the app\'s identity needs, each with its scope; ./berth doctor compares them.')
+output APP_ROLE_ASSIGNMENTS object[] = concat(
+  storage.outputs.assignments,
+  vault.outputs.assignments,
+  monitoring.outputs.assignments,
+  prometheus.outputs.assignments,
+  taskHubBackend == 'DurableTaskScheduler' ? scheduler!.outputs.assignments : []
+)
+
 @description('The vault of the app\'s secrets.')
 output KEY_VAULT_NAME string = vault.outputs.name
 
@@ -312,10 +321,10 @@ output DNS_RECORDS object[] = [
   for (each, i) in clusters: { name: '*.${each.name}.${domain}', address: networks[i].outputs.gatewayAddress }
 ]
 
-@description('First day of the budget, which the next deployment needs.')
-output BERTH_BUDGET_START string = start
+@description('First day of the budget, which the next deployment needs; empty if there has been none yet.')
+output BERTH_BUDGET_START string = monthlyBudget > 0 ? start : budgetStart
 
-@description('What the hooks need of each cluster, to apply infra/kubernetes and to register it.')
+@description('What the hooks and ./berth doctor need of each cluster, to apply infra/kubernetes, to register it and to compare roles.')
 output CLUSTERS object[] = [
   for (each, i) in clusters: {
     name: each.name
@@ -331,5 +340,6 @@ output CLUSTERS object[] = [
     gatewayIdentityClientId: certificates[i].outputs.identityClientId
     gatewayServiceAccount: certificates[i].outputs.serviceAccount
     kubeletPrincipalId: clusterModules[i].outputs.kubeletPrincipalId
+    roleAssignments: concat(clusterModules[i].outputs.assignments, certificates[i].outputs.assignments)
   }
 ]

@@ -75,3 +75,6 @@ module watch 'monitoring/main.bicep' = {
 }
 
 output insightsName string = insights.name
+output assignments object[] = [
+  { principalId: appPrincipalId, role: 'Monitoring Metrics Publisher', scope: insights.id }
+]

@@ -60,3 +60,4 @@ resource reader 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 output queryEndpoint string = workspace.properties.metrics.prometheusQueryEndpoint
 output collectionRuleId string = rule.id
+output assignments object[] = [{ principalId: appPrincipalId, role: 'Monitoring Data Reader', scope: workspace.id }]

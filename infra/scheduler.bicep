@@ -44,3 +44,4 @@ resource contributor 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output endpoint string = scheduler.properties.endpoint
+output assignments object[] = [{ principalId: appPrincipalId, role: 'Durable Task Data Contributor', scope: hub.id }]

@@ -71,3 +71,6 @@ resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
 
 output name string = account.name
 output deploymentContainer string = container.name
+output assignments object[] = [
+  for role in items(roles): { principalId: appPrincipalId, role: role.key, scope: account.id }
+]

@@ -337,7 +337,7 @@ class TenantSettings(_Section):
     """What every new instance's own secret is derived from: at least 16 random characters, kept in a key vault."""
     former_secret_seeds: SecretStr = SecretStr("")
     """The seeds before it, newest first, separated by commas, kept in a key vault. An instance keeps the seed with
-    which it was made; without that it can be neither woken nor repaired."""
+    which it was made; without that it can be put to sleep and deleted, but not woken."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """The port that the product listens on."""
     quarantine_days: Annotated[float, Field(ge=0, le=3650)] = 30.0

@@ -3,12 +3,12 @@
 import json
 import secrets
 import tempfile
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cli.deploy.commands import CommandError, Commands
-from cli.deploy.deployment import DeployedCluster, Deployment
+from cli.deploy.deployment import DeployedCluster, Deployment, RoleAssignment
 from cli.deploy.waiting import NotYetError, Waiting
 
 SEED_BYTES = 32
@@ -102,12 +102,12 @@ class Azure:
                 if "No matched assignments" not in str(error):
                     raise
 
-    async def roles_of_app(self) -> Set[str]:
-        """Return the names of the roles that the app's identity has anywhere."""
-        who = ("--assignee-object-id", self._deployment.app_principal_id, "--all")
+    async def roles_of(self, principal_id: str) -> Sequence[RoleAssignment]:
+        """Return the roles that an identity has in the subscription, and by inheritance from above it."""
+        who = ("--assignee-object-id", principal_id, "--all")
         filled = ("--fill-role-definition-name", "true", "--fill-principal-name", "false")
         listed = await self._az("role", "assignment", "list", *who, *filled)
-        return {each["roleDefinitionName"] for each in listed}
+        return [RoleAssignment(each["principalId"], each["roleDefinitionName"], each["scope"]) for each in listed]
 
     async def recent_requests(self, minutes: int) -> int:
         """Return how many requests of the app Application Insights has received."""

@@ -18,6 +18,21 @@ class NothingDeployedError(DeploymentError):
 
 
 @dataclass(frozen=True, slots=True)
+class RoleAssignment:
+    """A role that an identity has.
+
+    Attributes:
+        principal_id: Object id of the identity.
+        role: Name of the role.
+        scope: Id of the resource or the group, or of what these are in, on which it has the role.
+    """
+
+    principal_id: str
+    role: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeployedCluster:
     """A cluster that azd has made.
 
@@ -34,6 +49,7 @@ class DeployedCluster:
         certificate_name: Its name in the vault.
         gateway_identity: Client id of the identity that reads it.
         kubelet_principal_id: Object id of the identity with which its nodes pull images.
+        role_assignments: What its own identity and its gateway's need.
     """
 
     name: str
@@ -48,6 +64,7 @@ class DeployedCluster:
     certificate_name: str
     gateway_identity: str
     kubelet_principal_id: str
+    role_assignments: Sequence[RoleAssignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,7 @@ class Deployment:
         app_name: Name of the Functions app.
         app_url: Its address, without a path.
         app_principal_id: Object id of the app's identity: its user on each cluster.
+        app_role_assignments: What that identity needs.
         owner: The id of this berth, BERTH_TENANTS_OWNER.
         vault: Of the app's secrets.
         secrets: Names of the secrets that the app needs.
@@ -74,6 +92,7 @@ class Deployment:
     app_name: str
     app_url: str
     app_principal_id: str
+    app_role_assignments: Sequence[RoleAssignment]
     owner: str
     vault: str
     secrets: Sequence[str]
@@ -114,6 +133,7 @@ def _read(variables: Mapping[str, str]) -> Deployment:
         app_name=variables["APP_NAME"],
         app_url=variables["APP_URL"],
         app_principal_id=variables["APP_IDENTITY_PRINCIPAL_ID"],
+        app_role_assignments=_role_assignments(json.loads(variables["APP_ROLE_ASSIGNMENTS"])),
         owner=variables["TENANTS_OWNER"],
         vault=variables["KEY_VAULT_NAME"],
         secrets=json.loads(variables["KEY_VAULT_SECRETS"]),
@@ -136,4 +156,9 @@ def _cluster(output: Mapping[str, Any]) -> DeployedCluster:
         certificate_name=output["certificateName"],
         gateway_identity=output["gatewayIdentityClientId"],
         kubelet_principal_id=output["kubeletPrincipalId"],
+        role_assignments=_role_assignments(output["roleAssignments"]),
     )
+
+
+def _role_assignments(output: Sequence[Mapping[str, str]]) -> Sequence[RoleAssignment]:
+    return [RoleAssignment(each["principalId"], each["role"], each["scope"]) for each in output]

@@ -41,7 +41,9 @@ def question(found: Deployment, tenants: Sequence[Json] | None) -> str:
         names = ", ".join(each["slug"] for each in tenants[:SHOWN])
         more = f" and {len(tenants) - SHOWN} more" if len(tenants) > SHOWN else ""
         who = f"{len(tenants)} tenants: {names}{more}"
-    back = "What azd asks afterwards takes none of it back; ./berth clusters uncordon lets signups in again."
+    back = (
+        "azd asks again afterwards; a no there brings none of it back. ./berth clusters uncordon lets signups in again."
+    )
     return f"{who}. All data of the tenants on {clusters} is deleted now, for good. {back}\n{STAYS}"
 
 

@@ -8,24 +8,16 @@ from cli.deploy.deployment import Deployment
 from cli.deploy.run import UNTRUSTED
 from cli.deploy.waiting import NotYetError
 from cli.doctor.check import Check, State
+from cli.doctor.roles import check_roles
 
-# The roles of the app's identity, as infra/*.bicep assigns them.
-ROLES: Sequence[str] = (
-    "Key Vault Secrets User",
-    "Monitoring Data Reader",
-    "Monitoring Metrics Publisher",
-    "Storage Blob Data Owner",
-    "Storage Queue Data Contributor",
-    "Storage Table Data Contributor",
-)
 RECENT_MINUTES = 30  # the app's timers run every minute, and telemetry needs some to arrive
 
 
 async def check_azure(azure: Azure, found: Deployment) -> Sequence[Check]:
-    """Return what Azure says of the app's roles, secrets and telemetry, and of each cluster's certificate."""
+    """Return what Azure says of all identities' roles, of the app's secrets and telemetry, and of certificates."""
     checks: list[Check] = []
     for part, look in (
-        ("roles", _roles(azure)),
+        ("roles", _roles(azure, found)),
         ("secrets", _secrets(azure)),
         ("telemetry", _telemetry(azure)),
         ("certificates", _certificates(azure, found)),
@@ -39,13 +31,13 @@ async def check_azure(azure: Azure, found: Deployment) -> Sequence[Check]:
     return checks
 
 
-async def _roles(azure: Azure) -> Sequence[Check]:
-    assigned = await azure.roles_of_app()
-    missing = [role for role in ROLES if role not in assigned]
-    if missing:
-        text = f"the app's identity lacks {', '.join(missing)}: azd provision assigns them"
-        return [Check("roles", State.MISSING, text)]
-    return [Check("roles", State.OK)]
+async def _roles(azure: Azure, found: Deployment) -> Sequence[Check]:
+    checks: list[Check] = []
+    needed = {f"cluster {each.name}: roles": each.role_assignments for each in found.clusters}
+    for part, wanted in {"app: roles": found.app_role_assignments, **needed}.items():
+        assigned = [role for each in {each.principal_id for each in wanted} for role in await azure.roles_of(each)]
+        checks += check_roles(part, wanted, assigned)
+    return checks
 
 
 async def _secrets(azure: Azure) -> Sequence[Check]:

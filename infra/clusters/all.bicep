@@ -18,7 +18,7 @@ type entry = {
   @description('Free has no promised uptime and fits up to 10 nodes; Standard costs $73 a month.')
   tier: 'Free' | 'Standard'
 
-  @description('Major and minor version of Kubernetes. At least 1.34: the managed Gateway API.')
+  @description('Major and minor version of Kubernetes, of the control plane and of all nodes. At least 1.34: the managed Gateway API. Another one upgrades them all, a node at a time, and has to be the next minor version.')
   kubernetesVersion: string
 
   @description('Size and number of the nodes for AKS itself. No tenant runs there.')

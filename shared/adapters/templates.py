@@ -21,12 +21,14 @@ from shared.domain.plans import Plan, Plans, plan_of
 from shared.domain.routes import KIND as ROUTE
 from shared.domain.routes import ROUTE_NAME
 from shared.domain.tenants import Tenant
-from shared.errors import Permanent
+from shared.domain.workloads import Workload, with_replicas, workloads_of
+from shared.errors import Permanent, Transient
 from shared.settings import TenantSettings
 
 FOLDER = Path(__file__).parents[1] / "templates/tenant"
 ROUTE_FILE = "70-route.yaml"  # rendered apart from the others: it is applied last, and removed first
 QUOTA_FACTOR = 2  # room for a new pod beside the one that it replaces
+_NO_SECRETS = ("0" * 64, "1" * 64)  # in the place of a secret; what differs between the two depends on it
 
 type Manifest = dict[str, Any]
 
@@ -55,33 +57,49 @@ class YamlTenantTemplates:
         """Return the id of the seed of a new instance's secret, or of an instance that is older than the record."""
         return self._seeds.present_id if is_new else self._seeds.oldest_id
 
-    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
+    def render(self, tenant: Tenant, cluster: Cluster, *, is_whole: bool = True) -> Sequence[Manifest]:
         """Return a tenant's objects on a cluster in the order of the files, without its route.
+
+        Without `is_whole`, what depends on its secret is left out if the seed of that is not set here.
 
         Raises:
             Permanent: A template is wrong, or the cluster has no gateway.
             NoRoom: The tenant's plan is not there any more.
             Transient: The seed of its secret is not set here.
         """
-        values = self._values(tenant, cluster)
-        return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]
+        try:
+            secret = self._seeds.secret(tenant.instance, tenant.seed_id)
+        except Transient:
+            if is_whole:
+                raise
+            first, second = (self._render(tenant, cluster, each) for each in _NO_SECRETS)
+            return [each for each in first if each in second]
+        return self._render(tenant, cluster, secret)
+
+    def workloads(self, tenant: Tenant, cluster: Cluster) -> Sequence[Workload]:
+        """Return a tenant's workloads, which no secret changes; raises what `render` does, but for the seed."""
+        return workloads_of(with_replicas(self._render(tenant, cluster, _NO_SECRETS[0]), tenant.replicas))
 
     def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
-        """Return a tenant's route on a cluster; raises what `render` does."""
+        """Return a tenant's route on a cluster, without its secret; raises what `workloads` does."""
         objects = _objects(ROUTE_FILE, self._route, self._values(tenant, cluster))
         if [(each["kind"], each["metadata"].get("name")) for each in objects] != [(ROUTE, ROUTE_NAME)]:
             raise Permanent(f"template {ROUTE_FILE}: it has to be one {ROUTE} with the name {ROUTE_NAME}")
         return objects[0]
 
+    def _render(self, tenant: Tenant, cluster: Cluster, secret: str) -> Sequence[Manifest]:
+        values = {**self._values(tenant, cluster), "tenant_secret": secret}
+        return [manifest for name, each in self._templates.items() for manifest in _objects(name, each, values)]
+
     def _values(self, tenant: Tenant, cluster: Cluster) -> dict[str, str | int]:
-        secret = self._seeds.secret(tenant.instance, tenant.seed_id)
-        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings, secret)
+        return template_values(tenant, plan_of(self._plans, tenant.plan), cluster, self._settings)
 
 
-def template_values(
-    tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings, secret: str
-) -> dict[str, str | int]:
-    """Return all names that a template may use, with their values; raises Permanent for a cluster without a gateway."""
+def template_values(tenant: Tenant, plan: Plan, cluster: Cluster, settings: TenantSettings) -> dict[str, str | int]:
+    """Return all names that a template may use, with their values; all but the route's may use `tenant_secret`, too.
+
+    Raises Permanent for a cluster without a gateway.
+    """
     gateway = cluster.gateway
     if gateway is None:
         raise Permanent(f"the cluster {cluster.name} has no gateway; register it again, with its domain and gateway")
@@ -101,7 +119,6 @@ def template_values(
         "gateway_pods_namespace": gateway.pods_namespace,
         "image": settings.image,
         "port": settings.port,
-        "tenant_secret": secret,
         "storage_class": plan.storage_class,
         "cpu_request": plan.cpu_request,
         "cpu_limit": plan.cpu_limit,

@@ -16,7 +16,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.pod_status import PodStatus
 from shared.domain.routes import with_route
 from shared.domain.tenants import Tenant
-from shared.domain.workloads import Replicas, with_replicas, workloads_of
+from shared.domain.workloads import Replicas, Workload, with_replicas
 from shared.errors import BerthError, Conflict, Forbidden, Transient
 from shared.events import log_event
 from shared.settings import ProvisioningSettings
@@ -50,9 +50,16 @@ class InstanceChanges:
         self._settings = settings
 
     async def objects(self, tenant: Tenant) -> Sequence[Manifest]:
-        """Return a tenant's objects, with the replicas that it had before it was put to sleep."""
+        """Return a tenant's objects, with the replicas that it had before it was put to sleep.
+
+        Raises Transient if the seed of its secret is not set here.
+        """
         registration = await self._clusters.registration(tenant.cluster)
         return with_replicas(self._templates.render(tenant, registration), tenant.replicas)
+
+    async def workloads(self, tenant: Tenant) -> Sequence[Workload]:
+        """Return a tenant's workloads, with the replicas that it had before it was put to sleep."""
+        return self._templates.workloads(tenant, await self._clusters.registration(tenant.cluster))
 
     async def route(self, tenant: Tenant) -> Manifest:
         """Return a tenant's route."""
@@ -67,19 +74,24 @@ class InstanceChanges:
 
         Raises NotFound when somebody removed the namespace.
         """
-        planned = {each.name: each.replicas for each in workloads_of(await self.objects(tenant))}
+        planned = {each.name: each.replicas for each in await self.workloads(tenant)}
         return Replicas(planned, await cluster.replicas(namespace_name(tenant.instance)))
+
+    async def apply_again(self, tenant: Tenant, cluster: KubernetesCluster) -> None:
+        """Start the pods of an instance that is there; without the seed of its secret, that is left as it is there."""
+        registration = await self._clusters.registration(tenant.cluster)
+        objects = self._templates.render(tenant, registration, is_whole=False)
+        await cluster.apply(with_replicas(objects, tenant.replicas), is_new=False)
 
     async def start(self, tenant: Tenant, cluster: KubernetesCluster) -> PodStatus:
         """Start the pods of an instance that is there, wait a moment for them, and open the route all the same."""
-        objects = await self.objects(tenant)
-        await cluster.apply(objects, is_new=False)
-        return await self.open(tenant, objects, cluster)
+        await self.apply_again(tenant, cluster)
+        return await self.open(tenant, cluster)
 
-    async def open(self, tenant: Tenant, objects: Sequence[Manifest], cluster: KubernetesCluster) -> PodStatus:
+    async def open(self, tenant: Tenant, cluster: KubernetesCluster) -> PodStatus:
         """Wait a moment for an instance's pods, and open its route all the same; return what became of both."""
         namespace, seconds = namespace_name(tenant.instance), self._settings.progress_interval
-        status = await cluster.wait_until_ready(namespace, workloads_of(objects), timeout=seconds)
+        status = await cluster.wait_until_ready(namespace, await self.workloads(tenant), timeout=seconds)
         route = await cluster.open_route(await self.route(tenant), timeout=seconds)
         return with_route(status, route) if status.ready else status
 
@@ -159,7 +171,7 @@ class InstanceChanges:
             elif not fresh.is_starting:  # nobody waits for it
                 await self.start(changed, cluster)
             else:
-                await cluster.apply(await self.objects(changed), is_new=False)
+                await self.apply_again(changed, cluster)
                 if not await self._is_noted(stored):
                     running = False  # it may have become active just now, without a route
         raise Transient(f"tenant {changed.slug} is changing too fast")

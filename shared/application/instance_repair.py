@@ -93,8 +93,7 @@ class InstanceRepair:
     async def _open(self, tenant: Tenant, cluster: KubernetesCluster) -> Observed:
         try:
             with time_budget(self._seconds):
-                objects = await self._changes.objects(tenant)
-                return _observed(await self._changes.open(tenant, objects, cluster))
+                return _observed(await self._changes.open(tenant, cluster))
         finally:
             await self._changes.close_unless_running(tenant, cluster)
 

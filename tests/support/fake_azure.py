@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cli.deploy.commands import CommandError, SystemCommands
-from cli.deploy.deployment import DeployedCluster, Deployment
+from cli.deploy.deployment import DeployedCluster, Deployment, RoleAssignment
 from local.kubernetes.control_plane import binary
 
 NOT_FOUND = "az: ERROR: 'bogus' is misspelled or not recognized by the system."
+SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod"
+APP = "66666666-7777-8888-9999-000000000000"
 FORBIDDEN = "az: ERROR: (Forbidden) Caller is not authorized to perform action on resource."
 
 
@@ -21,7 +24,7 @@ class FakeAzure:
         certificates: Who issued the certificate of each cluster, by its vault.
         pulls: Which identities may pull from the registry.
         budgets: The names of the budgets.
-        roles: The roles of the app's identity.
+        roles: The roles of all identities.
         records: How many requests Application Insights has received lately.
         refusals: How often the next commands are refused, as before a role works.
         lines: All commands that were run.
@@ -38,7 +41,8 @@ class FakeAzure:
         self.policies: list[Mapping[str, Any]] = []
         self.pulls: list[str] = []
         self.budgets = [f"budget-{deployment.environment}", "another"]
-        self.roles: Sequence[str] = ()
+        self.roles = [*deployment.app_role_assignments]
+        self.roles += [role for each in deployment.clusters for role in each.role_assignments]
         self.secret_status = "Resolved"
         self.records = 3
         self.refusals = 0
@@ -96,7 +100,13 @@ class FakeAzure:
                     raise CommandError("az: ERROR: No matched assignments were found to delete")
                 self.pulls.remove(given["--assignee-object-id"])
             case "role assignment list":
-                return [{"roleDefinitionName": role} for role in self.roles]
+                assert given["--all"] == ""  # else only those on the subscription itself
+                who = given["--assignee-object-id"]
+                return [
+                    {"principalId": who, "roleDefinitionName": each.role, "scope": each.scope}
+                    for each in self.roles
+                    if each.principal_id == who
+                ]
             case "functionapp keys list":
                 return {"masterKey": self._key, "functionKeys": {}, "systemKeys": {}}
             case "aks get-credentials":
@@ -128,6 +138,7 @@ def values(deployment: Deployment) -> Mapping[str, str]:
         "APP_NAME": deployment.app_name,
         "APP_URL": deployment.app_url,
         "APP_IDENTITY_PRINCIPAL_ID": deployment.app_principal_id,
+        "APP_ROLE_ASSIGNMENTS": json.dumps(_outputs(deployment.app_role_assignments)),
         "TENANTS_OWNER": deployment.owner,
         "KEY_VAULT_NAME": deployment.vault,
         "KEY_VAULT_SECRETS": json.dumps(deployment.secrets),
@@ -148,6 +159,7 @@ def values(deployment: Deployment) -> Mapping[str, str]:
                     "gatewayIdentityClientId": each.gateway_identity,
                     "gatewayServiceAccount": "gateway-certificate",
                     "kubeletPrincipalId": each.kubelet_principal_id,
+                    "roleAssignments": _outputs(each.role_assignments),
                 }
                 for each in deployment.clusters
             ]
@@ -155,15 +167,23 @@ def values(deployment: Deployment) -> Mapping[str, str]:
     }
 
 
+def _outputs(assignments: Sequence[RoleAssignment]) -> Sequence[Mapping[str, str]]:
+    return [{"principalId": each.principal_id, "role": each.role, "scope": each.scope} for each in assignments]
+
+
 def new_deployment(*clusters: DeployedCluster, **changed: Any) -> Deployment:
     """Return a deployment as azd would make it."""
     usual: dict[str, Any] = {
         "environment": "prod",
-        "subscription": "11111111-2222-3333-4444-555555555555",
+        "subscription": SUBSCRIPTION,
         "resource_group": "rg-prod",
         "app_name": "func-berth-x",
         "app_url": "https://func-berth-x.azurewebsites.net",
-        "app_principal_id": "66666666-7777-8888-9999-000000000000",
+        "app_principal_id": APP,
+        "app_role_assignments": [
+            RoleAssignment(APP, "Storage Blob Data Owner", f"{GROUP}/providers/Microsoft.Storage/storageAccounts/st"),
+            RoleAssignment(APP, "Key Vault Secrets User", f"{GROUP}/providers/Microsoft.KeyVault/vaults/kv-berth-x"),
+        ],
         "owner": "func-berth-x",
         "vault": "kv-berth-x",
         "secrets": ["berth-tenants-secret-seed"],
@@ -174,6 +194,7 @@ def new_deployment(*clusters: DeployedCluster, **changed: Any) -> Deployment:
 
 def new_deployed_cluster(name: str = "primary", **changed: Any) -> DeployedCluster:
     """Return a cluster as azd would make it."""
+    group = f"{GROUP}-{name}"
     usual: dict[str, Any] = {
         "resource_group": f"rg-prod-{name}",
         "region": "westeurope",
@@ -186,6 +207,12 @@ def new_deployed_cluster(name: str = "primary", **changed: Any) -> DeployedClust
         "certificate_name": "tenants",
         "gateway_identity": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee",
         "kubelet_principal_id": f"kubelet-of-{name}",
+        "role_assignments": [
+            RoleAssignment(f"identity-of-{name}", "Network Contributor", group),
+            RoleAssignment(
+                f"gateway-of-{name}", "Key Vault Secrets User", f"{group}/providers/Microsoft.KeyVault/vaults/kv-{name}"
+            ),
+        ],
     }
     return DeployedCluster(name, **(usual | changed))
 

@@ -17,7 +17,7 @@ from shared.domain.pod_status import PodStatus
 from shared.domain.routes import with_route
 from shared.domain.tenants import Observed, Tenant
 from shared.domain.workflow import Activity, Outcome, Verdict, Work
-from shared.domain.workloads import Workload, workloads_of
+from shared.domain.workloads import Workload
 from shared.errors import BerthError, Conflict, Forbidden, Transient
 from shared.time_budget import time_budget
 
@@ -57,7 +57,7 @@ class AwaitTenant(OperationActivity):
     ) -> Outcome:
         """Wait for a tenant whose operation has begun to start it, and then until the gateway serves its route."""
         value = tenant.value
-        workloads, route = workloads_of(await self._changes.objects(value)), await self._changes.route(value)
+        workloads, route = await self._changes.workloads(value), await self._changes.route(value)
         try:
             return await self._poll(tenant, work, cluster, workloads, route, workflows)
         except BerthError:

@@ -53,7 +53,7 @@ class ResumeTenant(AwaitTenant):
         value = tenant.value
         cluster = await self._connections.connect(value.cluster)
         try:
-            await cluster.apply(await self._changes.objects(value), is_new=False)
+            await self._changes.apply_again(value, cluster)
         except BerthError:
             await self._changes.settle(value, cluster, running=True)  # some of it may have been applied
             raise

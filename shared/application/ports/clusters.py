@@ -191,10 +191,19 @@ class TenantTemplates(Protocol):
         """Return the id of the seed of a new instance's secret, or of an instance that is older than the record."""
         ...
 
-    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
-        """Return a tenant's objects on a cluster, without its route; raises Permanent for a template that is wrong."""
+    def render(self, tenant: Tenant, cluster: Cluster, *, is_whole: bool = True) -> Sequence[Manifest]:
+        """Return a tenant's objects on a cluster, without its route.
+
+        Without `is_whole`, what depends on its secret is left out if the seed of that is not set here.
+
+        Raises Permanent for a template that is wrong, and Transient for a seed that is not set.
+        """
+        ...
+
+    def workloads(self, tenant: Tenant, cluster: Cluster) -> Sequence[Workload]:
+        """Return a tenant's workloads, with the pods that it had before it was put to sleep; they need no seed."""
         ...
 
     def route(self, tenant: Tenant, cluster: Cluster) -> Manifest:
-        """Return a tenant's route on a cluster; raises Permanent for a template that is wrong."""
+        """Return a tenant's route on a cluster, for which no seed is needed; raises Permanent as `render` does."""
         ...

@@ -6,7 +6,7 @@ import pytest
 
 from cli.api import Api
 from cli.doctor.app import check_app
-from cli.doctor.azure import ROLES, check_azure
+from cli.doctor.azure import check_azure
 from cli.doctor.check import Check, State, are_well
 from local.kubernetes.control_plane import kubectl
 from local.kubernetes.objects import PRIORITIES, ROLE
@@ -113,8 +113,6 @@ async def test_a_wrong_key_is_named(in_service: Deployed) -> None:
 
 
 async def test_azure_is_asked_too(in_service: Deployed) -> None:
-    fake = in_service.commands
-    fake.roles = ROLES
     checks = await check_azure(in_service.azure, in_service.deployment)
     [certificate] = [each for each in checks if each.state is not State.OK]
     assert (certificate.part, certificate.state) == (f"cluster {in_service.cluster.name}: certificate", State.WARNS)

@@ -11,7 +11,6 @@ from cli.api import Api, Json
 from cli.deploy import run as deploy
 from cli.deploy.removal import RemovalError, confirm, remove, tenants_of
 from cli.doctor import run as doctor
-from cli.doctor.azure import ROLES
 from local.kubernetes.control_plane import kubectl
 from tests.support.builders import new_slug, signup_body
 from tests.support.deployed_stack import Deployed
@@ -70,7 +69,6 @@ async def test_tenants_go_first_and_only_after_a_yes(deployed: Deployed, tenants
 
 async def test_the_commands_find_the_deployment(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     fake = deployed.commands
-    fake.roles = ROLES
     assert await doctor.run(Namespace(azure=True, wait=0.0, strict=False, json=False), fake) == 0
     assert "cluster local: certificate" in capsys.readouterr().out
     # Nobody is asked, because there is no tenant.

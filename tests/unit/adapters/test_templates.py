@@ -19,6 +19,7 @@ from shared.domain.clusters import GatewayRef
 from shared.domain.instances import InstanceId
 from shared.domain.routes import KIND
 from shared.domain.tenants import Tenant
+from shared.domain.workloads import Workload
 from shared.errors import NoRoom, Permanent, Transient
 from shared.settings import TenantSettings
 from tests.support.builders import LOCAL, PLANS, TENANT_SETTINGS, new_tenant
@@ -138,6 +139,31 @@ def test_a_seed_that_is_gone_changes_no_secret() -> None:
     gone = seeded("a" * 16).seed_id(is_new=True)
     with pytest.raises(Transient, match="add it to BERTH_TENANTS_FORMER_SECRET_SEEDS"):
         secret_of(seeded("b" * 16), gone)
+
+
+def test_without_its_seed_only_the_secret_is_left_out(tmp_path: Path) -> None:
+    made = replace(tenant(), seed_id=seeded("a" * 16).seed_id(is_new=True))
+    here, gone = (seeded(each).render(made, LOCAL, is_whole=False) for each in ("a" * 16, "b" * 16))
+    assert here == seeded("a" * 16).render(made, LOCAL)
+    assert [each for each in here if each not in gone] == [rendered(made, seeded("a" * 16))["Secret", "tenant"]]
+    # What an operator's template derives from it is left out likewise.
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "40-config.yaml"
+    file.write_text(file.read_text().replace("{{ tenant_secret }}", "{{ tenant_secret | reverse }}"))
+    changed = YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path)
+    assert {each["kind"] for each in gone} == {each["kind"] for each in changed.render(made, LOCAL, is_whole=False)}
+
+
+def test_neither_workloads_nor_the_route_need_the_seed(tmp_path: Path) -> None:
+    made = replace(tenant(), seed_id=seeded("a" * 16).seed_id(is_new=True), replicas={"product": 3})
+    here, gone = seeded("a" * 16), seeded("b" * 16)
+    assert gone.workloads(made, LOCAL) == here.workloads(made, LOCAL) == [Workload("product", 3, frozenset({"data"}))]
+    assert gone.route(made, LOCAL) == here.route(made, LOCAL)
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / ROUTE_FILE
+    file.write_text(file.read_text().replace("name: product\n", "name: {{ tenant_secret }}\n", 1))
+    with pytest.raises(Permanent, match="'tenant_secret' is undefined"):
+        YamlTenantTemplates(TENANT_SETTINGS, PLANS, tmp_path).route(tenant(), LOCAL)
 
 
 @pytest.mark.parametrize("former", ["short", f"{'a' * 16},", f"{'a' * 16},@Microsoft.KeyVault(SecretUri=x)"])

@@ -10,7 +10,7 @@ from typing import override
 import pytest
 
 from shared.application.ports.clusters import Manifest
-from shared.domain.clusters import Cluster, ClusterName
+from shared.domain.clusters import ClusterName
 from shared.domain.instances import namespace_name
 from shared.domain.lifecycle import TenantState
 from shared.domain.placement import ReservationState
@@ -175,8 +175,8 @@ class TwoWorkloads(FakeTemplates):
         self._replicas = replicas
 
     @override
-    def render(self, tenant: Tenant, cluster: Cluster) -> Sequence[Manifest]:
-        objects = super().render(tenant, cluster)
+    def _render(self, tenant: Tenant) -> Sequence[Manifest]:
+        objects = super()._render(tenant)
         second = {**objects[-1], "metadata": {**objects[-1]["metadata"], "name": "second"}}
         return [*objects, {**second, "spec": {**second["spec"], "replicas": self._replicas}}]
 

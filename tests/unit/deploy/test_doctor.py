@@ -1,20 +1,20 @@
 """What the doctor makes of what it is told, and that it waits for what comes by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from cli.deploy.azure import Azure
+from cli.deploy.deployment import RoleAssignment
 from cli.deploy.waiting import Waiting
 from cli.doctor.app import check_dependencies, check_probe, check_version
-from cli.doctor.azure import ROLES, check_azure
+from cli.doctor.azure import check_azure
 from cli.doctor.check import Check, State, are_well
+from cli.doctor.roles import check_roles
 from cli.doctor.run import settled
 from functions.http.openapi import VERSION
-from tests.support.bicep import INFRA
-from tests.support.fake_azure import FakeAzure, new_deployment
-
-OF_APP = ("keyvault", "monitoring", "prometheus", "storage")
+from tests.support.fake_azure import APP, GROUP, SUBSCRIPTION, FakeAzure, new_deployment
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,18 @@ async def azure_says(fake: FakeAzure) -> dict[str, Check]:
 
 async def test_a_deployment_without_a_fault_is_well() -> None:
     fake = FakeAzure(new_deployment())
-    fake.roles, fake.certificates = ROLES, {"kv-primary": "DigiCert"}
+    fake.certificates = {"kv-primary": "DigiCert"}
     assert are_well(list((await azure_says(fake)).values()), strict=True)
 
 
 async def test_each_fault_of_a_deployment_is_named() -> None:
     fake = FakeAzure(new_deployment())
-    fake.roles, fake.records, fake.secret_status = ROLES[1:], 0, "AccessToKeyVaultDenied"
+    fake.records, fake.secret_status = 0, "AccessToKeyVaultDenied"
+    fake.roles = [each for each in fake.roles if each.role != "Key Vault Secrets User"]
     found = await azure_says(fake)
-    assert found["roles"].state is State.MISSING
-    assert f"lacks {ROLES[0]}: azd provision" in found["roles"].text
+    assert [found[each].state for each in ("app: roles", "cluster primary: roles")] == [State.MISSING] * 2
+    assert f"assigned: Key Vault Secrets User on kv-berth-x (identity {APP}). Run azd prov" in found["app: roles"].text
+    assert "Key Vault Secrets User on kv-primary (identity gateway-of-primary)" in found["cluster primary: roles"].text
     assert found["secrets"].state is State.WAITS
     assert "BERTH_TENANTS_SECRET_SEED (AccessToKeyVaultDenied)" in found["secrets"].text
     assert found["telemetry"].state is State.WAITS
@@ -106,11 +108,50 @@ async def test_each_fault_of_a_deployment_is_named() -> None:
 async def test_an_operator_without_a_role_waits() -> None:
     fake = FakeAzure(new_deployment())
     fake.refusals = 1
-    assert (await azure_says(fake))["roles"].state is State.WAITS
+    assert (await azure_says(fake))["roles"].state is State.WAITS  # it is not known yet whose
 
 
-def test_the_roles_are_those_of_the_bicep_files() -> None:
-    everything = "".join((INFRA / f"{name}.bicep").read_text() for name in OF_APP)
-    assert all(f"'{role}'" in everything for role in ROLES)
-    source = (INFRA / "storage.bicep").read_text()
-    assert source.count("'Storage ") == sum(role.startswith("Storage ") for role in ROLES)
+STORAGE = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/st"
+NEEDED = RoleAssignment(APP, "Storage Blob Data Owner", STORAGE)
+
+
+@pytest.mark.parametrize(
+    ("changed", "state"),
+    [
+        ({}, State.OK),
+        ({"scope": STORAGE.lower() + "/"}, State.OK),
+        ({"principal_id": APP.upper()}, State.OK),
+        ({"scope": GROUP}, State.WARNS),
+        ({"scope": f"/subscriptions/{SUBSCRIPTION}"}, State.WARNS),
+        ({"scope": "/providers/Microsoft.Management/managementGroups/all"}, State.WARNS),
+        ({"scope": "/"}, State.WARNS),
+        ({"scope": f"{STORAGE}2"}, State.MISSING),
+        ({"scope": STORAGE.removesuffix("t")}, State.MISSING),
+        ({"scope": f"{STORAGE}/blobServices/default/containers/one"}, State.MISSING),
+        ({"scope": f"{GROUP}-primary"}, State.MISSING),
+        ({"role": "Storage Blob Data Reader"}, State.MISSING),
+        ({"principal_id": "somebody-else"}, State.MISSING),
+    ],
+)
+def test_a_role_counts_for_its_principal_and_scope(changed: Mapping[str, str], state: State) -> None:
+    [check] = check_roles("app: roles", [NEEDED], [replace(NEEDED, **changed)])
+    assert check.state is state
+    if state is State.WARNS:
+        assert f"on {changed['scope']} (identity {APP}) is wider than needed" in check.text
+    if state is State.MISSING:
+        assert check.text == f"not assigned: Storage Blob Data Owner on st (identity {APP}). Run azd provision"
+
+
+def test_a_wider_role_beside_the_right_one_is_named_once() -> None:
+    other = replace(NEEDED, scope=f"{STORAGE}2")
+    wide = replace(NEEDED, scope=GROUP)
+    [check] = check_roles("app: roles", [NEEDED, other], [NEEDED, other, wide])
+    assert (check.state, GROUP in check.text) == (State.WARNS, True)
+
+
+async def test_an_inherited_role_is_no_failure() -> None:
+    fake = FakeAzure(new_deployment())
+    fake.certificates = {"kv-primary": "DigiCert"}
+    fake.roles = [replace(each, scope=f"/subscriptions/{SUBSCRIPTION}") for each in fake.roles]
+    checks = list((await azure_says(fake)).values())
+    assert (are_well(checks), are_well(checks, strict=True)) == (True, False)

@@ -43,6 +43,8 @@ def test_of_many_tenants_some_are_named() -> None:
     confirm(FOUND, None, yes)
     assert f"tenant-{SHOWN - 1} and 5 more" in asked[0]
     assert "it is not known which tenants there are" in asked[1]
+    for text in asked:
+        assert "is deleted now, for good. azd asks again afterwards; a no there brings none of it back" in text
 
 
 async def test_an_app_that_is_gone_is_not_one_without_tenants() -> None:

@@ -7,8 +7,9 @@ import re
 import pytest
 from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
+from functions.http.pages.principal import ENABLED
 from shared.settings import describe, load_settings
-from tests.support.bicep import INFRA, BicepFile, literal, properties, text
+from tests.support.bicep import INFRA, BicepFile, bicep_files, literal, properties, text
 
 FUNCTIONS = BicepFile(INFRA / "functions.bicep")
 KNOWN = {name: default for name, default, _ in describe()}
@@ -66,6 +67,23 @@ def test_secrets_come_from_the_vault() -> None:
     )
     # Secrets go before all else: a setting that an operator adds cannot replace one.
     assert "items(union(settings, platform, scheduler, signIn, berth, references))" in FUNCTIONS.path.read_text()
+
+
+def test_the_sign_in_follows_its_parameter_both_ways() -> None:
+    authentication = FUNCTIONS.one("resource", "authentication")
+    # A condition would leave the settings of before where they are.
+    assert not [each for each in authentication.node.children if each.type == "if_statement"]
+    assert re.search(r"config@[\d-]+' = \{\n", text(authentication.node))
+    given = properties(authentication.properties["properties"])
+    assert text(given["platform"]) == "{ enabled: !empty(signInClientId) }"
+    [provider] = properties(given["identityProviders"]).values()
+    off, on = text(provider).removeprefix("empty(signInClientId)").split(" : ")
+    assert off.strip() == "? { enabled: false }"
+    assert "clientId: signInClientId" in on
+    # The app's own setting goes with it, and that of the platform is never made here.
+    assert re.match(r"empty\(signInClientId\)\s+\? \{\}\s", text(FUNCTIONS.one("var", "signIn").value))
+    assert "BERTH_OPS_SIGN_IN: 'platform'" in text(FUNCTIONS.one("var", "signIn").value)
+    assert not any(ENABLED in each.path.read_text() for each in bicep_files())
 
 
 def test_telemetry_has_one_owner() -> None:

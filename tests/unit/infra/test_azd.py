@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,40 @@ def test_outputs_for_the_hooks_have_names_of_variables() -> None:
     for each in MAIN.of("output"):
         assert re.fullmatch(r"[A-Z][A-Z_]+", each.name)
         assert each.decorators["description"]
+
+
+@pytest.mark.parametrize(
+    ("deployments", "starts"),
+    [
+        ((("2026-01-01", 400), ("2026-03-01", 400), ("2027-03-01", 500)), ["2026-01-01"] * 3),
+        # Azure takes no month that is over for a new budget.
+        ((("2026-01-01", 0), ("2026-03-01", 400), ("2026-04-01", 400)), ["", "2026-03-01", "2026-03-01"]),
+        # A deployment without a budget leaves the one that is there.
+        ((("2026-01-01", 400), ("2026-02-01", 0), ("2026-03-01", 400)), ["2026-01-01"] * 3),
+    ],
+)
+def test_the_budget_keeps_its_first_day(deployments: Sequence[tuple[str, int]], starts: list[str]) -> None:
+    [variable] = [name for name, each in PARAMETERS.items() if each["value"] == "${BERTH_BUDGET_START}"]
+    assert variable == "budgetStart"
+    assert text(MAIN.one("param", "thisMonth").node).endswith("= utcNow('yyyy-MM-01')")
+    assert "startDate: start\n" in text(MAIN.one("module", "budget").node)
+    assert "= if (monthlyBudget > 0) {" in text(MAIN.one("module", "budget").node)
+    kept, found = "", list[str]()
+    for month, amount in deployments:
+        names: dict[str, Any] = {"thisMonth": month, "monthlyBudget": amount, "budgetStart": kept}
+        names["start"] = evaluated(text(MAIN.one("var", "start").value), names)
+        kept = evaluated(text(MAIN.one("output", "BERTH_BUDGET_START").value), names)
+        assert not amount or kept == names["start"]
+        found.append(kept)
+    assert found == starts
+
+
+def evaluated(expression: str, names: dict[str, Any]) -> str:
+    """Return what one condition of Bicep, such as `a > 0 ? b : c`, is."""
+    found = re.fullmatch(r"(empty\((\w+)\)|(\w+) > 0) \? (\w+) : (\w+)", expression)
+    assert found is not None
+    is_true = names[found[3]] > 0 if found[3] else not names[found[2]]
+    return names[found[4] if is_true else found[5]]
 
 
 def test_each_entry_of_a_cluster_is_deployed() -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, nodes, text
+from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, literal, nodes, properties, text
 
 FILES = {each.name: each for each in bicep_files()}
 # Types that have no tags, by their templates.
@@ -142,6 +142,39 @@ def test_a_role_is_assigned_by_exact_scope(name: str, resource: Declaration) -> 
         assert found[1] == f"{text(scope)}.id"
 
 
+@each_file
+def test_each_role_of_an_identity_is_given_to_the_doctor(file: BicepFile) -> None:
+    assigned, given = set[tuple[str, str, str]](), set[tuple[str, str, str]]()
+    for each in file.of("resource"):
+        # Roles of people may be taken away after a deployment.
+        if each.type == "Microsoft.Authorization/roleAssignments" and "'ServicePrincipal'" in text(each.node):
+            name = text(each.properties["name"])
+            found = re.fullmatch(r"guid\(([\w().]+), [\w.]+, (?:\w+\[('[\w ]+')\]|role\.value)\)", name)
+            assert found is not None
+            assert found[2] or "for role in items(roles)" in text(each.node)
+            principal = text(properties(each.properties["properties"])["principalId"])
+            assigned.add((found[1], principal, found[2] or "role.key"))
+    for each in file.of("output"):
+        if each.name == "assignments" and ".outputs." not in text(each.value):
+            assert each.value.type == "array" or "for role in items(roles)" in text(each.value)
+            for node in nodes(each.value):
+                if node.type == "object":
+                    value = {key: text(node) for key, node in properties(node).items()}
+                    given.add((value["scope"], value["principalId"], value["role"]))
+    assert given == assigned
+    for each in file.of("module"):
+        module = BicepFile((file.path.parent / each.type).resolve())
+        if any(output.name == "assignments" for output in module.of("output")):
+            assert re.search(rf"\b{each.name}(\[i\]|!)?\.outputs\.assignments", file.path.read_text())
+
+
+def test_the_doctor_knows_the_role_on_a_chosen_scheduler() -> None:
+    main = FILES["main.bicep"]
+    chosen = "taskHubBackend == 'DurableTaskScheduler' ? scheduler!.outputs.assignments : []"
+    assert chosen in text(main.one("output", "APP_ROLE_ASSIGNMENTS").value)
+    assert "if (taskHubBackend == 'DurableTaskScheduler')" in text(main.one("module", "scheduler").node)
+
+
 @pytest.mark.parametrize(
     ("file", "resource", "required"),
     [
@@ -163,6 +196,13 @@ def test_a_role_is_assigned_by_exact_scope(name: str, resource: Declaration) -> 
 )
 def test_only_identities_get_in(file: str, resource: str, required: str) -> None:
     assert required in text(FILES[file].one("resource", resource).node)
+
+
+def test_all_nodes_have_the_version_of_their_control_plane() -> None:
+    given = properties(FILES["cluster.bicep"].one("resource", "cluster").properties["properties"])
+    pools = [properties(each) for each in given["agentPoolProfiles"].children if each.type == "object"]
+    assert [literal(each["name"]) for each in pools] == ["system", "tenants"]
+    assert {text(each["orchestratorVersion"]) for each in pools} == {text(given["kubernetesVersion"])}
 
 
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
