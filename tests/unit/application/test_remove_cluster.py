@@ -9,6 +9,7 @@ import pytest
 
 from shared.application import remove_cluster
 from shared.application.cluster_registry import Registration
+from shared.application.ports.stored import Stored
 from shared.application.remove_cluster import NAMED
 from shared.domain.clusters import Breaker, Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import InstanceId, namespace_name, new_instance_id
@@ -274,6 +275,18 @@ async def test_it_can_be_registered_again() -> None:
     await world.active()
     await world.timers(worker=1)
     assert await violations(world) == []
+
+
+async def test_a_new_registration_is_under_no_suspicion() -> None:
+    world = await cordoned()
+    world.kubernetes[ONE].away = DEAD
+    await world.timers()  # each failure is the first of two
+    before = await world.worker.clusters.get(ONE)
+    await world.worker.clusters.remove(before)
+    await world.timers()
+    await world.worker.clusters.save(Stored(before.value))
+    await world.timers()
+    assert (await world.cluster()).breaker is None
 
 
 async def test_what_is_delivered_again_afterwards_changes_nothing() -> None:
