@@ -89,10 +89,8 @@ class TableClusterRepository:
         writes: list[Write] = [create_or_replace(_row(cluster.value), cluster.etag)]
         if claims_uid:
             writes.append(await self._claim(cluster.value))
-        if not cluster.etag:
-            writes += await self._without_breaker(
-                name
-            )  # a late check of a registration that was removed may have left it
+        if not cluster.etag:  # a late check of a removed registration may have left a breaker
+            writes += await self._without_breaker(name)
         try:
             await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:

@@ -64,6 +64,7 @@ class RemoveTenant(OperationActivity):
         return DONE
 
     async def _remove_instance(self, tenant: Stored[Tenant]) -> None:
+        """Remove what there is of a tenant's instance on its cluster."""
         value = tenant.value
         try:
             cluster = await self._connections.connect(value.cluster)
