@@ -38,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resize.add_argument("name", help=name)
     resize.add_argument("capacity", type=int, help=CAPACITY)
     resize.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: as it is)")
+    remove = add(
+        "remove",
+        "remove a cordoned cluster from berth, once nothing of a tenant is left on it; the cluster itself stays",
+    )
+    remove.add_argument("name", help=name)
+    remove.add_argument("--yes", action="store_true", help="do not ask")
     for action in actions.choices.values():
         action.set_defaults(fail=action.error)
         action.add_argument("--json", action="store_true", help="print JSON")
@@ -45,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Run one action, print its clusters, and return the exit code."""
+    if options.action == "remove" and not options.yes and not _is_confirmed(options):
+        print("nothing was removed", file=sys.stderr)
+        return 1
     async with connect(operator=True) as api:
         match options.action:
             case "register":
@@ -56,16 +65,27 @@ async def run(options: argparse.Namespace) -> int:
             case "resize":
                 body = {"capacity": options.capacity, **_max_instances(options)}
                 clusters = [await api.call("PATCH", f"clusters/{options.name}", body)]
+            case "remove":
+                clusters = [await api.call("DELETE", f"clusters/{options.name}")]
             case _:
                 clusters = await api.all("clusters")
     if options.json:
         print(json.dumps(clusters if options.action == "list" else clusters[0], indent=2))
     else:
-        console().print(_table(clusters))
+        console().print(f"removed {options.name}" if options.action == "remove" else _table(clusters))
         if options.action == "register":
             for warning in clusters[0]["warnings"]:
                 print(f"warning: {warning}", file=sys.stderr)
     return 0
+
+
+def _is_confirmed(options: argparse.Namespace) -> bool:
+    """Whether somebody has typed the name of the cluster that is to be removed."""
+    try:
+        return input(f"berth forgets the cluster {options.name}. Type its name to confirm: ").strip() == options.name
+    except EOFError:
+        options.fail("nobody can be asked here: give --yes")
+        return False
 
 
 def _add_registration(parser: argparse.ArgumentParser) -> None:

@@ -55,6 +55,7 @@ from shared.application.reconciliation import Reconciliation
 from shared.application.record_activity import RecordActivity
 from shared.application.recovery import Recovery
 from shared.application.refresh_prices import RefreshPrices
+from shared.application.remove_cluster import RemoveCluster
 from shared.application.report_costs import ReportCosts
 from shared.application.report_latency import ReportLatency
 from shared.application.retention import Retention
@@ -310,6 +311,7 @@ class UseCases:
             settings=settings.recovery,
         )
         self.registry = ClusterRegistry(clusters, connections)
+        self.remove_cluster = RemoveCluster(clusters=clusters, tenants=tenants, connections=connections)
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections, clock=clock)
         ports = ActivityPorts(
             tenants=tenants,

@@ -67,6 +67,23 @@ async def probe_cluster(req: func.HttpRequest) -> func.HttpResponse:
 
 @endpoint(
     Route(
+        method="DELETE",
+        path="clusters/{name}",
+        summary="Remove a cordoned cluster, on which nothing is left, from berth; the cluster itself is not touched",
+        level=func.AuthLevel.ADMIN,
+        parameters=(CLUSTER, ACTOR),
+        responses=ok("The cluster as it was.", Cluster),
+        problems=(Kind.NOT_FOUND, Kind.CONFLICT, *USUAL_PROBLEMS),
+    )
+)
+async def remove_cluster(req: func.HttpRequest) -> func.HttpResponse:
+    """Remove a cluster from berth; the cluster itself is not touched."""
+    cluster = await container().remove_cluster.remove(cluster_name_of(req), actor=actor_of(req))
+    return json_response(Cluster.of(cluster))
+
+
+@endpoint(
+    Route(
         method="PATCH",
         path="clusters/{name}",
         summary="Change a cluster's state, capacity or number of instances",

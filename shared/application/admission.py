@@ -103,7 +103,7 @@ class Admission:
             QueueFull: Too many are queued.
             Transient: The clusters that could take it do not respond, or the tables do not.
         """
-        placement = await self._reserve(operation.id, region=region, plan=plan, away_from=away_from)
+        placement = await self._reserve(operation.id, workflows, region=region, plan=plan, away_from=away_from)
         try:
             yield placement
         except (Conflict, NotFound):
@@ -263,7 +263,10 @@ class Admission:
         """
         if await self._breakers.is_open(cluster):
             return
-        registered = await self._clusters.registration(cluster)
+        try:
+            registered = await self._clusters.registration(cluster)
+        except NotFound:  # it was removed, so nobody waits for it
+            return
         handed = await self._reservations.hand_out(registered, slots=self._slots, fresh=fresh)
         await asyncio.gather(*(self._start(cluster, reservation, workflows) for reservation in handed))
 
@@ -311,7 +314,9 @@ class Admission:
                 cause=str(error),
             )
 
-    async def _reserve(self, operation_id: OperationId, *, region: str, plan: str, away_from: ClusterName) -> Placement:
+    async def _reserve(
+        self, operation_id: OperationId, workflows: Workflows, *, region: str, plan: str, away_from: ClusterName
+    ) -> Placement:
         """Reserve for a new instance: where there is a slot, else in the shortest queue."""
         wanted, instance, settings = plan_of(self._plans, plan), new_instance_id(), self._settings
         refusals: set[Refusal] = set()
@@ -326,10 +331,13 @@ class Admission:
                     max_starting=self._slots.for_signups,
                     max_waiting=max_waiting,
                 )
-                if isinstance(result, ReservationState):
+                if isinstance(result, Refusal):
+                    refusals.add(result)
+                elif await self._clusters.takes_tenants(cluster):
                     log_event(logger, "reserved", cluster=cluster.name, instance=instance, state=result)
                     return Placement(cluster.name, instance, wanted.size, result is ReservationState.STARTING)
-                refusals.add(result)
+                else:  # it was cordoned since it was chosen, and whoever removes it may not have seen the reservation
+                    await self.release(cluster.name, instance, workflows)
         if Refusal.NO_SLOT not in refusals:
             raise NoRoom(f"region {region} is full: the last free room was just taken")
         # A random time, so that the signups of one burst are not all sent again at the same moment.

@@ -50,6 +50,7 @@ class Breakers:
         A timer's work, and the only place that closes one.
         """
         clusters = await self._clusters.list(exact=False)
+        self._suspects &= {each.name for each in clusters}
         results = await asyncio.gather(*(self._check_one(cluster) for cluster in clusters), return_exceptions=True)
         for cluster, found in zip(clusters, results, strict=True):
             is_open = found is True

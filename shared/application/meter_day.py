@@ -131,6 +131,7 @@ class MeterDay:
         self._ensure_in_time = ensure_in_time
         self._seen: dict[ClusterName, Sequence[SeenNodes]] = {}
         self._since: dict[ClusterName, datetime] = {}
+        self._regions = registered
         self._is_first_day = False
         self._rates: dict[ClusterName, Sequence[Rate]] = {}
         self._pricing = Pricing(assets, book, self._rates_of, self._price_region)
@@ -187,9 +188,12 @@ class MeterDay:
         registered clusters, also of one without nodes: so that is when a new one begins.
         """
         yesterday = self._day - timedelta(days=1)
-        before = {each.cluster: each for each in await self._ledger.clusters_between(yesterday, yesterday)}
+        metered = await self._ledger.clusters_between(yesterday, self._day)  # the day itself, if it was metered before
+        before = {each.cluster: each for each in metered if each.day == yesterday}
         self._is_first_day = not before
-        for name in {*self._registered, *before}:
+        # A cluster that is removed by now still cost what it did until the end of the day of its removal.
+        self._regions = {**{each.cluster: each.region for each in metered}, **self._registered}
+        for name in self._regions:
             since = self._start if name in before else self._start - LOOK_BACK
             seen = await self._ledger.seen(name, since, self._until)
             if name in before and (name in self._registered or seen):
@@ -202,7 +206,7 @@ class MeterDay:
     def _clusters(self, totals: TotalsOfClusters) -> Mapping[ClusterName, str]:
         """Return the clusters of the day, and where each is: those with an instance, and those that were there."""
         regions = {name: each.region for name, each in totals.items()}
-        return regions | {name: self._registered[name] for name in self._since if name in self._registered}
+        return regions | {name: self._regions[name] for name in self._since if name in self._regions}
 
     def _rates_of(self, cluster: ClusterName, region: str) -> Sequence[Rate]:
         if cluster not in self._rates:

@@ -117,8 +117,10 @@ class Reconciliation:
         if count > MAX_RECORDED:
             log_event(logger, "not all findings recorded", level=logging.ERROR, count=count)
         not_known += found[MAX_RECORDED:]
-        read_clusters = {each.cluster for each in contents}
-        recorded = await self._record(found[:MAX_RECORDED], not_known, before, read_clusters, now)
+        answered = {each.cluster for each in contents}
+        unread = {each.finding.cluster for each in before} - answered - {each.cluster for each in found}
+        answered |= await self._removed(unread)
+        recorded = await self._record(found[:MAX_RECORDED], not_known, before, answered, now)
         await self._findings.save_states(states)
         for each in contents:
             await self._record_lost(each, tenants, found)
@@ -143,6 +145,18 @@ class Reconciliation:
             except BerthError as error:
                 cause = str(error)
         return Finding(FindingKind.SKIPPED, cluster.name, "", f"the cluster {cluster.name} was not compared: {cause}")
+
+    async def _removed(self, names: Iterable[ClusterName]) -> set[ClusterName]:
+        """Return which clusters are not registered any more: what was found on them is no matter of berth's."""
+        removed: set[ClusterName] = set()
+        for name in names:
+            try:
+                await self._clusters.get(name)
+            except NotFound:
+                removed.add(name)
+            except BerthError as error:
+                log_event(logger, "cluster not read", level=logging.WARNING, cluster=name, cause=str(error))
+        return removed
 
     async def _read_tenants(self, now: datetime) -> tuple[Mapping[InstanceId, Tenant], FleetStates]:
         """Return the tenants that have an instance, and how many of all there are in each state."""
@@ -227,10 +241,10 @@ class Reconciliation:
         found: Sequence[Finding],
         not_known: Sequence[Finding],
         open_before: Sequence[RecordedFinding],
-        read: set[ClusterName],
+        answered: set[ClusterName],
         now: datetime,
     ) -> Sequence[RecordedFinding]:
-        """Record what was found, and what is gone from the clusters that were read; return the former.
+        """Record what was found, and what is gone: from the clusters that were read or removed. Return the former.
 
         What is about an instance of which something is not known stays as it was recorded.
         """
@@ -246,7 +260,7 @@ class Reconciliation:
         gone = [
             each.ended(FindingState.GONE, now)
             for each in before.values()
-            if each.finding.cluster in read and (each.finding.cluster, each.finding.subject) not in stay
+            if each.finding.cluster in answered and (each.finding.cluster, each.finding.subject) not in stay
         ]
         await self._findings.save([*recorded, *gone])
         for each in gone:

@@ -125,6 +125,64 @@ async def test_a_changed_registration_is_not_written_over(
     assert (await workers[0].get(cluster.name)).value == replace(cluster, capacity=20)
 
 
+async def test_a_removed_registration_is_gone_everywhere(
+    workers: list[TableClusterRepository], cluster: Cluster
+) -> None:
+    name, breaker = cluster.name, Breaker(START, "away")
+    await workers[1].set_breaker(name, breaker)
+    stored = await workers[0].get(name)
+    for worker in workers[:2]:  # one that is gone already is no conflict
+        await worker.remove(stored)
+    with pytest.raises(NotFound):
+        await workers[2].get(name)
+    for found in (await workers[2].list(), await workers[0].registered()):
+        assert name not in {each.name for each in found}
+
+
+async def test_a_removed_registration_leaves_no_breaker(
+    workers: list[TableClusterRepository], cluster: Cluster
+) -> None:
+    await workers[0].remove(await workers[0].get(cluster.name))
+    await workers[1].set_breaker(cluster.name, Breaker(START, "late"))  # by a check that began before
+    assert await register(workers[2], cluster) == cluster
+
+
+async def test_a_changed_registration_is_not_removed(workers: list[TableClusterRepository], cluster: Cluster) -> None:
+    stale = await workers[0].get(cluster.name)
+    await workers[1].save(stale.with_value(replace(stale.value, capacity=20)))
+    with pytest.raises(Conflict, match="changed by somebody else"):
+        await workers[0].remove(stale)
+    await workers[0].remove(await workers[0].get(cluster.name))
+    again = await register(workers[1], cluster)
+    with pytest.raises(Conflict, match="changed by somebody else"):
+        await workers[0].remove(stale)
+    assert (await workers[2].get(cluster.name)).value == again
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_lost_response_removes_once(
+    faulty: FaultyTables, faults: Faults, workers: list[TableClusterRepository], cluster: Cluster, number: int
+) -> None:
+    await workers[0].set_breaker(cluster.name, Breaker(START, "away"))
+    stored = await workers[0].get(cluster.name)
+    faults.lose(number)
+    await clusters_on(faulty).remove(stored)
+    with pytest.raises(NotFound):
+        await workers[0].get(cluster.name)
+
+
+async def test_whether_it_takes_tenants_is_read_at_once(
+    workers: list[TableClusterRepository], cluster: Cluster
+) -> None:
+    assert await workers[1].registered()  # which are kept for five seconds
+    assert await workers[1].takes_tenants(cluster)
+    for change in ({"state": ClusterState.CORDONED}, {"region": "mars"}, {"uid": new_instance_id()}):
+        await register(workers[0], replace(cluster, **change))
+        assert not await workers[1].takes_tenants(cluster)
+    await workers[0].remove(await workers[0].get(cluster.name))
+    assert not await workers[1].takes_tenants(cluster)
+
+
 def twins() -> tuple[Cluster, Cluster]:
     """Return two registrations of one cluster."""
     uid = new_instance_id()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -378,6 +379,49 @@ async def test_registering_prints_warnings_and_keeps_the_state(
     assert [each.get("state") for each in bodies] == [None, "open"]
     gateway = {"namespace": "routing", "name": "tenants", "listener": "https", "pods_namespace": "mesh"}
     assert (bodies[0]["domain"], bodies[0]["gateway"]) == ("weu-1.example.com", gateway)
+
+
+@pytest.mark.parametrize(
+    ("given", "typed", "code"),
+    [((), "weu-1", 0), ((), "weu", 1), (("--yes",), None, 0), (("--json", "--yes"), None, 0)],
+)
+async def test_removing_a_cluster_asks_for_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: tuple[str, ...],
+    typed: str | None,
+    code: int,
+) -> None:
+    sent: list[tuple[str, str]] = []
+
+    async def request(_: Any, method: str, path: str, **__: Any) -> httpx.Response:
+        sent.append((method, path))
+        return httpx.Response(200, json={"name": "weu-1"})
+
+    def answer(question: str) -> str:
+        assert "berth forgets the cluster weu-1" in question
+        assert typed is not None, "it was told not to ask"
+        return typed
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", request)
+    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BERTH_KEY", "key")
+    parser = argparse.ArgumentParser()
+    clusters.add_arguments(parser)
+    assert await clusters.run(parser.parse_args(["remove", "weu-1", *given])) == code
+    assert sent == ([] if code else [("DELETE", "/api/clusters/weu-1")])
+    printed = capsys.readouterr()
+    expected = "" if code else '"name": "weu-1"' if "--json" in given else "removed weu-1"
+    assert expected in printed.out
+    assert printed.err == ("nothing was removed\n" if code else "")
+
+
+def test_removing_a_cluster_where_nobody_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert "nobody can be asked here: give --yes" in usage_error(capsys, ["clusters", "remove", "weu-1"])
 
 
 @pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])

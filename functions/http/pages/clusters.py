@@ -30,6 +30,16 @@ async def show_ops_cluster(req: func.HttpRequest, session: Session) -> func.Http
     )
 
 
+@page("POST", "ops/clusters/{name}/remove", "Remove a cluster from berth", (CLUSTER,))
+async def ops_remove_cluster(req: func.HttpRequest, session: Session) -> func.HttpResponse:
+    """Remove a cluster from berth, if its name was typed."""
+    name = cluster_name_of(req)
+    if form_of(req).get("name") != name:
+        raise Invalid(("name", f"type {name} to remove this cluster; nothing was done"))
+    await container().remove_cluster.remove(name, actor=session.actor)
+    return redirect("/api/ops")
+
+
 @page("POST", "ops/clusters/{name}/state", "Cordon a cluster, or open it again", (CLUSTER,))
 async def ops_change_cluster(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Let a cluster take new tenants, or no more; its tenants stay."""

@@ -70,6 +70,15 @@ class TableClusterRepository:
         cluster = replace(read_row(TABLE, row, _cluster), breaker=await self._read_breaker(name))
         return Stored(await self._with_sums(cluster), etag)
 
+    async def takes_tenants(self, cluster: Cluster) -> bool:
+        """Whether a cluster is registered at this moment as it was read, by region and uid, and not cordoned."""
+        try:
+            row, _ = await self._tables.get(TABLE, "cluster", cluster.name)
+        except NotFound:
+            return False
+        now = read_row(TABLE, row, _cluster)
+        return now.state is ClusterState.OPEN and (now.region, now.uid) == (cluster.region, cluster.uid)
+
     async def save(self, cluster: Stored[Cluster], *, claims_uid: bool = False) -> None:
         """Write the registration in place of the one that was read; raises Conflict if somebody changed it since.
 
@@ -80,6 +89,8 @@ class TableClusterRepository:
         writes: list[Write] = [create_or_replace(_row(cluster.value), cluster.etag)]
         if claims_uid:
             writes.append(await self._claim(cluster.value))
+        if not cluster.etag:  # a late check of a removed registration may have left a breaker
+            writes += await self._without_breaker(name)
         try:
             await self._tables.transact(TABLE, writes)
         except (Conflict, NotFound) as error:
@@ -93,6 +104,21 @@ class TableClusterRepository:
             ) from error
         self._registered_at = float("-inf")
 
+    async def remove(self, cluster: Stored[Cluster]) -> None:
+        """Delete the registration that was read, with its breaker; raises Conflict if somebody changed it since.
+
+        One that is gone already is no conflict: perhaps only the response of the write was lost.
+        """
+        name = cluster.value.name
+        row: Row = {"PartitionKey": "cluster", "RowKey": name}
+        try:
+            await self._tables.transact(TABLE, [Delete(row, cluster.etag), *await self._without_breaker(name)])
+        except (Conflict, NotFound) as error:
+            with contextlib.suppress(NotFound):
+                await self._tables.get(TABLE, "cluster", name)
+                raise Conflict(f"cluster {name} was changed by somebody else") from error
+        self._registered_at = float("-inf")
+
     async def set_breaker(self, name: ClusterName, breaker: Breaker | None) -> None:
         """Open a cluster's breaker, or close it for None; one that is open already keeps its time and reason."""
         key: Row = {"PartitionKey": "cluster", "RowKey": f"{_BREAKER}{name}"}
@@ -101,6 +127,13 @@ class TableClusterRepository:
         with contextlib.suppress(NotFound, Conflict):  # it was so already
             await self._tables.transact(TABLE, [write])
         self._registered_at = float("-inf")
+
+    async def _without_breaker(self, name: ClusterName) -> Sequence[Write]:
+        """Return the write that deletes a cluster's breaker, if it is open."""
+        with contextlib.suppress(NotFound):
+            row, etag = await self._tables.get(TABLE, "cluster", f"{_BREAKER}{name}")
+            return [Delete(row, etag)]
+        return []
 
     async def _claim(self, cluster: Cluster) -> Write:
         """Return the write by which a registration claims its uid; raises Conflict if another one has it.

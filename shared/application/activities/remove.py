@@ -49,18 +49,7 @@ class RemoveTenant(OperationActivity):
         if value.cluster and (not operation.rules.makes_instance or operation.has_started(StepName.APPLY)):
             # The slot first, because the removal may take long: others must not wait for it.
             await self._admission.release_slot(value.cluster, value.instance, operation.id, workflows)
-            cluster = await self._connections.connect(value.cluster)
-            try:
-                await cluster.remove(
-                    namespace_name(value.instance),
-                    timeout=REMOVE_TIMEOUT,
-                    record_kept=partial(self._record_kept, tenant),
-                )
-            except NotOurs as error:
-                if not operation.rules.makes_instance:
-                    raise
-                # `apply` refused it too, so nothing of this operation is in it.
-                log_event(logger, "nothing removed", level=logging.WARNING, cause=str(error))
+            await self._remove_instance(tenant)
         gone = await self._open_tenant(work, workflows)
         if gone is None:  # another call did all this
             return ENDED
@@ -73,6 +62,30 @@ class RemoveTenant(OperationActivity):
         else:
             await self._succeed(gone, workflows, reason="removed")
         return DONE
+
+    async def _remove_instance(self, tenant: Stored[Tenant]) -> None:
+        """Remove what there is of a tenant's instance on its cluster."""
+        value = tenant.value
+        try:
+            cluster = await self._connections.connect(value.cluster)
+        except NotFound as error:
+            if not value.operation.rules.makes_instance:
+                raise
+            # The signup was recorded after its cluster was removed. What a worker may have applied there all the same
+            # is an orphan if the cluster is registered again.
+            log_event(logger, "nothing removed", level=logging.WARNING, cause=str(error))
+            return
+        try:
+            await cluster.remove(
+                namespace_name(value.instance),
+                timeout=REMOVE_TIMEOUT,
+                record_kept=partial(self._record_kept, tenant),
+            )
+        except NotOurs as error:
+            if not value.operation.rules.makes_instance:
+                raise
+            # `apply` refused it too, so nothing of this operation is in it.
+            log_event(logger, "nothing removed", level=logging.WARNING, cause=str(error))
 
     async def _record_kept(self, tenant: Stored[Tenant], volumes: Sequence[str]) -> None:
         """Record which volumes will stay, while their claims still name them."""

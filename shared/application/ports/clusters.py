@@ -40,10 +40,21 @@ class ClusterRepository(Protocol):
         """Return a cluster as it is now, with its allocation; raises NotFound."""
         ...
 
+    async def takes_tenants(self, cluster: Cluster) -> bool:
+        """Whether a cluster is registered at this moment as it was read, by region and uid, and not cordoned."""
+        ...
+
     async def save(self, cluster: Stored[Cluster], *, claims_uid: bool = False) -> None:
         """Write the registration in place of the one that was read; raises Conflict if somebody changed it since.
 
         With `claims_uid` also if another registration has claimed the cluster's uid, and has it.
+        """
+        ...
+
+    async def remove(self, cluster: Stored[Cluster]) -> None:
+        """Delete the registration that was read, with its breaker; raises Conflict if somebody changed it since.
+
+        One that is gone already is no conflict.
         """
         ...
 

@@ -225,6 +225,7 @@ def without_key() -> Iterator[Case]:
     good = body(CLUSTER)
     yield Case("function key to register", "PUT", "clusters/local", 401, None, good, JSON)
     yield Case("function key to list clusters", "GET", "clusters", 401)
+    yield Case("function key to remove", "DELETE", "clusters/local", 401)
     yield Case("function key to list findings", "GET", "reconciliations", 401)
     yield Case("function key in the query", "PUT", "clusters/local?code=FUNCTION", 401, None, good, JSON, "none")
     yield Case("wrong key in the query", "POST", "tenants?code=wrong", 401, None, GOOD.encode(), JSON, "none")
@@ -243,7 +244,7 @@ UNKNOWN_PATHS = [
 ]
 WRONG_METHODS = [
     *words("PUT:tenants DELETE:tenants PATCH:tenants/TENANT PUT:tenants/TENANT GET:tenants/TENANT/retry"),
-    *words("DELETE:tenants/TENANT/audit POST:clusters DELETE:clusters/local GET:operations/OPERATION/cancel"),
+    *words("DELETE:tenants/TENANT/audit POST:clusters GET:clusters/local GET:operations/OPERATION/cancel"),
     *words("DELETE:operations/OPERATION POST:slugs/never-made PUT:visits/TENANT.example.com"),
 ]
 

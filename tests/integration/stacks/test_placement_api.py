@@ -131,6 +131,31 @@ async def test_operators_cordon_resize_and_register_by_command(stack: Stack, api
     assert listed == {"one": ("open", 100), "two": ("open", 90)}
 
 
+async def test_a_cluster_is_removed_and_registered_again(stack: Stack, api: Api) -> None:
+    await register(api, stack, "one", state="cordoned")
+    await provision(api)
+    await register(api, stack, "one")
+    await register(api, stack, "two", state="cordoned")
+    tenants = [each["slug"] for each in await api.all("tenants", cluster="two")]
+    with pytest.raises(
+        ProblemError, match=r"409 .* cluster two is not removed: it has tenants \(.* active\): "
+    ) as error:
+        await api.call("DELETE", "clusters/two")
+    assert f" active): {min(tenants)}" in str(error.value)
+    deletions = [await api.call("DELETE", f"tenants/{slug}") for slug in tenants]
+    assert {(await ended(api, each))["state"] for each in deletions} == {"succeeded"}
+    assert (await command(stack, "clusters", "remove", "two", "--yes"))["state"] == "cordoned"
+    assert [each["name"] for each in await api.all("clusters")] == ["one"]
+    with pytest.raises(ProblemError, match=r"404 .* no cluster two is registered"):
+        await api.call("DELETE", "clusters/two")
+    operation = await provision(api)
+    assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "one"
+    await register(api, stack, "two")
+    await register(api, stack, "one", state="cordoned")
+    operation = await provision(api)
+    assert (await api.call("GET", f"tenants/{operation['tenant']}"))["cluster"] == "two"
+
+
 async def test_a_cluster_is_probed_and_recognised(stack: Stack, api: Api) -> None:
     await provision(api)
     await provision(api)  # so that both have tenants

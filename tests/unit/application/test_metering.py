@@ -18,6 +18,7 @@ from tests.support.ledger import (
     FIRST_DAY,
     NODE_COMPONENTS,
     ONE,
+    Ledger,
     days,
     new_ledger,
     of_cluster,
@@ -25,10 +26,18 @@ from tests.support.ledger import (
     rows_of,
     use,
 )
+from tests.support.repositories import clusters_on
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZERO = Decimal(0)
 SLUGS = ("acme", "acme-2", "acme17", "beta", "delta")
+
+
+async def remove(held: Ledger) -> None:
+    """Remove the cluster from berth."""
+    clusters = clusters_on(held.storage, held.clock)
+    await clusters.remove(await clusters.get(ONE))
+    held.clock.advance(6)  # for which workers may not know it
 
 
 async def test_awake_for_half_a_day_then_asleep() -> None:
@@ -145,6 +154,38 @@ async def test_a_cluster_costs_from_its_registration_on() -> None:
     assert [each.day for each in found] == [FIRST_DAY + DAY, FIRST_DAY + 2 * DAY]
     assert [each.nodes for each in found] == [Decimal("0.220") * 2 * 12, Decimal("0.220") * 2 * 24]
     assert found[0].overhead * 2 == found[1].overhead
+
+
+async def test_a_removed_cluster_costs_until_its_last_day() -> None:
+    held = await new_ledger()
+    held.has_nodes(2)
+    await held.log.change("acme", FIRST, use())
+    await held.meter_at(FIRST + HOUR)
+    await held.log.change("acme", FIRST + 20 * HOUR, None)
+    await held.meter_at(FIRST + 26 * HOUR)
+    await remove(held)  # on the second day
+    await held.meter_at(FIRST + 3 * DAY + 2 * HOUR)
+    expected = [(FIRST_DAY, Decimal("0.220") * 2 * 23), (FIRST_DAY + DAY, Decimal("0.220") * 2 * 24)]
+    assert [(each.day, each.nodes) for each in await of_cluster(held)] == expected
+    # What comes late lets all days since be computed again.
+    await held.log.change("late", FIRST + 20 * HOUR, use(cluster=ClusterName("two")))
+    await held.meter_at(FIRST + 4 * DAY + 2 * HOUR)
+    found = await of_cluster(held)
+    assert [(each.day, each.nodes) for each in found if each.cluster == ONE] == expected
+    assert [each.day for each in found if each.cluster == "two"] == days(FIRST_DAY, 5)
+
+
+async def test_a_cluster_of_one_day_costs_that_day() -> None:
+    held = await new_ledger()
+    await held.log.change("acme", FIRST - DAY, use(cluster=ClusterName("old")))
+    await held.log.change("acme", FIRST - HOUR, None)
+    held.has_nodes(2)
+    for hour in (6, 7):
+        await held.meter_at(FIRST + hour * HOUR)
+    await remove(held)
+    await held.meter_at(FIRST + 2 * DAY + 2 * HOUR)
+    found = [each for each in await of_cluster(held) if each.cluster == ONE]
+    assert [(each.day, each.nodes) for each in found] == [(FIRST_DAY, Decimal("0.220") * 2 * 18)]
 
 
 async def test_machines_that_are_not_known_are_named() -> None:

@@ -46,6 +46,21 @@ async def test_a_refused_removal_is_retried(caplog: pytest.LogCaptureFixture) ->
     assert await violations(world) == []
 
 
+@pytest.mark.parametrize("is_deletion", [True, False])
+async def test_only_what_was_just_begun_may_lack_its_cluster(is_deletion: bool) -> None:
+    world = await deleting() if is_deletion else await new_world()
+    if not is_deletion:
+        await world.do(Activity.APPLY, await world.sign_up(version="missing-1"))
+    operation = (await world.tenant()).operation
+    stored = await world.worker.clusters.get(ONE)
+    await world.worker.clusters.remove(stored)
+    outcome = await world.do(Activity.REMOVE, operation, reason="it failed")
+    expected = Verdict.RETRY if is_deletion else Verdict.DONE
+    assert (outcome.verdict, (await world.tenant()).operation.is_open) == (expected, is_deletion)
+    if is_deletion:
+        assert outcome.reason == "removal was refused: no cluster one is registered"
+
+
 async def test_a_volume_of_others_holds_up_a_compensation() -> None:
     world = await new_world()
     operation = await world.sign_up(version="missing-1")

@@ -9,14 +9,14 @@ import pytest
 from functions.http.api import ROUTES
 from functions.http.pages.principal import ENABLED
 from functions.http.pages.session import FORM_TOKEN, LOCAL_ACTOR
-from shared.domain.clusters import ClusterState
+from shared.domain.clusters import ClusterName, ClusterState
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import OperationState
 from shared.domain.slugs import Slug
 from shared.settings import SignIn
 from tests.support.html_page import Element, elements
 from tests.support.ops_pages import FROM_HERE, OpsVisitor, answer, call, ops_settings, principal
-from tests.support.world import World, new_world
+from tests.support.world import PORTAL, World, new_world
 
 ACTIONS = [name for name in ROUTES if name.startswith("ops_")]
 
@@ -212,6 +212,34 @@ async def test_a_cluster_is_cordoned_and_opened(
     assert f"actor={LOCAL_ACTOR}" in caplog.text
     wrong = await visitor.post("ops_change_cluster", f"{path}/state", {"state": "gone"}, name="one")
     assert wrong.status_code == 422
+
+
+async def test_a_cordoned_cluster_is_removed(
+    world: World, visitor: OpsVisitor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = "/api/ops/clusters/one"
+    found = await visitor.get("show_ops_cluster", path, name="one")
+    assert not any(each.text == "Remove" for each in found if each.tag == "summary")
+    await world.active()
+    await world.worker.registry.change(ClusterName("one"), state=ClusterState.CORDONED, capacity=None)
+    found = await visitor.get("show_ops_cluster", path, name="one")
+    for typed in ("", "ONE", "two"):
+        wrong = await visitor.post(
+            "ops_remove_cluster", f"{path}/remove", form(found, f"{path}/remove", name=typed), name="one"
+        )
+        assert wrong.status_code == 422
+        assert "type one to remove this cluster; nothing was done" in said(wrong)
+    fields = form(found, f"{path}/remove", name="one")
+    refused = await visitor.post("ops_remove_cluster", f"{path}/remove", fields, name="one")
+    assert refused.status_code == 409
+    assert "it has tenants (1 active): acme" in said(refused)
+    await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
+    await world.run()
+    done = await visitor.post("ops_remove_cluster", f"{path}/remove", fields, name="one")
+    assert (done.status_code, done.headers["Location"]) == (303, "/api/ops")
+    await visitor.get("show_ops_cluster", path, name="one", status=404)
+    assert f"actor={LOCAL_ACTOR}" in caplog.text
 
 
 @pytest.mark.parametrize("name", ACTIONS)
