@@ -21,7 +21,7 @@ from shared.domain.operations import new_operation
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
-from shared.errors import Conflict, NotFound, Transient
+from shared.errors import Conflict, Invalid, NotFound, Transient
 from shared.telemetry import metrics
 from tests.support.builders import PLANS, new_slug, new_tenant
 from tests.support.clock import START
@@ -177,9 +177,9 @@ async def test_filters_are_values_and_never_syntax(tenants: TableTenantRepositor
 
 @pytest.mark.parametrize("token", ["%%%", "Z", "zzzz", "ünï"])
 async def test_a_foreign_token_is_refused(tenants: TableTenantRepository, token: str) -> None:
-    with pytest.raises(ValueError, match="not the `next` of a list"):
+    with pytest.raises(Invalid, match="not the `next` of a list"):
         await tenants.list(TenantFilter(), limit=4, token=token)
-    with pytest.raises(ValueError, match="not the `next` of a list"):
+    with pytest.raises(Invalid, match="not the `next` of a list"):
         await tenants.audit(Slug("acme"), since=START, limit=4, token=token)
 
 

@@ -10,6 +10,7 @@ from shared.domain.operations import OperationState, newest_first
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
 from shared.domain.uses import Transition, instance_key
+from shared.errors import Invalid
 
 SHARDS = "0123456789abcdef"
 
@@ -134,7 +135,7 @@ def write_audit_token(end: str) -> str:
 
 
 def read_audit_token(token: str) -> str:
-    """Return the `audit_end` after which a trail continues; raises ValueError for a token that is not ours."""
+    """Return the `audit_end` after which a trail continues; raises Invalid for a token that is not ours."""
     return _decode(token, _AUDIT_POSITION)
 
 
@@ -144,7 +145,7 @@ def write_finding_token(key: str) -> str:
 
 
 def read_finding_token(token: str) -> str:
-    """Return the row key after which a list of findings continues; raises ValueError for a token that is not ours."""
+    """Return the row key after which a list of findings continues; raises Invalid for a token that is not ours."""
     return _decode(token, _FINDING_POSITION)
 
 
@@ -159,7 +160,7 @@ def write_sweep_token(key: str) -> str:
 
 
 def read_sweep_token(token: str) -> str:
-    """Return the key after which a list of sweeps continues; raises ValueError for a token that is not ours."""
+    """Return the key after which a list of sweeps continues; raises Invalid for a token that is not ours."""
     return _decode(token, _SWEEP_POSITION)
 
 
@@ -169,7 +170,7 @@ def write_decision_token(slug: str) -> str:
 
 
 def read_decision_token(token: str) -> str:
-    """Return the slug after which a list of decisions continues; raises ValueError for a token that is not ours."""
+    """Return the slug after which a list of decisions continues; raises Invalid for a token that is not ours."""
     return _decode(token, _SLUG_POSITION)
 
 
@@ -177,12 +178,13 @@ def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode()
 
 
+    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
 def _decode(token: str, form: re.Pattern[str]) -> str:
     """Return what a token says. Callers send it back, so it must be exactly what `_encode` returns."""
     try:
         text = urlsafe_b64decode(token.encode()).decode()
     except ValueError as error:
-        raise ValueError("this is not the `next` of a list; leave it out to begin at the start") from error
+        raise foreign from error
     if not form.fullmatch(text) or _encode(text) != token:
-        raise ValueError("this is not the `next` of a list; leave it out to begin at the start")
+        raise foreign
     return text

@@ -162,7 +162,7 @@ class TableTenantRepository:
         return found.items
 
     async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
-        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
+        """Return the audit trail of a slug from a moment on, newest first; raises Invalid for a token not ours."""
         after = keys.read_audit_token(token) if token else ""
         where = "PartitionKey eq @shard and RowKey gt @after and RowKey lt @end"
         end = keys.audit_key(slug, keys.newest_first_since(since))

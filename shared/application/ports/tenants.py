@@ -87,5 +87,5 @@ class TenantRepository(Protocol):
         ...
 
     async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
-        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
+        """Return the audit trail of a slug from a moment on, newest first; raises Invalid for a token not ours."""
         ...
