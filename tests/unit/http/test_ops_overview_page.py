@@ -140,6 +140,24 @@ async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatc
     assert "counted at 2026-02-28 12:00 UTC" in " ".join(note.split())
 
 
+async def test_the_table_of_clusters_adds_up_to_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    await world.active("acme")
+    await world.worker.reconciliation.run(world.workflows)
+    assert "without a cluster" not in part(await visitor.get("show_ops_overview", "/api/ops"), "Clusters")
+    await world.cancel(await world.sign_up("beta"))
+    await world.run()
+    await world.worker.reconciliation.run(world.workflows)
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    values = [each.text.strip() for each in found if each.attributes.get("class") == "value"][:3]
+    table = next(each for each in found if each.tag == "table")
+    rows = [[cell.text for cell in row.children if cell.tag == "td"] for row in table.children if row.tag == "tr"][1:]
+    assert values == ["1", "0", "1"]
+    assert [row[-3:] for row in rows] == [["1", "0", "0"], ["0", "0", "1"]]
+    assert "without a cluster" in part(found, "Clusters")
+
+
 async def test_a_sweep_is_shown_with_its_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await new_world(settings=ops_settings().model_copy(update={"activity": ACTIVITY}))
     visitor = await opened(monkeypatch, world)
