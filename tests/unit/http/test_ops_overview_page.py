@@ -223,3 +223,19 @@ async def test_the_figures_are_those_of_the_reports() -> None:
     assert (unknown.rows, unknown.summary[:25]) == ([], "Nothing is said of a day ")
     nothing = latency_figure(replace(trends, latency=(), latency_by_day=()), LatencyKind.WAKE)
     assert (nothing.rows, nothing.summary.startswith("None ended")) == ([], True)
+
+
+async def test_a_chart_of_a_single_day_says_so() -> None:
+    said = "So far one day is known, so there are points and no lines yet."
+    trends = await (await past_world()).worker.ops_overview.trends()
+    day, costs = next((day, line) for day, line in trends.costs.lines.items() if line.per_customer is not None)
+    [first] = [line for line in trends.latency_by_day if line.kind is LatencyKind.PROVISION]
+    several = replace(trends, latency_by_day=[first, replace(first, group="2026-03-01")])
+    assert said not in cost_figure(several, GOAL, FORMER, "USD").summary
+    assert said not in latency_figure(several, LatencyKind.PROVISION).summary
+    one = replace(trends, costs=replace(trends.costs, lines={day: costs}), latency_by_day=[first])
+    assert said in cost_figure(one, GOAL, FORMER, "USD").summary
+    assert said in latency_figure(one, LatencyKind.PROVISION).summary
+    failed = replace(first, seconds=replace(first.seconds, p50=None, p95=None, p99=None))
+    nothing = latency_figure(replace(one, latency_by_day=[failed]), LatencyKind.PROVISION)
+    assert nothing.rows == []  # where all have failed, there is nothing to draw
