@@ -38,16 +38,12 @@ async def page_of[T](
 
     Args:
         req: The request.
-        read: Returns the page of so many items after a token; raises ValueError for a token that is not ours.
+        read: Returns the page of so many items after a token; raises Invalid for a token that is not ours.
         limit: How many items it has, for a route whose query does not say it.
 
-    Raises:
-        Invalid: `next` is not ours.
+    Raises Invalid for a `next` that is not ours.
     """
-    try:
-        return await read(limit or int(req.params.get("limit", DEFAULT_LIMIT)), req.params.get("next", ""))
-    except ValueError as error:
-        raise Invalid(("?next", str(error))) from error
+    return await read(limit or int(req.params.get("limit", DEFAULT_LIMIT)), req.params.get("next", ""))
 
 
 def slug_of(req: func.HttpRequest) -> Slug:

@@ -12,7 +12,7 @@ from functions.http.problems import Kind
 from functions.http.replying import json_response
 from functions.http.responses import Visit
 from functions.http.route import USUAL_PROBLEMS, WAIT, Header, Parameter, Route, ok
-from shared.domain.visits import MAX_HOST_LENGTH, Answer
+from shared.domain.visits import MAX_HOST_LENGTH, Answer, VisitState
 
 HOST = Parameter(
     "path",
@@ -25,6 +25,7 @@ TOLD = ok(
     Visit,
     Header("Retry-After", WAIT, "Seconds after which to ask again."),
     Header("Cache-Control", str, "Always `no-store`."),
+    Header("Berth-Visit-State", VisitState, "The `state`, for a waiting room, which does not read the body."),
 )
 PROBLEMS = (Kind.NOT_FOUND, Kind.TOO_MANY_REQUESTS, *USUAL_PROBLEMS)
 
@@ -64,5 +65,9 @@ async def show_visit(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _told(host: str, answer: Answer) -> func.HttpResponse:
-    headers = {"Retry-After": str(answer.retry_after), "Cache-Control": "no-store"}
+    headers = {
+        "Retry-After": str(answer.retry_after),
+        "Cache-Control": "no-store",
+        "Berth-Visit-State": answer.state.value,
+    }
     return json_response(Visit.of(host.lower(), answer), headers=headers)

@@ -1,7 +1,7 @@
 """What the overview for operators shows. Nothing here reads more the more tenants there are."""
 
 import asyncio
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -115,6 +115,11 @@ class Fleet:
     at: datetime
     clusters: Sequence[Cluster]
     states: FleetStates | None
+
+    def elsewhere(self, states: Iterable[TenantState]) -> Sequence[int]:
+        """Return how many tenants of each state are on none of the clusters."""
+        names = {each.name for each in self.clusters}
+        return [self.states.elsewhere(names, state) if self.states else 0 for state in states]
 
 
 class OpsOverview:

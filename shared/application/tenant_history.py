@@ -34,6 +34,6 @@ class TenantHistory:
         return [tenant.operation if each.id == tenant.operation.id else each for each in found]
 
     async def audit(self, slug: Slug, *, limit: int, token: str) -> Page[AuditEntry]:
-        """Return the audit trail, newest first; raises NotFound, and ValueError for a token that is not ours."""
+        """Return the audit trail, newest first; raises NotFound, and Invalid for a token that is not ours."""
         tenant = (await self._tenants.get(slug)).value
         return await self._tenants.audit(slug, since=tenant.created_at, limit=limit, token=token)

@@ -1,6 +1,6 @@
 """How many tenants there are in each state: counted by a timer that reads all of them anyway, and not by a request."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -23,6 +23,13 @@ class FleetStates:
     def of_cluster(self, cluster: ClusterName, state: TenantState) -> int:
         """Return how many tenants of a cluster are in a state."""
         return self.counts.get(cluster, {}).get(state, 0)
+
+    def elsewhere(self, clusters: Collection[ClusterName], state: TenantState) -> int:
+        """Return how many tenants in a state are on none of some clusters.
+
+        That is where one is that failed: what was made for it is removed, and its place given back.
+        """
+        return sum(each.get(state, 0) for cluster, each in self.counts.items() if cluster not in clusters)
 
     @classmethod
     def of(cls, counts: Mapping[tuple[ClusterName, TenantState], int], at: datetime) -> Self:

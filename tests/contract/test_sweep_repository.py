@@ -13,7 +13,7 @@ from shared.application.ports.stored import Stored
 from shared.domain.dormancy import Outcome
 from shared.domain.slugs import Slug
 from shared.domain.sweeps import Action, Position, Sweep, SweepDecision, SweepId, SweepStart, SweepState
-from shared.errors import Conflict
+from shared.errors import Conflict, Invalid
 from tests.support.builders import new_slug
 from tests.support.clock import START
 from tests.support.faults import Faults
@@ -114,7 +114,7 @@ async def test_decisions_are_listed_by_outcome(sweeps: TableSweepRepository) -> 
     assert await listed(sweeps, stored.value, Outcome.KEEP) == kept
     assert len(await listed(sweeps, stored.value)) == 4
     assert [each.slug for each in await sweeps.to_act(stored.value.id)] == ["dormant"]
-    with pytest.raises(ValueError, match="not the `next`"):
+    with pytest.raises(Invalid, match="not the `next`"):
         await sweeps.decisions(stored.value.id, None, limit=2, token="x")
 
 

@@ -21,7 +21,7 @@ from shared.domain.operations import new_operation
 from shared.domain.policy import PolicyOverride
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry, Observed, Tenant
-from shared.errors import Conflict, NotFound, Transient
+from shared.errors import Conflict, Invalid, NotFound, Transient
 from shared.telemetry import metrics
 from tests.support.builders import PLANS, new_slug, new_tenant
 from tests.support.clock import START
@@ -169,6 +169,17 @@ async def test_the_operations_of_a_slug_come_newest_first(tenants: TableTenantRe
     assert await tenants.operations(other.slug, since=START, limit=10) == (other.operation,)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 5, 40])
+async def test_a_list_is_in_the_order_of_slugs(tenants: TableTenantRepository, limit: int) -> None:
+    prefix = new_slug()
+    slugs = [
+        f"{prefix}{end}"
+        for end in ("", "-", "-b", "-10", "0", "a", "z", "zz", *(f"-x{number}" for number in range(30)))
+    ]
+    await asyncio.gather(*(tenants.save(Stored(new_tenant(slug))) for slug in slugs))
+    assert await all_listed(tenants, TenantFilter(prefix=prefix), limit=limit) == sorted(slugs)
+
+
 async def test_filters_are_values_and_never_syntax(tenants: TableTenantRepository) -> None:
     await tenants.save(Stored(tenant()))
     hostile = await tenants.list(TenantFilter(plan="x' or PartitionKey ne '"), limit=4, token="")
@@ -177,9 +188,9 @@ async def test_filters_are_values_and_never_syntax(tenants: TableTenantRepositor
 
 @pytest.mark.parametrize("token", ["%%%", "Z", "zzzz", "ünï"])
 async def test_a_foreign_token_is_refused(tenants: TableTenantRepository, token: str) -> None:
-    with pytest.raises(ValueError, match="not the `next` of a list"):
+    with pytest.raises(Invalid, match="not the `next` of a list"):
         await tenants.list(TenantFilter(), limit=4, token=token)
-    with pytest.raises(ValueError, match="not the `next` of a list"):
+    with pytest.raises(Invalid, match="not the `next` of a list"):
         await tenants.audit(Slug("acme"), since=START, limit=4, token=token)
 
 

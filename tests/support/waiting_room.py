@@ -54,8 +54,9 @@ def told(**fields: Any) -> Respond:
     """Return an app that tells each visitor the same."""
 
     async def respond(_: web.Request) -> web.Response:
-        headers = {"Retry-After": "3", "Set-Cookie": "ARRAffinity=x"}
-        return web.json_response(VISIT | fields, headers=headers)
+        visit = VISIT | fields
+        headers = {"Retry-After": "3", "Berth-Visit-State": str(visit["state"]), "Set-Cookie": "ARRAffinity=x"}
+        return web.json_response(visit, headers=headers)
 
     return respond
 

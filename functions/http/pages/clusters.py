@@ -30,7 +30,7 @@ async def show_ops_cluster(req: func.HttpRequest, session: Session) -> func.Http
     )
 
 
-@page("POST", "ops/clusters/{name}/remove", "Remove a cluster from berth", (CLUSTER,))
+@page("POST", "ops/clusters/{name}/remove", "Remove a cluster from berth", (CLUSTER,), back="ops/clusters/{name}")
 async def ops_remove_cluster(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Remove a cluster from berth, if its name was typed."""
     name = cluster_name_of(req)
@@ -40,7 +40,7 @@ async def ops_remove_cluster(req: func.HttpRequest, session: Session) -> func.Ht
     return redirect("/api/ops")
 
 
-@page("POST", "ops/clusters/{name}/state", "Cordon a cluster, or open it again", (CLUSTER,))
+@page("POST", "ops/clusters/{name}/state", "Cordon a cluster, or open it again", (CLUSTER,), back="ops/clusters/{name}")
 async def ops_change_cluster(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Let a cluster take new tenants, or no more; its tenants stay."""
     name, state = cluster_name_of(req), form_of(req).get("state", "")

@@ -1,6 +1,6 @@
 """The charts of the overview: each is a table whose numbers a script draws, with a sentence that says the same."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -62,7 +62,7 @@ def cost_figure(trends: Trends, goal: Decimal, former: Decimal, currency: str) -
         verdict = "within" if rates[last] <= goal else "over"
         summary = (
             f"At the rate of {last}, a customer costs {money(rates[last])} a month, "
-            f"{verdict} the goal of {money(goal)}. The former system cost {money(former)}."
+            f"{verdict} the goal of {money(goal)}. The former system cost {money(former)}.{_alone(rates)}"
         )
     series = (Series("berth", "s1"), Series("without sleep", "s5", dashed=True), Series("goal", "s2", dashed=True))
     rows = [[day, money(rates[day]), money(without[day]), money(goal)] for day in sorted(rates)]
@@ -72,7 +72,8 @@ def cost_figure(trends: Trends, goal: Decimal, former: Decimal, currency: str) -
 
 def latency_figure(trends: Trends, kind: LatencyKind) -> Figure:
     """Return the percentiles of one kind of operation by day; a day without one that succeeded has no number."""
-    known = {line.group: line.seconds for line in trends.latency_by_day if line.kind is kind}
+    lines = [line for line in trends.latency_by_day if line.kind is kind and line.seconds.p50 is not None]
+    known = {line.group: line.seconds for line in lines}
     whole = next((line for line in trends.latency if line.kind is kind), None)
     rows = [
         [day, *(seconds(number) for number in ((found.p50, found.p95, found.p99) if found else (None, None, None)))]
@@ -84,7 +85,7 @@ def latency_figure(trends: Trends, kind: LatencyKind) -> Figure:
         summary = f"{total} ended, {total - _succeeded(whole)} of them without success."
         if whole.seconds.p95 is not None:
             half, most = seconds(whole.seconds.p50), seconds(whole.seconds.p95)
-            summary += f" Half took at most {half} s, 95 % at most {most} s."
+            summary += f" Half took at most {half} s, 95 % at most {most} s.{_alone(known)}"
     series = (Series("p50", "s2"), Series("p95", "s1"), Series("p99", "s3"))
     title = f"{_TITLES[kind]}, seconds by day"
     return Figure(kind, title, f"{summary} The last {LATENCY_DAYS} days.", series, rows if known else [])
@@ -101,6 +102,11 @@ def latency_rows(lines: Iterable[Line]) -> Sequence[Sequence[str]]:
         ]
         for line in lines
     ]
+
+
+def _alone(days: Sized) -> str:
+    """Return what to say of a chart that has a single day: it has points, and no line."""
+    return " So far one day is known, so there are points and no lines yet." if len(days) == 1 else ""
 
 
 def _succeeded(line: Line) -> int:

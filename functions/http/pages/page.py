@@ -46,6 +46,8 @@ def page[**P](
     parameters: tuple[Parameter, ...] = (),
     *,
     strict: bool = True,
+    back: str = "",
+    keeps: tuple[str, ...] = (),
 ) -> Callable[[PageHandler[P]], PageHandler[P]]:
     """Register a page for those who are signed in; a POST has to come from a form of their own session.
 
@@ -55,6 +57,8 @@ def page[**P](
         summary: What it does.
         parameters: Those of its path and query.
         strict: Whether its query has to be as declared; a form of the method GET sends fields that are empty, too.
+        back: Of a form's target, the path of the page that has the form: an error leads back there.
+        keeps: The fields of the form that an error does not lose, because that page takes them in its query.
     """
 
     def register(handler: PageHandler[P]) -> PageHandler[P]:
@@ -71,7 +75,8 @@ def page[**P](
         bound = [each for each in signature.parameters.values() if each.name != _SESSION]
         guarded.__signature__ = signature.replace(parameters=bound)  # type: ignore[attr-defined]
         guarded.__annotations__.pop(_SESSION)
-        endpoint(page_route(method, path, summary, parameters, strict=strict), refuse=problem_page)(guarded)
+        refuse = functools.partial(problem_page, back=back, keeps=keeps)
+        endpoint(page_route(method, path, summary, parameters, strict=strict), refuse=refuse)(guarded)
         return handler
 
     return register

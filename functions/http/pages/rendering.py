@@ -4,22 +4,25 @@ A worker that starts does not import jinja2: only the first page does.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlencode
 
 import azure.functions as func
 
 from functions.http.endpoint import request_path
 from functions.http.pages.forms import new_form_key
-from functions.http.pages.session import Session
+from functions.http.pages.session import Session, form_of
 from functions.http.pages.static_files import static_url
 from functions.http.pages.text import duration, iso, moment, money, seconds
 from functions.http.problems import Kind, Problem
+from shared.errors import Invalid
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+MAX_KEPT = 200  # characters of a field: more is no name or version, and would make an address too long
 TEMPLATES = Path(__file__).with_name("templates")
 HEADERS = {
     "Content-Security-Policy": (
@@ -62,11 +65,33 @@ def redirect(path: str, *, headers: Mapping[str, str] | None = None) -> func.Htt
     return func.HttpResponse(status_code=303, headers={**HEADERS, "Location": path, **(headers or {})})
 
 
-def problem_page(req: func.HttpRequest, problem: Problem) -> func.HttpResponse:
-    """Respond with a page that says what the problem is and what to do."""
-    of_ops = request_path(req).startswith("/api/ops") and problem.kind is not Kind.SIGN_IN
-    headers = dict(problem.headers)
-    return html("problem", session=None, status=problem.kind.status, headers=headers, problem=problem, of_ops=of_ops)
+def problem_page(
+    req: func.HttpRequest, problem: Problem, *, back: str = "", keeps: Sequence[str] = ()
+) -> func.HttpResponse:
+    """Respond with a page that says what the problem is and what to do.
+
+    Args:
+        req: The request.
+        problem: What is wrong with it.
+        back: The path, after /api/, of the page that has the form which was sent, if one was.
+        keeps: The fields that this page fills in again with what was typed, by its query.
+    """
+    values = {
+        "problem": problem,
+        "back": _way_back(req, back, keeps) if back else "",
+        "of_ops": request_path(req).startswith("/api/ops") and problem.kind is not Kind.SIGN_IN,
+    }
+    return html("problem", session=None, status=problem.kind.status, headers=dict(problem.headers), **values)
+
+
+def _way_back(req: func.HttpRequest, back: str, keeps: Sequence[str]) -> str:
+    try:
+        fields = form_of(req) if req.method == "POST" else req.params
+    except Invalid:  # what was sent is no form
+        fields = {}
+    kept = {name: fields[name][:MAX_KEPT] for name in keeps if fields.get(name)}
+    path = "/api/" + back.format(**{name: quote(value, safe="") for name, value in req.route_params.items()})
+    return f"{path}?{urlencode(kept)}" if kept else path
 
 
 @functools.cache

@@ -38,7 +38,7 @@ async def show_ops_sweeps(req: func.HttpRequest, session: Session) -> func.HttpR
     )
 
 
-@page("POST", "ops/sweeps", "Start a sweep")
+@page("POST", "ops/sweeps", "Start a sweep", back="ops/sweeps")
 async def ops_start_sweep(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:
@@ -49,7 +49,7 @@ async def ops_start_sweep(
     return redirect(f"{PATH}/{sweep.id}")
 
 
-@page("POST", "ops/sweep-switch", "Switch sweeps on or off")
+@page("POST", "ops/sweep-switch", "Switch sweeps on or off", back="ops/sweeps")
 async def ops_switch_sweeps(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Switch sweeps on or off."""
     await container().sweeps.switch(enabled=_chosen(req, "enabled"), actor=session.actor)
@@ -90,7 +90,7 @@ async def show_ops_sweep_progress(req: func.HttpRequest, session: Session) -> fu
     return html("_sweep", session=session, sweep=sweep, polled=True)
 
 
-@page("POST", "ops/sweeps/{id}/stop", "Let a sweep end before its next action", (SWEEP,))
+@page("POST", "ops/sweeps/{id}/stop", "Let a sweep end before its next action", (SWEEP,), back="ops/sweeps/{id}")
 async def ops_stop_sweep(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Let a sweep end before its next action."""
     sweep = await container().sweeps.stop(req.route_params["id"], session.actor)

@@ -12,13 +12,20 @@ from functions.http.pages.session import Session
 from functions.http.pages.tenant_costs import CostSummary
 from functions.http.pages.timeline import Bar
 from functions.http.replying import page_of, slug_of
-from functions.http.route import NEXT, TENANT
+from functions.http.route import NEXT, TENANT, Parameter
 
+TYPED = {"version": "To retry with, as it was typed.", "slug": "To confirm a deletion, as it was typed."}
+"""What an error of a form leads back with."""
 SHOWN = 100  # changes of one page
 COST_DAYS = 30
 
 
-@page("GET", "ops/tenants/{slug}", "Show a tenant", (TENANT,))
+@page(
+    "GET",
+    "ops/tenants/{slug}",
+    "Show a tenant",
+    (TENANT, *(Parameter("query", name, str, description) for name, description in TYPED.items())),
+)
 async def show_ops_tenant(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show a tenant; what it cost is loaded after it."""
     found = await container().tenant_overviews.overview(slug_of(req))
@@ -29,6 +36,7 @@ async def show_ops_tenant(req: func.HttpRequest, session: Session) -> func.HttpR
         progress=found.progress,
         tenant=found.progress.tenant,
         bar=Bar.of(found.stays),
+        typed={name: req.params.get(name, "") for name in TYPED},
         polled=False,
     )
 

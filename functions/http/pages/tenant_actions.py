@@ -16,8 +16,10 @@ from functions.http.route import TENANT
 from shared.domain.slugs import Slug
 from shared.errors import Invalid
 
+PAGE = "ops/tenants/{slug}"  # which has all forms of these
 
-@page("POST", "ops/tenants/{slug}/sleep", "Put a tenant to sleep", (TENANT,))
+
+@page("POST", "ops/tenants/{slug}/sleep", "Put a tenant to sleep", (TENANT,), back=PAGE)
 async def ops_sleep_tenant(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:
@@ -27,7 +29,7 @@ async def ops_sleep_tenant(
     return _back_to(slug)
 
 
-@page("POST", "ops/tenants/{slug}/wake", "Wake a tenant", (TENANT,))
+@page("POST", "ops/tenants/{slug}/wake", "Wake a tenant", (TENANT,), back=PAGE)
 async def ops_wake_tenant(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:
@@ -37,7 +39,7 @@ async def ops_wake_tenant(
     return _back_to(slug)
 
 
-@page("POST", "ops/tenants/{slug}/retry", "Retry a failed tenant", (TENANT,))
+@page("POST", "ops/tenants/{slug}/retry", "Retry a failed tenant", (TENANT,), back=PAGE, keeps=("version",))
 async def ops_retry_tenant(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:
@@ -47,7 +49,7 @@ async def ops_retry_tenant(
     return _back_to(slug)
 
 
-@page("POST", "ops/tenants/{slug}/cancel", "Cancel a tenant's operation", (TENANT,))
+@page("POST", "ops/tenants/{slug}/cancel", "Cancel a tenant's operation", (TENANT,), back=PAGE)
 async def ops_cancel_operation(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:
@@ -57,7 +59,7 @@ async def ops_cancel_operation(
     return _back_to(slug)
 
 
-@page("POST", "ops/tenants/{slug}/delete", "Delete a tenant", (TENANT,))
+@page("POST", "ops/tenants/{slug}/delete", "Delete a tenant", (TENANT,), back=PAGE, keeps=("slug",))
 async def ops_delete_tenant(
     req: func.HttpRequest, session: Session, client: df.DurableFunctionsClient
 ) -> func.HttpResponse:

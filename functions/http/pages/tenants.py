@@ -18,7 +18,7 @@ SHOWN = 50  # tenants of one page
 FILTERS = ("state", "plan", "cluster", "region")
 
 
-@page("GET", "ops/tenants", "Find and list tenants", strict=False)
+@page("GET", "ops/tenants", "Find and list tenants", strict=False, back="ops/tenants", keeps=("find", *FILTERS))
 async def show_ops_tenants(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """List tenants; a name that is exactly one tenant's leads to it."""
     name = req.params.get("find", "").strip().lower()

@@ -10,10 +10,10 @@ from shared.domain.operations import OperationState, newest_first
 from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
 from shared.domain.uses import Transition, instance_key
+from shared.errors import Invalid
 
 SHARDS = "0123456789abcdef"
 
-_POSITION = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
 _FINDING_POSITION = re.compile(r"[a-z]{1,20}:[a-z0-9-]{1,40}:[a-z0-9.-]{0,253}")  # a kind, a cluster and a subject
 _SWEEP_POSITION = re.compile(r"[0-9a-z]{10}:sweep-[0-9a-z-]{10,22}")
 _SLUG_POSITION = re.compile(r"[a-z0-9-]{1,63}")
@@ -119,13 +119,12 @@ def newest_first_since(moment: datetime) -> str:
 
 def write_tenant_token(slug: Slug) -> str:
     """Return the token of a list of tenants that continues after a slug."""
-    return _encode(f"{shard(slug)}{slug}")
+    return _encode(slug)
 
 
-def read_tenant_token(token: str) -> tuple[str, str]:
-    """Return the shard and slug after which a list continues; raises ValueError for a token that is not ours."""
-    text = _decode(token, _POSITION)
-    return text[0], text[1:]
+def read_tenant_token(token: str) -> str:
+    """Return the slug after which a list continues; raises Invalid for a token that is not ours."""
+    return _decode(token, _SLUG_POSITION)
 
 
 def write_audit_token(end: str) -> str:
@@ -134,7 +133,7 @@ def write_audit_token(end: str) -> str:
 
 
 def read_audit_token(token: str) -> str:
-    """Return the `audit_end` after which a trail continues; raises ValueError for a token that is not ours."""
+    """Return the `audit_end` after which a trail continues; raises Invalid for a token that is not ours."""
     return _decode(token, _AUDIT_POSITION)
 
 
@@ -144,7 +143,7 @@ def write_finding_token(key: str) -> str:
 
 
 def read_finding_token(token: str) -> str:
-    """Return the row key after which a list of findings continues; raises ValueError for a token that is not ours."""
+    """Return the row key after which a list of findings continues; raises Invalid for a token that is not ours."""
     return _decode(token, _FINDING_POSITION)
 
 
@@ -159,7 +158,7 @@ def write_sweep_token(key: str) -> str:
 
 
 def read_sweep_token(token: str) -> str:
-    """Return the key after which a list of sweeps continues; raises ValueError for a token that is not ours."""
+    """Return the key after which a list of sweeps continues; raises Invalid for a token that is not ours."""
     return _decode(token, _SWEEP_POSITION)
 
 
@@ -169,7 +168,7 @@ def write_decision_token(slug: str) -> str:
 
 
 def read_decision_token(token: str) -> str:
-    """Return the slug after which a list of decisions continues; raises ValueError for a token that is not ours."""
+    """Return the slug after which a list of decisions continues; raises Invalid for a token that is not ours."""
     return _decode(token, _SLUG_POSITION)
 
 
@@ -179,10 +178,11 @@ def _encode(text: str) -> str:
 
 def _decode(token: str, form: re.Pattern[str]) -> str:
     """Return what a token says. Callers send it back, so it must be exactly what `_encode` returns."""
+    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
     try:
         text = urlsafe_b64decode(token.encode()).decode()
     except ValueError as error:
-        raise ValueError("this is not the `next` of a list; leave it out to begin at the start") from error
+        raise foreign from error
     if not form.fullmatch(text) or _encode(text) != token:
-        raise ValueError("this is not the `next` of a list; leave it out to begin at the start")
+        raise foreign
     return text

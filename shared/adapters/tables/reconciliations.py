@@ -49,7 +49,7 @@ class TableReconciliationRepository:
             await self._tables.transact(TABLE, [Upsert(_row(each)) for each in batch])
 
     async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
-        """Return up to `limit` findings, ordered by kind, cluster and subject; raises ValueError for a wrong token."""
+        """Return up to `limit` findings, ordered by kind, cluster and subject; raises Invalid for a wrong token."""
         where = "PartitionKey eq @partition and RowKey gt @after" + (" and state eq @state" if state else "")
         after = keys.read_finding_token(token) if token else ""
         parameters = {"partition": PARTITION, "after": after, "state": str(state or "")}

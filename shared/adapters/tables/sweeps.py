@@ -108,7 +108,7 @@ class TableSweepRepository:
         return readable(TABLE, rows, _decision)
 
     async def list(self, *, limit: int, token: str) -> Page[Sweep]:
-        """Return up to `limit` sweeps, the newest first; raises ValueError for a token that is not ours."""
+        """Return up to `limit` sweeps, the newest first; raises Invalid for a token that is not ours."""
         where = "PartitionKey eq @shared and RowKey gt @after and RowKey lt 'list;'"
         parameters = {"shared": SHARED, "after": LIST + (keys.read_sweep_token(token) if token else "")}
         rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1))
@@ -123,7 +123,7 @@ class TableSweepRepository:
     async def decisions(
         self, sweep_id: SweepId, outcome: Outcome | None, *, limit: int, token: str
     ) -> Page[SweepDecision]:
-        """Return up to `limit` decisions by slug; raises ValueError for a token that is not ours."""
+        """Return up to `limit` decisions by slug; raises Invalid for a token that is not ours."""
         where = "PartitionKey eq @sweep and RowKey gt @after and RowKey lt 'tenant;'"
         after = keys.tenant_key(keys.read_decision_token(token) if token else "")
         parameters = {"sweep": sweep_id, "after": after, "outcome": str(outcome or "")}

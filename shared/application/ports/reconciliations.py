@@ -21,7 +21,7 @@ class ReconciliationRepository(Protocol):
         ...
 
     async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
-        """Return up to `limit` findings in a stable order; raises ValueError for a token that is not ours."""
+        """Return up to `limit` findings in a stable order; raises Invalid for a token that is not ours."""
         ...
 
     async def position(self, cluster: ClusterName) -> str:

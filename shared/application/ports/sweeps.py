@@ -51,11 +51,11 @@ class SweepRepository(Protocol):
         ...
 
     async def list(self, *, limit: int, token: str) -> Page[Sweep]:
-        """Return up to `limit` sweeps, the newest first; raises ValueError for a token that is not ours."""
+        """Return up to `limit` sweeps, the newest first; raises Invalid for a token that is not ours."""
         ...
 
     async def decisions(
         self, sweep_id: SweepId, outcome: Outcome | None, *, limit: int, token: str
     ) -> Page[SweepDecision]:
-        """Return up to `limit` decisions by slug; raises ValueError for a token that is not ours."""
+        """Return up to `limit` decisions by slug; raises Invalid for a token that is not ours."""
         ...

@@ -72,7 +72,7 @@ class TenantRepository(Protocol):
         ...
 
     async def list(self, wanted: TenantFilter, *, limit: int, token: str) -> Page[Tenant]:
-        """Return up to `limit` tenants in a stable order; raises ValueError for a token that is not ours."""
+        """Return up to `limit` tenants, ordered by slug; raises Invalid for a token that is not ours."""
         ...
 
     async def open_operations(self) -> Sequence[OpenOperation]:
@@ -87,5 +87,5 @@ class TenantRepository(Protocol):
         ...
 
     async def audit(self, slug: Slug, *, since: datetime, limit: int, token: str) -> Page[AuditEntry]:
-        """Return the audit trail of a slug from a moment on, newest first; raises ValueError for a token not ours."""
+        """Return the audit trail of a slug from a moment on, newest first; raises Invalid for a token not ours."""
         ...

@@ -1,14 +1,20 @@
 """The ops pages in a browser, on the whole stack: signing in, what is live, keyboard, phone, dark, and barriers."""
 
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from playwright.async_api import expect
+from PIL import Image
+from playwright.async_api import FloatRect, Locator, expect
 
 from cli.ops import new_link
+from functions.http.pages.figures import Figure, Series
+from functions.http.pages.rendering import html
 from tests.support.browser import Visitor
 from tests.support.builders import new_slug
 from tests.support.ops_browser import Scheme, has_no_barrier, opened
+from tests.support.polling import until
 from tests.support.stack import ProxiedStack
 
 
@@ -86,6 +92,70 @@ async def test_it_works_by_keyboard(berth: ProxiedStack, browser: Visitor) -> No
         assert await button.evaluate("each => getComputedStyle(each).outlineWidth") == "3px"
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+async def shaded(table: Locator) -> list[bool]:
+    """Return whether there is a shadow at the left and at the right edge of a table."""
+    box = await table.bounding_box()
+    assert box is not None
+    left, right, middle = box["x"], box["x"] + box["width"] - 12, box["y"] + box["height"] / 2
+    clips: list[FloatRect] = [{"x": x, "y": middle, "width": 12, "height": 4} for x in (left, right)]
+    shots = [await table.page.screenshot(clip=clip) for clip in clips]
+    return [len(Image.open(BytesIO(shot)).convert("RGB").getcolors(10**6) or ()) > 1 for shot in shots]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_table_that_goes_on_shows_it(berth: ProxiedStack, browser: Visitor, scheme: Scheme) -> None:
+    async with opened(berth, browser, width=390, scheme=scheme) as page:
+        table = page.get_by_role("group", name="Clusters")
+        await expect(page.get_by_text("Loading …")).to_have_count(0, timeout=10_000)
+        await table.scroll_into_view_if_needed()
+        await table.focus()
+        await table.evaluate("each => { each.firstChild.style.visibility = 'hidden' }")
+        assert await shaded(table) == [False, True]
+        await page.keyboard.press("ArrowRight")
+
+        async def has_scrolled() -> bool:
+            return await table.evaluate("each => each.scrollLeft") > 0
+
+        await until(has_scrolled)
+        assert await shaded(table) == [True, True]
+        await table.evaluate("each => { each.scrollLeft = each.scrollWidth }")
+        assert await shaded(table) == [True, False]
+    async with opened(berth, browser, scheme=scheme) as page:
+        table = page.get_by_role("group", name="Clusters")
+        await table.evaluate("each => { each.firstChild.style.visibility = 'hidden' }")
+        assert await shaded(table) == [False, False]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_single_day_is_seen_in_a_chart(
+    berth: ProxiedStack, browser: Visitor, tmp_path: Path, width: int, scheme: Scheme
+) -> None:
+    cost = Series("berth", "s1"), Series("without sleep", "s5", dashed=True), Series("goal", "s2", dashed=True)
+    days = [[f"2026-03-{day:02}", "", "", ""] for day in range(1, 15)]
+    days[4][1:] = ["0.42", "0.71", "0.93"]
+    charts = [
+        Figure("cost", "Cost", "One day.", cost, [["2026-03-05", "9.43", "12.50", "10.00"]]),
+        Figure("provision", "Seconds", "One day.", [Series(each, "s1") for each in ("p50", "p95", "p99")], days),
+    ]
+    trends = SimpleNamespace(rolled_at=None, costs=SimpleNamespace(until=None))
+    part = html("_trends", session=None, trends=trends, figures=charts, latency=[])
+    seen = """() => [...document.querySelectorAll("figure canvas")].flatMap((canvas) => {
+        const chart = Chart.getChart(canvas);
+        const points = chart.data.datasets.flatMap((_, place) => chart.getDatasetMeta(place).data);
+        const isSeen = (each) => each.options.radius >= 6 && each.x - chart.chartArea.left > 6;
+        return points.filter((each) => !each.skip).map(isSeen);
+    })"""
+    async with opened(berth, browser, width=width, scheme=scheme) as page:
+        await page.route(
+            "**/api/ops/trends", lambda route: route.fulfill(body=part.get_body(), content_type="text/html")
+        )
+        await page.reload()
+        await expect(page.locator("figure canvas")).to_have_count(2)
+        assert await page.evaluate(seen) == [True] * 6
+        await page.locator(".columns").screenshot(path=tmp_path / f"single-{width}-{scheme}.png")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

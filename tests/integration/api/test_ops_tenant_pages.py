@@ -78,6 +78,26 @@ async def test_it_works_by_keyboard_and_without_javascript(berth: ProxiedStack, 
     await page.context.close()
 
 
+async def test_an_error_keeps_what_was_typed(berth: ProxiedStack, browser: Visitor, tmp_path: Path) -> None:
+    slug = await signed_up(berth)
+    page = await browser.page(width=390)
+    await page.goto(await new_link(berth.operators))
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    await page.goto(f"{berth.stack.api_url}/api/ops/tenants/{slug}")
+    await page.get_by_text("Delete", exact=True).click()
+    field = page.get_by_label(f"Type {slug} to confirm")
+    await field.evaluate("each => { each.removeAttribute('pattern') }")  # as an older browser has it
+    await field.fill("another")
+    await page.get_by_role("button", name=f"Delete {slug} for good").click()
+    await expect(page.get_by_text("nothing was done")).to_be_visible()
+    await page.screenshot(path=tmp_path / "error.png")
+    await page.get_by_role("link", name="Back to the form").click()
+    await expect(field).to_be_visible()
+    await expect(field).to_have_value("another")
+    await page.screenshot(path=tmp_path / "back.png")
+    await page.context.close()
+
+
 async def test_sweeps_are_switched_and_tried(berth: ProxiedStack, browser: Visitor) -> None:
     async with opened(berth, browser) as page:
         await page.get_by_role("link", name="Sweeps", exact=True).click()

@@ -1,10 +1,15 @@
 """The API's description, its problem pages, and its responses for unknown paths and methods."""
 
+from pathlib import Path
+
 import pytest
+from playwright.async_api import expect
 
 from functions.http.problems import Kind
+from tests.support.browser import Visitor
 from tests.support.described_api import DOCUMENT
 from tests.support.http_calls import send
+from tests.support.ops_browser import Scheme, has_no_barrier
 from tests.support.stack import ProxiedStack
 
 
@@ -18,6 +23,21 @@ async def test_the_type_of_a_problem_leads_to_its_page(berth: ProxiedStack, kind
     response = await send(berth, "GET", kind.type.removeprefix("/api/"), key="none")
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/markdown; charset=utf-8")
     assert response.text.startswith(f"# {kind.label}\n")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_a_browser_shows_a_problem_as_a_page(
+    berth: ProxiedStack, browser: Visitor, tmp_path: Path, width: int, scheme: Scheme
+) -> None:
+    page = await browser.page(width=width)
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(f"{berth.stack.api_url}{Kind.CONFLICT.type}")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(Kind.CONFLICT.title)
+    await expect(page.get_by_text("What to do", exact=True)).to_be_visible()
+    await has_no_barrier(page, width=width, scheme=scheme)
+    await page.screenshot(path=tmp_path / f"problem-{width}-{scheme}.png", full_page=True)
+    await page.context.close()
 
 
 @pytest.mark.parametrize(

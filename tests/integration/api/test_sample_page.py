@@ -88,6 +88,10 @@ async def test_a_signup_reaches_an_address(berth: ProxiedStack, browser: Visitor
         link = page.get_by_role("link", name=tenant["url"])
         await expect(link).to_have_attribute("href", tenant["url"])
         assert await page.locator("#steps .state.good").count() == 3
+        widths = (
+            "[...document.querySelectorAll('#steps li')].map(each => each.offsetWidth / each.parentElement.offsetWidth)"
+        )
+        assert await page.evaluate(widths) == [1, 1, 1]  # each is a line of its own
         requests = await sent(page)
         assert requests[:2] == [f"GET /api/slugs/{slug}", "POST /api/tenants"]
         assert requests[2].startswith(f"GET /api/operations/{slug}.")
@@ -313,10 +317,15 @@ async def test_the_first_paint_is_quick(berth: ProxiedStack, browser: Visitor) -
         assert min(taken) < 500  # a page that is slow itself is so each time, a busy machine is not
 
 
-async def test_without_its_script_nothing_is_sent(berth: ProxiedStack, browser: Visitor) -> None:
+async def test_without_its_script_nothing_is_sent(berth: ProxiedStack, browser: Visitor, tmp_path: Path) -> None:
     page = await browser.page(javascript=False)
     await page.goto(f"{berth.stack.api_url}/api/sample/signup")
-    await expect(page.locator("noscript p")).to_contain_text("needs JavaScript")
+    await expect(page.get_by_role("heading", name="This page needs JavaScript")).to_be_visible()
+    await expect(page.locator("noscript pre")).to_contain_text('curl -i "$BERTH/api/tenants"')
+    await page.screenshot(path=tmp_path / "wide.png", full_page=True)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.screenshot(path=tmp_path / "phone.png", full_page=True)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
     await expect(page.get_by_role("button", name="Sign up")).to_be_disabled()
     await fill(page, "acme")
     await page.keyboard.press("Enter")

@@ -152,6 +152,21 @@ async def test_without_javascript_it_refreshes_itself(room: WaitingRoom, browser
     assert {each.method for each in room.asked} == {"POST"}
 
 
+async def test_a_failure_without_javascript_is_told_once(room: WaitingRoom, browser: Visitor, tmp_path: Path) -> None:
+    room.respond = told(state="failed", message="It could not be opened. Nothing is lost.", retry_after=60)
+    async with opened(browser, javascript=False) as page:
+        await expect(page.get_by_role("heading")).to_have_text("It could not be opened")
+        assert await page.title() == f"Not opened: {HOST}"
+        await expect(page.locator("noscript p")).to_contain_text("does not try again by itself")
+        await expect(page.locator("noscript p")).to_be_visible()
+        await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+        await page.screenshot(path=tmp_path / "failed.png")
+        room.respond = told()
+        await page.reload()
+        await expect(page.get_by_role("heading")).to_have_text("Opening this address")
+        await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_it_fits_a_phone(room: WaitingRoom, browser: Visitor, scheme: str, tmp_path: Path) -> None:
     room.respond = told(percent=60, position=12, elapsed_seconds=75)

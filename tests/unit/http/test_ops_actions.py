@@ -8,7 +8,10 @@ import pytest
 
 from functions.http.api import ROUTES
 from functions.http.pages.principal import ENABLED
+from functions.http.pages.rendering import problem_page
 from functions.http.pages.session import FORM_TOKEN, LOCAL_ACTOR
+from functions.http.pages.tenant_actions import PAGE
+from functions.http.problems import Kind, Problem
 from shared.domain.clusters import ClusterName, ClusterState
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import OperationState
@@ -103,6 +106,52 @@ async def test_a_failed_tenant_is_retried_with_another_version(world: World, vis
     await world.run()
     tenant = await world.tenant()
     assert (tenant.state, tenant.version, tenant.operation.actor) == (TenantState.ACTIVE, "2.0.0", LOCAL_ACTOR)
+
+
+def way_back(response: func.HttpResponse) -> str:
+    """Return where an error leads back to."""
+    found = elements(response.get_body().decode())
+    return next(each.attributes["href"] for each in found if (each.tag, each.text) == ("a", "Back to the form"))
+
+
+async def test_an_error_leads_back_to_the_form_as_it_was_filled_in(world: World, visitor: OpsVisitor) -> None:
+    await world.cancel(await world.sign_up())
+    await world.run()
+    for name, action, field, typed in (
+        ("ops_retry_tenant", "retry", "version", 'a "b" &é'),
+        ("ops_delete_tenant", "delete", "slug", "acmé"),
+    ):
+        fields = await form_of_tenant(visitor, action, **{field: typed})
+        path = way_back(await send(visitor, name, action, fields))
+        found = await visitor.get("show_ops_tenant", path, slug="acme")
+        again = form(found, f"/api/ops/tenants/acme/{action}")
+        assert again[field] == typed
+        assert again["key"] != fields["key"]  # it is another form, which may be sent
+        [opened] = [each for each in found if each.tag == "details" and "open" in each.attributes]
+        assert {each.attributes.get("name") for each in opened.children} >= {field}
+
+
+async def test_no_address_confirms_a_deletion(world: World, visitor: OpsVisitor) -> None:
+    await world.active()
+    found = await visitor.get("show_ops_tenant", "/api/ops/tenants/acme?slug=acme", slug="acme")
+    assert form(found, "/api/ops/tenants/acme/delete")["slug"] == ""
+
+
+@pytest.mark.parametrize("body", [b"", b"version=%FF", b"version=" + b"x" * 70_000])
+async def test_an_error_of_what_is_no_form_leads_back(visitor: OpsVisitor, body: bytes) -> None:
+    req = func.HttpRequest(
+        method="POST", url="https://b/api/ops/tenants/a%2Fb/retry", route_params={"slug": "a/b"}, body=body
+    )
+    response = problem_page(req, Problem(Kind.CONFLICT, "no"), back=PAGE, keeps=("version",))
+    assert way_back(response) == "/api/ops/tenants/a%2Fb"
+
+
+async def test_every_action_leads_back(world: World, visitor: OpsVisitor) -> None:
+    where = {"slug": "acme", "id": "sweep-2026-01-01", "name": "one"}
+    for name in ACTIONS:
+        response = await call(name, "/api/ops/x", form={}, headers={**visitor.headers, **FROM_HERE}, **where)
+        page = way_back(response).removeprefix("/api/")
+        assert any(route.method == "GET" and route.has_path(page) for route in ROUTES.values()), name
 
 
 async def test_an_operation_is_cancelled(world: World, visitor: OpsVisitor) -> None:

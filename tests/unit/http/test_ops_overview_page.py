@@ -140,6 +140,24 @@ async def test_states_are_those_of_the_last_count(monkeypatch: pytest.MonkeyPatc
     assert "counted at 2026-02-28 12:00 UTC" in " ".join(note.split())
 
 
+async def test_the_table_of_clusters_adds_up_to_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings())
+    visitor = await opened(monkeypatch, world)
+    await world.active("acme")
+    await world.worker.reconciliation.run(world.workflows)
+    assert "without a cluster" not in part(await visitor.get("show_ops_overview", "/api/ops"), "Clusters")
+    await world.cancel(await world.sign_up("beta"))
+    await world.run()
+    await world.worker.reconciliation.run(world.workflows)
+    found = await visitor.get("show_ops_overview", "/api/ops")
+    values = [each.text.strip() for each in found if each.attributes.get("class") == "value"][:3]
+    table = next(each for each in found if each.tag == "table")
+    rows = [[cell.text for cell in row.children if cell.tag == "td"] for row in table.children if row.tag == "tr"][1:]
+    assert values == ["1", "0", "1"]
+    assert [row[-3:] for row in rows] == [["1", "0", "0"], ["0", "0", "1"]]
+    assert "without a cluster" in part(found, "Clusters")
+
+
 async def test_a_sweep_is_shown_with_its_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     world = await new_world(settings=ops_settings().model_copy(update={"activity": ACTIVITY}))
     visitor = await opened(monkeypatch, world)
@@ -205,3 +223,19 @@ async def test_the_figures_are_those_of_the_reports() -> None:
     assert (unknown.rows, unknown.summary[:25]) == ([], "Nothing is said of a day ")
     nothing = latency_figure(replace(trends, latency=(), latency_by_day=()), LatencyKind.WAKE)
     assert (nothing.rows, nothing.summary.startswith("None ended")) == ([], True)
+
+
+async def test_a_chart_of_a_single_day_says_so() -> None:
+    said = "So far one day is known, so there are points and no lines yet."
+    trends = await (await past_world()).worker.ops_overview.trends()
+    day, costs = next((day, line) for day, line in trends.costs.lines.items() if line.per_customer is not None)
+    [first] = [line for line in trends.latency_by_day if line.kind is LatencyKind.PROVISION]
+    several = replace(trends, latency_by_day=[first, replace(first, group="2026-03-01")])
+    assert said not in cost_figure(several, GOAL, FORMER, "USD").summary
+    assert said not in latency_figure(several, LatencyKind.PROVISION).summary
+    one = replace(trends, costs=replace(trends.costs, lines={day: costs}), latency_by_day=[first])
+    assert said in cost_figure(one, GOAL, FORMER, "USD").summary
+    assert said in latency_figure(one, LatencyKind.PROVISION).summary
+    failed = replace(first, seconds=replace(first.seconds, p50=None, p95=None, p99=None))
+    nothing = latency_figure(replace(one, latency_by_day=[failed]), LatencyKind.PROVISION)
+    assert nothing.rows == []  # where all have failed, there is nothing to draw

@@ -32,7 +32,7 @@ PAGES = [
 @pytest.mark.parametrize("name", PAGES)
 async def test_every_page_has_the_headers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, await new_world(settings=ops_settings()))
-    response = await call(name, "/api/ops", slug="acme", id="a")  # most of them ask for a sign-in
+    response = await call(name, "/api/ops", slug="acme", id="a", name="one")  # most of them ask for a sign-in
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     assert "unsafe" not in policy
@@ -46,7 +46,7 @@ async def test_every_page_has_the_headers(name: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", PAGES)
 async def test_every_page_but_the_sign_in_asks_for_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, await new_world(settings=ops_settings()))
-    response = await call(name, "/api/ops", slug="acme", id="a")
+    response = await call(name, "/api/ops", slug="acme", id="a", name="one")
     expected = {"show_sign_in": 200, "sign_in": 403}.get(name, 401)  # a form of nowhere is refused first
     assert response.status_code == expected
 
@@ -77,7 +77,7 @@ def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
 def test_hostile_text_stays_text() -> None:
     session = Session(HOSTILE, HOSTILE, HOSTILE, by_platform=False)
     problem = Problem(Kind.CONFLICT, HOSTILE, ((HOSTILE, HOSTILE),))
-    text = html("problem", session=session, problem=problem, of_ops=True).get_body().decode()
+    text = html("problem", session=session, problem=problem, back=HOSTILE, of_ops=True).get_body().decode()
     assert "<script>alert" not in text
     assert "49" not in text
     assert HOSTILE in next(each.text for each in elements(text) if each.tag == "main")

@@ -21,6 +21,7 @@ GIVEN = {  # whole addresses that a template is given, with a test of their own
     ("tenants.html.jinja", "next_page"),
     ("problem.html.jinja", "problem.kind.type"),
     ("problem.html.jinja", "problem.sign_in"),
+    ("problem.html.jinja", "back"),
 }
 _TAG = re.compile(r"<(?:[^<>{]|{[{%].*?[%}]}|{)+>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'\s(href|src|action|hx-get|hx-post)="([^"]*)"')

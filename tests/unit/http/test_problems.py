@@ -1,7 +1,9 @@
 """Which problem each error is to a caller."""
 
+import json
 from collections.abc import Iterator
 
+import azure.functions as func
 import pytest
 
 from functions.http.problems import DEFAULT_RETRY_AFTER, INTERNAL, Kind, Problem, ProblemError, problem_of
@@ -29,6 +31,9 @@ from shared.errors import (
     WrongRegistration,
 )
 from tests.support.builders import new_cluster
+from tests.support.html_page import elements
+from tests.support.registered import registered_functions
+from tests.support.waiting_room import BROWSER
 
 # Each class with the status and the kind of its problem.
 EXPECTED: dict[type[BerthError], tuple[int, Kind]] = {
@@ -125,6 +130,37 @@ def test_a_problem_error_holds_its_problem() -> None:
     problem = Problem(Kind.TOO_LARGE, "Send less.", headers={"Allow": "GET"})
     error = ProblemError(problem)
     assert (error.problem, str(error)) == (problem, "Send less.")
+
+
+async def explained(label: str, accept: str) -> func.HttpResponse:
+    """Return how berth explains a kind of problem."""
+    url = f"https://berth.example.com/api/problems/{label}"
+    req = func.HttpRequest(method="GET", url=url, headers={"Accept": accept}, route_params={"kind": label}, body=b"")
+    return await registered_functions()["show_problem"].get_user_function()(req)
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_browser_gets_a_page(kind: Kind) -> None:
+    response = await explained(kind.label, BROWSER["Accept"])
+    assert (response.mimetype, response.headers["Vary"]) == ("text/html", "Accept")
+    found = elements(response.get_body().decode())
+    assert [each.text for each in found if each.tag == "h1"] == [kind.title]
+    assert "What to do" in {each.text for each in found if each.tag == "strong"}
+    assert json.loads(next(each.text for each in found if each.tag == "pre"))["type"] == kind.type
+    assert all(each.attributes["href"].startswith(("/", "#")) for each in found if each.tag == "a")
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/markdown"])
+async def test_a_program_gets_markdown(accept: str) -> None:
+    response = await explained("conflict", accept)
+    assert (response.mimetype, response.headers["Vary"]) == ("text/markdown", "Accept")
+    assert response.get_body().decode() == problem_pages()["conflict"]
+
+
+@pytest.mark.parametrize(("accept", "kind"), [(BROWSER["Accept"], "text/html"), ("*/*", "application/problem+json")])
+async def test_an_unknown_kind_is_not_found(accept: str, kind: str) -> None:
+    response = await explained("nothing", accept)
+    assert (response.status_code, response.mimetype) == (404, kind)
 
 
 def test_kinds_are_distinct_errors_with_a_page() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,18 @@ async def test_the_page_has_the_plans_and_regions(world: World) -> None:
     ids = {each.attributes["id"] for each in found if "id" in each.attributes}
     for each in found:
         assert set(each.attributes.get("aria-describedby", "").split()) <= ids
+
+
+async def test_what_is_shown_without_javascript_is_a_signup(world: World) -> None:
+    page = elements((await call("show_sample_page")).get_body().decode())
+    commands = next(each.text for each in page if each.tag == "pre" and "noscript" in each.inside)
+    [body] = re.findall(r"-d '(.+?)'", commands, re.DOTALL)
+    assert read(await call_api("create_tenant", json.loads(body), key="typed"), 202)["tenant"] == "acme"
+    paths = [
+        f"/api/{ROUTES[name].path}" for name in ("check_slug_is_free", "create_tenant", "show_operation", "show_tenant")
+    ]
+    asked = re.findall(r'"\$BERTH(/\S+?)"', commands)
+    assert asked == [path.replace("{slug}", "acme").replace("{id}", "$OPERATION") for path in paths]
 
 
 async def test_a_signup_becomes_a_tenant_with_an_address(world: World) -> None:

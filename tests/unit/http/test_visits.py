@@ -56,6 +56,7 @@ async def test_only_a_visit_wakes(world: World) -> None:
     }
     assert read(response) == asleep
     assert (response.headers["Retry-After"], response.headers["Cache-Control"]) == ("5", "no-store")
+    assert response.headers["Berth-Visit-State"] == "asleep"
     assert (await world.tenant()).state is TenantState.HIBERNATED
     opening = read(await call("begin_visit"))
     assert opening == asleep | {

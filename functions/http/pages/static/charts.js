@@ -18,16 +18,23 @@ function draw(figure) {
   if (!table || !canvas) return;
   const stacked = "stacked" in figure.dataset;
   const rows = [...table.tBodies[0].rows];
-  const datasets = [...table.tHead.rows[0].cells].slice(1).map((head, place) => ({
-    label: head.textContent,
-    data: rows.map((row) => number(row.cells[place + 1])),
-    borderColor: colour(head.dataset.colour),
-    backgroundColor: colour(head.dataset.colour),
-    borderDash: "dashed" in head.dataset ? [6, 4] : [],
-    borderWidth: 2,
-    pointRadius: "dashed" in head.dataset ? 0 : 2.5,
-    spanGaps: true,
-  }));
+  const datasets = [...table.tHead.rows[0].cells].slice(1).map((head, place) => {
+    const data = rows.map((row) => number(row.cells[place + 1]));
+    const alone = data.filter((each) => each !== null).length === 1; // no line leads to it, so it has to be seen itself
+    const dashed = "dashed" in head.dataset;
+    return {
+      label: head.textContent,
+      data,
+      borderColor: colour(head.dataset.colour),
+      backgroundColor: colour(head.dataset.colour),
+      borderDash: dashed ? [6, 4] : [],
+      borderWidth: 2,
+      pointStyle: alone && dashed ? "line" : "circle",
+      pointRadius: alone ? (dashed ? 22 : 6) : dashed ? 0 : 2.5,
+      spanGaps: true,
+      maxBarThickness: 64,
+    };
+  });
   const axis = { ticks: { color: colour("ink"), maxTicksLimit: 6, maxRotation: 0 }, border: { color: colour("muted") } };
   const chart = new Chart(canvas, {
     type: stacked ? "bar" : "line",
@@ -38,7 +45,7 @@ function draw(figure) {
       interaction: { mode: "index", intersect: false },
       plugins: { legend: { display: false } },
       scales: {
-        x: { ...axis, stacked, grid: { display: false } },
+        x: { ...axis, stacked, offset: stacked || rows.length === 1, grid: { display: false } },
         y: { ...axis, stacked, beginAtZero: true, grid: { color: colour("grid") } },
       },
     },
