@@ -70,7 +70,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     Route(
         method="GET",
         path="tenants",
-        summary="List tenants, ordered by slug",
+        summary="List tenants",
         parameters=(
             Parameter("query", "state", TenantState, "Only those in this state."),
             Parameter("query", "plan", requests.PlanName, "Only those of this plan."),
@@ -85,7 +85,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     )
 )
 async def list_tenants(req: func.HttpRequest) -> func.HttpResponse:
-    """List tenants by slug, filtered by state, plan, cluster, region and how the slug begins; `next` continues."""
+    """List tenants, filtered by state, plan, cluster, region and the beginning of the slug; `next` continues a list."""
     wanted = TenantFilter(**{name: req.params.get(name, "") for name in TenantFilter.__dataclass_fields__})
     page = await page_of(req, lambda limit, token: container().tenants.list(wanted, limit=limit, token=token))
     return json_response(TenantPage.of(page, await container().clusters.registered()))

@@ -14,6 +14,7 @@ from shared.errors import Invalid
 
 SHARDS = "0123456789abcdef"
 
+_POSITION = re.compile(r"[0-9a-f][a-z0-9-]{1,63}")  # a shard and a slug
 _FINDING_POSITION = re.compile(r"[a-z]{1,20}:[a-z0-9-]{1,40}:[a-z0-9.-]{0,253}")  # a kind, a cluster and a subject
 _SWEEP_POSITION = re.compile(r"[0-9a-z]{10}:sweep-[0-9a-z-]{10,22}")
 _SLUG_POSITION = re.compile(r"[a-z0-9-]{1,63}")
@@ -119,12 +120,13 @@ def newest_first_since(moment: datetime) -> str:
 
 def write_tenant_token(slug: Slug) -> str:
     """Return the token of a list of tenants that continues after a slug."""
-    return _encode(slug)
+    return _encode(f"{shard(slug)}{slug}")
 
 
-def read_tenant_token(token: str) -> str:
-    """Return the slug after which a list continues; raises Invalid for a token that is not ours."""
-    return _decode(token, _SLUG_POSITION)
+def read_tenant_token(token: str) -> tuple[str, str]:
+    """Return the shard and slug after which a list continues; raises ValueError for a token that is not ours."""
+    text = _decode(token, _POSITION)
+    return text[0], text[1:]
 
 
 def write_audit_token(end: str) -> str:
@@ -176,9 +178,9 @@ def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode()
 
 
+    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
 def _decode(token: str, form: re.Pattern[str]) -> str:
     """Return what a token says. Callers send it back, so it must be exactly what `_encode` returns."""
-    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
     try:
         text = urlsafe_b64decode(token.encode()).decode()
     except ValueError as error:

@@ -19,7 +19,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from heapq import heapify, heappop, heapreplace
 from secrets import token_hex
 from typing import Any
 
@@ -39,7 +38,6 @@ from shared.domain.uses import Size, Transition
 from shared.errors import ChangedMeanwhile, Conflict, NotFound
 
 TABLE = "tenants"
-_MORE_OF_A_SHARD = 8  # rows of a list: its part of a page of 1,000 has no more than these beyond the average, mostly
 
 _OPERATION = TypeAdapter(Operation)
 _OBSERVED = TypeAdapter[Observed | None](Observed | None)
@@ -117,30 +115,26 @@ class TableTenantRepository:
         return Stored(value, etags[0])
 
     async def list(self, wanted: TenantFilter, *, limit: int, token: str) -> Page[Tenant]:
-        """Return up to `limit` tenants, ordered by slug; raises Invalid for a token that is not ours.
-
-        All shards are asked at once, for their part of the page and a few rows more: slugs are spread evenly over them.
-        """
+        """Return up to `limit` tenants, ordered by shard and slug; raises ValueError for a token that is not ours."""
+        start, after = keys.read_tenant_token(token) if token else (keys.SHARDS[0], "")
         filters = {name: value for name, value in asdict(wanted).items() if value and name != "prefix"}
         # An activity has no slug of its own.
         where = "PartitionKey eq @shard and RowKey ge @first and RowKey lt @end and slug gt ''" + "".join(
             f" and {name} eq @{name}" for name in filters
         )
         first, end = keys.tenant_key(wanted.prefix), keys.tenant_keys_end(wanted.prefix)
-        if token:
-            first = max(first, keys.activity_key(keys.read_tenant_token(token)))
-        page_size = min(limit, limit // len(keys.SHARDS) + _MORE_OF_A_SHARD) + 1
-        shards = [
-            self._tables.query(
-                TABLE, where, {"shard": shard, "first": first, "end": end, **filters}, page_size=page_size
-            )
-            for shard in keys.SHARDS
-        ]
+
+        async def rows() -> AsyncIterator[Row]:
+            for shard in keys.SHARDS[keys.SHARDS.index(start) :]:
+                next_ = max(first, keys.activity_key(after)) if after and shard == start else first
+                parameters = {"shard": shard, "first": next_, "end": end, **filters}
+                async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1):
+                    yield row
 
         def token_after(row: Row) -> str:
             return keys.write_tenant_token(Slug(row["slug"]))
 
-        return await page_of(TABLE, _merged(shards), tenant_of, limit=limit, token_after=token_after)
+        return await page_of(TABLE, rows(), tenant_of, limit=limit, token_after=token_after)
 
     async def open_operations(self) -> Sequence[OpenOperation]:
         """Return all operations that have not ended; a row that cannot be read is skipped."""
@@ -187,21 +181,6 @@ class TableTenantRepository:
             return await self._tables.get(TABLE, keys.shard(slug), keys.tenant_key(slug))
         except NotFound:
             return {}, ""
-
-
-async def _merged(shards: Sequence[AsyncIterator[tuple[Row, str]]]) -> AsyncIterator[Row]:
-    """Yield the rows of all shards, ordered by row key, in which order each shard yields its own."""
-    firsts = await asyncio.gather(*(anext(each, None) for each in shards))
-    heads = [(first[0]["RowKey"], place, first[0]) for place, first in enumerate(firsts) if first is not None]
-    heapify(heads)
-    while heads:
-        _, place, row = heads[0]
-        yield row
-        following = await anext(shards[place], None)
-        if following is None:
-            heappop(heads)
-        else:
-            heapreplace(heads, (following[0]["RowKey"], place, following[0]))
 
 
 def due_row(slug: Slug, since: datetime, at: datetime) -> Row:
