@@ -70,7 +70,7 @@ async def create_tenant(req: func.HttpRequest, client: df.DurableFunctionsClient
     Route(
         method="GET",
         path="tenants",
-        summary="List tenants",
+        summary="List tenants, in a fixed order that is not by slug",
         parameters=(
             Parameter("query", "state", TenantState, "Only those in this state."),
             Parameter("query", "plan", requests.PlanName, "Only those of this plan."),

@@ -124,7 +124,7 @@ def write_tenant_token(slug: Slug) -> str:
 
 
 def read_tenant_token(token: str) -> tuple[str, str]:
-    """Return the shard and slug after which a list continues; raises ValueError for a token that is not ours."""
+    """Return the shard and slug after which a list continues; raises Invalid for a token that is not ours."""
     text = _decode(token, _POSITION)
     return text[0], text[1:]
 
@@ -178,9 +178,9 @@ def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode()
 
 
-    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
 def _decode(token: str, form: re.Pattern[str]) -> str:
     """Return what a token says. Callers send it back, so it must be exactly what `_encode` returns."""
+    foreign = Invalid(("?next", "this is not the `next` of a list; leave it out to begin at the start"))
     try:
         text = urlsafe_b64decode(token.encode()).decode()
     except ValueError as error:

@@ -115,7 +115,7 @@ class TableTenantRepository:
         return Stored(value, etags[0])
 
     async def list(self, wanted: TenantFilter, *, limit: int, token: str) -> Page[Tenant]:
-        """Return up to `limit` tenants, ordered by shard and slug; raises ValueError for a token that is not ours."""
+        """Return up to `limit` tenants, ordered by shard and slug; raises Invalid for a token that is not ours."""
         start, after = keys.read_tenant_token(token) if token else (keys.SHARDS[0], "")
         filters = {name: value for name, value in asdict(wanted).items() if value and name != "prefix"}
         # An activity has no slug of its own.

@@ -72,7 +72,7 @@ class TenantRepository(Protocol):
         ...
 
     async def list(self, wanted: TenantFilter, *, limit: int, token: str) -> Page[Tenant]:
-        """Return up to `limit` tenants in a stable order; raises ValueError for a token that is not ours."""
+        """Return up to `limit` tenants in a stable order; raises Invalid for a token that is not ours."""
         ...
 
     async def open_operations(self) -> Sequence[OpenOperation]:
