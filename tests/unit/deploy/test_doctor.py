@@ -1,11 +1,14 @@
 """What the doctor makes of what it is told, and that it waits for what comes by itself."""
 
+import json
+from argparse import Namespace
 from collections.abc import Sequence
 
 import pytest
 
 from cli.deploy.azure import Azure
 from cli.deploy.waiting import Waiting
+from cli.doctor import run as doctor
 from cli.doctor.app import check_dependencies, check_probe, check_version
 from cli.doctor.azure import ROLES, check_azure
 from cli.doctor.check import Check, State, are_well
@@ -93,7 +96,7 @@ async def test_a_deployment_without_a_fault_is_well() -> None:
 
 async def test_each_fault_of_a_deployment_is_named() -> None:
     fake = FakeAzure(new_deployment())
-    fake.roles, fake.records, fake.secret_status = ROLES[1:], 0, "AccessToKeyVaultDenied"
+    fake.roles, fake.records, fake.secret_statuses = ROLES[1:], 0, ["AccessToKeyVaultDenied"]
     found = await azure_says(fake)
     assert found["roles"].state is State.MISSING
     assert f"lacks {ROLES[0]}: azd provision" in found["roles"].text
@@ -101,6 +104,15 @@ async def test_each_fault_of_a_deployment_is_named() -> None:
     assert "BERTH_TENANTS_SECRET_SEED (AccessToKeyVaultDenied)" in found["secrets"].text
     assert found["telemetry"].state is State.WAITS
     assert found["cluster primary: certificate"].state is State.MISSING
+
+
+async def test_an_app_that_is_down_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeAzure(new_deployment(app_url="http://127.0.0.1:9"))
+    fake.key_errors = 1
+    assert await doctor.run(Namespace(azure=True, wait=0.0, strict=False, json=True), fake) == 1
+    found = {each["part"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["app"]["state"] == "missing"
+    assert {"roles", "secrets"} <= set(found)
 
 
 async def test_an_operator_without_a_role_waits() -> None:
