@@ -214,7 +214,7 @@ module functions 'functions.bicep' = {
     alwaysReadyDurable: alwaysReadyDurable
     portalOrigin: portalOrigin
     signInClientId: signInClientId
-    allowedNetworks: empty(allowedNetworks) ? [] : split(allowedNetworks, ',')
+    allowedNetworks: empty(allowedNetworks) ? [] : map(split(allowedNetworks, ','), each => trim(each))
     clusterAddresses: [for i in range(0, length(clusters)): networks[i].outputs.outboundAddress]
     subnetId: empty(apiServerNetworks) ? '' : appNetwork!.outputs.subnetId
   }
@@ -230,7 +230,13 @@ module clusterModules 'cluster.bicep' = [
       nodeResourceGroup: 'rg-${environmentName}-${each.name}-nodes'
       subnetId: networks[i].outputs.subnetId
       outboundAddressId: networks[i].outputs.outboundAddressId
-      apiServerNetworks: empty(apiServerNetworks) ? [] : concat(split(apiServerNetworks, ','), ['${appNetwork!.outputs.address}/32'])
+      // With the app's address and the cluster's own, which AKS adds by itself only to a cluster that is new.
+      apiServerNetworks: empty(apiServerNetworks)
+        ? []
+        : concat(
+            map(split(apiServerNetworks, ','), network => trim(network)),
+            ['${appNetwork!.outputs.address}/32', '${networks[i].outputs.outboundAddress}/32']
+          )
       collectionRuleId: prometheus.outputs.collectionRuleId
       principalId: principalId
       principalType: principalType

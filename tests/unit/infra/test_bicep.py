@@ -165,6 +165,30 @@ def test_only_identities_get_in(file: str, resource: str, required: str) -> None
     assert required in text(FILES[file].one("resource", resource).node)
 
 
+def test_what_azure_asks_for_beyond_its_types() -> None:
+    for name in ("ftpPasswords", "scmPasswords"):
+        policy = FILES["functions.bicep"].one("resource", name)
+        assert text(policy.properties["location"]) == "location"
+
+
+def test_a_cluster_lets_itself_in() -> None:
+    given = text(FILES["main.bicep"].one("module", "clusterModules").node)
+    assert "'${appNetwork!.outputs.address}/32', '${networks[i].outputs.outboundAddress}/32'" in given
+
+
+def test_lists_of_networks_may_have_spaces() -> None:
+    source = FILES["main.bicep"].path.read_text()
+    assert len(re.findall(r"map\(split\((allowed|apiServer)Networks, ','\), (\w+) => trim\(\2\)\)", source)) == 2
+    assert source.count("split(") == 2
+
+
+def test_an_app_of_another_name_keeps_the_owner() -> None:
+    functions = FILES["functions.bicep"]
+    assert text(functions.one("var", "owner").value) == "'func-berth-${token}'"  # with another one, all is an orphan
+    assert "BERTH_TENANTS_OWNER: owner\n" in text(functions.one("var", "berth").node)
+    assert text(functions.one("output", "owner").node).endswith("= owner")
+
+
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
     watch = FILES["monitoring.bicep"].one("module", "watch")
     assert watch.type == "monitoring/main.bicep"
