@@ -73,7 +73,7 @@ param alertEmail string = ''
 
 @description('What all may cost in a month, in the currency of the subscription. E-mail is sent at 50, 80 and 100 %, and when it looks as if. 0: no budget.')
 @minValue(0)
-param monthlyBudget int = 400
+param monthlyBudget int = 500
 
 @description('First day of the budget, yyyy-MM-01. Azure does not let it change, so azd keeps it; empty for this month.')
 param budgetStart string = ''
