@@ -13,7 +13,10 @@ from cli.doctor.app import check_dependencies, check_probe, check_version
 from cli.doctor.azure import ROLES, check_azure
 from cli.doctor.check import Check, State, are_well
 from cli.doctor.run import settled
+from cli.doctor.sign_in import FORGED, judge
 from functions.http.openapi import VERSION
+from functions.http.pages.principal import read_principal
+from shared.settings import OpsSettings
 from tests.support.bicep import INFRA
 from tests.support.fake_azure import FakeAzure, new_deployment
 
@@ -63,6 +66,29 @@ def test_another_version_is_a_warning() -> None:
 def test_the_exit_code_follows_the_states(state: State, well: bool, strictly: bool) -> None:
     checks = [Check("app", State.OK), Check("tables", state)]
     assert (are_well(checks), are_well(checks, strict=True)) == (well, strictly)
+
+
+@pytest.mark.parametrize(
+    ("without", "forged", "states"),
+    [
+        (401, 401, [State.OK]),
+        (302, 302, [State.OK]),
+        (401, 200, [State.MISSING]),
+        (401, 403, [State.MISSING]),  # it was read, and has not the role
+        (200, 200, [State.MISSING]),
+        (403, 403, [State.WARNS]),
+        (404, 404, []),
+    ],
+)
+def test_a_made_up_sign_in_changes_nothing(without: int, forged: int, states: list[State]) -> None:
+    assert [each.state for each in judge(without, forged)] == states
+
+
+def test_the_made_up_sign_in_is_one_of_an_operator() -> None:
+    principal = read_principal(FORGED)
+    assert principal is not None
+    assert principal.id
+    assert principal.roles == {OpsSettings().role}
 
 
 async def test_a_role_that_arrives_is_waited_for() -> None:
