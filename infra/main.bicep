@@ -65,7 +65,7 @@ param signInClientId string = ''
 @description('Networks that may reach the app, separated by commas, such as 203.0.113.0/24; the addresses of the clusters are added, for their waiting rooms. Empty: all.')
 param allowedNetworks string = ''
 
-@description('Networks that may reach the API servers of the clusters, separated by commas. Empty: all. With any, the app leaves by an address of its own, which is added; its NAT gateway costs about $37 a month.')
+@description('Networks that may reach the API servers of the clusters, separated by commas. Empty: all. With any, the app leaves by an address of its own, which is added with the clusters\' own; its NAT gateway costs about $37 a month.')
 param apiServerNetworks string = ''
 
 @description('Who gets e-mail of alerts and of the budget; empty for nobody.')

@@ -171,6 +171,17 @@ def test_what_azure_asks_for_beyond_its_types() -> None:
         assert text(policy.properties["location"]) == "location"
 
 
+def test_the_providers_that_are_needed_are_named() -> None:
+    used = {each.type.removeprefix("Microsoft.").partition("/")[0] for _, each in resources() if "/" in each.type}
+    page = (INFRA.parent / "docs/deploy.md").read_text()
+    [named] = re.findall(r"for each in (.+)\n +do az provider register", page)
+    of_a_choice = {"DurableTask"}
+    by_default = {"Authorization", "Consumption", "Resources"}
+    # The nodes are machines, which AKS makes.
+    assert set(named.split()) == used - of_a_choice - by_default | {"Compute"}
+    assert all(f"-n Microsoft.{each} --wait" in page for each in of_a_choice)
+
+
 def test_a_cluster_lets_itself_in() -> None:
     given = text(FILES["main.bicep"].one("module", "clusterModules").node)
     assert "'${appNetwork!.outputs.address}/32', '${networks[i].outputs.outboundAddress}/32'" in given
