@@ -112,6 +112,7 @@ resource cluster 'Microsoft.ContainerService/managedClusters@2026-03-01' = {
     metricsProfile: { costAnalysis: { enabled: entry.tier == 'Standard' } }
     autoScalerProfile: {
       'skip-nodes-with-local-storage': 'false' // each tenant has some: /tmp
+      'skip-nodes-with-system-pods': 'false' // AKS's own pods may move: else one that came to a tenants' node would keep it
       'scale-down-utilization-threshold': '0.3' // a node's tenants stop for half a minute when it is removed
     }
     // All pools have the version of the control plane, and go along with it: where a channel upgrades the cluster, AKS

@@ -78,6 +78,7 @@ param clusterAddresses string[]
 param subnetId string
 
 var name = 'func-berth-${token}'
+var owner = 'func-berth-${token}' // never changes, even if an app of another name takes over: all that berth made has it
 
 // Settings whose values are secrets of the vault. A hook makes each secret once, if there is none.
 var secrets = {
@@ -88,7 +89,7 @@ var secrets = {
 // What berth has no default for, and what only this deployment knows.
 var berth = {
   BERTH_TABLES_ENDPOINT: storage.properties.primaryEndpoints.table
-  BERTH_TENANTS_OWNER: name
+  BERTH_TENANTS_OWNER: owner
   BERTH_TENANTS_IMAGE: tenantsImage
   BERTH_TENANTS_DEFAULT_VERSION: tenantsDefaultVersion
   BERTH_RECOVERY_SCHEDULE: '0 * * * * *'
@@ -218,11 +219,15 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
 
   resource ftpPasswords 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
+    #disable-next-line BCP187 // Azure refuses it without a location, which its type lacks
+    location: location
     properties: { allow: false }
   }
 
   resource scmPasswords 'basicPublishingCredentialsPolicies' = {
     name: 'scm'
+    #disable-next-line BCP187 // likewise
+    location: location
     properties: { allow: false }
   }
 }
@@ -256,5 +261,5 @@ resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
 
 output name string = app.name
 output url string = 'https://${app.properties.defaultHostName}'
-output owner string = name
+output owner string = owner
 output secretNames string[] = map(items(secrets), each => each.value)

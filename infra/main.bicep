@@ -65,7 +65,7 @@ param signInClientId string = ''
 @description('Networks that may reach the app, separated by commas, such as 203.0.113.0/24; the addresses of the clusters are added, for their waiting rooms. Empty: all.')
 param allowedNetworks string = ''
 
-@description('Networks that may reach the API servers of the clusters, separated by commas. Empty: all. With any, the app leaves by an address of its own, which is added; its NAT gateway costs about $37 a month.')
+@description('Networks that may reach the API servers of the clusters, separated by commas. Empty: all. With any, the app leaves by an address of its own, which is added with the clusters\' own; its NAT gateway costs about $37 a month.')
 param apiServerNetworks string = ''
 
 @description('Who gets e-mail of alerts and of the budget; empty for nobody.')
@@ -73,7 +73,7 @@ param alertEmail string = ''
 
 @description('What all may cost in a month, in the currency of the subscription. E-mail is sent at 50, 80 and 100 %, and when it looks as if. 0: none is made; one that is there stays.')
 @minValue(0)
-param monthlyBudget int = 400
+param monthlyBudget int = 500
 
 @description('First day of the budget, yyyy-MM-01. Azure does not let it change, and takes no past month for a new budget. So azd keeps it; empty for this month.')
 param budgetStart string = ''
@@ -214,7 +214,7 @@ module functions 'functions.bicep' = {
     alwaysReadyDurable: alwaysReadyDurable
     portalOrigin: portalOrigin
     signInClientId: signInClientId
-    allowedNetworks: empty(allowedNetworks) ? [] : split(allowedNetworks, ',')
+    allowedNetworks: empty(allowedNetworks) ? [] : map(split(allowedNetworks, ','), each => trim(each))
     clusterAddresses: [for i in range(0, length(clusters)): networks[i].outputs.outboundAddress]
     subnetId: empty(apiServerNetworks) ? '' : appNetwork!.outputs.subnetId
   }
@@ -230,7 +230,13 @@ module clusterModules 'cluster.bicep' = [
       nodeResourceGroup: 'rg-${environmentName}-${each.name}-nodes'
       subnetId: networks[i].outputs.subnetId
       outboundAddressId: networks[i].outputs.outboundAddressId
-      apiServerNetworks: empty(apiServerNetworks) ? [] : concat(split(apiServerNetworks, ','), ['${appNetwork!.outputs.address}/32'])
+      // With the app's address and the cluster's own, which AKS adds by itself only to a cluster that is new.
+      apiServerNetworks: empty(apiServerNetworks)
+        ? []
+        : concat(
+            map(split(apiServerNetworks, ','), network => trim(network)),
+            ['${appNetwork!.outputs.address}/32', '${networks[i].outputs.outboundAddress}/32']
+          )
       collectionRuleId: prometheus.outputs.collectionRuleId
       principalId: principalId
       principalType: principalType

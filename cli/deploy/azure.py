@@ -57,10 +57,13 @@ class Azure:
         found = await self._az("rest", "--method", "get", "--url", url)
         return {each["name"]: each["properties"]["status"] for each in found["value"]}
 
+    async def restart_app(self) -> None:
+        """Start the app anew."""
+        await self._az("functionapp", "restart", *self._named_app, output="none")
+
     async def master_key(self) -> str:
-        """Return the key of the app for operators."""
-        where = ("--name", self._deployment.app_name, "--resource-group", self._deployment.resource_group)
-        return (await self._az("functionapp", "keys", "list", *where))["masterKey"]
+        """Return the key of the app for operators; raises CommandError if its host does not run."""
+        return (await self._az("functionapp", "keys", "list", *self._named_app))["masterKey"]
 
     async def certificate_issuer(self, cluster: DeployedCluster) -> str | None:
         """Return who issued a cluster's certificate, `Self` for its own; None if there is none."""
@@ -124,6 +127,20 @@ class Azure:
         await self._az("aks", "get-credentials", *where, "--overwrite-existing", output="none")
         await self._commands.run("kubelogin", "convert-kubeconfig", "-l", "azurecli", "--kubeconfig", str(path))
 
+    async def stop_metrics(self, cluster: DeployedCluster) -> None:
+        """Take a cluster off the rule by which its metrics are collected: Azure deletes no rule that has a cluster."""
+        cluster_id = (
+            f"{self._group(cluster.resource_group)}/providers/Microsoft.ContainerService/managedClusters/{cluster.name}"
+        )
+        association = f"{cluster_id}/providers/Microsoft.Insights/dataCollectionRuleAssociations/prometheus"
+        try:
+            await self._az(
+                "rest", "--method", "delete", "--url", f"{association}?api-version=2024-03-11", output="none"
+            )
+        except CommandError as error:
+            if "NotFound" not in str(error):
+                raise
+
     async def remove_budget(self) -> bool:
         """Remove the budget of this environment, which is in no resource group; return whether there was one."""
         listed = await self._az("consumption", "budget", "list")
@@ -135,8 +152,16 @@ class Azure:
 
     @property
     def _app(self) -> str:
-        group = f"/subscriptions/{self._deployment.subscription}/resourceGroups/{self._deployment.resource_group}"
-        return f"{group}/providers/Microsoft.Web/sites/{self._deployment.app_name}"
+        return (
+            f"{self._group(self._deployment.resource_group)}/providers/Microsoft.Web/sites/{self._deployment.app_name}"
+        )
+
+    @property
+    def _named_app(self) -> Sequence[str]:
+        return ("--name", self._deployment.app_name, "--resource-group", self._deployment.resource_group)
+
+    def _group(self, name: str) -> str:
+        return f"/subscriptions/{self._deployment.subscription}/resourceGroups/{name}"
 
     async def _az(self, *arguments: str, output: str = "json") -> Any:
         """Run the Azure CLI and return what it prints; a role that is missing is waited for."""

@@ -3,7 +3,7 @@
 import base64
 import json
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,18 @@ from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, Commands
 from cli.deploy.deployment import DeployedCluster
 from cli.deploy.waiting import NotYetError, Waiting
+
+# What passes by itself in the first minutes of a cluster, by how kubectl says it.
+_PASSING: Mapping[str, Sequence[str]] = {
+    "your role on the cluster is missing, or takes some minutes yet": ("(Forbidden)", "(Unauthorized)"),
+    "the API server is not reached yet": (
+        "no such host",
+        "i/o timeout",
+        "connection refused",
+        "TLS handshake timeout",
+    ),
+    "a webhook of the cluster does not respond yet": ("failed calling webhook",),
+}
 
 
 class Kubectl:
@@ -47,10 +59,9 @@ class Kubectl:
                     "kubectl", "--kubeconfig", str(self._kubeconfig), *arguments, stdin=stdin
                 )
             except CommandError as error:
-                if "(Forbidden)" in str(error):
-                    raise NotYetError(
-                        f"your role on the cluster is missing, or takes some minutes yet: {error}"
-                    ) from error
+                for passing, said in _PASSING.items():
+                    if any(each in str(error) for each in said):
+                        raise NotYetError(f"{passing}: {error}") from error
                 raise
 
         return await self._waiting.until(attempt)

@@ -22,8 +22,9 @@ ORDER = (
     "gateway.yaml",
 )
 CILIUM, CILIUM_KIND = "cilium-dns.yaml", "ciliumclusterwidenetworkpolicies.cilium.io"
-# What AKS installs after it has said that the cluster is ready.
-KINDS = ("gateways.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io")
+# What AKS installs after it has said that the cluster is ready. In full, because Istio has a kind of gateways, too.
+GATEWAYS = "gateways.gateway.networking.k8s.io"
+KINDS = (GATEWAYS, "httproutes.gateway.networking.k8s.io")
 GATEWAY_CLASS = "approuting-istio"
 
 
@@ -81,7 +82,7 @@ async def _serves_gateways(kubectl: Kubectl) -> None:
 
 async def _gateway_serves(kubectl: Kubectl) -> None:
     where = f"{GATEWAY['namespace']}/{GATEWAY['name']}"
-    gateway = await kubectl.get("gateway", GATEWAY["name"], "--namespace", GATEWAY["namespace"])
+    gateway = await kubectl.get(GATEWAYS, GATEWAY["name"], "--namespace", GATEWAY["namespace"])
     if gateway is None:
         raise NotYetError(f"there is no gateway {where}")
     status = gateway.get("status", {})

@@ -3,6 +3,7 @@
 import httpx
 
 from cli.api import Api, Json, ProblemError
+from cli.deploy.azure import Azure
 from cli.deploy.deployment import DeployedCluster
 from cli.deploy.objects import GATEWAY
 from cli.deploy.waiting import NotYetError, Waiting
@@ -11,15 +12,51 @@ PARTS = ("tables", "task hub")  # of GET /api/dependencies, besides the clusters
 UNFIT = "/api/problems/cluster-unfit"
 
 
-async def wait_for_app(api: Api, waiting: Waiting) -> None:
-    """Return once the app responds, and its tables and its task hub do; raises NotYetError."""
+async def wait_for_secrets(azure: Azure, waiting: Waiting) -> None:
+    """Return once the app can read all its secrets. If it could not at first, start it anew: it reads settings once.
+
+    Raises:
+        NotYetError: It cannot; the message names each with what Azure says of it.
+    """
+    late = False
+
+    async def look() -> None:
+        nonlocal late
+        states = await azure.secret_states()
+        wrong = [f"{name} ({state})" for name, state in states.items() if state != "Resolved"]
+        if wrong:
+            late = True
+            await azure.refresh_settings()
+            raise NotYetError(
+                f"the app cannot read {', '.join(wrong)}: its role takes minutes to arrive; ./berth deploy cluster "
+                "makes a secret that is missing"
+            )
+
+    await waiting.until(look)
+    if late:
+        await azure.restart_app()
+
+
+async def wait_for_host(api: Api, waiting: Waiting) -> None:
+    """Return once the app responds, for which no key is needed; raises NotYetError."""
 
     async def look() -> None:
         try:
             await api.call("GET", "healthz")
-            checks = (await api.call("GET", "dependencies"))["checks"]
         except (httpx.HTTPError, ProblemError) as error:
             raise NotYetError(f"the app does not respond: {error}") from error
+
+    await waiting.until(look)
+
+
+async def wait_for_app(api: Api, waiting: Waiting) -> None:
+    """Return once the app's tables and its task hub respond; raises NotYetError."""
+
+    async def look() -> None:
+        try:
+            checks = (await api.call("GET", "dependencies"))["checks"]
+        except (httpx.HTTPError, ProblemError) as error:
+            raise NotYetError(f"the app does not say how its dependencies are: {error}") from error
         for part in PARTS:
             if checks[part] != "ok":
                 raise NotYetError(f"the app's {part}: {checks[part]}")

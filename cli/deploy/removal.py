@@ -78,6 +78,7 @@ async def remove(
             for volume in await _volumes_elsewhere(commands, azure, cluster, waiting):
                 waiting.say(f"{cluster.name}: not of berth's, and it stays and costs money: {volume}")
             await azure.disallow_pull(cluster)
+            await azure.stop_metrics(cluster)
         except CommandError as error:
             if "NotFound" not in str(error):
                 raise

@@ -10,14 +10,15 @@ from cli.deploy.commands import CommandError, Commands, SystemCommands
 from cli.deploy.deployment import Deployment, NothingDeployedError, deployment
 from cli.deploy.kubernetes import connected
 from cli.deploy.objects import apply_objects
-from cli.deploy.register import register, wait_for_app
+from cli.deploy.register import register, wait_for_app, wait_for_host, wait_for_secrets
 from cli.deploy.removal import confirm, confirm_by_typing, remove, tenants_of
 from cli.deploy.smoke import Smoke, smoke
-from cli.deploy.waiting import Waiting
+from cli.deploy.waiting import NotYetError, Waiting
 from cli.output import console
 
 UNTRUSTED = "no browser trusts its certificate yet, which berth has made itself: import yours, as docs/deploy.md says"
 SMALL = 6  # digits of what a minute costs
+NO_KEY = "none"  # for requests that need none, and where there is none
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +65,13 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
     if options.action == "cluster":
         await prepare(commands, azure, found, waiting)
     elif options.action == "app":
-        async with Api(found.app_url, await azure.master_key()) as api:
+        await wait_for_secrets(azure, waiting)
+        async with Api(found.app_url, NO_KEY) as api:
+            await wait_for_host(api, waiting)
+        async with Api(found.app_url, await _key_once_given(azure, waiting)) as api:
             await bring_into_service(api, commands, azure, found, waiting)
     else:
-        async with Api(found.app_url, await _key_of_app(azure)) as api:
+        async with Api(found.app_url, await key_of_app(azure)) as api:
             tenants = await tenants_of(api)
             if not options.yes:
                 confirm(found, tenants, input)
@@ -75,12 +79,24 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
     return 0
 
 
-async def _key_of_app(azure: Azure) -> str:
+async def key_of_app(azure: Azure) -> str:
     """Return the app's key for operators, or none for an app that is gone or broken."""
     try:
         return await azure.master_key()
-    except CommandError:  # the app does not respond either, and whoever confirms is told that
-        return "none"
+    except CommandError:  # the app does not respond either, and whoever runs the command is told that
+        return NO_KEY
+
+
+async def _key_once_given(azure: Azure, waiting: Waiting) -> str:
+    """Return the app's key for operators. Its host gives it, and refuses that in many ways while it starts."""
+
+    async def look() -> str:
+        try:
+            return await azure.master_key()
+        except CommandError as error:
+            raise NotYetError(f"the app does not give its key: {error}") from error
+
+    return await waiting.until(look)
 
 
 async def prepare(commands: Commands, azure: Azure, found: Deployment, waiting: Waiting) -> None:

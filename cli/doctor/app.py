@@ -7,6 +7,7 @@ import httpx
 
 from cli.api import Api, Json, ProblemError
 from cli.doctor.check import Check, State
+from cli.doctor.sign_in import check_sign_in
 from functions.http.openapi import VERSION
 from shared.application.dependencies import CLUSTER, OK
 
@@ -29,7 +30,7 @@ async def check_app(api: Api) -> Sequence[Check]:
         results = (await api.call("GET", "dependencies"))["checks"]
     except ProblemError as error:
         return [*checks, _refused(error)]
-    checks += [Check(SETTINGS, State.OK), *check_dependencies(results)]
+    checks += [Check(SETTINGS, State.OK), *await check_sign_in(api.url), *check_dependencies(results)]
     if results["tables"] == OK:
         clusters = await api.all("clusters")
         if not clusters:

@@ -20,10 +20,10 @@ def check_roles(part: str, needed: Sequence[RoleAssignment], assigned: Iterable[
     reaching = {each: [other for other in held if _reaches(other, each)] for each in needed}
     missing = [_named(each) for each, found in reaching.items() if not found]
     if missing:
-        yield Check(part, State.MISSING, f"not assigned: {', '.join(missing)}. Run azd provision")
+        yield Check(part, State.MISSING, f"not assigned: {', '.join(missing)}. Run azd provision --no-state")
     wider = [other for each, found in reaching.items() for other in found if _path(other) != _path(each)]
     for each in dict.fromkeys(wider):
-        text = f"{_named(each, whole=True)} is wider than needed: run azd provision, then take this assignment away"
+        text = f"{_named(each, whole=True)} is wider than needed: run azd provision --no-state, then remove it"
         yield Check(part, State.WARNS, text)
     if not (missing or wider):
         yield Check(part, State.OK)

@@ -12,6 +12,7 @@ from cli.api import Api
 from cli.deploy.azure import Azure
 from cli.deploy.commands import Commands, SystemCommands
 from cli.deploy.deployment import deployment
+from cli.deploy.run import key_of_app
 from cli.deploy.waiting import NotYetError, Waiting
 from cli.doctor.app import check_app
 from cli.doctor.azure import check_azure
@@ -47,7 +48,7 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
         commands = commands or SystemCommands()
         found = await deployment(commands)
         azure = Azure(commands, found, waiting)
-        key = await azure.master_key()
+        key = await key_of_app(azure)
         at_once = Azure(commands, found, Waiting(0, say=out.print))
 
         async def look() -> Sequence[Check]:

@@ -21,7 +21,7 @@ type entry = {
   @description('Major and minor version of Kubernetes, of the control plane and of all nodes. At least 1.34: the managed Gateway API. Another one upgrades them all, a node at a time, and has to be the next minor version.')
   kubernetesVersion: string
 
-  @description('Size and number of the nodes for AKS itself. No tenant runs there.')
+  @description('Size and number of the nodes for AKS itself: at least 4 cores, of which Istio reserves one. No tenant runs there.')
   system: { size: nodeSize, count: int }
 
   @description('Size of the tenants\' nodes, and how few and how many the autoscaler keeps.')

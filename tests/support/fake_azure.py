@@ -13,6 +13,8 @@ NOT_FOUND = "az: ERROR: 'bogus' is misspelled or not recognized by the system."
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-prod"
 APP = "66666666-7777-8888-9999-000000000000"
+HOST_DOWN = "az: ERROR: Operation returned an invalid status 'Bad Request': ServiceUnavailable from host runtime."
+GONE = 'az: ERROR: Not Found({"error": {"code": "ResourceNotFound", "message": "The resource was not found."}})'
 FORBIDDEN = "az: ERROR: (Forbidden) Caller is not authorized to perform action on resource."
 
 
@@ -27,6 +29,10 @@ class FakeAzure:
         roles: The roles of all identities.
         records: How many requests Application Insights has received lately.
         refusals: How often the next commands are refused, as before a role works.
+        key_errors: How often the app's host does not give its key, as while it starts.
+        associations: The clusters whose metrics are collected.
+        secret_statuses: What Azure says of the app's secret, at each look; the last one stays.
+        restarts: How often the app was started anew.
         lines: All commands that were run.
     """
 
@@ -43,9 +49,12 @@ class FakeAzure:
         self.budgets = [f"budget-{deployment.environment}", "another"]
         self.roles = [*deployment.app_role_assignments]
         self.roles += [role for each in deployment.clusters for role in each.role_assignments]
-        self.secret_status = "Resolved"
+        self.secret_statuses = ["Resolved"]
         self.records = 3
         self.refusals = 0
+        self.key_errors = 0
+        self.associations = {each.name for each in deployment.clusters}
+        self.restarts = 0
         self.lines: list[Sequence[str]] = []
 
     async def run(self, *command: str, stdin: str = "") -> str:
@@ -108,7 +117,13 @@ class FakeAzure:
                     if each.principal_id == who
                 ]
             case "functionapp keys list":
+                if self.key_errors:
+                    self.key_errors -= 1
+                    raise CommandError(HOST_DOWN)
                 return {"masterKey": self._key, "functionKeys": {}, "systemKeys": {}}
+            case "functionapp restart":
+                assert given["--name"] == self._deployment.app_name
+                self.restarts += 1
             case "aks get-credentials":
                 Path(given["--file"]).write_text(json.dumps(self._admin()))
             case "resource list":
@@ -116,7 +131,10 @@ class FakeAzure:
             case "rest" if "/query?" in given["--url"]:
                 return {"tables": [{"rows": [[self.records]]}]}
             case "rest" if given["--method"] == "get":
-                return {"value": [{"name": "BERTH_TENANTS_SECRET_SEED", "properties": {"status": self.secret_status}}]}
+                status = self.secret_statuses.pop(0) if len(self.secret_statuses) > 1 else self.secret_statuses[0]
+                return {"value": [{"name": "BERTH_TENANTS_SECRET_SEED", "properties": {"status": status}}]}
+            case "rest" if given["--method"] == "delete":
+                self._delete_association(given["--url"])
             case "rest":
                 assert given["--url"].startswith("/subscriptions/")
                 assert "/refresh?" in given["--url"]
@@ -127,6 +145,17 @@ class FakeAzure:
             case _:
                 raise CommandError(NOT_FOUND)
         return None
+
+    def _delete_association(self, url: str) -> None:
+        for each in self._deployment.clusters:
+            group = f"/subscriptions/{self._deployment.subscription}/resourceGroups/{each.resource_group}"
+            cluster = f"{group}/providers/Microsoft.ContainerService/managedClusters/{each.name}"
+            if url.startswith(f"{cluster}/providers/Microsoft.Insights/dataCollectionRuleAssociations/prometheus?"):
+                if each.name not in self.associations:
+                    raise CommandError(GONE)
+                self.associations.remove(each.name)
+                return
+        raise CommandError(f"there is no {url}")
 
 
 def values(deployment: Deployment) -> Mapping[str, str]:

@@ -37,7 +37,15 @@ async def test_all_is_well(in_service: Deployed) -> None:
     checks = await found(in_service)
     assert are_well(checks, strict=True), checks
     name = f"cluster {in_service.cluster.name}"
-    assert [each.part for each in checks] == ["app", "version", "settings and key", "tables", "task hub", name]
+    assert [each.part for each in checks] == [
+        "app",
+        "version",
+        "settings and key",
+        "sign-in",
+        "tables",
+        "task hub",
+        name,
+    ]
 
 
 async def test_a_missing_class_is_found(in_service: Deployed) -> None:

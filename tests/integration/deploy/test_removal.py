@@ -61,7 +61,7 @@ async def test_tenants_go_first_and_only_after_a_yes(deployed: Deployed, tenants
     assert "namespace/tenant-" not in await kubectl(plane, "get", "namespaces", "-o", "name")
     [stays] = [each for each in deployed.lines if "it stays and costs money" in each]
     assert stays.endswith(DISK.format("rg-theirs", "theirs"))
-    assert (fake.pulls, fake.budgets) == ([], ["another"])
+    assert (fake.pulls, fake.associations, fake.budgets) == ([], set(), ["another"])
     [cluster] = await deployed.operators.all("clusters")
     assert cluster["state"] == "cordoned"
     await asyncio.gather(*(assert_deleted(deployed.operators, each) for each in tenants))

@@ -98,6 +98,15 @@ async def test_a_role_that_is_gone_already_may_be_taken_back() -> None:
     assert fake.pulls == []
 
 
+async def test_metrics_that_are_not_collected_may_be_stopped() -> None:
+    found = new_deployment()
+    fake = FakeAzure(found)
+    asked, _ = azure(found, fake)
+    for _ in range(2):
+        await asked.stop_metrics(found.clusters[0])
+    assert fake.associations == set()
+
+
 async def test_without_a_registry_no_role_is_given() -> None:
     found = new_deployment(registry_id="")
     fake = FakeAzure(found)

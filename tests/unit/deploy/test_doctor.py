@@ -1,5 +1,7 @@
 """What the doctor makes of what it is told, and that it waits for what comes by itself."""
 
+import json
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,12 +10,16 @@ import pytest
 from cli.deploy.azure import Azure
 from cli.deploy.deployment import RoleAssignment
 from cli.deploy.waiting import Waiting
+from cli.doctor import run as doctor
 from cli.doctor.app import check_dependencies, check_probe, check_version
 from cli.doctor.azure import check_azure
 from cli.doctor.check import Check, State, are_well
 from cli.doctor.roles import check_roles
 from cli.doctor.run import settled
+from cli.doctor.sign_in import FORGED, judge
 from functions.http.openapi import VERSION
+from functions.http.pages.principal import read_principal
+from shared.settings import OpsSettings
 from tests.support.fake_azure import APP, GROUP, SUBSCRIPTION, FakeAzure, new_deployment
 
 
@@ -62,6 +68,29 @@ def test_the_exit_code_follows_the_states(state: State, well: bool, strictly: bo
     assert (are_well(checks), are_well(checks, strict=True)) == (well, strictly)
 
 
+@pytest.mark.parametrize(
+    ("without", "forged", "states"),
+    [
+        (401, 401, [State.OK]),
+        (302, 302, [State.OK]),
+        (401, 200, [State.MISSING]),
+        (401, 403, [State.MISSING]),  # it was read, and has not the role
+        (200, 200, [State.MISSING]),
+        (403, 403, [State.WARNS]),
+        (404, 404, []),
+    ],
+)
+def test_a_made_up_sign_in_changes_nothing(without: int, forged: int, states: list[State]) -> None:
+    assert [each.state for each in judge(without, forged)] == states
+
+
+def test_the_made_up_sign_in_is_one_of_an_operator() -> None:
+    principal = read_principal(FORGED)
+    assert principal is not None
+    assert principal.id
+    assert principal.roles == {OpsSettings().role}
+
+
 async def test_a_role_that_arrives_is_waited_for() -> None:
     looks, lines = iter([State.WAITS, State.WAITS, State.OK]), list[str]()
 
@@ -93,7 +122,7 @@ async def test_a_deployment_without_a_fault_is_well() -> None:
 
 async def test_each_fault_of_a_deployment_is_named() -> None:
     fake = FakeAzure(new_deployment())
-    fake.records, fake.secret_status = 0, "AccessToKeyVaultDenied"
+    fake.records, fake.secret_statuses = 0, ["AccessToKeyVaultDenied"]
     fake.roles = [each for each in fake.roles if each.role != "Key Vault Secrets User"]
     found = await azure_says(fake)
     assert [found[each].state for each in ("app: roles", "cluster primary: roles")] == [State.MISSING] * 2
@@ -103,6 +132,15 @@ async def test_each_fault_of_a_deployment_is_named() -> None:
     assert "BERTH_TENANTS_SECRET_SEED (AccessToKeyVaultDenied)" in found["secrets"].text
     assert found["telemetry"].state is State.WAITS
     assert found["cluster primary: certificate"].state is State.MISSING
+
+
+async def test_an_app_that_is_down_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    fake = FakeAzure(new_deployment(app_url="http://127.0.0.1:9"))
+    fake.key_errors = 1
+    assert await doctor.run(Namespace(azure=True, wait=0.0, strict=False, json=True), fake) == 1
+    found = {each["part"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["app"]["state"] == "missing"
+    assert {"app: roles", "secrets"} <= set(found)
 
 
 async def test_an_operator_without_a_role_waits() -> None:
@@ -139,7 +177,7 @@ def test_a_role_counts_for_its_principal_and_scope(changed: Mapping[str, str], s
     if state is State.WARNS:
         assert f"on {changed['scope']} (identity {APP}) is wider than needed" in check.text
     if state is State.MISSING:
-        assert check.text == f"not assigned: Storage Blob Data Owner on st (identity {APP}). Run azd provision"
+        assert check.text == f"not assigned: Storage Blob Data Owner on st (identity {APP}). Run azd provision --no-state"
 
 
 def test_a_wider_role_beside_the_right_one_is_named_once() -> None:

@@ -16,7 +16,7 @@ KNOWN = {name: default for name, default, _ in describe()}
 # Values that are only known at a deployment; the others are in the file.
 DEPLOYED = {
     "storage.properties.primaryEndpoints.table": "https://stberth.table.core.windows.net/",
-    "name": "func-berth-x7",
+    "owner": "func-berth-x7",
     "tenantsImage": "registry.example.com/product",
     "tenantsDefaultVersion": "1.0.0",
     "prometheusUrl": "https://amw-berth.westeurope.prometheus.monitor.azure.com",
@@ -53,7 +53,7 @@ def test_berth_starts_with_what_is_deployed(monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in (BERTH | dict.fromkeys(SECRETS, "0123456789abcdef" * 4)).items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    assert settings.tenants.owner == DEPLOYED["name"]
+    assert settings.tenants.owner == DEPLOYED["owner"]
     assert "prometheus" in settings.activity.required
 
 

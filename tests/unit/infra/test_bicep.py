@@ -205,6 +205,41 @@ def test_all_nodes_have_the_version_of_their_control_plane() -> None:
     assert {text(each["orchestratorVersion"]) for each in pools} == {text(given["kubernetesVersion"])}
 
 
+def test_what_azure_asks_for_beyond_its_types() -> None:
+    for name in ("ftpPasswords", "scmPasswords"):
+        policy = FILES["functions.bicep"].one("resource", name)
+        assert text(policy.properties["location"]) == "location"
+
+
+def test_the_providers_that_are_needed_are_named() -> None:
+    used = {each.type.removeprefix("Microsoft.").partition("/")[0] for _, each in resources() if "/" in each.type}
+    page = (INFRA.parent / "docs/deploy.md").read_text()
+    [named] = re.findall(r"for each in (.+)\n +do az provider register", page)
+    of_a_choice = {"DurableTask"}
+    by_default = {"Authorization", "Consumption", "Resources"}
+    # The nodes are machines, which AKS makes.
+    assert set(named.split()) == used - of_a_choice - by_default | {"Compute"}
+    assert all(f"-n Microsoft.{each} --wait" in page for each in of_a_choice)
+
+
+def test_a_cluster_lets_itself_in() -> None:
+    given = text(FILES["main.bicep"].one("module", "clusterModules").node)
+    assert "'${appNetwork!.outputs.address}/32', '${networks[i].outputs.outboundAddress}/32'" in given
+
+
+def test_lists_of_networks_may_have_spaces() -> None:
+    source = FILES["main.bicep"].path.read_text()
+    assert len(re.findall(r"map\(split\((allowed|apiServer)Networks, ','\), (\w+) => trim\(\2\)\)", source)) == 2
+    assert source.count("split(") == 2
+
+
+def test_an_app_of_another_name_keeps_the_owner() -> None:
+    functions = FILES["functions.bicep"]
+    assert text(functions.one("var", "owner").value) == "'func-berth-${token}'"  # with another one, all is an orphan
+    assert "BERTH_TENANTS_OWNER: owner\n" in text(functions.one("var", "berth").node)
+    assert text(functions.one("output", "owner").node).endswith("= owner")
+
+
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
     watch = FILES["monitoring.bicep"].one("module", "watch")
     assert watch.type == "monitoring/main.bicep"

@@ -31,10 +31,11 @@ def test_timers_are_counted_as_they_are_set() -> None:
     assert timer_runs() == (2 * 1440 + 288 + 3 * 24 + 3) * 30
 
 
-def test_the_budget_is_enough_for_nothing_but_not_for_many() -> None:
+def test_the_budget_says_nothing_while_there_is_no_tenant() -> None:
     [budget] = re.findall(r"param monthlyBudget int = (\d+)", (INFRA / "main.bicep").read_text())
     none, some, _ = (sum(amount for _, amount in rows(fleet)) for fleet in FLEETS)
-    assert none < int(budget) < some
+    assert none < int(budget) * Decimal("0.8")  # of which the second e-mail tells
+    assert int(budget) < some
 
 
 def test_the_readme_says_what_the_table_says() -> None:
