@@ -8,12 +8,15 @@ import pytest
 from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
 from shared.telemetry.metrics import all_metrics
+from shared.telemetry.recorder import Instrument
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event, recorded_metrics
 from tests.support.kusto.library import Answer, Read, check
 from tests.support.kusto.tables import TABLES
 
 QUERIES = read_queries()
 SOURCE = re.compile(rf"(?:^|= )(?:union withsource.*|{'|'.join(TABLES)})$")
+EXTREMES = {"Min", "Max"}  # the exporter sends them of histograms only
+HISTOGRAMS = {each.name for each in all_metrics() if each.instrument is Instrument.HISTOGRAM}
 BY_HOST = {"cold-starts", "requests"}  # read what the Functions host sends: no names and keys of berth
 
 
@@ -104,10 +107,13 @@ def unknown(read: Read) -> list[str]:
     keys = set(read.keys)
     match read.tables:
         case ["AppMetrics"]:
-            names = read.names("Name")
-            found += [f"the metric {each}" for each in names if each not in METRICS]
+            names = set(read.names("Name"))
+            found += [f"the metric {each}" for each in sorted(names) if each not in METRICS]
             known = set[str]().union(*(METRICS.get(each, ()) for each in names))
             found += ["all metrics"] * (not names)
+            found += [
+                f"{each} of {read.tables}" for each in read.columns if each in EXTREMES and not names <= HISTOGRAMS
+            ]
         case ["AppDependencies"]:
             names = read.names("Name")
             found += [f"the span {each}" for each in names if each not in SPANS]
@@ -131,6 +137,7 @@ def unknown(read: Read) -> list[str]:
         ("failures-by-reason", "berth.operation.failures", "berth.operation.failure", "the metric berth.operation"),
         ("failures-by-reason", '["failure"]', '["reason"]', "the key reason of"),
         ("queue-waits", '| where TimeGenerated > ago(period) and Name == "berth.queue.wait"\n', "", "all metrics"),
+        ("run-rate", "Sum)", "Max)", "Max of"),
         ("wakes", '"operation" and', '"operations" and', "the span operations"),
         ("wakes", '["queued_seconds"]', '["queue_seconds"]', "the key queue_seconds of"),
         ("over-budget", '"budget passed"', '"budget was passed"', "the event budget was passed"),
