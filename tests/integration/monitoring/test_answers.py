@@ -358,14 +358,37 @@ def test_one_rule_tells_of_failures(number: float, rules: list[str]) -> None:
 
 
 def test_failures_of_all_reasons_add_up() -> None:
-    found = ask("alert-failures", failures(1.0, "crash"), failures(1.0, "image"), failures(1.0, minutes=15))
+    found = ask("alert-failures", failures(1.0, "crash"), failures(1.0, "image"), failures(1.0, minutes=14))
     assert columns(found, "operations") == [(3.0,)]
+
+
+@pytest.mark.parametrize(("apart", "rules"), [(9, ["failures"]), (10, [])])
+def test_failures_within_ten_minutes_count(apart: int, rules: list[str]) -> None:
+    assert told(failures(2.0, minutes=apart + 5), failures(1.0)) == rules
+
+
+def test_failures_that_arrive_late_are_told_of() -> None:
+    assert told(failures(2.0, minutes=18), failures(1.0, minutes=12)) == ["failures"]
 
 
 def test_an_incident_is_told_of_once_while_it_fades() -> None:
     rows = [failures(3.0, minutes=minutes) for minutes in (19, 17, 15, 13)]
     over_time = [told(*rows, now=NOW + timedelta(minutes=minutes)) for minutes in (0, 2, 4, 6, 10, 70)]
     assert over_time == [["mass-failures"], [], [], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "after", "rules"),
+    [
+        (70, 4.0, ["failures"]),
+        (25, 4.0, ["failures"]),
+        (25, 6.0, ["many-failures"]),
+        (25, 11.0, ["mass-failures"]),
+        (16, 1.0, ["mass-failures"]),
+    ],
+)
+def test_a_second_incident_is_told_of_at_once(minutes: float, after: float, rules: list[str]) -> None:
+    assert told(failures(12.0, minutes=minutes), failures(after)) == rules
 
 
 @pytest.mark.parametrize(("slow", "signups", "rows"), [(2, 20, 1), (1, 100, 0), (4, 4, 0)])

@@ -67,7 +67,7 @@ def test_a_query_looks_back_as_far_as_its_period(name: str, answers: Mapping[str
     sources = [number for number, line in enumerate(lines) if SOURCE.search(line)]
     assert sources
     for number in sources:
-        looks_back = r" *\| where TimeGenerated > ago\((period( \+ 1[dh]| \+ 2d)?|2d)\)"
+        looks_back = r" *\| where TimeGenerated > ago\((period( \+ (10m|[12]d))?|2d)\)"
         assert re.match(looks_back, lines[number + 1]), lines[number]
 
 
