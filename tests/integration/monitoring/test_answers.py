@@ -1,6 +1,6 @@
 """What queries answer, on rows that a test makes up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -461,6 +461,71 @@ def test_alert_on_an_open_breaker() -> None:
 def test_alert_on_a_late_ledger(seconds: float | None, rows: int) -> None:
     made = [] if seconds is None else [metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)]
     assert len(ask("alert-ledger-late", *made)) == rows
+
+
+EVERY_MINUTE = (
+    *("checking the clusters", "reading the open operations", "slot repair", "recovery"),
+    "looking for lost instances",
+)
+
+
+def runs(*parts: str, minutes: Iterable[float] = range(1, 15), outcome: str = "done") -> list[Row]:
+    return [
+        metric(metrics.TIMER_RUNS, ago(minutes=each), 1.0, part=part, outcome=outcome)
+        for part in parts
+        for each in minutes
+    ]
+
+
+def silent(*rows: Row) -> set[str]:
+    return {each["part"] for each in ask("alert-timers-silent", *rows)}
+
+
+def test_no_alert_while_all_timers_run() -> None:
+    assert silent(*runs(*EVERY_MINUTE)) == set()
+
+
+@pytest.mark.parametrize("part", EVERY_MINUTE)
+def test_alert_on_one_timer_that_does_not_run(part: str) -> None:
+    others = runs(*(each for each in EVERY_MINUTE if each != part), "reconciliation")
+    assert silent(*others) == {part}
+
+
+@pytest.mark.parametrize("outcome", ["broke-off", "held-up"])
+def test_alert_on_a_timer_that_never_ends_well(outcome: str) -> None:
+    part, *others = EVERY_MINUTE
+    assert silent(*runs(*others), *runs(part, outcome=outcome)) == {part}
+    assert silent(*runs(*others), *runs(part, outcome=outcome), *runs(part, minutes=[9])) == set()
+
+
+def test_one_alert_if_nothing_runs() -> None:
+    assert silent() == {"all"}
+
+
+def test_a_timer_that_berth_has_not_reached_is_not_silent() -> None:
+    assert silent(*runs(EVERY_MINUTE[0], minutes=[1, 2])) == set()
+
+
+HOURLY = ("measuring the age of signals", "resuming a sweep", "reconciliation", "rolling up latency")
+
+
+def late(*rows: Row) -> set[str]:
+    return {each["part"] for each in ask("alert-timer-late", *rows)}
+
+
+@pytest.mark.parametrize(("hours", "parts"), [(2, ()), (4, HOURLY), (27, (*HOURLY, "purging"))])
+def test_a_timer_is_late_that_was_never_done(hours: int, parts: tuple[str, ...]) -> None:
+    assert late(*runs("recovery", minutes=[60 * hours])) == set(parts)
+
+
+def test_a_timer_is_late_that_always_breaks_off() -> None:
+    done = runs(*HOURLY, "purging", minutes=[200])
+    assert late(*done, *runs(*HOURLY, minutes=[20]), *runs("purging", minutes=[20], outcome="broke-off")) == set()
+    assert late(*done, *runs(*HOURLY, minutes=[20], outcome="broke-off")) == set(HOURLY)
+
+
+def test_no_alert_on_timers_that_berth_has_not_sent() -> None:
+    assert late() == set()
 
 
 def test_alert_on_each_operation_that_needs_an_operator() -> None:
