@@ -409,9 +409,20 @@ def test_alert_on_a_sweep_that_was_refused(state: str) -> None:
     assert columns(found, "state") == [(state,)]
 
 
+def ran_since(**duration: float) -> Row:
+    return metric(metrics.TIMER_RUNS, ago(**duration), 1.0, part="recovery", outcome="done")
+
+
 def test_a_sweep_that_was_refused_is_not_missing() -> None:
     refused = metric(metrics.SWEEPS, ago(hours=23), 1.0, state="refused")
-    assert ask("alert-sweep-missing", refused) == []
+    assert ask("alert-sweep-missing", refused, ran_since(hours=40)) == []
+
+
+@pytest.mark.parametrize(("name", "hours"), [("alert-sweep-missing", 26), ("alert-ledger-late", 3)])
+def test_no_alert_before_berth_has_run_for_the_period(name: str, hours: int) -> None:
+    assert ask(name) == []
+    for since, rows in ((hours - 1, 0), (hours + 1, 1)):
+        assert len(ask(name, ran_since(hours=since), ran_since(minutes=1))) == rows
 
 
 def test_alert_on_a_silent_source() -> None:
@@ -457,10 +468,11 @@ def test_alert_on_an_open_breaker() -> None:
     assert columns(ask("alert-breaker-open", *rows), "cluster") == [("two",)]
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(None, 1), (4000.0, 0), (11000.0, 1)])
-def test_alert_on_a_late_ledger(seconds: float | None, rows: int) -> None:
-    made = [] if seconds is None else [metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)]
-    assert len(ask("alert-ledger-late", *made)) == rows
+@pytest.mark.parametrize(("seconds", "rows"), [(4000.0, 0), (11000.0, 1)])
+@pytest.mark.parametrize("ran_for", [1, 4])
+def test_alert_on_a_late_ledger(seconds: float, rows: int, ran_for: int) -> None:
+    lag = metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)
+    assert len(ask("alert-ledger-late", lag, ran_since(hours=ran_for))) == rows
 
 
 EVERY_MINUTE = (

@@ -20,8 +20,8 @@ END = max(datetime.fromisoformat(row["TimeGenerated"]) for rows in ROWS.values()
 NOW = END + timedelta(minutes=1)
 BY_LIBRARIES = {"logger_name", "on_span", "code.file.path", "code.function.name", "code.line.number"}
 OPERATIONS = [each["Properties"] for each in ROWS["AppDependencies"] if each["Name"] == "operation"]
-# After a week in which nothing has run, no sweep was made and nothing has watched for activity; months cost too much.
-WRONG = {"alert-sweep-missing", "alert-signal-silent", "alert-budget-passed"}
+# After a week in which nothing has run, nothing has watched for activity; months cost too much.
+WRONG = {"alert-signal-silent", "alert-budget-passed"}
 WOKEN = next(each for each in OPERATIONS if each["kind"] == "wake")
 
 
