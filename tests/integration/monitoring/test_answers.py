@@ -141,9 +141,11 @@ def test_what_is_stuck_has_no_end() -> None:
             "orchestration not restarted: it needs an operator",
             *(ago(minutes=5),), level=3, tenant="c", operation="c.1", kind="delete",
         ),
-        operation("wake", ago(hours=1), 300.0, "b"),
+        # Of the traces of b and d nothing was kept.
+        event("state changed", ago(minutes=55), tenant="b", operation="b.1", kind="wake", operation_state="succeeded"),
         event(lost, ago(hours=23), tenant="d", operation="d.1", kind="delete"),
-        operation("delete", ago(hours=50), 28 * HOUR, "d"),
+        event("state changed", ago(hours=22), tenant="d", operation="d.1", kind="delete", operation_state="failed"),
+        event("state changed", ago(hours=3), tenant="a", operation="a.1", kind="provision", operation_state="running"),
     ]  # fmt: skip
     found = ask("stuck", *rows)
     assert columns(found, "tenant", "restarts", "needs_operator") == [("c", 1, True), ("a", 2, False)]
