@@ -15,6 +15,9 @@ param appPrincipalId string
 @description('Who gets e-mail of alerts; empty for nobody.')
 param alertEmail string
 
+@description('Where the runbook is read; empty: alerts name its file.')
+param runbookUrl string
+
 @description('GB of logs in a day after which the rest is dropped.')
 param dailyLogsGb int
 
@@ -71,6 +74,7 @@ module watch 'monitoring/main.bicep' = {
     location: location
     tags: tags
     actionGroupIds: empty(alertEmail) ? [] : [operators.id]
+    runbookUrl: runbookUrl
   }
 }
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, nodes, text
+from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, nodes, properties, text
 
 FILES = {each.name: each for each in bicep_files()}
 # Types that have no tags, by their templates.
@@ -163,6 +163,23 @@ def test_a_role_is_assigned_by_exact_scope(name: str, resource: Declaration) -> 
 )
 def test_only_identities_get_in(file: str, resource: str, required: str) -> None:
     assert required in text(FILES[file].one("resource", resource).node)
+
+
+@each_file
+def test_a_module_gets_the_parameters_of_its_user(file: BicepFile) -> None:
+    """What a file can be given reaches its modules: a default of theirs would hide that it was not handed through."""
+    own = {each.name for each in file.of("param")}
+    for each in file.of("module"):
+        wanted = {param.name for param in BicepFile((file.path.parent / each.type).resolve()).of("param")}
+        given = properties(properties(each.node)["params"])
+        assert own & wanted <= given.keys(), f"{file.name}: {each.name}"
+
+
+def test_an_alert_has_a_link_to_its_part_of_the_runbook() -> None:
+    assert "runbookUrl" in {each.name for each in FILES["main.bicep"].of("param")}
+    alerts = FILES["monitoring/alerts.bicep"]
+    assert text(alerts.one("var", "runbook").value) == "empty(runbookUrl) ? 'docs/runbook.md' : runbookUrl"
+    assert "${runbook}#${rule.name}" in text(alerts.one("resource", "alerts").node)
 
 
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
