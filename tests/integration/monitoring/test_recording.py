@@ -1,5 +1,6 @@
 """What a running stack has sent is what the queries ask for: they run on the recording of a demo."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from cli.monitoring.queries import read_queries
 from shared.telemetry import metrics
 from shared.telemetry.recorder import Metric
 from shared.telemetry.spans import CONTEXT
+from tests.support.bicep import INFRA, BicepFile, text
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
 from tests.support.kusto.engine import Workspace
 from tests.support.kusto.envelopes import Row, recorded_envelopes, to_rows
@@ -106,6 +108,15 @@ def test_what_the_host_sends_is_found_by_the_trace_alone(workspace: Workspace) -
     signup = next(each["operation"] for each in OPERATIONS if each["kind"] == "provision")
     found = {each["what"].strip() for each in ask(workspace, "operation-trace", {"operation_id": f'"{signup}"'})}
     assert {"POST api/tenants", "orchestration:provision_tenant", "activity:apply_tenant"} <= found
+
+
+def test_the_workspace_keeps_the_metrics_of_berth_alone(workspace: Workspace) -> None:
+    rule = BicepFile(INFRA / "monitoring.bicep").one("resource", "transformation")
+    [transformation] = re.findall(r"transformKql: '(.+)'", text(rule.node))
+    names = {row["Name"] for row in ROWS["AppMetrics"]}
+    kept = {row["Name"] for row in workspace.run(re.sub("^source", "AppMetrics", transformation), now=NOW)}
+    assert names - kept == {"_OTELRESOURCE_"}
+    assert kept == {name for name in names if name in METRICS}
 
 
 def test_the_story_of_a_tenant_that_was_woken(workspace: Workspace) -> None:

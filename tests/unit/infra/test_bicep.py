@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, nodes, properties, text
+from tests.support.bicep import INFRA, BicepFile, Declaration, bicep_files, literal, nodes, properties, text
 
 FILES = {each.name: each for each in bicep_files()}
 # Types that have no tags, by their templates.
@@ -149,7 +149,7 @@ def test_a_role_is_assigned_by_exact_scope(name: str, resource: Declaration) -> 
         ("storage.bicep", "account", "allowBlobPublicAccess: false"),
         ("keyvault.bicep", "vault", "enableRbacAuthorization: true"),
         ("monitoring.bicep", "insights", "DisableLocalAuth: true"),
-        ("monitoring.bicep", "workspace", "disableLocalAuth: true"),
+        ("workspace.bicep", "workspace", "disableLocalAuth: true"),
         ("functions.bicep", "ftpPasswords", "allow: false"),
         ("functions.bicep", "scmPasswords", "allow: false"),
         ("functions.bicep", "app", "httpsOnly: true"),
@@ -182,8 +182,21 @@ def test_an_alert_has_a_link_to_its_part_of_the_runbook() -> None:
     assert "${runbook}#${rule.name}" in text(alerts.one("resource", "alerts").node)
 
 
+def test_the_workspace_is_linked_to_its_transformation() -> None:
+    rule = FILES["monitoring.bicep"].one("resource", "transformation")
+    assert literal(rule.properties["kind"]) == "WorkspaceTransforms"
+    assert "streams: ['Microsoft-Table-AppMetrics']" in text(rule.node)
+    assert "workspaceResourceId: newWorkspace.outputs.id" in text(rule.node)
+    new, linked = (FILES["monitoring.bicep"].one("module", each) for each in ("newWorkspace", "workspace"))
+    given = {name: text(each) for name, each in properties(properties(linked.node)["params"]).items()}
+    assert given.pop("transformationId") == "transformation.id"
+    assert given == {name: text(each) for name, each in properties(properties(new.node)["params"]).items()}
+    link = "defaultDataCollectionRuleResourceId: empty(transformationId) ? null : transformationId"
+    assert link in text(FILES["workspace.bicep"].one("resource", "workspace").node)
+
+
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
     watch = FILES["monitoring.bicep"].one("module", "watch")
     assert watch.type == "monitoring/main.bicep"
-    assert "workspaceId: workspace.id" in text(watch.node)
+    assert "workspaceId: workspace.outputs.id" in text(watch.node)
     assert {each.type for each in FILES["monitoring/main.bicep"].of("module")} == {"workbook.bicep", "alerts.bicep"}
