@@ -84,7 +84,7 @@ def rows(fleet: Fleet) -> Iterator[tuple[str, Decimal]]:
     yield "the app: timers, requests, operations", _app(fleet)
     yield "the app: instances that always run, from 100 tenants on 1 `http` and 1 `durable`", _always_ready(fleet)
     yield "tables", held("tables:Standard_LRS:data", 5) + counted("tables:Standard_LRS:operations", _operations(fleet))
-    yield "logs, 2 GB for each 100 tenants", counted("logs:analytics", 2 * max(1, fleet.tenants // 100))
+    yield "logs, 2 GB for each 1,000 tenants", counted("logs:analytics", 2 * max(1, fleet.tenants // 1000))
     yield "alert rules", monthly_price(read_rules())
     yield "metrics of the gateway", counted("metrics:prometheus", _samples(fleet))
 

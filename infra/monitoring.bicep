@@ -15,20 +15,56 @@ param appPrincipalId string
 @description('Who gets e-mail of alerts; empty for nobody.')
 param alertEmail string
 
+@description('Where the runbook is read; empty: alerts name its file.')
+param runbookUrl string
+
 @description('GB of logs in a day after which the rest is dropped.')
 param dailyLogsGb int
 
+var workspaceName = 'log-berth-${token}'
+var destination = 'workspace'
 var roles = { 'Monitoring Metrics Publisher': '3913510d-42f4-4e42-8a64-420c390055eb' }
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
-  name: 'log-berth-${token}'
+module newWorkspace 'workspace.bicep' = {
+  params: {
+    name: workspaceName
+    location: location
+    tags: tags
+    dailyLogsGb: dailyLogsGb
+  }
+}
+
+// Azure's host sends metrics of its own, which nobody reads and no setting stops: they would cost more than all of berth's
+// rows. Requests, dependencies, traces and errors are kept as they are.
+resource transformation 'Microsoft.Insights/dataCollectionRules@2024-03-11' = {
+  name: 'dcr-logs-berth-${token}'
   location: location
   tags: tags
+  #disable-next-line BCP036 // the list of known kinds lacks this one
+  kind: 'WorkspaceTransforms'
   properties: {
-    sku: { name: 'PerGB2018' }
-    retentionInDays: 90 // what Application Insights has without a charge
-    workspaceCapping: { dailyQuotaGb: dailyLogsGb }
-    features: { disableLocalAuth: true }
+    dataSources: {}
+    destinations: {
+      logAnalytics: [{ name: destination, workspaceResourceId: newWorkspace.outputs.id }]
+    }
+    dataFlows: [
+      {
+        #disable-next-line BCP036 // the list of known streams lacks this one
+        streams: ['Microsoft-Table-AppMetrics']
+        destinations: [destination]
+        transformKql: 'source | where Name startswith "berth."'
+      }
+    ]
+  }
+}
+
+module workspace 'workspace.bicep' = {
+  params: {
+    name: workspaceName
+    location: location
+    tags: tags
+    dailyLogsGb: dailyLogsGb
+    transformationId: transformation.id
   }
 }
 
@@ -39,7 +75,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
   kind: 'web'
   properties: {
     Application_Type: 'web'
-    WorkspaceResourceId: workspace.id
+    WorkspaceResourceId: workspace.outputs.id
     DisableLocalAuth: true
   }
 }
@@ -67,10 +103,11 @@ resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(ale
 
 module watch 'monitoring/main.bicep' = {
   params: {
-    workspaceId: workspace.id
+    workspaceId: workspace.outputs.id
     location: location
     tags: tags
     actionGroupIds: empty(alertEmail) ? [] : [operators.id]
+    runbookUrl: runbookUrl
   }
 }
 

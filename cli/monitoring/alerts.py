@@ -49,7 +49,7 @@ class Rule(BaseModel):
     severity: Annotated[int, Field(ge=0, le=4)]
     every: Literal["1m", "5m", "10m", "15m", "30m", "1h"]
     period: Annotated[str, Field(pattern=r"^\d+[mhd]$")]
-    reads: Literal["2h", "2d"] | None = None
+    reads: Literal["2d"] | None = None
     threshold: int | None = None
     below: str | None = None
     split: tuple[str, ...] = ()

@@ -19,10 +19,11 @@ param thresholds object = {}
 @description('Rules that are deployed but switched off, by name.')
 param disabledRules string[] = []
 
-@description('Where the runbook is read; each alert names its part of it.')
-param runbookUrl string = 'docs/runbook.md'
+@description('Where the runbook is read: each alert has a link to its part of it. Empty: alerts name its file.')
+param runbookUrl string = ''
 
 var rules = loadJsonContent('alerts.json').rules
+var runbook = empty(runbookUrl) ? 'docs/runbook.md' : runbookUrl
 
 resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
   for rule in rules: {
@@ -32,7 +33,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: 'berth: ${rule.title}'
-      description: '${rule.description} ${runbookUrl}#${rule.name}'
+      description: '${rule.description} ${runbook}#${rule.name}'
       severity: rule.severity
       enabled: !contains(disabledRules, rule.name)
       scopes: [workspaceId]

@@ -18,6 +18,9 @@ param thresholds object = {}
 @description('Rules that are deployed but switched off, by name.')
 param disabledRules string[] = []
 
+@description('Where the runbook is read: each alert has a link to its part of it. Empty: alerts name its file.')
+param runbookUrl string = ''
+
 module workbook 'workbook.bicep' = {
   params: {
     workspaceId: workspaceId
@@ -34,5 +37,6 @@ module alerts 'alerts.bicep' = {
     actionGroupIds: actionGroupIds
     thresholds: thresholds
     disabledRules: disabledRules
+    runbookUrl: runbookUrl
   }
 }

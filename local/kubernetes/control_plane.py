@@ -26,6 +26,8 @@ BERTH = "berth"  # the user to whom its role is bound, and whom the admission po
 OWNER = "stack"  # to the namespaces with this owner
 DOMAIN = "berth.localhost"  # each cluster has its tenants under its own name in this domain
 NODES = 3
+# Go collects garbage half as often as by default: a fifth less CPU time for a quarter more memory.
+COLLECT_LESS = {"GOGC": "200"}
 PODS_PER_NODE = 2000  # simulated nodes cost nothing; with the real default of 110, 1,000 tenants would need 10 of them
 
 
@@ -117,7 +119,8 @@ async def start_control_plane(processes: Processes, ports: Ports, name: str, opt
     key = str(authority.service_account_key())
 
     async def run(part: str, command: Sequence[str], ready: Callable[[], Awaitable[bool]]) -> None:
-        await processes.start(f"{name}-{part}", [binary(command[0]), *command[1:]], ready=ready, seconds=60)
+        full = [binary(command[0]), *command[1:]]
+        await processes.start(f"{name}-{part}", full, ready=ready, environment=COLLECT_LESS, seconds=60)
 
     def responding(url: str) -> Callable[[], Awaitable[bool]]:
         return lambda: responds(url, status=200)

@@ -1,6 +1,6 @@
 """What queries answer, on rows that a test makes up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -141,9 +141,11 @@ def test_what_is_stuck_has_no_end() -> None:
             "orchestration not restarted: it needs an operator",
             *(ago(minutes=5),), level=3, tenant="c", operation="c.1", kind="delete",
         ),
-        operation("wake", ago(hours=1), 300.0, "b"),
+        # Of the traces of b and d nothing was kept.
+        event("state changed", ago(minutes=55), tenant="b", operation="b.1", kind="wake", operation_state="succeeded"),
         event(lost, ago(hours=23), tenant="d", operation="d.1", kind="delete"),
-        operation("delete", ago(hours=50), 28 * HOUR, "d"),
+        event("state changed", ago(hours=22), tenant="d", operation="d.1", kind="delete", operation_state="failed"),
+        event("state changed", ago(hours=3), tenant="a", operation="a.1", kind="provision", operation_state="running"),
     ]  # fmt: skip
     found = ask("stuck", *rows)
     assert columns(found, "tenant", "restarts", "needs_operator") == [("c", 1, True), ("a", 2, False)]
@@ -358,14 +360,37 @@ def test_one_rule_tells_of_failures(number: float, rules: list[str]) -> None:
 
 
 def test_failures_of_all_reasons_add_up() -> None:
-    found = ask("alert-failures", failures(1.0, "crash"), failures(1.0, "image"), failures(1.0, minutes=15))
+    found = ask("alert-failures", failures(1.0, "crash"), failures(1.0, "image"), failures(1.0, minutes=14))
     assert columns(found, "operations") == [(3.0,)]
+
+
+@pytest.mark.parametrize(("apart", "rules"), [(9, ["failures"]), (10, [])])
+def test_failures_within_ten_minutes_count(apart: int, rules: list[str]) -> None:
+    assert told(failures(2.0, minutes=apart + 5), failures(1.0)) == rules
+
+
+def test_failures_that_arrive_late_are_told_of() -> None:
+    assert told(failures(2.0, minutes=18), failures(1.0, minutes=12)) == ["failures"]
 
 
 def test_an_incident_is_told_of_once_while_it_fades() -> None:
     rows = [failures(3.0, minutes=minutes) for minutes in (19, 17, 15, 13)]
     over_time = [told(*rows, now=NOW + timedelta(minutes=minutes)) for minutes in (0, 2, 4, 6, 10, 70)]
     assert over_time == [["mass-failures"], [], [], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "after", "rules"),
+    [
+        (70, 4.0, ["failures"]),
+        (25, 4.0, ["failures"]),
+        (25, 6.0, ["many-failures"]),
+        (25, 11.0, ["mass-failures"]),
+        (16, 1.0, ["mass-failures"]),
+    ],
+)
+def test_a_second_incident_is_told_of_at_once(minutes: float, after: float, rules: list[str]) -> None:
+    assert told(failures(12.0, minutes=minutes), failures(after)) == rules
 
 
 @pytest.mark.parametrize(("slow", "signups", "rows"), [(2, 20, 1), (1, 100, 0), (4, 4, 0)])
@@ -386,9 +411,20 @@ def test_alert_on_a_sweep_that_was_refused(state: str) -> None:
     assert columns(found, "state") == [(state,)]
 
 
+def ran_since(**duration: float) -> Row:
+    return metric(metrics.TIMER_RUNS, ago(**duration), 1.0, part="recovery", outcome="done")
+
+
 def test_a_sweep_that_was_refused_is_not_missing() -> None:
     refused = metric(metrics.SWEEPS, ago(hours=23), 1.0, state="refused")
-    assert ask("alert-sweep-missing", refused) == []
+    assert ask("alert-sweep-missing", refused, ran_since(hours=40)) == []
+
+
+@pytest.mark.parametrize(("name", "hours"), [("alert-sweep-missing", 26), ("alert-ledger-late", 3)])
+def test_no_alert_before_berth_has_run_for_the_period(name: str, hours: int) -> None:
+    assert ask(name) == []
+    for since, rows in ((hours - 1, 0), (hours + 1, 1)):
+        assert len(ask(name, ran_since(hours=since), ran_since(minutes=1))) == rows
 
 
 def test_alert_on_a_silent_source() -> None:
@@ -434,10 +470,76 @@ def test_alert_on_an_open_breaker() -> None:
     assert columns(ask("alert-breaker-open", *rows), "cluster") == [("two",)]
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(None, 1), (4000.0, 0), (11000.0, 1)])
-def test_alert_on_a_late_ledger(seconds: float | None, rows: int) -> None:
-    made = [] if seconds is None else [metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)]
-    assert len(ask("alert-ledger-late", *made)) == rows
+@pytest.mark.parametrize(("seconds", "rows"), [(4000.0, 0), (11000.0, 1)])
+@pytest.mark.parametrize("ran_for", [1, 4])
+def test_alert_on_a_late_ledger(seconds: float, rows: int, ran_for: int) -> None:
+    lag = metric(metrics.LEDGER_LAG, ago(minutes=30), seconds)
+    assert len(ask("alert-ledger-late", lag, ran_since(hours=ran_for))) == rows
+
+
+EVERY_MINUTE = (
+    *("checking the clusters", "reading the open operations", "slot repair", "recovery"),
+    "looking for lost instances",
+)
+
+
+def runs(*parts: str, minutes: Iterable[float] = range(1, 15), outcome: str = "done") -> list[Row]:
+    return [
+        metric(metrics.TIMER_RUNS, ago(minutes=each), 1.0, part=part, outcome=outcome)
+        for part in parts
+        for each in minutes
+    ]
+
+
+def silent(*rows: Row) -> set[str]:
+    return {each["part"] for each in ask("alert-timers-silent", *rows)}
+
+
+def test_no_alert_while_all_timers_run() -> None:
+    assert silent(*runs(*EVERY_MINUTE)) == set()
+
+
+@pytest.mark.parametrize("part", EVERY_MINUTE)
+def test_alert_on_one_timer_that_does_not_run(part: str) -> None:
+    others = runs(*(each for each in EVERY_MINUTE if each != part), "reconciliation")
+    assert silent(*others) == {part}
+
+
+@pytest.mark.parametrize("outcome", ["broke-off", "held-up"])
+def test_alert_on_a_timer_that_never_ends_well(outcome: str) -> None:
+    part, *others = EVERY_MINUTE
+    assert silent(*runs(*others), *runs(part, outcome=outcome)) == {part}
+    assert silent(*runs(*others), *runs(part, outcome=outcome), *runs(part, minutes=[9])) == set()
+
+
+def test_one_alert_if_nothing_runs() -> None:
+    assert silent() == {"all"}
+
+
+def test_a_timer_that_berth_has_not_reached_is_not_silent() -> None:
+    assert silent(*runs(EVERY_MINUTE[0], minutes=[1, 2])) == set()
+
+
+HOURLY = ("measuring the age of signals", "resuming a sweep", "reconciliation", "rolling up latency")
+
+
+def late(*rows: Row) -> set[str]:
+    return {each["part"] for each in ask("alert-timer-late", *rows)}
+
+
+@pytest.mark.parametrize(("hours", "parts"), [(2, ()), (4, HOURLY), (27, (*HOURLY, "purging"))])
+def test_a_timer_is_late_that_was_never_done(hours: int, parts: tuple[str, ...]) -> None:
+    assert late(*runs("recovery", minutes=[60 * hours])) == set(parts)
+
+
+def test_a_timer_is_late_that_always_breaks_off() -> None:
+    done = runs(*HOURLY, "purging", minutes=[200])
+    assert late(*done, *runs(*HOURLY, minutes=[20]), *runs("purging", minutes=[20], outcome="broke-off")) == set()
+    assert late(*done, *runs(*HOURLY, minutes=[20], outcome="broke-off")) == set(HOURLY)
+
+
+def test_no_alert_on_timers_that_berth_has_not_sent() -> None:
+    assert late() == set()
 
 
 def test_alert_on_each_operation_that_needs_an_operator() -> None:

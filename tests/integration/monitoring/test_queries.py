@@ -8,12 +8,20 @@ import pytest
 from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
 from shared.telemetry.metrics import all_metrics
+from shared.telemetry.recorder import Instrument
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event, recorded_metrics
+from tests.support.kusto.envelopes import recorded_envelopes, to_rows
 from tests.support.kusto.library import Answer, Read, check
 from tests.support.kusto.tables import TABLES
 
 QUERIES = read_queries()
 SOURCE = re.compile(rf"(?:^|= )(?:union withsource.*|{'|'.join(TABLES)})$")
+RECORDED: dict[str, set[str]] = {}
+"""The fields of each event that the recording has: berth's code may give an event any field of the context."""
+for row in to_rows(recorded_envelopes())["AppTraces"]:
+    RECORDED.setdefault(row["Message"], set()).update(row["Properties"])
+EXTREMES = {"Min", "Max"}  # the exporter sends them of histograms only
+HISTOGRAMS = {each.name for each in all_metrics() if each.instrument is Instrument.HISTOGRAM}
 BY_HOST = {"cold-starts", "requests"}  # read what the Functions host sends: no names and keys of berth
 
 
@@ -64,7 +72,7 @@ def test_a_query_looks_back_as_far_as_its_period(name: str, answers: Mapping[str
     sources = [number for number, line in enumerate(lines) if SOURCE.search(line)]
     assert sources
     for number in sources:
-        looks_back = r" *\| where TimeGenerated > ago\((period( \+ 1[dh]| \+ 2d)?|2d)\)"
+        looks_back = r" *\| where TimeGenerated > ago\((period( \+ (10m|[12]d))?|2d)\)"
         assert re.match(looks_back, lines[number + 1]), lines[number]
 
 
@@ -104,10 +112,13 @@ def unknown(read: Read) -> list[str]:
     keys = set(read.keys)
     match read.tables:
         case ["AppMetrics"]:
-            names = read.names("Name")
-            found += [f"the metric {each}" for each in names if each not in METRICS]
+            names = set(read.names("Name"))
+            found += [f"the metric {each}" for each in sorted(names) if each not in METRICS]
             known = set[str]().union(*(METRICS.get(each, ()) for each in names))
             found += ["all metrics"] * (not names)
+            found += [
+                f"{each} of {read.tables}" for each in read.columns if each in EXTREMES and not names <= HISTOGRAMS
+            ]
         case ["AppDependencies"]:
             names = read.names("Name")
             found += [f"the span {each}" for each in names if each not in SPANS]
@@ -115,7 +126,7 @@ def unknown(read: Read) -> list[str]:
             known |= SPANS["step"] if "OperationId" in read.columns else set()
         case ["AppTraces"]:
             events = read.names("Message")
-            fields = {each: fields_of_event(each) for each in events}
+            fields = {each: RECORDED.get(each) or fields_of_event(each) for each in events}
             found += [f"the event {each}" for each, known in fields.items() if not known]
             known = set[str]().union(*fields.values())
             known |= COUNTS if any(each.startswith("sweep ") for each in events) else set()
@@ -131,9 +142,11 @@ def unknown(read: Read) -> list[str]:
         ("failures-by-reason", "berth.operation.failures", "berth.operation.failure", "the metric berth.operation"),
         ("failures-by-reason", '["failure"]', '["reason"]', "the key reason of"),
         ("queue-waits", '| where TimeGenerated > ago(period) and Name == "berth.queue.wait"\n', "", "all metrics"),
+        ("run-rate", "Sum)", "Max)", "Max of"),
         ("wakes", '"operation" and', '"operations" and', "the span operations"),
         ("wakes", '["queued_seconds"]', '["queue_seconds"]', "the key queue_seconds of"),
         ("over-budget", '"budget passed"', '"budget was passed"', "the event budget was passed"),
+        ("over-budget", '["plan"]', '["cluster"]', "the key cluster of"),  # which other events have
         ("over-budget", '["budget"]', '["bugdet"]', "the key bugdet of"),
         ("sweeps", '"sweep refused"', '"sweeps refused"', "the event sweeps refused"),
         ("tenant-story", '["operation"]', '["operatoin"]', "the key operatoin of"),

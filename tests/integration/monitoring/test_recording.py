@@ -1,5 +1,6 @@
 """What a running stack has sent is what the queries ask for: they run on the recording of a demo."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,8 @@ from cli.monitoring.alerts import Rule, read_rules
 from cli.monitoring.queries import read_queries
 from shared.telemetry import metrics
 from shared.telemetry.recorder import Metric
+from shared.telemetry.spans import CONTEXT
+from tests.support.bicep import INFRA, BicepFile, text
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
 from tests.support.kusto.engine import Workspace
 from tests.support.kusto.envelopes import Row, recorded_envelopes, to_rows
@@ -20,8 +23,8 @@ END = max(datetime.fromisoformat(row["TimeGenerated"]) for rows in ROWS.values()
 NOW = END + timedelta(minutes=1)
 BY_LIBRARIES = {"logger_name", "on_span", "code.file.path", "code.function.name", "code.line.number"}
 OPERATIONS = [each["Properties"] for each in ROWS["AppDependencies"] if each["Name"] == "operation"]
-# After a week in which nothing has run, no sweep was made and nothing has watched for activity; months cost too much.
-WRONG = {"alert-sweep-missing", "alert-signal-silent", "alert-budget-passed"}
+# After a week in which nothing has run, nothing has watched for activity; months cost too much.
+WRONG = {"alert-signal-silent", "alert-budget-passed"}
 WOKEN = next(each for each in OPERATIONS if each["kind"] == "wake")
 
 
@@ -32,6 +35,10 @@ def workspace() -> Workspace:
 
 def ask(workspace: Workspace, name: str, values: Mapping[str, str] | None = None, now: datetime = NOW) -> list[Row]:
     return workspace.run(QUERIES[name].filled({"period": "60d", **(values or {})}), now=now)
+
+
+def is_of_host(row: Row) -> bool:
+    return row["AppRoleName"] == "functions-host"
 
 
 def alert(workspace: Workspace, name: str, now: datetime) -> list[Row]:
@@ -53,7 +60,7 @@ def test_all_that_is_recorded_is_known() -> None:
         unknown = row["Properties"].keys() - fields_of_event(row["Message"]) - COUNTS - BY_LIBRARIES
         assert not unknown, (row["Message"], unknown)
     for row in ROWS["AppDependencies"]:
-        if row["AppRoleName"] != "functions-host":
+        if not is_of_host(row):
             unknown = row["Properties"].keys() - SPANS.get(row["Name"], OTHER_SPANS)
             assert not unknown, (row["Name"], unknown)
 
@@ -92,6 +99,24 @@ def test_a_query_answers_from_the_recording(
     for row in rows:
         empty = {column for column, value in row.items() if value is None or value == ""}
         assert empty <= may_be_empty, row
+
+
+def test_what_the_host_sends_is_found_by_the_trace_alone(workspace: Workspace) -> None:
+    of_host = [row for table in ("AppRequests", "AppDependencies") for row in ROWS[table] if is_of_host(row)]
+    assert of_host
+    assert not any(row["Properties"].keys() & set(CONTEXT) for row in of_host)
+    signup = next(each["operation"] for each in OPERATIONS if each["kind"] == "provision")
+    found = {each["what"].strip() for each in ask(workspace, "operation-trace", {"operation_id": f'"{signup}"'})}
+    assert {"POST api/tenants", "orchestration:provision_tenant", "activity:apply_tenant"} <= found
+
+
+def test_the_workspace_keeps_the_metrics_of_berth_alone(workspace: Workspace) -> None:
+    rule = BicepFile(INFRA / "monitoring.bicep").one("resource", "transformation")
+    [transformation] = re.findall(r"transformKql: '(.+)'", text(rule.node))
+    names = {row["Name"] for row in ROWS["AppMetrics"]}
+    kept = {row["Name"] for row in workspace.run(re.sub("^source", "AppMetrics", transformation), now=NOW)}
+    assert names - kept == {"_OTELRESOURCE_"}
+    assert kept == {name for name in names if name in METRICS}
 
 
 def test_the_story_of_a_tenant_that_was_woken(workspace: Workspace) -> None:

@@ -1,8 +1,9 @@
 """The ops pages are painted at once, however many tenants there are."""
 
 import sys
+from statistics import median
 
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from cli.api import Api
 from cli.ops import new_link
@@ -12,7 +13,9 @@ from tests.support.browser import visitor
 
 TENANTS = 10_000
 MOST = 500.0  # milliseconds
-TRIES = 15  # other tests slow the machine down
+TRIES = 5
+SLOWER = 2.0  # than a page without tenants, on a machine that other tests slow down
+WITHOUT_TENANTS = ("/sweeps", "Sweeps")
 PAINTED = """new Promise(done => new PerformanceObserver(list => {
     for (const each of list.getEntriesByName("first-contentful-paint")) done(each.startTime);
 }).observe({ type: "paint", buffered: true }))"""
@@ -39,11 +42,18 @@ async def test_the_pages_are_painted_beside_10000_tenants() -> None:
         await fill(stack.azurite.endpoint, range(TENANTS))
         assert len((await operators.call("GET", "tenants", limit=1))["items"]) == 1
         for path, text in PAGES.items():
-            took: list[float] = []
-            while min(took, default=MOST) >= MOST and len(took) < TRIES:
-                await page.goto(f"{stack.api_url}/api/ops{path}")
-                await expect(page.get_by_text(text).first).to_be_visible()
-                took.append(await page.evaluate(PAINTED))
-            print(f"/api/ops{path}: {', '.join(f'{each:.0f}' for each in took)} ms", file=sys.stderr)
-            assert min(took) < MOST, (path, took)
+            of_page, of_other = list[float](), list[float]()
+            for _ in range(TRIES):  # in turn, so that both meet the same machine
+                of_other.append(await first_paint(page, stack, *WITHOUT_TENANTS))
+                of_page.append(await first_paint(page, stack, path, text))
+            took, other = median(of_page), median(of_other)
+            print(f"/api/ops{path}: {took:.0f} ms, {WITHOUT_TENANTS[0]} {other:.0f} ms", file=sys.stderr)
+            assert took < max(MOST, SLOWER * other), (path, of_page, of_other)
             await expect(page.get_by_text("Loading …")).to_have_count(0, timeout=30_000)
+
+
+async def first_paint(page: Page, stack: Stack, path: str, text: str) -> float:
+    """Open a page, and return after how many milliseconds the browser has painted the first of it."""
+    await page.goto(f"{stack.api_url}/api/ops{path}")
+    await expect(page.get_by_text(text).first).to_be_visible()
+    return await page.evaluate(PAINTED)

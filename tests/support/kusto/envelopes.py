@@ -93,12 +93,11 @@ def _own_columns(base_type: str, data: dict[str, Any]) -> tuple[str, Row]:
             }
         case "MetricData":
             (point,) = data["metrics"]
-            value = point["value"]
             return "AppMetrics", {
                 "Name": point["name"],
-                "Sum": value,
-                "Min": value if point.get("min") is None else point["min"],
-                "Max": value if point.get("max") is None else point["max"],
+                "Sum": point["value"],
+                "Min": point.get("min"),
+                "Max": point.get("max"),
                 "ItemCount": point.get("count") or 1,
             }
         case "EventData":

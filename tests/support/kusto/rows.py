@@ -3,7 +3,7 @@
 from datetime import datetime
 from itertools import count
 
-from shared.telemetry.recorder import Metric
+from shared.telemetry.recorder import Instrument, Metric
 from tests.support.kusto.emitted import COUNTS, METRICS, OTHER_SPANS, SPANS, fields_of_event
 from tests.support.kusto.envelopes import Row, Rows
 
@@ -14,15 +14,19 @@ _TABLES = {"Message": "AppTraces", "Sum": "AppMetrics", "Url": "AppRequests"}
 def metric(
     of: Metric, at: datetime, value: float, *, number: int = 1, highest: float | None = None, **dimensions: str
 ) -> Row:
-    """Return a row of AppMetrics: what `number` measurements make together, of which one may be the highest."""
+    """Return a row of AppMetrics: what `number` measurements make together, of which one may be the highest.
+
+    Only a histogram has a lowest and a highest one: of a counter and a gauge the exporter sends the value alone.
+    """
     assert METRICS[of.name] == dimensions.keys(), (of.name, dimensions)
-    top = value if highest is None else highest
+    is_histogram = of.instrument is Instrument.HISTOGRAM
+    assert is_histogram or highest is None
     return {
         "TimeGenerated": at,
         "Name": of.name,
         "Sum": value,
-        "Min": 0.0,
-        "Max": top,
+        "Min": 0.0 if is_histogram else None,
+        "Max": (value if highest is None else highest) if is_histogram else None,
         "ItemCount": number,
         "Properties": dimensions,
     }

@@ -182,7 +182,7 @@ def test_the_doctor_knows_the_role_on_a_chosen_scheduler() -> None:
         ("storage.bicep", "account", "allowBlobPublicAccess: false"),
         ("keyvault.bicep", "vault", "enableRbacAuthorization: true"),
         ("monitoring.bicep", "insights", "DisableLocalAuth: true"),
-        ("monitoring.bicep", "workspace", "disableLocalAuth: true"),
+        ("workspace.bicep", "workspace", "disableLocalAuth: true"),
         ("functions.bicep", "ftpPasswords", "allow: false"),
         ("functions.bicep", "scmPasswords", "allow: false"),
         ("functions.bicep", "app", "httpsOnly: true"),
@@ -240,8 +240,38 @@ def test_an_app_of_another_name_keeps_the_owner() -> None:
     assert text(functions.one("output", "owner").node).endswith("= owner")
 
 
+@each_file
+def test_a_module_gets_the_parameters_of_its_user(file: BicepFile) -> None:
+    """What a file can be given reaches its modules: a default of theirs would hide that it was not handed through."""
+    own = {each.name for each in file.of("param")}
+    for each in file.of("module"):
+        wanted = {param.name for param in BicepFile((file.path.parent / each.type).resolve()).of("param")}
+        given = properties(properties(each.node)["params"])
+        assert own & wanted <= given.keys(), f"{file.name}: {each.name}"
+
+
+def test_an_alert_has_a_link_to_its_part_of_the_runbook() -> None:
+    assert "runbookUrl" in {each.name for each in FILES["main.bicep"].of("param")}
+    alerts = FILES["monitoring/alerts.bicep"]
+    assert text(alerts.one("var", "runbook").value) == "empty(runbookUrl) ? 'docs/runbook.md' : runbookUrl"
+    assert "${runbook}#${rule.name}" in text(alerts.one("resource", "alerts").node)
+
+
+def test_the_workspace_is_linked_to_its_transformation() -> None:
+    rule = FILES["monitoring.bicep"].one("resource", "transformation")
+    assert literal(rule.properties["kind"]) == "WorkspaceTransforms"
+    assert "streams: ['Microsoft-Table-AppMetrics']" in text(rule.node)
+    assert "workspaceResourceId: newWorkspace.outputs.id" in text(rule.node)
+    new, linked = (FILES["monitoring.bicep"].one("module", each) for each in ("newWorkspace", "workspace"))
+    given = {name: text(each) for name, each in properties(properties(linked.node)["params"]).items()}
+    assert given.pop("transformationId") == "transformation.id"
+    assert given == {name: text(each) for name, each in properties(properties(new.node)["params"]).items()}
+    link = "defaultDataCollectionRuleResourceId: empty(transformationId) ? null : transformationId"
+    assert link in text(FILES["workspace.bicep"].one("resource", "workspace").node)
+
+
 def test_monitoring_is_deployed_on_the_apps_workspace() -> None:
     watch = FILES["monitoring.bicep"].one("module", "watch")
     assert watch.type == "monitoring/main.bicep"
-    assert "workspaceId: workspace.id" in text(watch.node)
+    assert "workspaceId: workspace.outputs.id" in text(watch.node)
     assert {each.type for each in FILES["monitoring/main.bicep"].of("module")} == {"workbook.bicep", "alerts.bicep"}
