@@ -56,7 +56,14 @@ def start_telemetry() -> None:
     os.environ.setdefault("OTEL_SERVICE_NAME", os.environ.get("WEBSITE_SITE_NAME", "berth"))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    try:
+        _set_up()
+    except Exception as error:  # whose text may quote the connection string
+        event = f"berth sends no telemetry: check the app setting {CONNECTION}"
+        log_event(logger, event, level=logging.ERROR, error=type(error).__name__)
 
+
+def _set_up() -> None:
     from azure.monitor import opentelemetry as distro
     from opentelemetry import metrics, trace
 
