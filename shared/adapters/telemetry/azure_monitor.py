@@ -20,6 +20,7 @@ _INSTRUMENTATIONS = (
     *("psycopg2", "requests", "urllib", "urllib3"),
 )
 _TRUE = ("1", "true")
+RESPONSE_SECONDS = 5.0  # that ingestion may take; the library's 300 would hold up all that follows, and a worker's end
 # App settings win over these.
 _DEFAULTS = {
     # The distro keeps 5 traces a second if nothing is set. The Functions host reads the same two.
@@ -80,6 +81,7 @@ def _set_up() -> None:
         enable_live_metrics=False,
         enable_performance_counters=False,
         instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTATIONS},
+        read_timeout=RESPONSE_SECONDS,
     )
     for handler in set(first.handlers) - before:
         handler.setLevel(logging.INFO)
