@@ -41,7 +41,8 @@ CHECKS: dict[str, list[str]] = {
     "tests": [sys.executable, "-m", "pytest"],
 }
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
-BENCHMARKS = ("burst", "ledgers", "scale", "sweep", "telemetry", "wake", "watch")  # besides the one without a name
+# Besides the one without a name.
+BENCHMARKS = ("burst", "ledgers", "pages", "scale", "sweep", "telemetry", "wake", "watch")
 # More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time.
 # tests/support/scheduling.py has what each of them runs, and the order.
 PARALLEL = ["-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"]
@@ -225,8 +226,8 @@ def _parser() -> argparse.ArgumentParser:
         "signups at the same time; `bench watch --pods N` measures what waiting costs on a cluster with N other pods; "
         "`bench scale --tenants N` what a request and the minute timer cost beside N tenants; "
         "`bench sweep` what a sweep costs; `bench wake` how long a wake takes; `bench ledgers` what metering and "
-        "reports cost; `bench telemetry` what telemetry costs. These seven take "
-        "`--check`, which exits with 1 when a goal is missed",
+        "reports cost; `bench telemetry` what telemetry costs; `bench pages` how soon the ops pages are painted. These "
+        "eight take `--check`, which exits with 1 when a goal is missed",
     )
     return parser
 

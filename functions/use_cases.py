@@ -173,7 +173,7 @@ class UseCases:
                 settings=settings.activity,
             )
         )
-        self.signal_ages = SignalAges(activity=activity, clusters=clusters, clock=clock)
+        self.signal_ages = SignalAges(activity=activity, clusters=clusters, clock=clock, settings=settings.activity)
         found_prices = TablePriceRepository(tables)
         self.price_books = PriceBooks(document=prices, prices=found_prices)
         self.refresh_prices = (

@@ -3,15 +3,20 @@
 import re
 
 REMOVED = "(removed)"
-# An e-mail address, also encoded as in a path, or cut off; a bearer token, a JSON web token; the value of a key in a
-# connection string or a query.
+_IS = r"""[\\"']*\s*[=:]\s*[\\"']*"""  # between a name and its value: in a header, a connection string, a form or JSON
+# Each takes time in proportion to the text, whatever is in it: that begins nowhere within what it has looked at before.
 _PRIVATE = re.compile(
-    r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)*"
-    r"|(?<=[Bb]earer )[\w.~+/=-]+"
-    r"|eyJ[\w-]{10,}\.[\w.-]+"
-    r"|(?<=AccountKey=)[^;\s]+|(?<=[?&]code=)[^&\s]+|(?<=sig=)[^&\s]+"
+    # An e-mail address, also encoded as in a path, or cut off; but not the digest of an image.
+    r"(?<![\w.+-])[\w.+-]++(?:@(?!sha256:)|%40)[\w-]+(?:\.[\w-]+)*"
+    r"|eyJ[\w.+/=-]{10,}"  # JSON in base64, such as a JSON web token
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,20}-----|\Z)"
+    r"|(?i:(?P<name>bearer |sharedkey(?:lite)? |[?&]code=|sig="
+    rf"|authorization{_IS}(?:(?:basic|bearer|sharedkey(?:lite)?) )?"
+    rf"|(?:accountkey|sharedaccesskey|password|client_secret|x-functions-key){_IS})"
+    r"""[^\s&;"']+)"""
 )
-_MARKS = ("@", "%40", "earer ", "eyJ", "AccountKey=", "code=", "sig=")  # one of them is in each
+# One of them is in each, in small letters.
+_MARKS = ("@", "%40", "eyj", "key", "bearer ", "code=", "sig=", "authorization", "password", "client_secret")
 
 
 def without_private(text: str) -> str:
@@ -19,6 +24,7 @@ def without_private(text: str) -> str:
 
     The value of a secret or a name has no form that is its own: whoever quotes a text has to leave those out.
     """
-    if not any(mark in text for mark in _MARKS):  # so that what is usual costs next to nothing
+    small = text.lower()
+    if not any(mark in small for mark in _MARKS):  # so that what is usual costs next to nothing
         return text
-    return _PRIVATE.sub(REMOVED, text)
+    return _PRIVATE.sub(rf"\g<name>{REMOVED}", text)

@@ -58,21 +58,21 @@ def main(arguments: Sequence[str]) -> None:
             parts.append(kubernetes)
             binaries = kubernetes.slot.path / "bin"
         variables["BERTH_KUBE_BINARIES"] = str(binaries)
+        own = [("BERTH_CHROMIUM", browser)] if arguments[0] == "test" or arguments[:2] == ["bench", "pages"] else []
         if arguments[0] == "test":
             packages = deployed_packages(project, cache)
             parts.append(packages)
             variables["BERTH_DEPLOYED_PACKAGES"] = str(packages.slot.path / "site-packages")
-            own = (
-                ("BERTH_CHROMIUM", browser),
+            own += [
                 ("BERTH_PAGE_LIBRARIES", page_libraries),
                 ("BERTH_PROMETHEUS", prometheus),
                 ("BERTH_KUSTO", kusto),
-            )
-            for name, part in own:
-                if not os.environ.get(name):
-                    made = part(project, cache)
-                    parts.append(made)
-                    variables[name] = str(made.slot.path / made.slot.product)
+            ]
+        for name, part in own:
+            if not os.environ.get(name):
+                made = part(project, cache)
+                parts.append(made)
+                variables[name] = str(made.slot.path / made.slot.product)
     if missing := [part for part in parts if not part.slot.is_complete]:
         print(f"berth: setting up, once, in {cache}", file=sys.stderr)
         interrupt_on_signals()  # which stops the tools

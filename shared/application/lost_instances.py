@@ -87,20 +87,27 @@ class LostInstances:
                 continue
             if not await connection.has_namespace(namespace_name(instance)):
                 lost.append(tenant)
-        if len(lost) > MAX_REPAIRS:
+        are_few = len(lost) <= MAX_REPAIRS
+        if not are_few:
             log_event(logger, "too many instances lost", level=logging.ERROR, cluster=cluster, count=len(lost))
         for tenant in lost:
+            before = tenant.value
+            can_fail = self._settings.repair and are_few
             message = (
-                f"somebody removed the namespace {namespace_name(tenant.value.instance)}, and the data with it: "
-                "restore the namespace from a backup"
+                f"somebody removed the namespace {namespace_name(before.instance)}, and the data with it: "
+                "restore the namespace from a backup, or "
+                f"{'' if can_fail else 'let an operator forget the tenant, and then '}{RETRY}"
             )
+            is_known = before.observed is not None and before.observed.message == message
+            if are_few and not is_known:  # what is only shown is found again every hour
+                log_event(logger, "instance lost", level=logging.ERROR, tenant=before.slug, cluster=cluster)
+            now = self._clock.now()
             try:
-                if self._settings.repair and len(lost) <= MAX_REPAIRS:
-                    await self._fail(tenant, f"{message}, or {RETRY}")
+                if can_fail:
+                    await self._save(tenant, before.lose_instance(now, message), message, "lose instance")
                 else:
-                    message = f"{message}, or let an operator forget the tenant, and then {RETRY}"
-                    observed = Observed(ready=False, message=message, at=self._clock.now())
-                    await self._tenants.save(tenant.with_value(replace(tenant.value, observed=observed)))
+                    observed = Observed(ready=False, message=message, at=now)
+                    await self._tenants.save(tenant.with_value(replace(before, observed=observed)))
             except Conflict:  # an operation began on it, which will find out by itself
                 log_event(logger, "lost instance not recorded", tenant=tenant.value.slug)
 
@@ -129,11 +136,6 @@ class LostInstances:
         except (NotFound, Permanent):  # gone, or a row that this version cannot read
             return None
         return stored if stored.value.is_on(cluster, instance) else None
-
-    async def _fail(self, tenant: Stored[Tenant], message: str) -> None:
-        before = tenant.value
-        log_event(logger, "instance lost", level=logging.ERROR, tenant=before.slug, cluster=before.cluster)
-        await self._save(tenant, before.lose_instance(self._clock.now(), message), message, "lose instance")
 
     async def _save(self, tenant: Stored[Tenant], changed: Tenant, reason: str, action: str) -> None:
         await save_change(

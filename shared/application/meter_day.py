@@ -8,7 +8,6 @@ the fleet, but for one number for each customer.
 import asyncio
 import heapq
 import logging
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -22,9 +21,10 @@ from shared.domain.cost_components import Component
 from shared.domain.cost_rollups import ClusterDay, FleetDay, OverGoal, PlanDay, spread
 from shared.domain.cost_shares import Pool, Pools, SharingRules, Totals, TotalsOfClusters, idle_cost, running_totals
 from shared.domain.costs import ZERO, InstanceDay, Pricing, day_bounds, last_digit, overhead_cost, price_region
-from shared.domain.plans import Plans
+from shared.domain.plans import Plan, Plans
 from shared.domain.prices import PriceBook, PriceId
 from shared.domain.rates import Rate, rates
+from shared.domain.slugs import Slug
 from shared.domain.uses import instance_key
 from shared.errors import Transient
 from shared.events import log_event
@@ -37,6 +37,15 @@ LOOK_BACK = timedelta(days=31)  # for the nodes of a cluster that was not metere
 WORST = 20  # customers over the goal that are named
 
 
+@dataclass(frozen=True, slots=True)
+class PassedBudget:
+    """A tenant whose month passed the budget of its plan on a day, and what it had cost by the end of that day."""
+
+    slug: Slug
+    plan: Plan
+    month: Decimal
+
+
 @dataclass(slots=True)
 class _Sums:
     """What the second pass adds up, of one shard or of all."""
@@ -45,7 +54,7 @@ class _Sums:
     months: dict[str, list[Decimal]] = field(default_factory=dict[str, list[Decimal]])
     over_goal: list[OverGoal] = field(default_factory=list[OverGoal])
     over_goal_count: int = 0
-    passed: Counter[str] = field(default_factory=Counter[str])
+    passed: list[PassedBudget] = field(default_factory=list[PassedBudget])
     unpriced: dict[ClusterName, frozenset[PriceId]] = field(default_factory=dict[ClusterName, frozenset[PriceId]])
 
     def add(self, row: InstanceDay) -> None:
@@ -80,11 +89,11 @@ class _Sums:
 
 @dataclass(frozen=True, slots=True)
 class MeteredDay:
-    """What a day cost: the sums that were written, and how many tenants passed their plan's budget, by plan."""
+    """What a day cost: the sums that were written, and which tenants passed their plan's budget on it."""
 
     fleet: FleetDay
     clusters: Sequence[ClusterDay]
-    passed: Mapping[str, int]
+    passed: Sequence[PassedBudget]
 
 
 class MeterDay:
@@ -140,8 +149,7 @@ class MeterDay:
         """Meter the day, and return what it cost.
 
         Args:
-            is_final: Whether the day is final with that: a budget that is passed on it is logged. As long as it is not,
-                only what can have changed is written.
+            is_final: Whether the day is final with that. As long as it is not, only what can have changed is written.
 
         Raises:
             Transient: Something cannot be read or written now, or something has changed meanwhile.
@@ -244,7 +252,7 @@ class MeterDay:
             sums.add(row)
             left.discard(instance_key(row.slug, row.instance))
             if customer and customer[0].slug != row.slug:  # those of one slug are next to each other
-                self._end_customer(customer, sums, goal, logs_budget=is_final)
+                self._end_customer(customer, sums, goal)
                 customer = []
             customer.append(row)
             if each.gap:
@@ -255,7 +263,7 @@ class MeterDay:
                 await self._write_rows(shard, batch, is_final=is_final)
                 batch = []
         if customer:
-            self._end_customer(customer, sums, goal, logs_budget=is_final)
+            self._end_customer(customer, sums, goal)
         if batch:
             await self._write_rows(shard, batch, is_final=is_final)
         if left:
@@ -284,17 +292,15 @@ class MeterDay:
         earlier = each.before.month if each.before is not None and is_same_month else ZERO
         return replace(row, month=earlier + row.total)
 
-    def _end_customer(self, rows: Sequence[InstanceDay], sums: _Sums, goal: Decimal, *, logs_budget: bool) -> None:
-        """Count a customer, and log that its budget was passed, on the day on which it was."""
+    def _end_customer(self, rows: Sequence[InstanceDay], sums: _Sums, goal: Decimal) -> None:
+        """Count a customer, and whether it passed its budget on the day."""
         sums.add_customer(rows, goal)
         plan = self._plans.get(rows[-1].plan)
-        if not logs_budget or plan is None or not plan.budget:
+        if plan is None or not plan.budget:
             return
         month, today = sum((each.month for each in rows), ZERO), sum((each.total for each in rows), ZERO)
         if month - today < Decimal(str(plan.budget)) <= month:
-            fields = {"tenant": rows[-1].slug, "plan": plan.name, "budget": plan.budget, "month": f"{month:.2f}"}
-            log_event(logger, "budget passed", level=logging.WARNING, **fields)
-            sums.passed[plan.name] += 1
+            sums.passed.append(PassedBudget(rows[-1].slug, plan, month))
 
     def _cluster_day(self, name: ClusterName, region: str, totals: TotalsOfClusters) -> tuple[ClusterDay, Decimal]:
         """Return what a cluster cost, still without its instances, and what of that is idle."""

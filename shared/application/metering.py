@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from shared.application.ledger_audit import first_wrong_day
-from shared.application.meter_day import MeterDay, MeteredDay
+from shared.application.meter_day import MeterDay, MeteredDay, PassedBudget
 from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
 from shared.application.ports.costs import CostLedger, Transitions
@@ -90,8 +90,7 @@ class Metering:
                 await self._ledger.save_last_final(stored.with_value(day))
             except Conflict:  # another worker is as far, or further
                 return
-            for plan, count in metered.passed.items():
-                record(metrics.BUDGET_PASSED, count, plan=plan)
+            _tell_of_budgets(metered.passed)
             log_event(logger, "metered", day=day.isoformat())
             if self._clock.monotonic() - began >= MAX_SECONDS:
                 log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
@@ -187,6 +186,14 @@ class Metering:
         seen = await self._ledger.seen(cluster.name, day_bounds(now.date())[0], now + DAY)
         if not seen or list(seen[-1].nodes) != list(nodes):
             await self._ledger.see(SeenNodes(cluster.name, now, nodes))
+
+
+def _tell_of_budgets(passed: Sequence[PassedBudget]) -> None:
+    """Log and count who passed a budget on a day that is final now; a day may be computed again until then."""
+    for each in passed:
+        fields = {"tenant": each.slug, "plan": each.plan.name, "budget": each.plan.budget, "month": f"{each.month:.2f}"}
+        log_event(logger, "budget passed", level=logging.WARNING, **fields)
+        record(metrics.BUDGET_PASSED, plan=each.plan.name)
 
 
 def _is_final(day: date, now: datetime) -> bool:

@@ -20,7 +20,7 @@ from shared.domain.tenants import AuditEntry, Tenant
 from shared.domain.timeline import Stay, timeline
 
 TIMELINE = timedelta(days=30)
-MAX_OPERATIONS, MAX_CHANGES, MAX_FINDINGS = 10, 50, 1000
+MAX_OPERATIONS, MAX_CHANGES, MAX_FINDINGS = 10, 50, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class TenantOverviews:
             self._history.operations(tenant, limit=MAX_OPERATIONS),
             self._history.audit(slug, limit=MAX_CHANGES, token=""),
             self._clusters.registered(),
-            self._findings.list(FindingState.OPEN, limit=MAX_FINDINGS, token=""),
+            self._findings.list(FindingState.OPEN, limit=MAX_FINDINGS, token="", slug=slug),
         )
         start, now = progress.at - TIMELINE, progress.at
         return TenantOverview(
@@ -107,7 +107,7 @@ class TenantOverviews:
             operations=operations,
             audit=audit,
             stays=timeline(audit.items, start=start, now=now, is_whole=not audit.next_token),
-            findings=[each for each in found.items if each.finding.slug == slug],
+            findings=found.items,
         )
 
     async def progress(self, slug: Slug) -> Progress:

@@ -86,7 +86,8 @@ RECOVERY_EXHAUSTED = _counter(
 # Every 5 minutes, by the timer `poll_activity`
 SIGNAL_AGE = _gauge(
     "berth.signal.age", "s",
-    "How long ago a source that watches for activity was last heard, of the cluster where that is longest ago.",
+    "How long ago a required source of activity was last heard, of the cluster where that is longest ago; "
+    "30 days if it never was.",
     "source",
 )  # fmt: skip
 

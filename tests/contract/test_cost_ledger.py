@@ -25,6 +25,8 @@ from shared.domain.slugs import Slug
 from shared.domain.tenants import AuditEntry
 from shared.errors import Conflict
 from tests.support.builders import new_slug, new_tenant
+from tests.support.faults import Faults
+from tests.support.faulty_tables import FaultyTables
 from tests.support.ledger import use
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -133,6 +135,15 @@ async def test_of_two_workers_one_makes_a_day_final(ledger: TableCostLedger) -> 
     with pytest.raises(Conflict):
         await ledger.save_last_final(before.with_value(date(2026, 3, 1)))
     assert (await ledger.last_final()).value == date(2026, 3, 1)
+
+
+async def test_a_lost_response_is_no_other_worker(faulty: FaultyTables, faults: Faults) -> None:
+    ledger = TableCostLedger(faulty)
+    for day in (date(2026, 3, 2), date(2026, 3, 3)):
+        before = await ledger.last_final()
+        faults.lose(len(faults.calls) + 1)
+        await ledger.save_last_final(before.with_value(day))
+        assert (await ledger.last_final()).value == day
 
 
 async def test_nodes_are_found_by_their_time(ledger: TableCostLedger) -> None:

@@ -7,6 +7,7 @@ from shared.adapters.tables.retention import TableOldRecords
 from shared.adapters.tables.storage import TableStorage
 from shared.domain.clusters import ClusterName
 from shared.domain.fleet_states import FleetStates
+from shared.domain.instances import InstanceId
 from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import Finding, FindingKind, FindingState, RecordedFinding, first_seen
 from tests.support.builders import new_slug
@@ -44,6 +45,21 @@ async def test_what_is_saved_is_listed(storage: TableStorage) -> None:
     assert await listed(repository, saved, FindingState.REPAIRED) == [ended]
     left = [each for each in await repository.open() if each.finding.cluster == ended.finding.cluster]
     assert left == [saved[0], *saved[2:]]
+
+
+async def test_findings_are_listed_by_cluster_and_tenant(storage: TableStorage) -> None:
+    repository = TableReconciliationRepository(storage)
+    cluster, slug = ClusterName(new_slug()), new_slug()
+    of_tenant = first_seen(Finding(FindingKind.MISSING, cluster, InstanceId("i001"), "it is missing", slug), START)
+    of_cluster = new_findings(2)
+    await repository.save([*of_cluster, of_tenant])
+    wanted = of_cluster[0].finding.cluster
+    assert list((await repository.list(None, limit=9, token="", cluster=wanted)).items) == of_cluster
+    first = await repository.list(FindingState.OPEN, limit=1, token="", cluster=wanted)
+    second = await repository.list(FindingState.OPEN, limit=1, token=first.next_token, cluster=wanted)
+    assert ([*first.items, *second.items], second.next_token) == (of_cluster, "")
+    assert list((await repository.list(None, limit=9, token="", slug=slug)).items) == [of_tenant]
+    assert (await repository.list(FindingState.GONE, limit=9, token="", cluster=cluster)).items == ()
 
 
 async def test_only_what_ended_long_ago_is_purged(storage: TableStorage) -> None:

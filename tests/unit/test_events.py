@@ -5,7 +5,6 @@ import logging
 import pytest
 
 from shared.events import log_context, log_event, log_exception
-from shared.private_text import without_private
 
 logger = logging.getLogger("test")
 
@@ -52,8 +51,3 @@ def test_nothing_private_is_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
     assert 'refused cause="no time: (removed)" path=/tenants/(removed)' in caplog.text
     assert "ValueError: no time: (removed)" in caplog.text
     assert "owner" not in caplog.text
-
-
-@pytest.mark.parametrize("text", ["", "acme", "no route to host", "a=b&c", "12:00:00+02:00", "@", "sig: 9", "code"])
-def test_what_is_usual_stays_as_it_is(text: str) -> None:
-    assert without_private(text) == text

@@ -12,21 +12,22 @@ from shared.domain.clusters import ClusterState
 from shared.domain.reconciliation import FindingState
 from shared.errors import Invalid
 
-MAX_FINDINGS = 1000
+MAX_FINDINGS = 100
 
 
 @page("GET", "ops/clusters/{name}", "Show a cluster", (CLUSTER,))
 async def show_ops_cluster(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show a cluster with what reconciliation has found on it."""
     cluster = (await container().clusters.get(cluster_name_of(req))).value
-    found = await container().findings.list(FindingState.OPEN, limit=MAX_FINDINGS, token="")
+    found = await container().findings.list(FindingState.OPEN, limit=MAX_FINDINGS, token="", cluster=cluster.name)
     return html(
         "cluster",
         session=session,
         cluster=cluster,
         slots=container().settings.provisioning.max_concurrent,
         compared=await container().findings.states(),
-        findings=[each for each in found.items if each.finding.cluster == cluster.name],
+        findings=found.items,
+        more_findings=bool(found.next_token),
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched
+from secrets import token_hex
 
 from pydantic import TypeAdapter
 
@@ -29,7 +30,7 @@ from shared.domain.cost_rollups import ClusterDay, FleetDay
 from shared.domain.costs import InstanceDay
 from shared.domain.slugs import Slug
 from shared.domain.uses import instance_key
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
 
 TABLE, TODAY, DAILY, NODES = "costs", "coststoday", "costsdaily", "nodes"
 _OPEN, _LEDGER, _LAST_FINAL, _TIME = "today", "ledger", "last-final", "time"
@@ -64,8 +65,14 @@ class TableCostLedger:
     async def save_last_final(self, day: Stored[date | None]) -> None:
         """Write that a day is final; raises Conflict if somebody else has written one since it was read."""
         assert day.value is not None
-        row: Row = {"PartitionKey": _LEDGER, "RowKey": _LAST_FINAL, "day": day.value.isoformat()}
-        await self._tables.transact(DAILY, [create_or_replace(with_schema(row), day.etag)])
+        write_id = token_hex(8)
+        row: Row = {"PartitionKey": _LEDGER, "RowKey": _LAST_FINAL, "day": day.value.isoformat(), "write_id": write_id}
+        try:
+            await self._tables.transact(DAILY, [create_or_replace(with_schema(row), day.etag)])
+        except Conflict:  # or it was written just now, and only the response was lost
+            found, _ = await self._tables.get(DAILY, _LEDGER, _LAST_FINAL)
+            if found.get("write_id") != write_id:
+                raise
 
     async def of_day(self, shard: str, day: date) -> AsyncIterator[InstanceDay]:
         """Yield the rows of a final day that the next day goes on from, by `instance_key`; raises UnreadableRow."""

@@ -2,7 +2,7 @@
 
 | PartitionKey | RowKey | what |
 |---|---|---|
-| finding | KIND:CLUSTER:SUBJECT | a finding; `ended_at`, when it was repaired or gone, is for purging |
+| finding | KIND:CLUSTER:SUBJECT | a finding; `ended_at`, when it ended, is for purging; `cluster`, `slug` for filters |
 | position | CLUSTER | up to where its removed namespaces were read |
 | states | fleet | how many tenants were in each state at the last comparison |
 """
@@ -16,9 +16,10 @@ from shared.adapters.tables import keys
 from shared.adapters.tables.rows import page_of, read_or_skip, readable, with_schema
 from shared.adapters.tables.storage import MAX_WRITES, Row, TableStorage, Upsert
 from shared.application.ports.stored import Page
-from shared.domain.clusters import ClusterName
+from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.fleet_states import FleetStates
-from shared.domain.reconciliation import Finding, FindingState, RecordedFinding
+from shared.domain.reconciliation import UNKNOWN, Finding, FindingState, RecordedFinding
+from shared.domain.slugs import Slug
 from shared.errors import NotFound
 
 TABLE = "reconciliations"
@@ -48,11 +49,22 @@ class TableReconciliationRepository:
         for batch in batched(findings, MAX_WRITES, strict=False):
             await self._tables.transact(TABLE, [Upsert(_row(each)) for each in batch])
 
-    async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
+    async def list(
+        self,
+        state: FindingState | None,
+        *,
+        limit: int,
+        token: str,
+        cluster: ClusterName = NO_CLUSTER,
+        slug: Slug = UNKNOWN,
+    ) -> Page[RecordedFinding]:
         """Return up to `limit` findings, ordered by kind, cluster and subject; raises Invalid for a wrong token."""
-        where = "PartitionKey eq @partition and RowKey gt @after" + (" and state eq @state" if state else "")
-        after = keys.read_finding_token(token) if token else ""
-        parameters = {"partition": PARTITION, "after": after, "state": str(state or "")}
+        filters = {"state": str(state or ""), "cluster": cluster, "slug": slug}
+        wanted = {name: value for name, value in filters.items() if value}
+        where = " and ".join(
+            ["PartitionKey eq @partition and RowKey gt @after", *(f"{name} eq @{name}" for name in wanted)]
+        )
+        parameters = {"partition": PARTITION, "after": keys.read_finding_token(token) if token else "", **wanted}
         rows = (row async for row, _ in self._tables.query(TABLE, where, parameters, page_size=limit + 1))
 
         def token_after(row: Row) -> str:
@@ -95,6 +107,8 @@ def _row(recorded: RecordedFinding) -> Row:
             "RowKey": f"{finding.kind}:{finding.cluster}:{finding.subject}",
             "finding": _FINDING.dump_json(finding).decode(),
             "state": recorded.state.value,
+            "cluster": finding.cluster,
+            "slug": finding.slug,
             "first_seen": recorded.first_seen,
             "last_seen": recorded.last_seen,
             **({} if recorded.ended_at is None else {"ended_at": recorded.ended_at}),

@@ -20,6 +20,7 @@ _INSTRUMENTATIONS = (
     *("psycopg2", "requests", "urllib", "urllib3"),
 )
 _TRUE = ("1", "true")
+RESPONSE_SECONDS = 5.0  # that ingestion may take; the library's 300 would hold up all that follows, and a worker's end
 # App settings win over these.
 _DEFAULTS = {
     # The distro keeps 5 traces a second if nothing is set. The Functions host reads the same two.
@@ -56,7 +57,14 @@ def start_telemetry() -> None:
     os.environ.setdefault("OTEL_SERVICE_NAME", os.environ.get("WEBSITE_SITE_NAME", "berth"))
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    try:
+        _set_up()
+    except Exception as error:  # whose text may quote the connection string
+        event = f"berth sends no telemetry: check the app setting {CONNECTION}"
+        log_event(logger, event, level=logging.ERROR, error=type(error).__name__)
 
+
+def _set_up() -> None:
     from azure.monitor import opentelemetry as distro
     from opentelemetry import metrics, trace
 
@@ -73,6 +81,7 @@ def start_telemetry() -> None:
         enable_live_metrics=False,
         enable_performance_counters=False,
         instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTATIONS},
+        read_timeout=RESPONSE_SECONDS,
     )
     for handler in set(first.handlers) - before:
         handler.setLevel(logging.INFO)

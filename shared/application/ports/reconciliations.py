@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from shared.application.ports.stored import Page
-from shared.domain.clusters import ClusterName
+from shared.domain.clusters import NO_CLUSTER, ClusterName
 from shared.domain.fleet_states import FleetStates
-from shared.domain.reconciliation import FindingState, RecordedFinding
+from shared.domain.reconciliation import UNKNOWN, FindingState, RecordedFinding
+from shared.domain.slugs import Slug
 
 
 class ReconciliationRepository(Protocol):
@@ -20,8 +21,24 @@ class ReconciliationRepository(Protocol):
         """Write findings; each replaces an earlier one of the same kind, cluster and subject."""
         ...
 
-    async def list(self, state: FindingState | None, *, limit: int, token: str) -> Page[RecordedFinding]:
-        """Return up to `limit` findings in a stable order; raises Invalid for a token that is not ours."""
+    async def list(
+        self,
+        state: FindingState | None,
+        *,
+        limit: int,
+        token: str,
+        cluster: ClusterName = NO_CLUSTER,
+        slug: Slug = UNKNOWN,
+    ) -> Page[RecordedFinding]:
+        """Return up to `limit` findings in a stable order; raises Invalid for a token that is not ours.
+
+        Args:
+            state: Only those in this state, or None for all.
+            limit: How many at most.
+            token: The `next_token` of the part before, or empty.
+            cluster: Only those of this cluster, unless it is empty.
+            slug: Only those about this tenant, unless it is empty.
+        """
         ...
 
     async def position(self, cluster: ClusterName) -> str:

@@ -313,6 +313,25 @@ def test_an_instance_of_the_app_has_started_once() -> None:
     assert columns(found, "app_instance", "started", "first_ms", "requests") == [("new", ago(hours=3), 800.0, 2)]
 
 
+def test_a_passed_budget_is_listed_once_a_month() -> None:
+    # October's last day is final in November.
+    at = [
+        datetime(2026, 10, 3, 1, 5, tzinfo=UTC),
+        datetime(2026, 10, 9, tzinfo=UTC),
+        datetime(2026, 11, 1, 1, 5, tzinfo=UTC),
+    ]
+    rows = [event("budget passed", each, level=2, tenant="a", plan="trial", budget="10", month="11") for each in at]
+    other = event("budget passed", at[1], level=2, tenant="b", plan="trial", budget="10", month="12.5")
+    november = event(
+        "budget passed", at[2] + timedelta(days=9), level=2, tenant="a", plan="trial", budget="10", month="13"
+    )
+    text, now = QUERIES["over-budget"].filled({}), at[2] + timedelta(days=10)
+    found = Workspace(workspace_of(*rows, other)).run(text, now=at[2] + timedelta(hours=1))
+    assert columns(found, "tenant", "at", "cost_of_month") == [("b", at[1], 12.5), ("a", at[0], 11.0)]
+    found = Workspace(workspace_of(rows[-1], november)).run(text, now=now)
+    assert columns(found, "at", "cost_of_month") == [(at[2] + timedelta(days=9), 13.0), (at[2], 11.0)]
+
+
 def test_errors_are_counted_by_what_they_say() -> None:
     rows = [event("instance lost", ago(hours=each), level=3, tenant="acme", cluster="one") for each in (1, 3)]
     found = ask("errors", *rows, event("reserved", ago(hours=1), tenant="acme"))

@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind
 from local.telemetry.endpoint import STATISTICS_KEY
 from local.telemetry.process import Telemetry
 
+ROOT = Path(__file__).parents[3]
 ALONE = {"APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true", "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true"}
 
 
@@ -200,6 +201,38 @@ provider.add_span_processor(BatchSpanProcessor(exporter))
 with provider.get_tracer("tests").start_as_current_span("last") as span:
     print(f"{span.get_span_context().trace_id:032x}")
 """
+
+
+async def test_a_silent_endpoint_does_not_hold_a_worker_up(telemetry: Telemetry, exporting: Exporting) -> None:
+    await exporting.faults({"status": 0, "times": 20})
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        UNHEARD,
+        env={**environment(telemetry), "PYTHONPATH": str(ROOT), "TMPDIR": str(exporting.directory)},
+    )
+    try:
+        assert await asyncio.wait_for(process.wait(), MOST_SECONDS) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    kept = "".join(each.read_text() for each in exporting.directory.rglob("*.blob*"))
+    assert all(name in kept for name in ("one span", "one event", "berth.sweeps"))
+
+
+UNHEARD = """
+import logging
+from shared.adapters.telemetry import azure_monitor
+from shared.events import log_event
+from shared.telemetry import metrics, spans
+azure_monitor.RESPONSE_SECONDS = 0.2
+azure_monitor.start_telemetry()
+metrics.record(metrics.SWEEPS, state="done")
+log_event(logging.getLogger("shared"), "one event", level=logging.WARNING)
+with spans.work("one span"):
+    pass
+"""
+MOST_SECONDS = 30.0  # as long as the library alone waits for each of three exporters
 
 
 async def test_bodies_may_be_compressed_or_lines(telemetry: Telemetry, exporting: Exporting) -> None:

@@ -34,6 +34,7 @@ from tests.bench.scale import tables_of
 from tests.support.builders import new_slug
 from tests.support.fault_proxy import Exchange
 from tests.support.polling import until
+from tests.support.private_texts import quotes_of
 from tests.support.stack import ProxiedStack, proxied_stack
 
 MARK = "zq7mark"
@@ -47,6 +48,7 @@ IN_PATH = f"{PATH}@example.com"
 SEED = f"{MARK}-seed-0123456789abcdef0123456789abcdef"
 OPS_KEY = f"{MARK}-ops-0123456789abcdef0123456789abcdef"
 TOKEN = f"{MARK}-token"
+QUOTES = list(quotes_of(TOKEN).values())  # a secret in each form in which something may quote it
 SETTINGS = {
     "BERTH_TENANTS_SECRET_SEED": SEED,
     "BERTH_OPS_KEY": OPS_KEY,
@@ -158,32 +160,35 @@ async def send_everything(stack: Stack, slug: str, operation: str, sweep: str) -
 async def fail_everywhere(berth: ProxiedStack, slugs: list[Slug]) -> None:
     """Let Kubernetes and the tables fail, and quote what they were sent."""
 
-    def refuse(status: int, what: str, times: int) -> None:
+    def refuse(status: int, what: str, times: int, quotes: Sequence[str]) -> None:
         left = [times]
 
         async def before(exchange: Exchange) -> web.Response | None:
             if exchange.method != "PATCH" or f"/{what}" not in exchange.path or not left[0]:
                 return None
             left[0] -= 1
-            quoted = exchange.body.decode()
-            return refusal(status, f'admission webhook "names" denied {quoted} of {EMAIL} with Bearer {TOKEN}')
+            body = json.loads(exchange.body)
+            quoted = json.dumps([body.get("data"), body.get("stringData"), *quotes])  # berth keeps 300 characters
+            return refusal(status, f'admission webhook "names" denied {quoted}')
 
         berth.kubernetes.before = before
 
-    for status, what, times in ((503, "configmaps", 1), (400, "configmaps", 99), (403, "secrets", 99)):
-        refuse(status, what, times)
+    for number, (status, what, times) in enumerate(
+        ((503, "configmaps", 1), (400, "configmaps", 99), (403, "secrets", 99))
+    ):
+        refuse(status, what, times, QUOTES[number::3])
         slugs.append(new_slug())
         await berth.ended(await berth.sign_up(slugs[-1], email=EMAIL, display_name=NAME))
         berth.reset()
 
     async def break_tables(exchange: Exchange) -> web.Response | None:
-        message = f"{EMAIL} is not allowed, AccountKey={TOKEN}; {exchange.path}"
+        message = f"{' '.join(QUOTES)} are not allowed; {exchange.path}"
         error = {"odata.error": {"code": "ServerBusy", "message": {"lang": "en-US", "value": message}}}
         return web.json_response(error, status=503)
 
     async def answer_nonsense(exchange: Exchange) -> web.Response | None:
         # No time, which the library for the tables does not expect: its error quotes it.
-        row = {"PartitionKey": "a", "RowKey": "b", "at@odata.type": "Edm.DateTime", "at": EMAIL}
+        row = {"PartitionKey": "a", "RowKey": "b", "at@odata.type": "Edm.DateTime", "at": " ".join(QUOTES)}
         return web.json_response({**row, "value": [row]}) if exchange.method == "GET" else None
 
     headers = {**HEADERS, "x-functions-key": berth.stack.master_key}

@@ -36,7 +36,12 @@ async def restore(world: World, removed: tuple[str, FakeNamespace]) -> None:
     await world.worker.reconciliation.run(world.workflows)
 
 
-async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
+def lost_events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the events of which an alert tells."""
+    return [each for each in caplog.messages if "lost " in each]
+
+
+async def test_a_removed_namespace_is_noticed_by_the_next_run(caplog: pytest.LogCaptureFixture) -> None:
     world = await new_world()
     tenant = await world.active()
     await run(world)
@@ -48,6 +53,7 @@ async def test_a_removed_namespace_is_noticed_by_the_next_run() -> None:
     assert lost.observed is not None
     assert (lost.observed.ready, lost.observed.at) == (False, world.clock.now())
     assert f"somebody removed the namespace tenant-{tenant.instance}" in lost.observed.message
+    assert lost_events(caplog) == ["instance lost tenant=acme cluster=one"]
     assert (await world.cluster()).allocated == 1
     entry = (await world.worker.history.audit(Slug("acme"), limit=1, token="")).items[0]
     assert (entry.actor, entry.action, entry.before, entry.after) == ("berth", "lose instance", "active", "failed")
@@ -191,10 +197,10 @@ async def test_many_at_once_are_only_shown(caplog: pytest.LogCaptureFixture) -> 
     assert {each.state for each in tenants} == {"active"}
     assert all(each.observed is not None and not each.observed.ready for each in tenants)
     assert all("let an operator forget the tenant" in each.observed.message for each in tenants if each.observed)
-    assert "too many instances lost" in caplog.text
+    assert lost_events(caplog) == [f"too many instances lost cluster=one count={len(slugs)}"]
 
 
-async def test_the_kill_switch_only_shows() -> None:
+async def test_the_kill_switch_only_shows(caplog: pytest.LogCaptureFixture) -> None:
     settings = new_settings().model_copy(update={"reconciliation": ReconciliationSettings(repair=False)})
     world = await new_world(settings=settings)
     await world.active()
@@ -205,6 +211,9 @@ async def test_the_kill_switch_only_shows() -> None:
     assert tenant.state == "active"
     assert tenant.observed is not None
     assert not tenant.observed.ready
+    world.clock.advance(3600)
+    await world.worker.reconciliation.run(world.workflows)  # finds it again
+    assert lost_events(caplog) == ["instance lost tenant=acme cluster=one"]
 
 
 async def test_what_was_held_up_is_read_again() -> None:

@@ -17,6 +17,7 @@ from shared.adapters.tables.tenants import TABLE as TENANTS
 from shared.domain.slugs import Slug
 from shared.domain.uses import Use
 from shared.errors import Transient
+from shared.telemetry import metrics
 from tests.support.ledger import (
     FIRST,
     FIRST_DAY,
@@ -31,6 +32,7 @@ from tests.support.ledger import (
     play,
     use,
 )
+from tests.support.recorded_telemetry import recorded_telemetry
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZERO = Decimal(0)
@@ -46,6 +48,39 @@ async def test_a_lost_month_is_caught_up() -> None:
     await often.meter_at(FIRST + 40 * DAY)
     await once.meter_at(FIRST + 40 * DAY)
     assert final_rows(often) == final_rows(once)
+
+
+async def over_budget() -> Ledger:
+    """Return a ledger with a tenant that passes its budget on the first day."""
+    held = await new_ledger()
+    held.has_nodes(40)
+    await held.log.change("acme", FIRST, use())
+    await held.meter_at(FIRST)  # which sees the nodes
+    held.faults.reset()
+    return held
+
+
+async def test_a_budget_is_told_of_once_whatever_fails(caplog: pytest.LogCaptureFixture) -> None:
+    ends = FIRST + DAY + 2 * HOUR
+    held = await over_budget()
+    await held.meter_at(ends)
+    writes = [number for number, call in enumerate(held.faults.calls, 1) if call == f"transact {DAILY}"]
+    assert len(writes) == 4  # the time, the sums of the day, that it is final, the sums of the day so far
+    for number in writes:
+        for is_done in (True, False):
+            held = await over_budget()
+            if is_done:
+                held.faults.lose(number)
+            else:
+                held.faults.fail(number, Transient("the tables do not respond"))
+            caplog.clear()
+            with recorded_telemetry() as told:
+                with contextlib.suppress(Transient):
+                    await held.meter_at(ends)
+                await held.meter_at(ends + HOUR)
+            [event] = [each for each in caplog.messages if each.startswith("budget passed")]
+            assert event.startswith("budget passed tenant=acme plan=trial budget=10")
+            assert told.values(metrics.BUDGET_PASSED, plan="trial") == [1]
 
 
 async def test_a_run_that_has_no_time_left_goes_on_later() -> None:

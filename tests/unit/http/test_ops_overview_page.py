@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from functions.http.pages.clusters import MAX_FINDINGS
 from functions.http.pages.figures import cost_figure, latency_figure
 from shared.domain.clusters import ClusterName
 from shared.domain.cost_report import CostLine
@@ -13,6 +14,7 @@ from shared.domain.latency import LatencyKind
 from shared.domain.reconciliation import Finding, FindingKind, first_seen
 from shared.domain.slugs import Slug
 from shared.errors import Unreachable
+from tests.support.builders import new_cluster
 from tests.support.html_page import Element
 from tests.support.ops_pages import OpsVisitor, answer, ops_settings
 from tests.support.reports import DAY, keep_records, past_world
@@ -66,6 +68,20 @@ async def test_a_new_berth_has_nothing_to_attend_to(monkeypatch: pytest.MonkeyPa
     assert "No sweep has begun yet" in text_of(await visitor.get("show_ops_last_sweeps", "/api/ops/last-sweeps"))
     found = await visitor.get("show_ops_overview", "/api/ops")
     assert part(found, "Clusters").split(" one local ")[1].startswith("0 of 10 0, no limit 0 of 64 00 0 0 0")
+
+
+async def test_a_cluster_shows_its_own_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await new_world(settings=ops_settings(), clusters=[new_cluster(), new_cluster("two")])
+    visitor = await opened(monkeypatch, world)
+    many = [Finding(FindingKind.ORPHAN, ONE, f"i{each}", "one too many") for each in range(MAX_FINDINGS + 1)]
+    last = Finding(FindingKind.ORPHAN, ClusterName("two"), "i", "only here")
+    await world.worker.findings.save([first_seen(each, world.clock.now()) for each in (*many, last)])
+    shown = {
+        name: part(await visitor.get("show_ops_cluster", f"/api/ops/clusters/{name}", name=name), "Findings")
+        for name in ("one", "two")
+    }
+    assert (shown["one"].count("one too many"), "There are more findings" in shown["one"]) == (MAX_FINDINGS, True)
+    assert ("only here" in shown["two"], "more" in shown["two"]) == (True, False)
 
 
 async def test_what_runs_is_shown_with_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:

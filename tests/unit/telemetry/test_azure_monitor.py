@@ -86,6 +86,14 @@ def test_a_second_owner_is_an_error_and_berth_sends_nothing(value: str) -> None:
     assert "ERROR berth sends no telemetry: remove" in log
 
 
+@pytest.mark.parametrize("connection", ["@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/)", f"{CONNECTION};"])
+def test_berth_works_without_a_usable_connection_string(connection: str) -> None:
+    found, log = started(APPLICATIONINSIGHTS_CONNECTION_STRING=connection, PYTHON_ENABLE_OPENTELEMETRY="true")
+    assert found["recorder"] == "NoRecorder"
+    event = "berth sends no telemetry: check the app setting APPLICATIONINSIGHTS_CONNECTION_STRING"
+    assert log == f"ERROR {event} error=ValueError\n"
+
+
 def test_without_the_context_berth_warns_and_goes_on() -> None:
     found, log = started(APPLICATIONINSIGHTS_CONNECTION_STRING=CONNECTION)
     assert found["recorder"] == "OpenTelemetryRecorder"

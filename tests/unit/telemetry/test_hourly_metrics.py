@@ -7,6 +7,7 @@ import pytest
 
 from shared.adapters.tables.activity import TableActivityRepository
 from shared.application.ports.stored import Stored
+from shared.application.signal_ages import NEVER_HEARD
 from shared.domain.activity import Watch
 from shared.domain.cost_components import Component
 from shared.domain.dormancy import Window
@@ -15,8 +16,9 @@ from shared.domain.lifecycle import TenantState
 from shared.domain.reconciliation import FindingKind
 from shared.domain.slugs import Slug
 from shared.errors import Transient
+from shared.settings import ActivitySettings
 from shared.telemetry import metrics
-from tests.support.builders import PLANS, new_cluster
+from tests.support.builders import PLANS, new_cluster, new_settings
 from tests.support.ledger import FIRST, new_ledger, of_cluster, use
 from tests.support.recorded_telemetry import RecordedTelemetry, recorded_telemetry
 from tests.support.world import PORTAL, World, new_world
@@ -144,13 +146,48 @@ async def heard(world: World, source: str, ago: float, cluster: str = "") -> Non
     await TableActivityRepository(world.storage).save_watch(Stored(watch, ""))
 
 
+async def ages(told: RecordedTelemetry, world: World) -> dict[str, float]:
+    """Return the ages of the sources that are measured now."""
+    told.measured.clear()
+    await world.worker.signal_ages.run()
+    return {dimensions["source"]: value for _, value, dimensions in told.measured}
+
+
+async def watching(required: str) -> World:
+    """Return a world of two clusters, on which some sources are required."""
+    activity = ActivitySettings(required_sources=required)
+    clusters = [new_cluster(), new_cluster("two")]
+    return await new_world(clusters=clusters, settings=new_settings().model_copy(update={"activity": activity}))
+
+
 async def test_the_age_of_each_source(told: RecordedTelemetry) -> None:
-    world = await new_world(clusters=[new_cluster(), new_cluster("two")])
+    world = await watching("prometheus,product")
     await heard(world, "prometheus", 60, "one")
     await heard(world, "prometheus", 900, "two")
     await heard(world, "prometheus", 90000, "removed")
     await heard(world, "product", 30)
-    await world.worker.signal_ages.run()
-    assert told.values(metrics.SIGNAL_AGE, source="prometheus") == [900]
-    assert told.values(metrics.SIGNAL_AGE, source="product") == [30]
-    assert len(told.measured) == 2
+    assert await ages(told, world) == {"prometheus": 900, "product": 30}
+
+
+async def test_a_source_that_nobody_requires_has_no_age(told: RecordedTelemetry) -> None:
+    world = await watching("product")
+    await heard(world, "product", 30)
+    await heard(world, "former", 90000)
+    assert await ages(told, world) == {"product": 30}
+
+
+async def test_a_source_that_was_never_heard_is_very_old(told: RecordedTelemetry) -> None:
+    world = await watching("product")
+    assert await ages(told, world) == {"product": NEVER_HEARD}
+    await heard(world, "product", 60, "one")
+    assert await ages(told, world) == {"product": NEVER_HEARD}  # of the other cluster it was not
+    await heard(world, "product", 90000)
+    assert await ages(told, world) == {"product": 90000}
+
+
+async def test_what_is_heard_of_each_cluster_is_what_counts(told: RecordedTelemetry) -> None:
+    world = await watching("product")
+    await heard(world, "product", 90000)  # of all clusters, before the product named them
+    await heard(world, "product", 60, "one")
+    await heard(world, "product", 90, "two")
+    assert await ages(told, world) == {"product": 90}
