@@ -6,12 +6,14 @@ import operator
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from shared.adapters.tables.storage import Create, Delete, Replace, Row, Upsert, Write, check_transaction
 from shared.errors import Conflict, NotFound
 
 type Key = tuple[str, str]
+type _Token = tuple[str, str, str]  # a parameter, a text or a word; the others are empty
 
 _TOKEN = re.compile(r"\s*(?:(@\w+)|'((?:[^']|'')*)'|(\w+))")
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -62,11 +64,11 @@ class MemoryTables:
         last: Key = ("", "")
         while True:
             await asyncio.sleep(0)
-            keys = sorted(key for key in self.rows.get(table, {}) if key > last)[:page_size]
-            page = [self._read(table, key) for key in keys]
-            for row, etag in page:
-                if matches(row):
-                    yield row, etag
+            held = self.rows.get(table, {})
+            keys = sorted(key for key in held if key > last)[:page_size]
+            page = [(dict(row), etag) for row, etag in map(held.__getitem__, keys) if matches(row)]
+            for found in page:
+                yield found
             if len(keys) < page_size:
                 return
             last = keys[-1]
@@ -100,7 +102,23 @@ class MemoryTables:
 
 def parse_filter(where: str, parameters: Mapping[str, Any]) -> Callable[[Row], bool]:
     """Return what an OData filter asks of a row; raises ValueError for syntax that the repositories do not use."""
-    tokens: list[tuple[str, str, str]] = []
+    comparisons = [(name, _OPERATORS[sign], _value(value, parameters)) for name, sign, value in _parsed(where)]
+
+    def matches(row: Row) -> bool:
+        for name, compare, value in comparisons:
+            found = row.get(name)
+            # A property that is missing or of another type matches nothing.
+            if not isinstance(found, type(value)) or not compare(found, value):
+                return False
+        return True
+
+    return matches
+
+
+@cache
+def _parsed(where: str) -> Sequence[tuple[str, str, _Token]]:
+    """Return the name, the operator and the value of each comparison of a filter; raises ValueError."""
+    tokens: list[_Token] = []
     position = 0
     while position < len(where.rstrip()):
         found = _TOKEN.match(where, position)
@@ -108,7 +126,7 @@ def parse_filter(where: str, parameters: Mapping[str, Any]) -> Callable[[Row], b
             raise ValueError(f"unknown syntax in the filter {where!r} at {position}")
         tokens.append((found[1] or "", "'" + found[2] if found[2] is not None else "", found[3] or ""))
         position = found.end()
-    comparisons: list[Callable[[Row], bool]] = []
+    comparisons: list[tuple[str, str, _Token]] = []
     for number in range(0, len(tokens), 4):
         part = tokens[number : number + 4]
         if (
@@ -118,13 +136,13 @@ def parse_filter(where: str, parameters: Mapping[str, Any]) -> Callable[[Row], b
             or (len(part) == 4 and part[3][2] != "and")
         ):
             raise ValueError(f"unknown syntax in the filter {where!r}")
-        comparisons.append(_comparison(part[0][2], part[1][2], _value(part[2], parameters)))
+        comparisons.append((part[0][2], part[1][2], part[2]))
     if not comparisons or len(tokens) % 4 != 3:
         raise ValueError(f"the filter {where!r} is cut off")
-    return lambda row: all(comparison(row) for comparison in comparisons)
+    return comparisons
 
 
-def _value(token: tuple[str, str, str], parameters: Mapping[str, Any]) -> Any:
+def _value(token: _Token, parameters: Mapping[str, Any]) -> Any:
     parameter, text, word = token
     if parameter:
         return parameters[parameter[1:]]
@@ -133,15 +151,6 @@ def _value(token: tuple[str, str, str], parameters: Mapping[str, Any]) -> Any:
     if word in _CONSTANTS:
         return _CONSTANTS[word]
     raise ValueError(f"{word} is no value of a filter")
-
-
-def _comparison(name: str, sign: str, value: Any) -> Callable[[Row], bool]:
-    def compare(row: Row) -> bool:
-        found = row.get(name)
-        # A property that is missing or of another type matches nothing.
-        return isinstance(found, type(value)) and _OPERATORS[sign](found, value)
-
-    return compare
 
 
 def _check(write: Write, held: tuple[Row, str] | None) -> None:

@@ -46,10 +46,11 @@ async def test_what_runs_is_shown_while_it_runs(berth: ProxiedStack, browser: Vi
         running = page.locator("#running")
         await expect(running).to_contain_text("None.")
         slug = new_slug()
-        operation = await berth.sign_up(slug, version="slow-1")
+        operation = await berth.sign_up(slug, version="never-ready-1")  # so it runs until it is cancelled
         await expect(running.get_by_role("link", name=slug)).to_be_visible(timeout=10_000)
         await expect(running.get_by_role("progressbar", name=f"provision of {slug}")).to_be_visible()
         await expect(running.get_by_role("listitem").filter(has_text="start: running").last).to_be_visible()
+        await berth.api.call("POST", f"operations/{operation['id']}/cancel")
         await berth.ended(operation)
         await expect(running.get_by_role("link", name=slug)).to_have_count(0, timeout=10_000)
 

@@ -12,7 +12,7 @@ from shared.domain.instances import InstanceId, namespace_name, new_instance_id
 from shared.domain.operations import new_operation_id
 from shared.domain.reconciliation import FindingKind, FindingState, LeftVolume
 from shared.domain.slugs import Slug
-from shared.errors import BerthError, Transient
+from shared.errors import BerthError, Invalid, Transient
 from shared.settings import ReconciliationSettings
 from tests.support.builders import TENANT_SETTINGS, new_cluster, new_settings
 from tests.support.fake_namespace import FakeNamespace
@@ -333,5 +333,5 @@ async def test_the_findings_are_listed_in_pages_and_by_state() -> None:
     assert [each.finding.subject for each in (*first.items, *second.items)] == instances
     assert (second.next_token, {each.finding.kind for each in second.items}) == ("", {FindingKind.ORPHAN})
     assert (await findings.list(FindingState.GONE, limit=2, token="")).items == ()
-    with pytest.raises(ValueError, match="next"):
+    with pytest.raises(Invalid, match="next"):
         await findings.list(None, limit=2, token="bm9uc2Vuc2U=")
