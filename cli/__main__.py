@@ -45,7 +45,7 @@ INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 BENCHMARKS = ("burst", "ledgers", "pages", "scale", "sweep", "telemetry", "wake", "watch")
 # More processes than the two cores of a small machine, because tests wait for Kubernetes most of the time.
 # tests/support/scheduling.py has what each of them runs, and the order.
-PARALLEL = ["-n", "6", "--dist", "loadscope", "--no-loadscope-reorder"]
+PARALLEL = ["-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"]
 
 
 def main(arguments: Sequence[str]) -> int:

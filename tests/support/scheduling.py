@@ -8,19 +8,20 @@ TESTS = Path(__file__).parents[1]
 # What takes longest comes first, so that all processes end at about the same time. Only some of it starts a stack at
 # once.
 LONGEST = (
-    "faults/test_matrix.py",
     "integration/kubernetes",
+    "integration/api",
     "unit/application/test_instance_repair.py",
     "integration/stacks/test_fuzz.py",
-    "integration/telemetry/test_secrets.py",
+    "integration/pages",
+    "faults/test_matrix.py",
+    "contract",
     "integration/prometheus/test_gateway_activity.py",
     "unit/application/test_pairs.py",
     "faults/test_killed_parts.py",
-    "integration/api",
+    "integration/telemetry/test_secrets.py",
     "integration/telemetry/test_life.py",
     "integration/stacks",
     "integration/deploy",
-    "contract",
     "faults/test_two_workers.py",
     "integration/local/test_demo.py",
     "integration/local/test_clock.py",
@@ -30,6 +31,7 @@ SHARING = {
     "integration/api",
     "integration/deploy",
     "integration/kubernetes",
+    "integration/pages",
 }  # the tests of each share what starts slowly
 
 

@@ -198,14 +198,16 @@ async def test_others_are_not_confined(control_plane: ControlPlane, own: Json) -
 async def test_new_namespaces_are_known_to_the_policy(control_plane: ControlPlane) -> None:
     path = control_plane.directory / "confined.kubeconfig"
     path.write_text(json.dumps(control_plane.context(BERTH)))
-    settings = KubernetesSettings(kubeconfig=str(path), total_timeout=1)
+    settings = KubernetesSettings(kubeconfig=str(path), total_timeout=5)
     client = await connect(KubeconfigAccess(control_plane.name), settings)
     cluster = KubernetesApiCluster(client, settings, SystemClock(), OWNER)
     tenants = [fresh_tenant() for _ in range(10)]
-    await asyncio.gather(
-        *(cluster.apply(TEMPLATES.render(each, LOCAL)[:2]) for each in tenants)
-    )  # with a service account
-    await cluster.close()
+    try:
+        await asyncio.gather(
+            *(cluster.apply(TEMPLATES.render(each, LOCAL)[:2]) for each in tenants)
+        )  # with a service account
+    finally:
+        await cluster.close()
     names = [namespace_name(each.instance) for each in tenants]
     await kubectl(control_plane, "delete", "namespace", "--wait=false", *names)
 
