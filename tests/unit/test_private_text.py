@@ -34,6 +34,8 @@ PIECES = [
     "eyJ.",
     "password",
     "password: ",
+    'password: "',
+    'password: \\"',
     "authorization",
     "-----BEGIN ",
     "sig=",
