@@ -31,14 +31,20 @@ def judge(without: int, forged: int) -> Iterable[Check]:
 
     A role of another name than berth's default is refused, too, but with another status than nobody is.
     """
-    if forged != without or forged < HTTPStatus.MULTIPLE_CHOICES:
-        text = (
-            f"the app believes whoever sends the header {HEADER}: set BERTH_OPS_SIGN_IN to off or key; with azd, "
-            "empty BERTH_SIGN_IN_CLIENT_ID, and run azd provision"
-        )
-        yield Check(SIGN_IN, State.MISSING, text)
-    elif without == HTTPStatus.FORBIDDEN:
-        text = "the pages refuse everybody: the authentication of App Service is off for this app (docs/ops.md)"
-        yield Check(SIGN_IN, State.WARNS, text)
-    elif without != HTTPStatus.NOT_FOUND:
-        yield Check(SIGN_IN, State.OK)
+    match without, forged:
+        case (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) | (_, HTTPStatus.OK):
+            text = (
+                f"the app believes whoever sends the header {HEADER}: set BERTH_OPS_SIGN_IN to off or key; with azd, "
+                "empty BERTH_SIGN_IN_CLIENT_ID, and run azd provision"
+            )
+            yield Check(SIGN_IN, State.MISSING, text)
+        case (HTTPStatus.FORBIDDEN, HTTPStatus.FORBIDDEN):
+            text = "the pages refuse everybody: the authentication of App Service is off for this app (docs/ops.md)"
+            yield Check(SIGN_IN, State.WARNS, text)
+        case (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND):  # there are no pages
+            pass
+        case (HTTPStatus.UNAUTHORIZED | HTTPStatus.FOUND, _) if forged == without:
+            yield Check(SIGN_IN, State.OK)
+        case _:
+            text = f"the pages respond with {without}, and with {forged} to a made-up sign-in: try again"
+            yield Check(SIGN_IN, State.WAITS, text)

@@ -202,7 +202,8 @@ class MeterDay:
         # A cluster that is removed by now still cost what it did until the end of the day of its removal.
         self._regions = {**{each.cluster: each.region for each in metered}, **self._registered}
         for name in self._regions:
-            since = self._start if name in before else self._start - LOOK_BACK
+            # Where the day before was metered, what was seen earlier is of a cluster that was removed since.
+            since = self._start - LOOK_BACK if self._is_first_day else self._start
             seen = await self._ledger.seen(name, since, self._until)
             if name in before and (name in self._registered or seen):
                 self._since[name] = self._start

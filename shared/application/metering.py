@@ -90,7 +90,7 @@ class Metering:
                 await self._ledger.save_last_final(stored.with_value(day))
             except Conflict:  # another worker is as far, or further
                 return
-            _tell_of_budgets(metered.passed)
+            _tell_of_budgets(day, metered.passed)
             log_event(logger, "metered", day=day.isoformat())
             if self._clock.monotonic() - began >= MAX_SECONDS:
                 log_event(logger, "metering goes on the next time", level=logging.WARNING, day=day.isoformat())
@@ -188,11 +188,19 @@ class Metering:
             await self._ledger.see(SeenNodes(cluster.name, now, nodes))
 
 
-def _tell_of_budgets(passed: Sequence[PassedBudget]) -> None:
+def _tell_of_budgets(day: date, passed: Sequence[PassedBudget]) -> None:
     """Log and count who passed a budget on a day that is final now; a day may be computed again until then."""
     for each in passed:
-        fields = {"tenant": each.slug, "plan": each.plan.name, "budget": each.plan.budget, "month": f"{each.month:.2f}"}
-        log_event(logger, "budget passed", level=logging.WARNING, **fields)
+        log_event(
+            logger,
+            "budget passed",
+            level=logging.WARNING,
+            tenant=each.slug,
+            plan=each.plan.name,
+            budget=each.plan.budget,
+            month=f"{each.month:.2f}",
+            day=day.isoformat(),
+        )
         record(metrics.BUDGET_PASSED, plan=each.plan.name)
 
 

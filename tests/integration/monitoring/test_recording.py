@@ -172,7 +172,7 @@ def test_a_rule_is_silent_about_the_demo(rule: Rule, workspace: Workspace) -> No
     [("alert-timers-silent", metrics.TIMER_RUNS, 15), ("alert-ledger-late", metrics.LEDGER_LAG, 180)],
 )
 def test_a_rule_about_silence(name: str, metric: Metric, minutes: int, workspace: Workspace) -> None:
-    for late, rows in ((-1, 0), (1, 1)):
+    for late, rows in ((-5, 0), (1, 1)):  # each part has its own last time
         assert len(alert(workspace, name, last(metric) + timedelta(minutes=minutes + late))) == rows
 
 

@@ -13,6 +13,7 @@ from shared.domain.clusters import ClusterName
 from shared.domain.cost_components import Component
 from shared.domain.slugs import Slug
 from shared.errors import Transient
+from tests.support.builders import new_cluster
 from tests.support.ledger import (
     FIRST,
     FIRST_DAY,
@@ -26,7 +27,7 @@ from tests.support.ledger import (
     rows_of,
     use,
 )
-from tests.support.repositories import clusters_on
+from tests.support.repositories import clusters_on, register
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZERO = Decimal(0)
@@ -173,6 +174,24 @@ async def test_a_removed_cluster_costs_until_its_last_day() -> None:
     found = await of_cluster(held)
     assert [(each.day, each.nodes) for each in found if each.cluster == ONE] == expected
     assert [each.day for each in found if each.cluster == "two"] == days(FIRST_DAY, 5)
+
+
+async def test_a_cluster_that_comes_back_costs_from_then_on() -> None:
+    held = await new_ledger()
+    held.has_nodes(4)
+    await held.log.change("other", FIRST, use(cluster=ClusterName("two")))
+    await held.meter_at(FIRST + HOUR)
+    await held.meter_at(FIRST + 26 * HOUR)
+    await remove(held)
+    await held.meter_at(FIRST + 5 * DAY + 2 * HOUR)
+    held.has_nodes(1)
+    again = new_cluster(region="westeurope", uid=held.cluster.identity)
+    await register(clusters_on(held.storage, held.clock), again)
+    held.clock.advance(6)
+    await held.meter_at(FIRST + 5 * DAY + 20 * HOUR)
+    await held.meter_at(FIRST + 6 * DAY + 2 * HOUR)
+    found = {each.day: each.nodes for each in await of_cluster(held) if each.cluster == ONE}
+    assert found[FIRST_DAY + 5 * DAY] == Decimal("0.220") * 4
 
 
 async def test_a_cluster_of_one_day_costs_that_day() -> None:

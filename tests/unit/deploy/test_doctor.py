@@ -78,6 +78,9 @@ def test_the_exit_code_follows_the_states(state: State, well: bool, strictly: bo
         (200, 200, [State.MISSING]),
         (403, 403, [State.WARNS]),
         (404, 404, []),
+        (503, 503, [State.WAITS]),
+        (401, 503, [State.WAITS]),
+        (429, 401, [State.WAITS]),
     ],
 )
 def test_a_made_up_sign_in_changes_nothing(without: int, forged: int, states: list[State]) -> None:
