@@ -194,12 +194,12 @@ def _parser() -> argparse.ArgumentParser:
     tenants.add_arguments(
         add(
             "tenants",
-            "create, list, show, watch, retry, cancel, wake and delete tenants, put them to sleep, and set their "
-            "policies, over HTTP",
+            "create, list, show, watch, retry, cancel, wake, delete and forget tenants, put them to sleep, and set "
+            "their policies, over HTTP",
         )
     )
     activity.add_arguments(add("activity", "report over HTTP that a tenant is used"))
-    clusters.add_arguments(add("clusters", "list, register, cordon and resize clusters over HTTP, as an operator"))
+    clusters.add_arguments(add("clusters", "list, register, cordon, resize and remove clusters, as an operator"))
     sweep.add_arguments(add("sweep", "put dormant tenants to sleep now, as the nightly sweep does, and show why"))
     bill.add_arguments(add("bill", "import Azure's bill, and show how far the cost ledger is off it, as an operator"))
     costs.add_arguments(add("costs", "show what the fleet or one tenant cost, against the goal, as an operator"))

@@ -60,7 +60,9 @@ def footer(report: Json) -> str:
     """Return what the numbers of a report mean."""
     days = f"{report['first_day']} to {report['last_day']}"
     if not report["items"]:
-        return f"nothing has ended from {days}, as of {report['rolled_at'] or 'no roll-up yet: it is made every hour'}"
+        if not report["rolled_at"]:
+            return "nothing was rolled up yet: that is done once an hour"
+        return f"nothing has ended from {days}, as of {report['rolled_at']}"
     error = f"{100 * report['items'][0]['error']:g} %"
     return f"seconds of what succeeded, {days}, as of {report['rolled_at']}; quantiles are within {error}"
 

@@ -300,7 +300,7 @@ def test_latency_is_shown_as_a_table_and_a_chart(
 def test_latency_of_nothing_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     respond(monkeypatch, {"GET reports/latency": LATENCY | {"items": [], "rolled_at": None}})
     assert main(["latency", "--plot"]) == 0
-    assert "nothing has ended from 2026-02-23 to 2026-03-08, as of no roll-up yet" in capsys.readouterr().out
+    assert "nothing was rolled up yet: that is done once an hour" in capsys.readouterr().out
 
 
 def test_latency_asks_for_what_the_options_say(
