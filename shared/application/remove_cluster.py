@@ -5,11 +5,16 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from shared.application.ports.clock import Clock
 from shared.application.ports.clusters import ClusterConnections, ClusterRepository
+from shared.application.ports.reservations import ReservationRepository
 from shared.application.ports.tenants import TenantFilter, TenantRepository
 from shared.domain.clusters import Cluster, ClusterName, ClusterState
 from shared.domain.instances import namespace_name
-from shared.errors import BerthError, Conflict, Unauthenticated
+from shared.domain.operations import age, slug_of
+from shared.domain.placement import Reservation
+from shared.domain.reconciliation import MIN_AGE_SECONDS
+from shared.errors import BerthError, Conflict, NotFound, Unauthenticated
 from shared.events import log_event
 from shared.telemetry import metrics
 from shared.telemetry.metrics import record
@@ -30,11 +35,19 @@ class RemoveCluster:
     """
 
     def __init__(
-        self, *, clusters: ClusterRepository, tenants: TenantRepository, connections: ClusterConnections
+        self,
+        *,
+        clusters: ClusterRepository,
+        tenants: TenantRepository,
+        reservations: ReservationRepository,
+        connections: ClusterConnections,
+        clock: Clock,
     ) -> None:
         self._clusters = clusters
         self._tenants = tenants
+        self._reservations = reservations
         self._connections = connections
+        self._clock = clock
 
     async def remove(self, name: ClusterName, *, actor: str) -> Cluster:
         """Remove a cluster's registration, and return it as it was. The log names the `actor`.
@@ -73,12 +86,40 @@ class RemoveCluster:
                 cluster.name,
                 f"it has tenants ({counted}{by_state}): {slugs}. Delete them; if the cluster is gone, forget them",
             )
-        if cluster.is_in_use:
+        reserved = await self._reserved(cluster) if cluster.is_in_use else ()
+        if reserved:
+            slugs = _some([slug_of(each.operation_id) for each in reserved])
             raise _refusal(
                 cluster.name,
-                f"it has reservations without a tenant ({cluster.instances}): a signup is under way, or broke off. "
-                "berth releases most of them within two minutes and all within two hours; send the request again then",
+                f"it has reservations without a tenant ({len(reserved)}), made for {slugs}: a signup is under way, or "
+                "something broke off. Send the request again in two minutes, and if that does not help, in an hour: it "
+                "releases what is that old",
             )
+
+    async def _reserved(self, cluster: Cluster) -> Sequence[Reservation]:
+        """Return a cluster's reservations, after releasing those of no tenant that nobody else may ever release.
+
+        Reconciliation does so, but not on a cluster that does not respond, or refuses. Slot repair takes care of those
+        that are pending.
+        """
+        left: list[Reservation] = []
+        for each in await self._reservations.all(cluster.name):
+            is_old = age(each.since, self._clock.now()) >= MIN_AGE_SECONDS
+            if each.state.is_pending or not is_old or await self._has_tenant(cluster, each):
+                left.append(each)
+                continue
+            await self._reservations.release(cluster.name, each.instance, unless_changed=each)
+            fields = {"cluster": cluster.name, "operation": each.operation_id, "instance": each.instance}
+            log_event(logger, "reservation released: it is of no tenant", level=logging.WARNING, **fields)
+        return left
+
+    async def _has_tenant(self, cluster: Cluster, reservation: Reservation) -> bool:
+        """Whether a reservation's tenant is there, also one that lists skip because this version cannot read it."""
+        try:
+            tenant = (await self._tenants.get(slug_of(reservation.operation_id))).value
+        except NotFound:
+            return False
+        return tenant.is_on(cluster.name, reservation.instance)
 
     async def _ensure_empty(self, cluster: Cluster) -> None:
         """Return if nothing of removed instances is left on a cluster, or it does not respond; raises Conflict."""

@@ -9,13 +9,15 @@ import pytest
 
 from shared.application import remove_cluster
 from shared.application.cluster_registry import Registration
+from shared.application.forget import MIN_SILENCE_SECONDS
 from shared.application.ports.stored import Stored
 from shared.application.remove_cluster import NAMED
 from shared.domain.clusters import Breaker, Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import InstanceId, namespace_name, new_instance_id
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import new_operation_id
-from shared.domain.reconciliation import FindingState, LeftVolume, first_seen, forgotten
+from shared.domain.placement import Reservation, ReservationState
+from shared.domain.reconciliation import MIN_AGE_SECONDS, FindingState, LeftVolume, first_seen, forgotten
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Verdict
 from shared.errors import BerthError, Conflict, NoRoom, NotFound, Transient, Unauthenticated, Unreachable
@@ -159,6 +161,71 @@ async def test_a_reservation_without_a_tenant_is_in_the_way() -> None:
     world.clock.advance(61)
     await world.timers()
     await remove(world)
+
+
+async def test_what_forgetting_left_is_released_on_a_lost_cluster() -> None:
+    """A worker stops after it has forgotten an instance and before it released the reservation."""
+    world = await new_world(workers=2)
+    await world.active()
+    await set_state(world, ClusterState.CORDONED)
+    world.kubernetes[ONE].away = DEAD
+    for _ in range(2):
+        await world.timers(worker=1)
+    world.clock.advance(MIN_SILENCE_SECONDS)
+    stall = world.worker.faults.stall_next("transact clusters")
+    stopped = asyncio.create_task(world.worker.forget.forget(ACME, "gone", PORTAL, world.workflows))
+    await stall.reached.wait()
+    stopped.cancel()
+    assert "(1), made for acme: a signup is under way, or something broke off" in await refused(world)
+    for _ in range(3):  # slot repair and reconciliation leave it
+        world.clock.advance(MIN_AGE_SECONDS)
+        await world.timers(worker=1)
+        await world.workers[1].reconciliation.run(world.workflows)
+    assert (await world.cluster()).instances == 1
+    await remove(world, worker=1)
+    world.kubernetes[ONE].namespaces.clear()  # with the cluster
+    assert await without_one(world) == []
+
+
+@pytest.mark.parametrize("state", [ReservationState.STARTING, ReservationState.HELD, ReservationState.ASLEEP])
+async def test_a_reservation_is_released_only_if_nobody_else_does(state: ReservationState) -> None:
+    world = await cordoned()
+    made = Reservation(new_instance_id(), new_operation_id(ACME, world.clock.now()), 1, state, world.clock.now())
+    await world.worker.reservations.replace(ONE, None, made)
+    world.clock.advance(MIN_AGE_SECONDS - 1)
+    await refused(world)
+    world.clock.advance(1)
+    if state.is_pending:
+        await refused(world)
+    else:
+        await remove(world)
+        assert await without_one(world) == []
+
+
+async def test_a_reservation_that_cannot_be_read_is_in_the_way() -> None:
+    world = await cordoned()
+    now = world.clock.now()
+    made = Reservation(new_instance_id(), new_operation_id(ACME, now), 1, ReservationState.HELD, now)
+    await world.worker.reservations.replace(ONE, None, made)
+    rows = world.storage.rows["clusters"]
+    for key in [key for key in rows if key[0] == "on:one" and key[1] != "allocation"]:
+        rows[key][0]["schema_version"] = 99
+    world.clock.advance(MIN_AGE_SECONDS)
+    with pytest.raises(BerthError, match="another version"):
+        await remove(world)
+    await world.cluster()
+
+
+async def test_a_tenant_that_cannot_be_read_keeps_its_reservation() -> None:
+    world = await new_world()
+    await world.active()
+    await set_state(world, ClusterState.CORDONED)
+    world.clock.advance(MIN_AGE_SECONDS)
+    rows = world.storage.rows["tenants"]
+    rows[next(key for key in rows if key[1] == "tenant:acme")][0]["schema_version"] = 99
+    with pytest.raises(BerthError, match="another version"):
+        await remove(world)
+    assert (await world.cluster()).instances == 1
 
 
 async def test_what_is_left_of_instances_is_in_the_way() -> None:
