@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resize.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: as it is)")
     remove = add(
         "remove",
-        "remove a cordoned cluster from berth, once nothing of a tenant is left on it; the cluster itself stays",
+        "remove a cordoned cluster from berth, once no tenant and no namespace is left on it; the cluster itself stays",
     )
     remove.add_argument("name", help=name)
     remove.add_argument("--yes", action="store_true", help="do not ask")

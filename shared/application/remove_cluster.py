@@ -1,4 +1,4 @@
-"""Removing a cluster from berth: its registration goes, once nothing that is berth's is left on it."""
+"""Removing a cluster from berth: its registration goes, once no tenant and no namespace of berth's is left on it."""
 
 import asyncio
 import logging
@@ -54,8 +54,8 @@ class RemoveCluster:
 
         Raises:
             NotFound: No such cluster is registered.
-            Conflict: It takes new tenants, has a tenant or a reservation, or something of berth's is left on it, or may
-                be; or others change it all the time.
+            Conflict: It takes new tenants, has a tenant or a reservation, or a namespace of berth's is left on it, or
+                may be; or others change it all the time.
             Transient: Its API server does not accept berth's own identity now.
         """
         for _ in range(MAX_TRIES):
@@ -64,13 +64,15 @@ class RemoveCluster:
             if cluster.state is not ClusterState.CORDONED:
                 raise _refusal(name, "it takes new tenants; cordon it first")
             await self._ensure_unused(cluster)
-            await self._ensure_empty(cluster)
+            volumes = await self._ensure_empty(cluster)
             try:
                 await self._clusters.remove(stored)
             except Conflict:  # changed since it was read, and perhaps opened
                 continue
             record(metrics.BREAKER_OPEN, 0.0, cluster=name)  # nobody checks it any more
             log_event(logger, "cluster removed", cluster=name, uid=cluster.uid, actor=actor)
+            if volumes:
+                log_event(logger, "volumes left", level=logging.WARNING, cluster=name, volumes=_some(volumes))
             return cluster
         raise Conflict(f"cluster {name} is changing too fast; send the request again")
 
@@ -121,8 +123,11 @@ class RemoveCluster:
             return False
         return tenant.is_on(cluster.name, reservation.instance)
 
-    async def _ensure_empty(self, cluster: Cluster) -> None:
-        """Return if nothing of removed instances is left on a cluster, or it does not respond; raises Conflict."""
+    async def _ensure_empty(self, cluster: Cluster) -> Sequence[str]:
+        """Return if no namespace of removed instances is left on a cluster, or it does not respond; raises Conflict.
+
+        Returns the volumes that are left: they may be another berth's, so they are in nobody's way.
+        """
         connection = await self._connections.connect(cluster.name)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
@@ -132,7 +137,7 @@ class RemoveCluster:
             raise
         except (TimeoutError, BerthError) as error:
             if cluster.breaker is not None:  # nobody can find out, or do anything there
-                return
+                return ()
             cause = str(error) or f"no response within {LOOK_SECONDS:g} s"
             raise _refusal(
                 cluster.name,
@@ -145,12 +150,7 @@ class RemoveCluster:
                 f"namespaces of removed instances are left on it ({len(namespaces)}): {_some(namespaces)}. "
                 "Reconciliation removes them within two hours, unless repairs are off; wait for that, or delete them",
             )
-        if volumes:
-            raise _refusal(
-                cluster.name,
-                f"volumes of removed instances are left on it ({len(volumes)}): {_some(volumes)}. Save what you "
-                "need of them, and delete them",
-            )
+        return volumes
 
 
 def _refusal(name: ClusterName, why: str) -> Conflict:

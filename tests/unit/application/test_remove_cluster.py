@@ -228,18 +228,24 @@ async def test_a_tenant_that_cannot_be_read_keeps_its_reservation() -> None:
     assert (await world.cluster()).instances == 1
 
 
-async def test_what_is_left_of_instances_is_in_the_way() -> None:
+async def test_namespaces_that_are_left_are_in_the_way() -> None:
     world = await cordoned()
-    cluster, instance = world.kubernetes[ONE], InstanceId("gone")
+    cluster = world.kubernetes[ONE]
     await world.active()
     name = namespace_name((await world.tenant()).instance)
-    cluster.volumes.append(LeftVolume("pv-1", instance, "Released", world.clock.now()))
-    assert "volumes of removed instances are left on it (1): pv-1. Save what you need" in await refused(world)
     cluster.namespaces[name] = FakeNamespace(world.clock.now(), dict(world.kubernetes[TWO].namespaces[name].objects))
     assert f"namespaces of removed instances are left on it (1): {name}." in await refused(world)
     cluster.namespaces.clear()
-    cluster.volumes.clear()
     await remove(world)
+
+
+async def test_volumes_that_are_left_are_only_named(caplog: pytest.LogCaptureFixture) -> None:
+    """They have no label of their owner: another berth's are nothing to wait for, and nothing to delete."""
+    world = await cordoned()
+    now = world.clock.now()
+    world.kubernetes[ONE].volumes += [LeftVolume(f"pv-{each}", InstanceId("gone"), "Released", now) for each in (1, 2)]
+    await remove(world)
+    assert 'volumes left cluster=one volumes="pv-1, pv-2"' in caplog.text
 
 
 async def test_a_cluster_that_is_away_needs_an_open_breaker() -> None:
