@@ -14,7 +14,7 @@ from shared.domain.instances import namespace_name
 from shared.domain.operations import age, slug_of
 from shared.domain.placement import Reservation
 from shared.domain.reconciliation import MIN_AGE_SECONDS
-from shared.errors import BerthError, Conflict, NotFound, Unauthenticated
+from shared.errors import BerthError, Conflict, Forbidden, NotFound, Unauthenticated
 from shared.events import log_event
 from shared.telemetry import metrics
 from shared.telemetry.metrics import record
@@ -25,6 +25,7 @@ MAX_TRIES = 10  # against changes of the same registration
 LOOK_SECONDS = 10.0  # for what is left on the cluster
 COUNTED = 999  # tenants that are counted: a page reads one row more, to know whether it is the last
 NAMED = 5  # tenants, namespaces or volumes that are named
+RIGHTS = "give berth its rights back (infra/kubernetes), or stop the cluster"
 
 
 class RemoveCluster:
@@ -133,17 +134,16 @@ class RemoveCluster:
             async with asyncio.timeout(LOOK_SECONDS):
                 namespaces = [namespace_name(each.instance) for each in await connection.tenant_namespaces()]
                 volumes = [each.name for each in await connection.left_volumes()]
-        except Unauthenticated:
-            raise
+        except Unauthenticated as error:  # it may be berth's own trouble, which says nothing of the cluster
+            raise Unauthenticated(f"cluster {cluster.name} is not removed: {error}. If that lasts, {RIGHTS}") from error
         except (TimeoutError, BerthError) as error:
             if cluster.breaker is not None:  # nobody can find out, or do anything there
                 return ()
             cause = str(error) or f"no response within {LOOK_SECONDS:g} s"
-            raise _refusal(
-                cluster.name,
-                f"what is left on it cannot be read: {cause}. If the cluster is gone, send the request again in two "
-                "minutes, when its breaker is open",
-            ) from error
+            # A cluster that refuses responds, so its breaker never opens.
+            gone = "if the cluster is gone, send the request again in two minutes, when its breaker is open"
+            advice = RIGHTS if isinstance(error, Forbidden) else gone
+            raise _refusal(cluster.name, f"what is left on it cannot be read: {cause}; {advice}") from error
         if namespaces:
             raise _refusal(
                 cluster.name,

@@ -20,7 +20,7 @@ from shared.domain.placement import Reservation, ReservationState
 from shared.domain.reconciliation import MIN_AGE_SECONDS, FindingState, LeftVolume, first_seen, forgotten
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Verdict
-from shared.errors import BerthError, Conflict, NoRoom, NotFound, Transient, Unauthenticated, Unreachable
+from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Transient, Unauthenticated, Unreachable
 from shared.telemetry import metrics
 from tests.support.builders import new_cluster
 from tests.support.fake_namespace import FakeNamespace
@@ -252,7 +252,7 @@ async def test_a_cluster_that_is_away_needs_an_open_breaker() -> None:
     world = await cordoned()
     world.kubernetes[ONE].away = DEAD
     why = await refused(world)
-    assert f"what is left on it cannot be read: {DEAD}. If the cluster is gone, send the request again" in why
+    assert f"what is left on it cannot be read: {DEAD}; if the cluster is gone, send the request again" in why
     for _ in range(2):
         await world.timers()
     await remove(world)
@@ -262,9 +262,23 @@ async def test_a_cluster_that_is_away_needs_an_open_breaker() -> None:
 async def test_a_refused_identity_says_nothing_of_a_cluster() -> None:
     world = await cordoned()
     world.kubernetes[ONE].away = Unauthenticated("it does not accept berth's token (401)")
-    with pytest.raises(Transient, match="does not accept berth's token"):
-        await remove(world)
+    for _ in range(3):  # its breaker stays closed
+        await world.timers()
+        with pytest.raises(Transient, match=r"berth's token \(401\)\. If that lasts, give berth its rights back"):
+            await remove(world)
     await world.cluster()
+
+
+async def test_a_cluster_that_refuses_has_to_be_stopped() -> None:
+    world = await cordoned()
+    world.kubernetes[ONE].away = Forbidden("berth may not list namespaces (403)")
+    for _ in range(3):  # its breaker stays closed
+        await world.timers()
+        assert "(403); give berth its rights back (infra/kubernetes), or stop the cluster" in await refused(world)
+    world.kubernetes[ONE].away = DEAD
+    for _ in range(2):
+        await world.timers()
+    await remove(world)
 
 
 async def test_a_silent_cluster_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
