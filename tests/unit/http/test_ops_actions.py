@@ -154,6 +154,15 @@ async def test_every_action_leads_back(world: World, visitor: OpsVisitor) -> Non
         assert any(route.method == "GET" and route.has_path(page) for route in ROUTES.values()), name
 
 
+@pytest.mark.parametrize("sign_in", [SignIn.KEY, SignIn.OFF])
+async def test_a_page_that_nobody_may_see_leads_not_to_itself(sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, await new_world(settings=ops_settings(sign_in)))
+    response = await call("show_ops_tenants", "/api/ops/tenants?plan=trial")
+    assert response.status_code == (401 if sign_in is SignIn.KEY else 404)
+    links = [each.attributes["href"] for each in elements(response.get_body().decode()) if each.tag == "a"]
+    assert not any(each.startswith("/api/ops/tenants?") for each in links)
+
+
 async def test_an_operation_is_cancelled(world: World, visitor: OpsVisitor) -> None:
     await world.active()
     await world.sleep()
