@@ -15,6 +15,7 @@ from cli import activity, bill, clock, clusters, costs, kubectl, latency, ops, s
 from cli.api import ProblemError
 from cli.arguments import at_least
 from cli.bill import BillError
+from cli.confirming import NotConfirmedError
 from cli.demo.fleet import MIN_TENANTS
 from cli.demo.run import demo
 from cli.deploy import run as deploy
@@ -250,7 +251,7 @@ if __name__ == "__main__":
     try:
         interrupt_on_signals()
         sys.exit(main(sys.argv[1:]))
-    except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError) as error:
+    except (StackError, NoStackError, TargetError, ClockError, ProblemError, BillError, NotConfirmedError) as error:
         sys.exit(f"berth: {error}")
     except (CommandError, DeploymentError, NotYetError, RemovalError, SmokeError) as error:
         sys.exit(f"berth: {error}")

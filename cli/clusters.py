@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from cli.api import Json
+from cli.confirming import confirm_by_typing
 from cli.output import console
 from cli.running import connect
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resize.add_argument("--max-instances", type=int, help=f"{INSTANCES} (default: as it is)")
     remove = add(
         "remove",
-        "remove a cordoned cluster from berth, once nothing of a tenant is left on it; the cluster itself stays",
+        "remove a cordoned cluster from berth, once no tenant and no namespace is left on it; the cluster itself stays",
     )
     remove.add_argument("name", help=name)
     remove.add_argument("--yes", action="store_true", help="do not ask")
@@ -51,9 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> int:
     """Run one action, print its clusters, and return the exit code."""
-    if options.action == "remove" and not options.yes and not _is_confirmed(options):
-        print("nothing was removed", file=sys.stderr)
-        return 1
+    if options.action == "remove" and not options.yes:
+        confirm_by_typing(options.name, f"berth forgets the cluster {options.name}.", input, unasked="give --yes")
     async with connect(operator=True) as api:
         match options.action:
             case "register":
@@ -77,15 +77,6 @@ async def run(options: argparse.Namespace) -> int:
             for warning in clusters[0]["warnings"]:
                 print(f"warning: {warning}", file=sys.stderr)
     return 0
-
-
-def _is_confirmed(options: argparse.Namespace) -> bool:
-    """Whether somebody has typed the name of the cluster that is to be removed."""
-    try:
-        return input(f"berth forgets the cluster {options.name}. Type its name to confirm: ").strip() == options.name
-    except EOFError:
-        options.fail("nobody can be asked here: give --yes")
-        return False
 
 
 def _add_registration(parser: argparse.ArgumentParser) -> None:

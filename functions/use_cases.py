@@ -311,7 +311,9 @@ class UseCases:
             settings=settings.recovery,
         )
         self.registry = ClusterRegistry(clusters, connections)
-        self.remove_cluster = RemoveCluster(clusters=clusters, tenants=tenants, connections=connections)
+        self.remove_cluster = RemoveCluster(
+            clusters=clusters, tenants=tenants, reservations=reservations, connections=connections, clock=clock
+        )
         self.dependencies = DependencyChecks(tables=tables, clusters=clusters, connections=connections, clock=clock)
         ports = ActivityPorts(
             tenants=tenants,

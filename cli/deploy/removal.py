@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from cli.api import Api, Json, ProblemError
+from cli.confirming import confirm_by_typing
 from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, Commands
 from cli.deploy.deployment import DeployedCluster, Deployment
@@ -16,12 +17,13 @@ from cli.deploy.waiting import Waiting
 AT_ONCE = 10  # deletions that are followed together
 SHOWN = 20  # tenants that are named
 POLL_SECONDS = 1.0
+UNASKED = "run ./berth deploy down --yes first, then azd down"
 STAYS = """What azd down leaves costs nothing: the vaults with their secrets for 7 days, the logs for 14, unless it gets
 --purge. Remove the name servers of the domain where it is registered: else whoever makes such a zone next has it."""
 
 
 class RemovalError(Exception):
-    """Something stays, or nobody has confirmed that it may go."""
+    """Something stays."""
 
 
 async def tenants_of(api: Api) -> Sequence[Json] | None:
@@ -48,19 +50,9 @@ def question(found: Deployment, tenants: Sequence[Json] | None) -> str:
 
 
 def confirm(found: Deployment, tenants: Sequence[Json] | None, ask: Callable[[str], str]) -> None:
-    """Return if there is nothing to lose, or once somebody has typed the environment's name; raises RemovalError."""
+    """Return if nothing can be lost, or once somebody has typed the environment's name; raises NotConfirmedError."""
     if tenants is None or tenants:
-        confirm_by_typing(found.environment, question(found, tenants), ask)
-
-
-def confirm_by_typing(word: str, text: str, ask: Callable[[str], str]) -> None:
-    """Return once somebody has read a text and typed a word; raises RemovalError."""
-    try:
-        given = ask(f"{text}\nType {word} to delete it: ")
-    except EOFError:
-        raise RemovalError("nobody can be asked here: run ./berth deploy down --yes first, then azd down") from None
-    if given.strip() != word:
-        raise RemovalError("nothing was deleted")
+        confirm_by_typing(found.environment, question(found, tenants), ask, unasked=UNASKED)
 
 
 async def remove(

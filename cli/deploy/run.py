@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 from cli.amounts import money
 from cli.api import Api, ProblemError
+from cli.confirming import confirm_by_typing
 from cli.deploy.azure import Azure
 from cli.deploy.commands import CommandError, Commands, SystemCommands
 from cli.deploy.deployment import Deployment, NothingDeployedError, deployment
 from cli.deploy.kubernetes import connected
 from cli.deploy.objects import apply_objects
 from cli.deploy.register import register, wait_for_app, wait_for_host, wait_for_secrets
-from cli.deploy.removal import confirm, confirm_by_typing, remove, tenants_of
+from cli.deploy.removal import UNASKED, confirm, remove, tenants_of
 from cli.deploy.smoke import Smoke, smoke
 from cli.deploy.waiting import NotYetError, Waiting
 from cli.output import console
@@ -59,7 +60,8 @@ async def run(options: argparse.Namespace, commands: Commands | None = None) -> 
             raise
         # What stopped half-way has no tenants, but what was deployed from elsewhere does.
         if not options.yes:
-            confirm_by_typing("all", f"{error}. azd down deletes what there is, and tenants' data with it.", input)
+            what = f"{error}. azd down deletes what there is, and tenants' data with it."
+            confirm_by_typing("all", what, input, unasked=UNASKED)
         return 0
     azure = Azure(commands, found, waiting)
     if options.action == "cluster":

@@ -69,7 +69,7 @@ async def probe_cluster(req: func.HttpRequest) -> func.HttpResponse:
     Route(
         method="DELETE",
         path="clusters/{name}",
-        summary="Remove a cordoned cluster, on which nothing is left, from berth; the cluster itself is not touched",
+        summary="Remove a cordoned cluster, on which no tenant is left, from berth; the cluster itself is not touched",
         level=func.AuthLevel.ADMIN,
         parameters=(CLUSTER, ACTOR),
         responses=ok("The cluster as it was.", Cluster),

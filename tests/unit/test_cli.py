@@ -15,6 +15,7 @@ import pytest
 from cli import clusters, latency, stack, sweep
 from cli.__main__ import INTERRUPTED, main
 from cli.api import Api, Json, ProblemError
+from cli.confirming import NotConfirmedError
 from cli.output import console
 from cli.running import TargetError, connect
 from functions.http.problems import problem_of
@@ -382,15 +383,14 @@ async def test_registering_prints_warnings_and_keeps_the_state(
 
 
 @pytest.mark.parametrize(
-    ("given", "typed", "code"),
-    [((), "weu-1", 0), ((), "weu", 1), (("--yes",), None, 0), (("--json", "--yes"), None, 0)],
+    ("given", "typed"),
+    [((), "weu-1"), (("--yes",), None), (("--json", "--yes"), None)],
 )
 async def test_removing_a_cluster_asks_for_its_name(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     given: tuple[str, ...],
     typed: str | None,
-    code: int,
 ) -> None:
     sent: list[tuple[str, str]] = []
 
@@ -409,19 +409,23 @@ async def test_removing_a_cluster_asks_for_its_name(
     monkeypatch.setenv("BERTH_KEY", "key")
     parser = argparse.ArgumentParser()
     clusters.add_arguments(parser)
-    assert await clusters.run(parser.parse_args(["remove", "weu-1", *given])) == code
-    assert sent == ([] if code else [("DELETE", "/api/clusters/weu-1")])
-    printed = capsys.readouterr()
-    expected = "" if code else '"name": "weu-1"' if "--json" in given else "removed weu-1"
-    assert expected in printed.out
-    assert printed.err == ("nothing was removed\n" if code else "")
+    assert await clusters.run(parser.parse_args(["remove", "weu-1", *given])) == 0
+    assert sent == [("DELETE", "/api/clusters/weu-1")]
+    assert ('"name": "weu-1"' if "--json" in given else "removed weu-1") in capsys.readouterr().out
 
 
-def test_removing_a_cluster_where_nobody_can_be_asked(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [("weu\n", "nothing was done"), ("\n", "nothing was done"), ("", "nobody can be asked here: give --yes")],
+)
+def test_a_cluster_is_not_removed_unless_its_name_is_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, why: str
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert "nobody can be asked here: give --yes" in usage_error(capsys, ["clusters", "remove", "weu-1"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    monkeypatch.setenv("BERTH_URL", "http://127.0.0.1:9")
+    with pytest.raises(NotConfirmedError, match=f"^{why}$"):
+        main(["clusters", "remove", "weu-1"])
+    assert "berth forgets the cluster weu-1.\nType weu-1 to confirm: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("redelivery", "shown"), [(0.0, False), (60.0, True)])

@@ -1,5 +1,7 @@
 """One cluster: what fits on it, whether it responds, what was found on it, and whether it takes new tenants."""
 
+from contextlib import suppress
+
 import azure.functions as func
 
 from functions.current import container
@@ -10,7 +12,7 @@ from functions.http.replying import cluster_name_of
 from functions.http.route import CLUSTER
 from shared.domain.clusters import ClusterState
 from shared.domain.reconciliation import FindingState
-from shared.errors import Invalid
+from shared.errors import Invalid, NotFound
 
 MAX_FINDINGS = 100
 
@@ -37,7 +39,8 @@ async def ops_remove_cluster(req: func.HttpRequest, session: Session) -> func.Ht
     name = cluster_name_of(req)
     if form_of(req).get("name") != name:
         raise Invalid(("name", f"type {name} to remove this cluster; nothing was done"))
-    await container().remove_cluster.remove(name, actor=session.actor)
+    with suppress(NotFound):  # it is removed already, by the first click of two
+        await container().remove_cluster.remove(name, actor=session.actor)
     return redirect("/api/ops")
 
 

@@ -76,9 +76,11 @@ def problem_page(
         back: The path, after /api/, of the page that has the form which was sent, if one was.
         keeps: The fields that this page fills in again with what was typed, by its query.
     """
+    # A page that has its form itself leads back only to a form that can be filled in better, else to the same problem.
+    leads_back = back and (req.method == "POST" or problem.kind is Kind.INVALID_REQUEST)
     values = {
         "problem": problem,
-        "back": _way_back(req, back, keeps) if back else "",
+        "back": _way_back(req, back, keeps) if leads_back else "",
         "of_ops": request_path(req).startswith("/api/ops") and problem.kind is not Kind.SIGN_IN,
     }
     return html("problem", session=None, status=problem.kind.status, headers=dict(problem.headers), **values)

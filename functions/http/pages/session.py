@@ -75,16 +75,20 @@ def no_cookie(req: func.HttpRequest) -> str:
     return _set_cookie(req, "", 0)
 
 
-def check_origin(req: func.HttpRequest) -> None:
-    """Raise ProblemError unless a request that may change something comes from a page of this app."""
+def is_from_here(req: func.HttpRequest) -> bool:
+    """Whether a request comes from a page of this app: from its form, or by its link."""
     site = header(req, "Sec-Fetch-Site")
     host = header(req, "Host") or urlsplit(req.url).netloc
     # Browsers send the first; the second is for those that are older. A page without a referrer has the origin `null`.
-    if site == "same-origin" or (not site and urlsplit(header(req, "Origin")).netloc == host):
-        return
-    raise ProblemError(
-        Problem(Kind.FORBIDDEN, "The request came from a page of another site. Open the page of this berth itself.")
-    )
+    return site == "same-origin" or (not site and urlsplit(header(req, "Origin")).netloc == host)
+
+
+def check_origin(req: func.HttpRequest) -> None:
+    """Raise ProblemError unless a request that may change something comes from a page of this app."""
+    if not is_from_here(req):
+        raise ProblemError(
+            Problem(Kind.FORBIDDEN, "The request came from a page of another site. Open the page of this berth itself.")
+        )
 
 
 def check_form(req: func.HttpRequest, session: Session, settings: OpsSettings, now: datetime) -> None:

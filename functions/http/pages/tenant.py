@@ -1,5 +1,6 @@
 """One tenant: what it is, what happens to it, what it cost, who changed it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,14 +9,14 @@ import azure.functions as func
 from functions.current import container
 from functions.http.pages.page import page
 from functions.http.pages.rendering import html
-from functions.http.pages.session import Session
+from functions.http.pages.session import Session, is_from_here
 from functions.http.pages.tenant_costs import CostSummary
 from functions.http.pages.timeline import Bar
 from functions.http.replying import page_of, slug_of
 from functions.http.route import NEXT, TENANT, Parameter
 
 TYPED = {"version": "To retry with, as it was typed.", "slug": "To confirm a deletion, as it was typed."}
-"""What an error of a form leads back with."""
+"""What the page of an error leads back with."""
 SHOWN = 100  # changes of one page
 COST_DAYS = 30
 
@@ -29,6 +30,7 @@ COST_DAYS = 30
 async def show_ops_tenant(req: func.HttpRequest, session: Session) -> func.HttpResponse:
     """Show a tenant; what it cost is loaded after it."""
     found = await container().tenant_overviews.overview(slug_of(req))
+    typed: Mapping[str, str] = req.params if is_from_here(req) else {}  # a link from elsewhere fills in nothing
     return html(
         "tenant",
         session=session,
@@ -36,7 +38,7 @@ async def show_ops_tenant(req: func.HttpRequest, session: Session) -> func.HttpR
         progress=found.progress,
         tenant=found.progress.tenant,
         bar=Bar.of(found.stays),
-        typed={name: req.params.get(name, "") for name in TYPED},
+        typed={name: typed.get(name, "") for name in TYPED},
         polled=False,
     )
 

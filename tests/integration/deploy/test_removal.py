@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from cli.api import Api, Json
+from cli.confirming import NotConfirmedError
 from cli.deploy import run as deploy
-from cli.deploy.removal import RemovalError, confirm, remove, tenants_of
+from cli.deploy.removal import confirm, remove, tenants_of
 from cli.doctor import run as doctor
 from local.kubernetes.control_plane import kubectl
 from tests.support.builders import new_slug, signup_body
@@ -47,9 +48,9 @@ async def test_tenants_go_first_and_only_after_a_yes(deployed: Deployed, tenants
         asked.append(text)
         return "no"
 
-    with pytest.raises(RemovalError, match="nothing was deleted"):
+    with pytest.raises(NotConfirmedError, match="nothing was done"):
         confirm(found, listed, no)
-    assert all(each in asked[0] for each in (*tenants, "3 tenants", deployed.cluster.name, "Type prod to delete it"))
+    assert all(each in asked[0] for each in (*tenants, "3 tenants", deployed.cluster.name, "Type prod to confirm"))
     confirm(found, listed, lambda _: "prod")
     volumes = [volume("theirs", "rg-theirs"), volume("nodes", f"{deployed.cluster.resource_group}-nodes")]
     await kubectl(plane, "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": volumes}))

@@ -9,16 +9,18 @@ import pytest
 
 from shared.application import remove_cluster
 from shared.application.cluster_registry import Registration
+from shared.application.forget import MIN_SILENCE_SECONDS
 from shared.application.ports.stored import Stored
 from shared.application.remove_cluster import NAMED
 from shared.domain.clusters import Breaker, Cluster, ClusterName, ClusterState, GatewayRef, KubeconfigAccess
 from shared.domain.instances import InstanceId, namespace_name, new_instance_id
 from shared.domain.lifecycle import TenantState
 from shared.domain.operations import new_operation_id
-from shared.domain.reconciliation import FindingState, LeftVolume, first_seen, forgotten
+from shared.domain.placement import Reservation, ReservationState
+from shared.domain.reconciliation import MIN_AGE_SECONDS, FindingState, LeftVolume, first_seen, forgotten
 from shared.domain.slugs import Slug
 from shared.domain.workflow import Verdict
-from shared.errors import BerthError, Conflict, NoRoom, NotFound, Transient, Unauthenticated, Unreachable
+from shared.errors import BerthError, Conflict, Forbidden, NoRoom, NotFound, Transient, Unauthenticated, Unreachable
 from shared.telemetry import metrics
 from tests.support.builders import new_cluster
 from tests.support.fake_namespace import FakeNamespace
@@ -161,25 +163,96 @@ async def test_a_reservation_without_a_tenant_is_in_the_way() -> None:
     await remove(world)
 
 
-async def test_what_is_left_of_instances_is_in_the_way() -> None:
+async def test_what_forgetting_left_is_released_on_a_lost_cluster() -> None:
+    """A worker stops after it has forgotten an instance and before it released the reservation."""
+    world = await new_world(workers=2)
+    await world.active()
+    await set_state(world, ClusterState.CORDONED)
+    world.kubernetes[ONE].away = DEAD
+    for _ in range(2):
+        await world.timers(worker=1)
+    world.clock.advance(MIN_SILENCE_SECONDS)
+    stall = world.worker.faults.stall_next("transact clusters")
+    stopped = asyncio.create_task(world.worker.forget.forget(ACME, "gone", PORTAL, world.workflows))
+    await stall.reached.wait()
+    stopped.cancel()
+    assert "(1), made for acme: a signup is under way, or something broke off" in await refused(world)
+    for _ in range(3):  # slot repair and reconciliation leave it
+        world.clock.advance(MIN_AGE_SECONDS)
+        await world.timers(worker=1)
+        await world.workers[1].reconciliation.run(world.workflows)
+    assert (await world.cluster()).instances == 1
+    await remove(world, worker=1)
+    world.kubernetes[ONE].namespaces.clear()  # with the cluster
+    assert await without_one(world) == []
+
+
+@pytest.mark.parametrize("state", [ReservationState.STARTING, ReservationState.HELD, ReservationState.ASLEEP])
+async def test_a_reservation_is_released_only_if_nobody_else_does(state: ReservationState) -> None:
     world = await cordoned()
-    cluster, instance = world.kubernetes[ONE], InstanceId("gone")
+    made = Reservation(new_instance_id(), new_operation_id(ACME, world.clock.now()), 1, state, world.clock.now())
+    await world.worker.reservations.replace(ONE, None, made)
+    world.clock.advance(MIN_AGE_SECONDS - 1)
+    await refused(world)
+    world.clock.advance(1)
+    if state.is_pending:
+        await refused(world)
+    else:
+        await remove(world)
+        assert await without_one(world) == []
+
+
+async def test_a_reservation_that_cannot_be_read_is_in_the_way() -> None:
+    world = await cordoned()
+    now = world.clock.now()
+    made = Reservation(new_instance_id(), new_operation_id(ACME, now), 1, ReservationState.HELD, now)
+    await world.worker.reservations.replace(ONE, None, made)
+    rows = world.storage.rows["clusters"]
+    for key in [key for key in rows if key[0] == "on:one" and key[1] != "allocation"]:
+        rows[key][0]["schema_version"] = 99
+    world.clock.advance(MIN_AGE_SECONDS)
+    with pytest.raises(BerthError, match="another version"):
+        await remove(world)
+    await world.cluster()
+
+
+async def test_a_tenant_that_cannot_be_read_keeps_its_reservation() -> None:
+    world = await new_world()
+    await world.active()
+    await set_state(world, ClusterState.CORDONED)
+    world.clock.advance(MIN_AGE_SECONDS)
+    rows = world.storage.rows["tenants"]
+    rows[next(key for key in rows if key[1] == "tenant:acme")][0]["schema_version"] = 99
+    with pytest.raises(BerthError, match="another version"):
+        await remove(world)
+    assert (await world.cluster()).instances == 1
+
+
+async def test_namespaces_that_are_left_are_in_the_way() -> None:
+    world = await cordoned()
+    cluster = world.kubernetes[ONE]
     await world.active()
     name = namespace_name((await world.tenant()).instance)
-    cluster.volumes.append(LeftVolume("pv-1", instance, "Released", world.clock.now()))
-    assert "volumes of removed instances are left on it (1): pv-1. Save what you need" in await refused(world)
     cluster.namespaces[name] = FakeNamespace(world.clock.now(), dict(world.kubernetes[TWO].namespaces[name].objects))
     assert f"namespaces of removed instances are left on it (1): {name}." in await refused(world)
     cluster.namespaces.clear()
-    cluster.volumes.clear()
     await remove(world)
+
+
+async def test_volumes_that_are_left_are_only_named(caplog: pytest.LogCaptureFixture) -> None:
+    """They have no label of their owner: another berth's are nothing to wait for, and nothing to delete."""
+    world = await cordoned()
+    now = world.clock.now()
+    world.kubernetes[ONE].volumes += [LeftVolume(f"pv-{each}", InstanceId("gone"), "Released", now) for each in (1, 2)]
+    await remove(world)
+    assert 'volumes left cluster=one volumes="pv-1, pv-2"' in caplog.text
 
 
 async def test_a_cluster_that_is_away_needs_an_open_breaker() -> None:
     world = await cordoned()
     world.kubernetes[ONE].away = DEAD
     why = await refused(world)
-    assert f"what is left on it cannot be read: {DEAD}. If the cluster is gone, send the request again" in why
+    assert f"what is left on it cannot be read: {DEAD}; if the cluster is gone, send the request again" in why
     for _ in range(2):
         await world.timers()
     await remove(world)
@@ -189,9 +262,23 @@ async def test_a_cluster_that_is_away_needs_an_open_breaker() -> None:
 async def test_a_refused_identity_says_nothing_of_a_cluster() -> None:
     world = await cordoned()
     world.kubernetes[ONE].away = Unauthenticated("it does not accept berth's token (401)")
-    with pytest.raises(Transient, match="does not accept berth's token"):
-        await remove(world)
+    for _ in range(3):  # its breaker stays closed
+        await world.timers()
+        with pytest.raises(Transient, match=r"berth's token \(401\)\. If that lasts, give berth its rights back"):
+            await remove(world)
     await world.cluster()
+
+
+async def test_a_cluster_that_refuses_has_to_be_stopped() -> None:
+    world = await cordoned()
+    world.kubernetes[ONE].away = Forbidden("berth may not list namespaces (403)")
+    for _ in range(3):  # its breaker stays closed
+        await world.timers()
+        assert "(403); give berth its rights back (infra/kubernetes), or stop the cluster" in await refused(world)
+    world.kubernetes[ONE].away = DEAD
+    for _ in range(2):
+        await world.timers()
+    await remove(world)
 
 
 async def test_a_silent_cluster_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

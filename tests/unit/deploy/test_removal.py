@@ -6,8 +6,9 @@ from argparse import Namespace
 import pytest
 
 from cli.api import Api, Json
+from cli.confirming import NotConfirmedError
 from cli.deploy.deployment import DeploymentError
-from cli.deploy.removal import SHOWN, RemovalError, confirm, tenants_of
+from cli.deploy.removal import SHOWN, confirm, tenants_of
 from cli.deploy.run import run
 from tests.support.fake_azure import new_deployment
 
@@ -28,7 +29,7 @@ def test_nobody_is_asked_without_a_tenant() -> None:
 
 @pytest.mark.parametrize("tenants", [listed(1), None])
 def test_without_a_terminal_nothing_goes(tenants: list[Json] | None) -> None:
-    with pytest.raises(RemovalError, match="deploy down --yes first"):
+    with pytest.raises(NotConfirmedError, match="deploy down --yes first"):
         confirm(FOUND, tenants, nobody)
 
 
@@ -67,7 +68,7 @@ async def test_a_deployment_that_stopped_half_way_can_go(monkeypatch: pytest.Mon
 async def test_what_was_deployed_elsewhere_goes_only_if_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLUSTERS", raising=False)
     monkeypatch.setattr("builtins.input", nobody)
-    with pytest.raises(RemovalError, match="deploy down --yes first"):
+    with pytest.raises(NotConfirmedError, match="deploy down --yes first"):
         await run(Namespace(action="down", wait=1.0, yes=False), _EmptyAzd())
 
 

@@ -108,6 +108,11 @@ async def test_a_failed_tenant_is_retried_with_another_version(world: World, vis
     assert (tenant.state, tenant.version, tenant.operation.actor) == (TenantState.ACTIVE, "2.0.0", LOCAL_ACTOR)
 
 
+def by_a_link(visitor: OpsVisitor) -> OpsVisitor:
+    """Return a visitor that follows a link of a page of this app."""
+    return OpsVisitor({**visitor.headers, **FROM_HERE})
+
+
 def way_back(response: func.HttpResponse) -> str:
     """Return where an error leads back to."""
     found = elements(response.get_body().decode())
@@ -123,7 +128,7 @@ async def test_an_error_leads_back_to_the_form_as_it_was_filled_in(world: World,
     ):
         fields = await form_of_tenant(visitor, action, **{field: typed})
         path = way_back(await send(visitor, name, action, fields))
-        found = await visitor.get("show_ops_tenant", path, slug="acme")
+        found = await by_a_link(visitor).get("show_ops_tenant", path, slug="acme")
         again = form(found, f"/api/ops/tenants/acme/{action}")
         assert again[field] == typed
         assert again["key"] != fields["key"]  # it is another form, which may be sent
@@ -133,8 +138,21 @@ async def test_an_error_leads_back_to_the_form_as_it_was_filled_in(world: World,
 
 async def test_no_address_confirms_a_deletion(world: World, visitor: OpsVisitor) -> None:
     await world.active()
-    found = await visitor.get("show_ops_tenant", "/api/ops/tenants/acme?slug=acme", slug="acme")
+    found = await by_a_link(visitor).get("show_ops_tenant", "/api/ops/tenants/acme?slug=acme", slug="acme")
     assert form(found, "/api/ops/tenants/acme/delete")["slug"] == ""
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "cross-site"}])
+async def test_a_link_from_elsewhere_fills_in_nothing(
+    world: World, visitor: OpsVisitor, headers: dict[str, str]
+) -> None:
+    await world.cancel(await world.sign_up())
+    await world.run()
+    visitor.headers |= headers
+    found = await visitor.get("show_ops_tenant", "/api/ops/tenants/acme?version=6.6.6&slug=acm", slug="acme")
+    assert form(found, "/api/ops/tenants/acme/retry")["version"] == ""
+    assert form(found, "/api/ops/tenants/acme/delete")["slug"] == ""
+    assert not any(each.tag == "details" and "open" in each.attributes for each in found)
 
 
 @pytest.mark.parametrize("body", [b"", b"version=%FF", b"version=" + b"x" * 70_000])
@@ -152,6 +170,15 @@ async def test_every_action_leads_back(world: World, visitor: OpsVisitor) -> Non
         response = await call(name, "/api/ops/x", form={}, headers={**visitor.headers, **FROM_HERE}, **where)
         page = way_back(response).removeprefix("/api/")
         assert any(route.method == "GET" and route.has_path(page) for route in ROUTES.values()), name
+
+
+@pytest.mark.parametrize("sign_in", [SignIn.KEY, SignIn.OFF])
+async def test_a_page_that_nobody_may_see_leads_not_to_itself(sign_in: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, await new_world(settings=ops_settings(sign_in)))
+    response = await call("show_ops_tenants", "/api/ops/tenants?plan=trial")
+    assert response.status_code == (401 if sign_in is SignIn.KEY else 404)
+    links = [each.attributes["href"] for each in elements(response.get_body().decode()) if each.tag == "a"]
+    assert not any(each.startswith("/api/ops/tenants?") for each in links)
 
 
 async def test_an_operation_is_cancelled(world: World, visitor: OpsVisitor) -> None:
@@ -285,8 +312,10 @@ async def test_a_cordoned_cluster_is_removed(
     assert "it has tenants (1 active): acme" in said(refused)
     await world.worker.delete.delete(Slug("acme"), PORTAL, world.workflows)
     await world.run()
-    done = await visitor.post("ops_remove_cluster", f"{path}/remove", fields, name="one")
-    assert (done.status_code, done.headers["Location"]) == (303, "/api/ops")
+    for _ in range(2):  # a double click
+        done = await visitor.post("ops_remove_cluster", f"{path}/remove", fields, name="one")
+        assert (done.status_code, done.headers["Location"]) == (303, "/api/ops")
+    assert caplog.text.count("cluster removed") == 1
     await visitor.get("show_ops_cluster", path, name="one", status=404)
     assert f"actor={LOCAL_ACTOR}" in caplog.text
 
