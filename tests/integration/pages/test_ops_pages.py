@@ -155,6 +155,13 @@ async def test_a_single_day_is_seen_in_a_chart(
         )
         await page.reload()
         await expect(page.locator("figure canvas")).to_have_count(2)
+
+        async def are_drawn() -> bool:  # a moment after they are there
+            return await page.evaluate(
+                "() => [...document.querySelectorAll('figure canvas')].every((each) => Chart.getChart(each))"
+            )
+
+        await until(are_drawn)
         assert await page.evaluate(seen) == [True] * 6
         await page.locator(".columns").screenshot(path=tmp_path / f"single-{width}-{scheme}.png")
 
