@@ -88,11 +88,11 @@ class LostInstances:
             if not await connection.has_namespace(namespace_name(instance)):
                 lost.append(tenant)
         are_few = len(lost) <= MAX_REPAIRS
+        can_fail = self._settings.repair and are_few
         if not are_few:
             log_event(logger, "too many instances lost", level=logging.ERROR, cluster=cluster, count=len(lost))
         for tenant in lost:
             before = tenant.value
-            can_fail = self._settings.repair and are_few
             message = (
                 f"somebody removed the namespace {namespace_name(before.instance)}, and the data with it: "
                 "restore the namespace from a backup, or "
